@@ -1,0 +1,1 @@
+"""The command line: one verb per stage, one module per verb."""

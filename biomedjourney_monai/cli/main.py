@@ -1,0 +1,68 @@
+"""`biomedjourney VERB …`: finds the verb's module, parses its arguments, runs it, prints errors as one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from biomedjourney_monai import __version__
+from biomedjourney_monai.errors import BiomedJourneyError
+
+VERBS = {
+    "phantom": "render a cohort of patients with a known truth, as MIMIC-CXR-JPG and MIMIC-IV files",
+    "cohort": "find eligible studies                           -> studies.parquet",
+    "journeys": "pair consecutive studies of one patient         -> journeys.parquet",
+    "register": "align each new image to its prior, and score it -> pairs.parquet, images/",
+    "describe": "write what changed between two reports          -> triples.jsonl, singles.jsonl",
+    "encode": "encode images and descriptions                  -> latents/",
+    "train": "train the model: pretrain, then finetune        -> runs/",
+    "sample": "make a counterfactual radiograph                -> samples/, or one file",
+    "evaluate": "score counterfactuals against references        -> metrics.json",
+    "report": "write one HTML page of tables and pictures      -> report/index.html",
+    "train-judges": "train the small judges on rendered images",
+    "train-text": "train the small text tower on rendered images and reports",
+    "demo": "run every stage once on a small rendered cohort",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser that lists the verbs; each verb adds its own arguments when it is chosen."""
+    parser = argparse.ArgumentParser(
+        prog="biomedjourney",
+        description="Counterfactual chest radiographs from a prior image and a progression description.",
+        epilog="verbs:\n"
+        + "\n".join(f"  {verb:13} {summary}" for verb, summary in VERBS.items())
+        + "\n\nexample:\n  biomedjourney sample --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"biomedjourney {__version__}")
+    parser.add_argument("verb", choices=list(VERBS), metavar="VERB", help="one of the verbs below")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit status: 0, 2 for a mistake of the user's, 130 for an interrupt."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    verb = build_parser().parse_args(arguments[:1] or ["--help"]).verb
+    module = importlib.import_module(f"biomedjourney_monai.cli.{verb.replace('-', '_')}")
+    parser = argparse.ArgumentParser(
+        prog=f"biomedjourney {verb}",
+        description=module.__doc__,
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.configure(parser)
+    try:
+        return module.run(parser.parse_args(arguments[1:])) or 0
+    except BiomedJourneyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Errors that a user can mend. The command line prints them as one line and exits with status 2."""
+
+from __future__ import annotations
+
+
+class BiomedJourneyError(Exception):
+    """The rule, what was found, what to do. Never text or identifiers of a patient.
+
+    Example:
+        >>> raise BiomedJourneyError("scale must be > 0", found="-1", action="Pass --scale 1.")
+        Traceback (most recent call last):
+        ...
+        biomedjourney_monai.errors.BiomedJourneyError: scale must be > 0; found -1. Pass --scale 1.
+    """
+
+    def __init__(self, rule: str, *, found: str = "", action: str = "") -> None:
+        message = rule.rstrip(".")
+        if found:
+            message += f"; found {found.rstrip('.')}"
+        message += "."
+        if action:
+            message += f" {action.rstrip('.')}."
+        super().__init__(message)
+
+
+class ImageError(BiomedJourneyError):
+    """An image that cannot be read, or that is not a chest radiograph we can use."""
+
+
+class TableError(BiomedJourneyError):
+    """A table that is missing, unreadable, empty or lacks a column."""
+
+
+class WeightsError(BiomedJourneyError):
+    """Weights that are missing, unreadable or do not fit the network."""
+
+
+class ConfigError(BiomedJourneyError):
+    """A setting that no configuration knows, or whose value cannot be used."""

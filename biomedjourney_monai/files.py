@@ -1,0 +1,123 @@
+"""Reading and writing tables and folders so that nothing half-written is ever left under its final name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from biomedjourney_monai.errors import TableError
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@contextmanager
+def written_atomically(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON with sorted keys; NaN is written as null."""
+    with written_atomically(path) as temporary:
+        temporary.write_text(json.dumps(_without_nan(content), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_json_lines(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write one JSON object per line."""
+    with written_atomically(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(_without_nan(row), sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json_lines(path: str | Path, *, made_by: str) -> list[dict[str, Any]]:
+    """Read one JSON object per line.
+
+    Args:
+        made_by: the verb that writes this file, for the error message.
+
+    Raises:
+        TableError: if the file is absent, empty or not JSON lines.
+    """
+    path = Path(path)
+    _require_file(path, made_by)
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (ValueError, OSError) as error:
+        raise TableError(
+            f"{path} must hold one JSON object per line",
+            found=type(error).__name__,
+            action=f"Run `biomedjourney {made_by}` again",
+        ) from error
+    if not rows:
+        raise TableError(f"{path} must not be empty", action=f"Look at what `biomedjourney {made_by}` dropped and why")
+    return rows
+
+
+def write_table(path: str | Path, table: pandas.DataFrame) -> None:
+    """Write a parquet table."""
+    with written_atomically(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def read_table(path: str | Path, *, columns: Iterable[str], made_by: str) -> pandas.DataFrame:
+    """Read a parquet table and check its columns.
+
+    Raises:
+        TableError: if the file is absent, unreadable, empty or lacks a column.
+    """
+    import pandas
+
+    path = Path(path)
+    _require_file(path, made_by)
+    try:
+        table = pandas.read_parquet(path)
+    except Exception as error:  # pyarrow raises many kinds
+        raise TableError(
+            f"{path} must be a parquet table",
+            found=type(error).__name__,
+            action=f"Run `biomedjourney {made_by}` again",
+        ) from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise TableError(
+            f"{path} must have the columns of `biomedjourney {made_by}`",
+            found=f"none named {', '.join(missing[:5])}",
+            action=f"Run `biomedjourney {made_by}` again",
+        )
+    if table.empty:
+        raise TableError(f"{path} must not be empty", action=f"Look at what `biomedjourney {made_by}` dropped and why")
+    return table
+
+
+def _require_file(path: Path, made_by: str) -> None:
+    if not path.is_file():
+        raise TableError(f"{path} must exist", found="no such file", action=f"Run `biomedjourney {made_by}` first")
+
+
+def _without_nan(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {str(key): _without_nan(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_without_nan(value) for value in content]
+    if hasattr(content, "item") and getattr(content, "ndim", 0) == 0:
+        content = content.item()
+    if isinstance(content, float) and content != content:
+        return None
+    return content
