@@ -1,0 +1,175 @@
+"""Weights on disk: named tensors and a few facts about them, loaded as tensors only and matched strictly.
+
+A file holds `{"model": state_dict, "info": {…}}`. The key `model` is the one that Ignite, MONAI's `CheckpointLoader`
+and MONAI Label look for, so they read these files too. Equal tensors and facts give equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.files import written_atomically
+
+MODEL_KEY = "model"
+INFO_KEY = "info"
+
+
+def save_tensors(
+    path: str | Path, state_dict: Mapping[str, torch.Tensor], *, info: Mapping[str, Any], half: bool = False
+) -> None:
+    """Write tensors and facts about them to one file, whole or not at all.
+
+    Args:
+        path: the file to write.
+        state_dict: tensors by name, of any shape; they are stored detached, contiguous and on the CPU.
+        info: facts that JSON can hold, such as the configuration that the weights belong to.
+        half: store floating-point tensors of more than 16 bits as float16; `load_into` widens them again.
+
+    Raises:
+        WeightsError: if a value is not a tensor, a number is too large for float16, or `info` is not JSON.
+    """
+    tensors = {name: _stored(name, value, half=half) for name, value in state_dict.items()}
+    try:
+        facts = json.loads(json.dumps(dict(info)))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            "facts beside weights must be plain JSON",
+            found=type(error).__name__,
+            action="Pass strings, numbers, lists and dicts only",
+        ) from error
+    with written_atomically(path) as temporary, temporary.open("wb") as stream:
+        torch.save({MODEL_KEY: tensors, INFO_KEY: facts}, stream)  # given a path, torch puts its name into the bytes
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read tensors by name, and the facts beside them; nothing in the file is executed.
+
+    A bare state dict, as Ignite's checkpoints of one network are, is read too; its facts are empty.
+
+    Returns:
+        The state dict, on the CPU, in the types it was stored in; and the facts.
+
+    Raises:
+        WeightsError: if the file is absent, cut short, holds anything but tensors, or is of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(
+            f"{path} must exist", found="no such file", action="Pass the path of a weights file, or train one first"
+        )
+    content = _read_tensors_only(path)
+    state, info = (content[MODEL_KEY], content.get(INFO_KEY, {})) if _is_nested(content) else (content, {})
+    if not isinstance(state, Mapping) or not state:
+        raise WeightsError(
+            f"{path} must hold tensors by name", found=_kind(state), action="Pass a file written by this package"
+        )
+    strangers = [str(name) for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    if strangers:
+        raise WeightsError(
+            f"{path} must hold tensors by name",
+            found=f"{len(strangers)} entries of another kind, first {strangers[0]}",
+            action="Pass the file of one network, not of a whole training run",
+        )
+    return {str(name): value for name, value in state.items()}, dict(info) if isinstance(info, Mapping) else {}
+
+
+def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Copy tensors into a network, every one and only those; float16 widens to the network's own type.
+
+    Returns:
+        The same network.
+
+    Raises:
+        WeightsError: naming the first missing, surplus and misshapen tensors; the network is then unchanged.
+    """
+    own = module.state_dict()
+    missing = [name for name in own if name not in state_dict]
+    surplus = [name for name in state_dict if name not in own]
+    misshapen = [
+        f"{name} {_shape(state_dict[name])} instead of {_shape(value)}"
+        for name, value in own.items()
+        if name in state_dict and state_dict[name].shape != value.shape
+    ]
+    faults = [
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for fault, names in (("missing", missing), ("surplus", surplus), ("of another shape", misshapen))
+        if names
+    ]
+    if faults:
+        raise WeightsError(
+            f"weights must fit {type(module).__name__} tensor for tensor",
+            found="; ".join(faults),
+            action="Build the network with the configuration that these weights were trained with",
+        )
+    module.load_state_dict(dict(state_dict), strict=True)
+    return module
+
+
+def weights_hash(path: str | Path) -> str:
+    """The SHA-256 of a weights file, 64 hexadecimal digits.
+
+    Raises:
+        WeightsError: if the file is absent.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path} must exist", found="no such file", action="Pass the path of a weights file")
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _stored(name: str, value: Any, *, half: bool) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise WeightsError(f"weight {name} must be a tensor", found=_kind(value), action="Pass a state dict")
+    tensor = value.detach().cpu()
+    if half and tensor.is_floating_point() and tensor.element_size() > 2:
+        narrow = tensor.half()
+        if not torch.equal(narrow.isfinite(), tensor.isfinite()):
+            raise WeightsError(
+                f"weight {name} must fit float16",
+                found=f"a magnitude of {tensor.abs().max():.3g}",
+                action="Store these weights without half precision",
+            )
+        tensor = narrow
+    return tensor.clone(memory_format=torch.contiguous_format)  # a view would be saved with its whole storage
+
+
+def _read_tensors_only(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} must hold tensors only",
+            found="something else in it, perhaps code, which was not run",
+            action="Get the weights as tensors from a source you trust",
+        ) from error
+    except Exception as error:  # torch's unpickler raises many kinds on hostile bytes
+        raise WeightsError(
+            f"{path} must be a whole weights file",
+            found=f"one that is cut short or of another kind ({type(error).__name__})",
+            action="Copy or download the file again",
+        ) from error
+
+
+def _is_nested(content: Any) -> bool:
+    return isinstance(content, Mapping) and isinstance(content.get(MODEL_KEY), Mapping)
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if isinstance(value, Mapping) and not value else type(value).__name__
+
+
+def _shape(value: torch.Tensor) -> str:
+    return "×".join(str(side) for side in value.shape) or "scalar"
