@@ -1,0 +1,79 @@
+"""Geometry and intensity: the square letterbox and its undoing, and percentiles to [0, 1]."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from biomedjourney_monai.errors import ImageError
+
+PERCENTILES = (1.0, 99.0)
+
+
+def content_box(height: int, width: int, *, size: int) -> tuple[int, int, int, int]:
+    """Where an image of height × width lies in its square letterbox: (top, left, rows, columns), each in pixels."""
+    longer = max(height, width)
+    rows = min(size, max(1, round(height * size / longer)))
+    columns = min(size, max(1, round(width * size / longer)))
+    return (size - rows) // 2, (size - columns) // 2, rows, columns
+
+
+def letterbox(pixels: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fit an image into a square, aspect kept, centred.
+
+    Args:
+        pixels: shape (H, W), any scale.
+        size: side of the square.
+
+    Returns:
+        The square image, float32 (size, size), 0 beside the content, and the content mask, bool (size, size).
+
+    Raises:
+        ImageError: if the image has no pixels.
+    """
+    if pixels.ndim != 2 or 0 in pixels.shape:
+        raise ImageError("a radiograph must be a 2-D image with pixels", found=f"shape {pixels.shape}")
+    top, left, rows, columns = content_box(*pixels.shape, size=size)
+    image = np.zeros((size, size), np.float32)
+    content = np.zeros((size, size), bool)
+    image[top : top + rows, left : left + columns] = _resize(pixels, rows, columns)
+    content[top : top + rows, left : left + columns] = True
+    return image, content
+
+
+def restore(image: np.ndarray, original_hw: tuple[int, int]) -> np.ndarray:
+    """Undo the letterbox: cut the content out and bring it to its own size.
+
+    Args:
+        image: square, shape (S, S).
+        original_hw: height and width of the file's image.
+
+    Returns:
+        float32, shape `original_hw`, on the scale of `image`.
+    """
+    height, width = original_hw
+    top, left, rows, columns = content_box(height, width, size=image.shape[0])
+    restored = _resize(image[top : top + rows, left : left + columns], height, width)
+    return np.clip(restored, image.min(), image.max())  # cubic enlargement overshoots
+
+
+def scale_intensity(image: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Bring the content's 1st and 99th percentiles to 0 and 1, clip, and black out the rest.
+
+    Raises:
+        ImageError: if the content is constant.
+    """
+    values = image[content]
+    low, high = np.percentile(values, PERCENTILES)
+    if high <= low:  # more than 98 % of one value: a small bright object on an even ground
+        low, high = float(values.min()), float(values.max())
+    if high <= low:
+        raise ImageError("a radiograph must have contrast", found="a constant image")
+    scaled = np.clip((image - low) / (high - low), 0, 1)
+    return np.where(content, scaled, 0).astype(np.float32)
+
+
+def _resize(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    pixels = np.ascontiguousarray(pixels, np.float32)
+    shrinks = rows * columns < pixels.size
+    return cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
