@@ -1,0 +1,81 @@
+"""MONAI metrics over the functions of this folder: they gather batches and compute at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from monai.metrics import CumulativeIterationMetric
+from torch import Tensor
+
+from biomedjourney_monai.evaluation.auroc import compute_finding_aurocs, compute_group_aurocs
+from biomedjourney_monai.evaluation.cmig import compute_cmig
+from biomedjourney_monai.evaluation.correlation import compute_pearson_r
+from biomedjourney_monai.evaluation.dice import compute_structure_dice
+
+
+class PathologyAUROCMetric(CumulativeIterationMetric):
+    """The mean AUROC over findings.
+
+    `y_pred` holds the judge's probabilities, shape (B, F); `y` the labels, shape (B, F), 1, 0 or NaN for left out.
+    `aggregate` leaves a finding with one class out of the mean, and returns NaN where none is left.
+    """
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        return torch.stack([y_pred.float(), y.float()], dim=-1)  # (B, F, 2)
+
+    def aggregate(self) -> Tensor:
+        rows = _rows(self)
+        return torch.tensor(_mean(compute_finding_aurocs(rows[..., 0], rows[..., 1])))
+
+
+class CMIGMetric(CumulativeIterationMetric):
+    """The CMIG of mean pathology AUROC, macro race AUROC and the Pearson r of age.
+
+    `y_pred` holds the judges' outputs in a row, shape (B, F + G + 1): F finding probabilities, G race probabilities,
+    one age. `y` holds the truth, shape (B, F + 2): F labels, the race group, the age; NaN for unknown.
+
+    Args:
+        num_findings: F.
+    """
+
+    def __init__(self, num_findings: int = 5) -> None:
+        super().__init__()
+        self.num_findings = num_findings
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        if y is None or y.shape[1] != self.num_findings + 2 or y_pred.shape[1] < self.num_findings + 3:
+            raise ValueError(
+                f"y must be (B, {self.num_findings + 2}) and y_pred (B, {self.num_findings} + groups + 1); "
+                f"found {None if y is None else tuple(y.shape)} and {tuple(y_pred.shape)}."
+            )
+        return torch.cat([y.float(), y_pred.float()], dim=1)
+
+    def aggregate(self) -> Tensor:
+        f = self.num_findings
+        truth, scores = np.split(_rows(self), [f + 2], axis=1)
+        pathology = _mean(compute_finding_aurocs(scores[:, :f], truth[:, :f]))
+        race = _mean(compute_group_aurocs(scores[:, f:-1], truth[:, f]))
+        return torch.tensor(compute_cmig([pathology], [race, compute_pearson_r(scores[:, -1], truth[:, f + 1])]))
+
+
+class StructureDiceMetric(CumulativeIterationMetric):
+    """The mean Dice over images and structures; `y_pred` and `y` are masks of shape (B, C, H, W)."""
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        return compute_structure_dice(y_pred > 0.5, y > 0.5)  # (B, C)
+
+    def aggregate(self) -> Tensor:
+        return torch.nanmean(torch.from_numpy(np.nanmean(_rows(self), axis=0)))
+
+
+def _rows(metric: CumulativeIterationMetric) -> np.ndarray:
+    buffer = metric.get_buffer()
+    if not isinstance(buffer, Tensor):
+        raise ValueError("a metric must see at least one batch before it is computed; found none.")
+    return buffer.detach().cpu().double().numpy()
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from biomedjourney_monai.evaluation import compute_cmig, compute_structure_dice
+from biomedjourney_monai.evaluation.metrics import CMIGMetric, PathologyAUROCMetric, StructureDiceMetric
+
+
+def judged(rows=60, seed=0):
+    """Outputs of a judge that is right more often than not, and the truth, as CMIGMetric takes them."""
+    generator = np.random.default_rng(seed)
+    findings, group, age = generator.integers(0, 2, (rows, 5)), np.arange(rows) % 3, generator.normal(60, 12, rows)
+    outputs = np.column_stack(
+        [
+            findings + generator.normal(0, 0.8, (rows, 5)),
+            np.eye(3)[group] + generator.normal(0, 0.5, (rows, 3)),
+            age + generator.normal(0, 8, rows),
+        ]
+    )
+    return torch.tensor(outputs), torch.tensor(np.column_stack([findings, group, age]))
+
+
+def expected_cmig(outputs, truth):
+    outputs, truth = outputs.numpy(), truth.numpy()
+    pathology = roc_auc_score(truth[:, :5], outputs[:, :5], average="macro")
+    race = roc_auc_score(np.eye(3)[truth[:, 5].astype(int)], outputs[:, 5:8], average="macro")
+    return compute_cmig([pathology], [race, np.corrcoef(outputs[:, 8], truth[:, 6])[0, 1]])
+
+
+def test_cmig_metric_gathers_batches():
+    outputs, truth = judged()
+    metric = CMIGMetric()
+    for start in range(0, 60, 16):
+        metric(outputs[start : start + 16], truth[start : start + 16])
+    assert metric.aggregate().item() == pytest.approx(expected_cmig(outputs, truth), abs=1e-4)
+
+
+def test_cmig_metric_refuses_truth_of_another_width():
+    with pytest.raises(ValueError, match="y must be"):
+        CMIGMetric()(torch.zeros(2, 9), torch.zeros(2, 5))
+
+
+def test_a_metric_that_saw_nothing_says_so():
+    with pytest.raises(ValueError, match="at least one batch"):
+        CMIGMetric().aggregate()
+
+
+def test_pathology_metric_agrees_with_scikit_learn():
+    outputs, truth = judged()
+    metric = PathologyAUROCMetric()
+    metric(outputs[:, :5], truth[:, :5])
+    assert metric.aggregate().item() == pytest.approx(roc_auc_score(truth[:, :5], outputs[:, :5]), abs=1e-4)
+
+
+def test_dice_metric_is_the_mean_of_the_function():
+    one, two = (torch.rand((4, 6, 8, 8), generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    metric = StructureDiceMetric()
+    metric(one[:3], two[:3])
+    metric(one[3:], two[3:])
+    assert metric.aggregate().item() == pytest.approx(compute_structure_dice(one > 0.5, two > 0.5).mean().item())
