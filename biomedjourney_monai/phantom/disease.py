@@ -1,0 +1,130 @@
+"""How findings come and go between a patient's visits.
+
+Two things can happen to a finding from one visit to the next. Mostly a new situation has replaced the old one
+(onset, resolution, another side), drawn afresh with the correlations that life has. Sometimes the old situation goes
+on, and grows, shrinks or stays. The first is common on purpose: what a follow-up shows must be learned from its
+description, and not copied from the prior image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp
+
+import numpy as np
+
+from biomedjourney_monai.phantom.findings import FindingState
+
+CONTINUE_AT_ONCE = 0.20
+"""Chance that a finding's situation goes on at a visit directly after another."""
+
+CONTINUE_LATE = 0.03
+"""The same after a long time: chronic disease."""
+
+CONTINUE_DAYS = 60.0
+"""Days after which the first has fallen by a factor e towards the second."""
+
+SEVERITY_EDGES = (0.26, 0.66)
+"""Shares of small, and of small or moderate, among present findings."""
+
+_Slots = dict[str, tuple[int, int]]
+
+
+def draw_course(rng: np.random.Generator, days: Sequence[float]) -> list[FindingState]:
+    """Draw the findings at each visit.
+
+    Args:
+        days: the visits' times in days, rising.
+
+    Returns:
+        One state per visit.
+    """
+    course: list[FindingState] = []
+    for index, day in enumerate(days):
+        fresh = _draw_situation(rng)
+        if index:
+            fresh = _carry_on(rng, course[-1], fresh, days_between=day - days[index - 1])
+        course.append(_as_state(fresh))
+    return course
+
+
+def _draw_situation(rng: np.random.Generator) -> _Slots:
+    """Draw all findings of one visit, as finding → (left, right); findings without sides use the left only."""
+    heart_failure, collapse = rng.standard_normal(2)
+    own = rng.standard_normal(4)
+    cardiomegaly = 0.80 * heart_failure + 0.60 * own[0] > 0.36
+    edema = 0.75 * heart_failure + 0.66 * own[1] > 0.46
+    effusion = 0.65 * heart_failure + 0.30 * collapse + 0.70 * own[2] > 0.40
+    effusions = _draw_sides(rng, both=0.35) if effusion else (0, 0)
+    pneumothoraces = _draw_sides(rng, both=0.04) if rng.random() < 0.28 else (0, 0)
+    return {
+        "atelectasis": _draw_atelectasis(rng, collapse, own[3], effusions),
+        "cardiomegaly": (_draw_severity(rng) if cardiomegaly else 0, 0),
+        "edema": (_draw_severity(rng) if edema else 0, 0),
+        "effusion": effusions,
+        "pneumothorax": pneumothoraces,
+    }
+
+
+def _draw_atelectasis(
+    rng: np.random.Generator, collapse: float, own: float, effusions: tuple[int, int]
+) -> tuple[int, int]:
+    """Collapse follows fluid: more likely, and on the same side, where there is an effusion."""
+    threshold = 0.20 if any(effusions) else 0.56
+    if 0.45 * collapse + 0.89 * own <= threshold:
+        return 0, 0
+    if any(effusions) and not all(effusions) and rng.random() < 0.7:
+        severity = _draw_severity(rng)
+        return (severity, 0) if effusions[0] else (0, severity)
+    return _draw_sides(rng, both=0.35)
+
+
+def _draw_severity(rng: np.random.Generator) -> int:
+    """Draw 1, 2 or 3."""
+    share = rng.random()
+    return 1 + (share > SEVERITY_EDGES[0]) + (share > SEVERITY_EDGES[1])
+
+
+def _draw_sides(rng: np.random.Generator, *, both: float) -> tuple[int, int]:
+    """Draw (left, right) severities of a present finding; `both` is the chance of two sides."""
+    severity, share = _draw_severity(rng), rng.random()
+    if share < both:
+        other = severity if rng.random() < 0.5 else _draw_severity(rng)
+        return severity, other
+    return (severity, 0) if share < both + (1 - both) / 2 else (0, severity)
+
+
+def _carry_on(rng: np.random.Generator, prior: FindingState, fresh: _Slots, *, days_between: float) -> _Slots:
+    """Let each finding's old situation go on with a chance that falls with time."""
+    chance = CONTINUE_LATE + (CONTINUE_AT_ONCE - CONTINUE_LATE) * exp(-days_between / CONTINUE_DAYS)
+    old = _as_slots(prior)
+    return {name: _evolve(rng, old[name]) if rng.random() < chance else fresh[name] for name in fresh}
+
+
+def _evolve(rng: np.random.Generator, severities: tuple[int, int]) -> tuple[int, int]:
+    """Grow, shrink or keep a finding that goes on; both sides move together, and none appears or vanishes."""
+    step = int(rng.integers(-1, 2))
+    return tuple(min(max(severity + step, 1), 3) if severity else 0 for severity in severities)  # type: ignore[return-value]
+
+
+def _as_slots(state: FindingState) -> _Slots:
+    return {
+        "atelectasis": (state.atelectasis_left, state.atelectasis_right),
+        "cardiomegaly": (state.cardiomegaly, 0),
+        "edema": (state.edema, 0),
+        "effusion": (state.effusion_left, state.effusion_right),
+        "pneumothorax": (state.pneumothorax_left, state.pneumothorax_right),
+    }
+
+
+def _as_state(slots: _Slots) -> FindingState:
+    """Build the state; where fluid fills a side, there is little room for air, and the other way round."""
+    effusion, air = list(slots["effusion"]), list(slots["pneumothorax"])
+    for side in (0, 1):
+        if effusion[side] == 3 and air[side] > 1:
+            air[side] = 1
+        elif air[side] == 3 and effusion[side] > 1:
+            effusion[side] = 1
+    return FindingState(
+        *slots["atelectasis"], slots["cardiomegaly"][0], slots["edema"][0], effusion[0], effusion[1], air[0], air[1]
+    )

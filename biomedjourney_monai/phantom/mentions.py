@@ -1,0 +1,83 @@
+"""What a radiologist says about each finding: present, absent, uncertain, or nothing. The label tables follow from it.
+
+A labeller reads text, not images. So what is said is drawn first, from the truth; the report is written to say exactly
+this, and the label tables are filled from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from biomedjourney_monai.phantom.findings import Devices, FindingState
+from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS
+
+PRESENT, ABSENT, UNCERTAIN = 1, 0, -1
+
+UNCERTAIN_IF_PRESENT = (0.0, 0.10, 0.03, 0.0)
+"""Chance of an uncertain statement for a present finding, by severity."""
+
+UNCERTAIN_IF_ABSENT = 0.02
+DENIED_IF_ABSENT = 0.50
+DENIED_IF_RESOLVED = 0.85
+
+_DENIED_TOO = {"Consolidation": 0.30, "Pneumonia": 0.12}
+"""Chance that an impression denies these as well; the phantom has none of them."""
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """What the report's last word says: 1 present, 0 absent, -1 uncertain, None not mentioned.
+
+    Args:
+        findings: one per `schema.FINDINGS`.
+        denied_too: further CheXpert labels that the report denies.
+    """
+
+    findings: tuple[int | None, ...]
+    denied_too: tuple[str, ...] = ()
+
+    def of(self, finding: str) -> int | None:
+        """Return what is said about one finding of `schema.FINDINGS`."""
+        return self.findings[FINDINGS.index(finding)]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing is present and nothing is uncertain."""
+        return all(stated in (ABSENT, None) for stated in self.findings)
+
+
+def draw_mentions(rng: np.random.Generator, state: FindingState, prior: FindingState | None = None) -> Mentions:
+    """Draw what is said about a state.
+
+    Args:
+        state: the findings at the visit.
+        prior: the findings at the visit before; what has resolved is rarely passed over in silence.
+    """
+    shares = rng.random(len(FINDINGS) + len(_DENIED_TOO))
+    stated = tuple(
+        _draw_mention(share, state.severity(finding), prior.severity(finding) if prior else 0)
+        for finding, share in zip(FINDINGS, shares)
+    )
+    denied = tuple(label for (label, chance), share in zip(_DENIED_TOO.items(), shares[5:]) if share < chance)
+    return Mentions(stated, denied)
+
+
+def _draw_mention(share: float, severity: int, prior_severity: int) -> int | None:
+    if severity:
+        return UNCERTAIN if share < UNCERTAIN_IF_PRESENT[severity] else PRESENT
+    if share < UNCERTAIN_IF_ABSENT:
+        return UNCERTAIN
+    denied = DENIED_IF_RESOLVED if prior_severity else DENIED_IF_ABSENT
+    return ABSENT if share < UNCERTAIN_IF_ABSENT + denied else None
+
+
+def chexpert_labels(mentions: Mentions, devices: Devices) -> dict[str, int | None]:
+    """Return the 14 labels in the table's order; None is an empty cell."""
+    labels: dict[str, int | None] = dict.fromkeys(CHEXPERT_LABELS)
+    labels.update(zip(FINDINGS, mentions.findings))
+    labels.update(dict.fromkeys(mentions.denied_too, ABSENT))
+    labels["No Finding"] = 1 if mentions.is_clear else None
+    labels["Support Devices"] = 1 if devices.any() else None
+    return labels

@@ -1,0 +1,169 @@
+"""Patients and their visits: who they are, when they came, what they had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from biomedjourney_monai.phantom.disease import draw_course
+from biomedjourney_monai.phantom.findings import Devices, FindingState
+from biomedjourney_monai.phantom.mentions import Mentions, draw_mentions
+from biomedjourney_monai.phantom.seeds import ID_COUNT, derive_rng, derive_seed, scatter_id
+
+MAX_VISITS = 5
+MAX_PATIENTS = ID_COUNT // (MAX_VISITS + 1)
+
+VISIT_COUNT_SHARES = (0.08, 0.24, 0.30, 0.22, 0.16)
+"""Shares of patients with one to five visits."""
+
+GROUP_SHARES = (0.46, 0.29, 0.25)
+
+RACES = (
+    (
+        ("WHITE", 0.86),
+        ("WHITE - OTHER EUROPEAN", 0.07),
+        ("WHITE - RUSSIAN", 0.04),
+        ("WHITE - EASTERN EUROPEAN", 0.03),
+    ),
+    (
+        ("BLACK/AFRICAN AMERICAN", 0.80),
+        ("BLACK/CAPE VERDEAN", 0.09),
+        ("BLACK/CARIBBEAN ISLAND", 0.06),
+        ("BLACK/AFRICAN", 0.05),
+    ),
+    (("ASIAN", 0.42), ("ASIAN - CHINESE", 0.36), ("ASIAN - SOUTH EAST ASIAN", 0.14), ("ASIAN - ASIAN INDIAN", 0.08)),
+)
+"""MIMIC-IV's race strings with their shares, by demographic group 0, 1, 2."""
+
+PORTABLE_SHARE = 0.06
+"""Share of studies taken at the bedside, AP."""
+
+_TEST_PLACES = (3, 11)
+_VALIDATE_PLACES = (7,)
+_SPLIT_PERIOD = 20
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One study: when, what the patient had, how the image was taken, and what the report says."""
+
+    study_id: int
+    time: datetime
+    findings: FindingState
+    devices: Devices
+    acquisition_seed: int
+    view_position: str
+    mentions: Mentions
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One patient. `identity_seed` fixes the anatomy; `group` is the demographic group 0, 1 or 2."""
+
+    subject_id: int
+    sex: str
+    anchor_age: int
+    anchor_year: int
+    race: str
+    group: int
+    split: str
+    identity_seed: int
+    visits: tuple[Visit, ...]
+
+
+def draw_patient(seed: int, index: int, *, stream: str = "cohort") -> Patient:
+    """Draw one patient; the same arguments give the same patient, whoever else is drawn.
+
+    Args:
+        seed: the cohort's seed.
+        index: the patient's running number, in [0, `MAX_PATIENTS`).
+        stream: a name that keeps cohorts of different purposes apart.
+
+    Returns:
+        A patient with one to five visits in order of time. Identifiers are unique within a cohort, and random.
+    """
+    rng = derive_rng(seed, stream, "patient", index)
+    group = _draw_index(rng, GROUP_SHARES)
+    anchor_year = 2110 + int(rng.random() * 90)
+    age = 18 + int(rng.random() * 73)  # years; over 89 is stored as 91
+    return Patient(
+        subject_id=ID_COUNT + scatter_id(index, key=derive_seed(seed, stream, "subject_id")),
+        sex="F" if rng.random() < 0.48 else "M",
+        anchor_age=age if age <= 89 else 91,
+        anchor_year=anchor_year,
+        race=_draw_race(rng, group),
+        group=group,
+        split=split_of(index),
+        identity_seed=derive_seed(seed, stream, "identity", index),
+        visits=_draw_visits(rng, seed, index, stream, anchor_year),
+    )
+
+
+def split_of(index: int) -> str:
+    """Return the split of a patient: 10 % test, 5 % validate, spread evenly so that small cohorts have all three."""
+    place = index % _SPLIT_PERIOD
+    return "test" if place in _TEST_PLACES else "validate" if place in _VALIDATE_PLACES else "train"
+
+
+def _draw_visits(rng: np.random.Generator, seed: int, index: int, stream: str, anchor_year: int) -> tuple[Visit, ...]:
+    count = 1 + _draw_index(rng, VISIT_COUNT_SHARES)
+    times = _draw_times(rng, count, anchor_year)
+    days = [(time - times[0]).total_seconds() / 86400 for time in times]
+    course = draw_course(rng, days)
+    devices = _draw_devices(rng, count)
+    study_key = derive_seed(seed, stream, "study_id")
+    visits = []
+    for visit, (time, state) in enumerate(zip(times, course)):
+        prior = course[visit - 1] if visit else None
+        visits.append(
+            Visit(
+                study_id=5 * ID_COUNT + scatter_id(index * (MAX_VISITS + 1) + visit, key=study_key),
+                time=time,
+                findings=state,
+                devices=devices[visit],
+                acquisition_seed=derive_seed(seed, stream, "acquisition", index, visit),
+                view_position="AP" if rng.random() < PORTABLE_SHARE else "PA",
+                mentions=draw_mentions(rng, state, prior),
+            )
+        )
+    return tuple(visits)
+
+
+def _draw_times(rng: np.random.Generator, count: int, anchor_year: int) -> list[datetime]:
+    """Draw visits in order of time: days, weeks or months apart, mostly in working hours."""
+    time = datetime(anchor_year, 1, 1) + timedelta(days=int(rng.random() * 365))
+    times = []
+    for visit in range(count):
+        if visit:
+            scale_days = (3.0, 21.0, 180.0)[_draw_index(rng, (0.35, 0.35, 0.30))]
+            time += timedelta(days=1 + int(rng.exponential(scale_days)))
+        seconds = 86400 * min(max(rng.normal(13.0, 4.0), 0.1), 23.9) / 24
+        times.append(time + timedelta(seconds=int(seconds), milliseconds=int(rng.random() * 1000)))
+    return times
+
+
+def _draw_devices(rng: np.random.Generator, count: int) -> list[Devices]:
+    """Pacemaker and wires stay once they are there; a tube comes and goes."""
+    pacemaker_from, wires_from = (
+        int(rng.random() * count * 1.5) if rng.random() < chance else count for chance in (0.07, 0.07)
+    )
+    return [
+        Devices(pacemaker=visit >= pacemaker_from, tube=rng.random() < 0.03, wires=visit >= wires_from)
+        for visit in range(count)
+    ]
+
+
+def _draw_race(rng: np.random.Generator, group: int) -> str:
+    return RACES[group][_draw_index(rng, [share for _, share in RACES[group]])][0]
+
+
+def _draw_index(rng: np.random.Generator, shares: tuple[float, ...] | list[float]) -> int:
+    """Draw an index with the given chances, which add up to 1."""
+    left = rng.random()
+    for index, share in enumerate(shares):
+        left -= share
+        if left < 0:
+            return index
+    return len(shares) - 1
