@@ -1,0 +1,162 @@
+"""Who a phantom patient is: the body that all visits share.
+
+Lengths are centimetres. The origin is the middle of the chest, x grows to image right (the patient's left),
+y grows downward, z grows to the front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.phantom.vessels import VesselTree, grow_vessels
+
+TEXTURE_SIZE = 192
+TEXTURE_FIELD_CM = 48.0
+
+_BONE_OF_GROUP = (1.0, 1.42, 0.66)
+_VESSEL_OF_GROUP = (1.0, 0.86, 1.16)
+_STREAKS_OF_GROUP = (1.0, 0.75, 1.3)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Everything that a patient's visits share, as plain numbers; the vessel tree grows from them on first use."""
+
+    seed: int
+    sex: str  # "F" or "M"
+    age: float  # years
+    group: int  # 0, 1 or 2: shows in tissue contrast alone
+
+    body_mass: float  # 1 is average
+    wall_cm: float  # chest wall beside the lungs
+    depth_cm: float  # front to back, at the middle
+    lung_width_cm: float  # midline to lateral lung border, at the base
+    lung_depth_cm: float
+    apex_y: float
+    base_y: float  # below this the lung no longer widens
+    dome_y: float  # top of the left diaphragm
+    dome_step_cm: float  # how much higher the right one stands
+    dome_height_cm: float  # dome top to costophrenic angle
+    dome_x: float
+    heart_x: float
+    heart_y: float
+    heart_size: float
+    heart_tilt: float  # radians
+    knob_cm: float
+    unfolding: float  # aorta: 0 young to 1.3 tortuous
+    calcification: float  # aortic arch and costal cartilage, 0 to 1
+    mediastinum_cm: float
+    rib_pitch_cm: float
+    rib_drop_cm: float
+    rib_radius_cm: float
+    clavicle_y: float
+    clavicle_rise_cm: float
+    scapula_x: float
+    scapula_turn: float
+    spine_cm: float
+    scoliosis_cm: float
+    breast: float  # 0 for none
+    breast_y: float
+    gas: float  # stomach bubble, 0 to 1
+    gas_x: float
+    bone_density: float  # falls with age; differs by group
+    cortex: float  # share of a bone's density in its shell; rises as the inside thins with age
+    vessel_contrast: float
+    streaks: float  # fat between muscle fibres
+    parenchyma: float  # share of soft tissue in healthy lung
+
+    @cached_property
+    def vessels(self) -> tuple[VesselTree, VesselTree]:
+        """The pulmonary vessels of the right and the left lung (in this order: image left first)."""
+        rng = np.random.default_rng([self.seed, 3])
+        return grow_vessels(rng, hilum_height=0.53), grow_vessels(rng, hilum_height=0.49)
+
+    @cached_property
+    def textures(self) -> np.ndarray:
+        """Soft-tissue streaks, fine interstitium and clouds, shape (3, T, T) over `TEXTURE_FIELD_CM`, each ~N(0, 1)."""
+        rng = np.random.default_rng([self.seed, 4])
+        noise = rng.standard_normal((3, TEXTURE_SIZE, TEXTURE_SIZE), dtype=np.float32)
+        pixel_cm = TEXTURE_FIELD_CM / TEXTURE_SIZE
+        layers = []
+        for layer, scales in zip(
+            noise, (((0.9, 0.45), (2.8, 1.0)), ((0.22, 0.8), (0.45, 0.6)), ((1.1, 0.8), (2.5, 0.7)))
+        ):
+            mixed = np.zeros_like(layer)
+            for sigma_cm, weight in scales:
+                blurred = cv2.GaussianBlur(layer, (0, 0), sigma_cm / pixel_cm)
+                mixed += np.float32(weight / blurred.std()) * blurred
+            layers.append(mixed / mixed.std())
+        return np.stack(layers)
+
+
+def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
+    """Draw a patient's body.
+
+    Args:
+        seed: the patient's identity; the same seed and arguments give the same body.
+        sex: "F" or "M": breast shadows, size and shape of the chest.
+        age: years: bone density, aortic unfolding, calcification.
+        group: 0, 1 or 2: shows in tissue contrast alone, never in shape.
+
+    Raises:
+        ConfigError: if sex, age or group is out of range.
+    """
+    if sex not in ("F", "M"):
+        raise ConfigError("sex must be F or M", found=repr(sex))
+    if not 0 < age <= 120:
+        raise ConfigError("age must lie in (0, 120] years", found=f"{age}")
+    if group not in (0, 1, 2):
+        raise ConfigError("group must be 0, 1 or 2", found=repr(group))
+    rng = np.random.default_rng([int(seed), 1])
+    uniform, normal = rng.uniform, rng.normal
+    female = sex == "F"
+    mass = float(np.clip(normal(1.0, 0.13), 0.75, 1.42))
+    size = (0.955 if female else 1.02) * float(np.clip(normal(1, 0.025), 0.94, 1.06))
+    unfolding = float(np.clip((age - 32) / 45 + normal(0, 0.09), 0, 1.35))
+    values = dict(
+        body_mass=mass,
+        wall_cm=1.6 + 2.6 * max(mass - 0.78, 0.0) + uniform(0, 0.5),
+        depth_cm=(20.5 if female else 22.0) * mass**0.55 * (1 + 0.05 * unfolding),
+        lung_width_cm=14.0 * size * uniform(0.96, 1.05),
+        lung_depth_cm=15.2 * size * (1 + 0.05 * unfolding),
+        apex_y=-14.6 * size + normal(0, 0.35),
+        base_y=4.6 + normal(0, 0.6),
+        dome_y=7.9 * size + normal(0, 0.6) - 1.2 * (mass - 1),
+        dome_step_cm=float(np.clip(normal(1.2, 0.3), 0.5, 1.9)),
+        dome_height_cm=uniform(2.9, 4.1),
+        dome_x=uniform(5.0, 6.6),
+        heart_x=1.75 + normal(0, 0.25),
+        heart_y=3.2 * size + normal(0, 0.35),
+        heart_size=size * float(np.clip(normal(1, 0.035), 0.93, 1.07)) * (1 + 0.05 * (mass - 1)),
+        heart_tilt=uniform(0.52, 0.82),
+        knob_cm=1.35 * uniform(0.92, 1.08) * (1 + 0.42 * unfolding),
+        unfolding=unfolding,
+        calcification=float(np.clip((age - 48) / 38 + normal(0, 0.1), 0, 1.1)),
+        mediastinum_cm=2.05 + 0.35 * mass + uniform(-0.15, 0.2),
+        rib_pitch_cm=2.18 * size * uniform(0.97, 1.05),
+        rib_drop_cm=uniform(0.85, 1.15),
+        rib_radius_cm=uniform(0.56, 0.68) * size,
+        clavicle_y=uniform(-12.9, -11.2),
+        clavicle_rise_cm=uniform(0.2, 2.2),
+        scapula_x=uniform(13.2, 15.2),
+        scapula_turn=uniform(0.10, 0.35),
+        spine_cm=uniform(1.55, 1.85) * size,
+        scoliosis_cm=normal(0, 0.28),
+        breast=uniform(0.55, 1.35) * mass if female else 0.0,
+        breast_y=uniform(3.0, 5.4),
+        gas=uniform(0, 1),
+        gas_x=uniform(5.0, 8.0),
+        bone_density=_BONE_OF_GROUP[group] * (1.22 - 0.0062 * (age - 20)) * float(np.exp(normal(0, 0.04))),
+        cortex=float(np.clip(0.50 + 0.0045 * (age - 50) + normal(0, 0.02), 0.3, 0.75)),
+        vessel_contrast=_VESSEL_OF_GROUP[group] * float(np.exp(normal(0, 0.04))),
+        streaks=_STREAKS_OF_GROUP[group] * uniform(0.85, 1.15),
+        parenchyma=0.20 + normal(0, 0.012),
+    )
+    return Anatomy(
+        seed=int(seed), sex=sex, age=float(age), group=int(group), **{k: float(v) for k, v in values.items()}
+    )

@@ -1,0 +1,206 @@
+"""One radiograph of a phantom patient, with exact masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.phantom.anatomy import TEXTURE_FIELD_CM, TEXTURE_SIZE, Anatomy
+from biomedjourney_monai.phantom.bones import shape_bones, spine_outline
+from biomedjourney_monai.phantom.chest import Lung, Visit, shape_abdomen, shape_body, shape_breasts, shape_lung
+from biomedjourney_monai.phantom.findings import Devices, FindingState
+from biomedjourney_monai.phantom.mediastinum import Mediastinum, shape_hila, shape_mediastinum
+from biomedjourney_monai.phantom.pathology import LungContent, fill_lung, pleural_depth_cm
+from biomedjourney_monai.phantom.physics import (
+    Acquisition,
+    axes_of,
+    detect,
+    develop,
+    finish,
+    line_integral,
+    rotate,
+)
+from biomedjourney_monai.phantom.raster import Axes, draw_tubes, step
+
+WINDOW_SIZE = 48
+"""Side of the small healthy image that sets the display window, so that findings never change the exposure."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A radiograph and what is where in it.
+
+    Attributes:
+        image: float32 in [0, 1], shape (S, S), bright is dense.
+        masks: uint8 0 or 1, shape (6, S, S) in the order of `schema.STRUCTURES`, or None.
+    """
+
+    image: np.ndarray
+    masks: np.ndarray | None
+
+
+def render(
+    anatomy: Anatomy,
+    acquisition: Acquisition,
+    findings: FindingState,
+    *,
+    devices: Devices = Devices(),  # noqa: B008 (frozen)
+    size: int = 256,
+    with_masks: bool = False,
+) -> Rendering:
+    """Render one radiograph.
+
+    Noise, geometry and exposure depend on the acquisition and the anatomy alone, so the same two with other findings
+    give the true counterfactual.
+
+    Args:
+        size: pixels per side, 64 or more.
+        with_masks: also draw the masks of `schema.STRUCTURES`.
+
+    Raises:
+        ConfigError: if the size is too small.
+    """
+    if size < 64:
+        raise ConfigError("size must be >= 64 pixels", found=str(size))
+    visit = Visit(anatomy, acquisition, findings, axes_of(acquisition, size))
+    layers = frontal_layers(visit)
+    soft = rotate(layers.soft_cm, acquisition.rotation_degrees)
+    bone = rotate(layers.bone_cm, acquisition.rotation_degrees)
+    low, high = display_window(anatomy, acquisition)
+    detected = detect(line_integral(soft, bone, hardness=acquisition.hardness), acquisition)
+    image = finish(develop(detected, acquisition, low=low, high=high), acquisition)
+    masks = frontal_masks(visit, layers) if with_masks else None
+    return Rendering(image, masks)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Thicknesses of one view before rotation, and the shapes that masks are cut from; each (S, S)."""
+
+    soft_cm: np.ndarray
+    bone_cm: np.ndarray
+    lungs: tuple[Lung, Lung]
+    mediastinum: Mediastinum
+
+
+def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
+    """Stack body, lungs, mediastinum and bones of a PA or AP view.
+
+    Args:
+        fine: also draw vessels and textures; without them only the display window can be measured.
+    """
+    axes = visit.axes
+    lungs = (shape_lung(visit, -1), shape_lung(visit, 1))
+    middle = shape_mediastinum(visit)
+    body = shape_body(visit)
+    textures = _textures(visit) if fine else np.zeros((3, axes.size, axes.size), np.float32)
+    soft = body + shape_breasts(visit) + shape_abdomen(visit, lungs)
+    soft += np.float32(0.42 * visit.anatomy.streaks) * textures[0] * step((body - 3) / 3)
+    hila = shape_hila(visit, lungs, visit.mediastinal_shift)
+    behind = np.float32(0.22)  # lung that stays visible behind the heart
+    for lung in lungs:
+        content = fill_lung(visit, lung, textures)
+        room = np.maximum(lung.thickness - middle.solid * lung.chamber, behind * lung.thickness)
+        share = 1 - (1 - np.clip(content.soft_share, 0.0, 0.97)) * (1 - content.fluid)
+        soft -= room * (1 - share)
+        vessels = hila * content.vessels
+        if fine:
+            vessels = vessels + draw_vessels(visit, lung) * content.vessels
+        soft += (content.added_cm + vessels) * lung.inside * (1 - np.float32(0.35) * middle.heart)
+    soft += np.float32(0.10) * middle.solid - middle.air
+    bone = shape_bones(visit) + middle.calcium
+    return Layers(soft, bone * step((body - 1.0) / 1.0), lungs, middle)
+
+
+def _textures(visit: Visit) -> np.ndarray:
+    """Bring the patient's textures onto this view's grid, shape (3, S, S)."""
+    axes = visit.axes
+    scale = axes.pixel_cm * TEXTURE_SIZE / TEXTURE_FIELD_CM
+    left = (float(axes.x[0, 0]) / TEXTURE_FIELD_CM + 0.5) * TEXTURE_SIZE - 0.5
+    top = (float(axes.y[0, 0]) / TEXTURE_FIELD_CM + 0.5) * TEXTURE_SIZE - 0.5
+    matrix = np.array([[scale, 0, left], [0, scale, top]], np.float32)
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.stack(
+        [cv2.warpAffine(layer, matrix, (axes.size, axes.size), flags=how, borderMode=cv2.BORDER_REFLECT)
+         for layer in visit.anatomy.textures]
+    )  # fmt: skip
+
+
+_VESSEL_CLASSES_CM = (0.0, 0.085, 0.13, 0.20, 0.30, 0.45, 9.0)
+
+
+def draw_vessels(visit: Visit, lung: Lung) -> np.ndarray:
+    """Return the blood in one lung's vessels along the beam, cm, shape (S, S)."""
+    axes, a = visit.axes, visit.anatomy
+    tree = a.vessels[0 if lung.side < 0 else 1]
+    x, y = place_vessels(visit, lung)
+    edema = visit.findings.edema
+    wider = 1 + 0.10 * edema + 0.16 * edema * (tree.height < 0.5)  # blood diverts to the upper lobes
+    radius = tree.radius_cm * wider.astype(np.float32)
+    total = np.zeros((axes.size, axes.size), np.float32)
+    for thin, thick in zip(_VESSEL_CLASSES_CM, _VESSEL_CLASSES_CM[1:]):
+        chosen = (radius >= thin) & (radius < thick)
+        if not chosen.any():
+            continue
+        typical = float(np.sqrt(np.mean(np.square(radius[chosen]))))
+        weight = tree.length_cm[chosen] * np.square(radius[chosen] / typical)
+        total += draw_tubes(axes, x[chosen], y[chosen], weight, radius_cm=typical)
+    return np.float32(1.15 * a.vessel_contrast) * np.float32(2.2) * np.tanh(total * np.float32(1 / 2.2))
+
+
+def place_vessels(visit: Visit, lung: Lung) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y in cm of the tree's points in this visit's lung, each shape (P,)."""
+    a, axes = visit.anatomy, visit.axes
+    tree = a.vessels[0 if lung.side < 0 else 1]
+    across, height = tree.across, tree.height
+    severity = visit.side_severities(lung.side)[2]
+    if severity:
+        depth = pleural_depth_cm(visit, severity)
+        squeeze = 1 - np.clip(1.1 * depth / 12.0 * (1.35 - 0.85 * height), 0, 0.8)
+        across = across * squeeze
+        height = height + (1 - height) * np.clip(1.3 * depth / 24.0, 0, 0.6) * (1 - height)
+    order = np.argsort(lung.u[0])
+    u_sorted, dome_sorted = lung.u[0][order], lung.dome[0][order]
+    y = np.float32(a.apex_y) + height * np.float32(dome_sorted.min() + 0.5 - a.apex_y)
+    for _ in range(2):
+        lateral = np.interp(y, axes.y[:, 0], lung.lateral[:, 0])
+        medial = np.interp(y, axes.y[:, 0], lung.medial[:, 0])
+        u = medial + across * (lateral - medial)
+        y = a.apex_y + height * (np.interp(u, u_sorted, dome_sorted) - a.apex_y)
+    x = lung.side * u + 0.4 * visit.mediastinal_shift * (1 - across)
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def display_window(anatomy: Anatomy, acquisition: Acquisition) -> tuple[float, float]:
+    """Return the attenuation at the dark and the bright end of the display, from the healthy patient."""
+    visit = Visit(anatomy, acquisition, FindingState(), axes_of(acquisition, WINDOW_SIZE))
+    layers = frontal_layers(visit, fine=False)
+    integral = line_integral(layers.soft_cm, layers.bone_cm, hardness=acquisition.hardness)
+    near = np.abs(visit.axes.x) < anatomy.lung_width_cm
+    measured = integral[near & (visit.axes.y > anatomy.apex_y)]
+    low, high = np.percentile(measured, [acquisition.window_low, acquisition.window_high])
+    return float(low), float(high)
+
+
+def frontal_masks(visit: Visit, layers: Layers) -> np.ndarray:
+    """Cut the masks of `schema.STRUCTURES` from the layers, uint8, shape (6, S, S)."""
+    axes = visit.axes
+    right, left = layers.lungs
+    heart = layers.mediastinum.heart
+    free = 1 - heart
+    dome = np.where(axes.x < 0, right.dome, left.dome)
+    heart = heart * (axes.y < dome + 1.2)
+    under = (axes.y >= dome) & (axes.y < dome + 3.0) & (np.abs(axes.x) > 1.0)
+    lateral = np.where(axes.x < 0, right.lateral, left.lateral)
+    diaphragm = (under & (np.abs(axes.x) < lateral)).astype(np.float32)
+    stack = [left.inside * free, right.inside * free, heart, diaphragm, layers.mediastinum.upper, spine_outline(visit)]
+    degrees = visit.acquisition.rotation_degrees
+    return np.stack([(rotate(np.ascontiguousarray(m, np.float32), degrees) > 0.5) for m in stack]).astype(np.uint8)
+
+
+__all__ = ["Axes", "LungContent", "Rendering", "render"]

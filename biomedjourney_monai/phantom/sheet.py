@@ -1,0 +1,42 @@
+"""A contact sheet: patients down, findings across."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from biomedjourney_monai.phantom.anatomy import draw_anatomy
+from biomedjourney_monai.phantom.findings import FindingState
+from biomedjourney_monai.phantom.physics import draw_acquisition
+from biomedjourney_monai.phantom.render import render
+
+SHEET_STATES: tuple[tuple[str, FindingState], ...] = (
+    ("no finding", FindingState()),
+    ("mild cardiomegaly", FindingState(cardiomegaly=1)),
+    ("severe cardiomegaly", FindingState(cardiomegaly=3)),
+    ("mild edema", FindingState(edema=1)),
+    ("severe edema", FindingState(edema=3, cardiomegaly=1)),
+    ("small left effusion", FindingState(effusion_left=1)),
+    ("large right effusion", FindingState(effusion_right=3)),
+    ("mild left atelectasis", FindingState(atelectasis_left=1)),
+    ("severe right atelectasis", FindingState(atelectasis_right=3)),
+    ("small right pneumothorax", FindingState(pneumothorax_right=1)),
+    ("large left pneumothorax", FindingState(pneumothorax_left=3)),
+)
+
+
+def contact_sheet(n_patients: int, seed: int, size: int = 256) -> np.ndarray:
+    """Render patients × `SHEET_STATES`, the same visit in every column.
+
+    Returns:
+        Grey, uint8, shape (n_patients · size, len(SHEET_STATES) · size).
+    """
+    rng = np.random.default_rng([int(seed), 6])
+    rows = []
+    for k in range(n_patients):
+        anatomy = draw_anatomy(
+            int(rng.integers(1 << 31)), sex="FM"[k % 2], age=float(np.clip(rng.normal(58, 18), 19, 92)), group=k % 3
+        )
+        acquisition = draw_acquisition(int(rng.integers(1 << 31)))
+        row = [render(anatomy, acquisition, state, size=size).image for _, state in SHEET_STATES]
+        rows.append(np.concatenate(row, axis=1))
+    return np.round(np.concatenate(rows) * 255).astype(np.uint8)
