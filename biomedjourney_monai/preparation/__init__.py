@@ -1,0 +1,1 @@
+"""From tables, images and reports to training triples: cohort, journeys, registration, descriptions."""
