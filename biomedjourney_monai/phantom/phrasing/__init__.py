@@ -1,0 +1,1 @@
+"""The words of phantom reports: vocabulary as tables, a voice that chooses among them, statements built from both."""
