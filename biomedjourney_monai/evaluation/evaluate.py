@@ -1,0 +1,147 @@
+"""Score a working folder: which journeys, which systems, which numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+
+from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
+from biomedjourney_monai.evaluation.bootstrap import draw_patient_weights
+from biomedjourney_monai.evaluation.judges import Judges
+from biomedjourney_monai.evaluation.scoring import score_systems
+from biomedjourney_monai.evaluation.summary import Summary, compare, read_truth, summarise
+from biomedjourney_monai.evaluation.systems import Counterfactuals, System, read_counterfactuals
+from biomedjourney_monai.files import read_table
+from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER
+
+SCORES_FILE = "scores.parquet"
+"""Beside metrics.json: what the judges said of each journey and system."""
+
+COMPARED = ("pathology_auroc", "changed_auroc", "race_auroc", "age_r", "cmig", "kl", "dice_reference")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What an evaluation can be asked for.
+
+    Attributes:
+        split: which journeys.
+        bootstrap: replicates behind each interval.
+        seed: of the bootstrap.
+        uncertain: what an uncertain label counts as: "mask", "positive" or "negative".
+        unmentioned: likewise for a finding that the report does not mention.
+        limit: at most so many journeys, 0 for all.
+    """
+
+    split: str = "test"
+    bootstrap: int = 200
+    seed: int = 0
+    uncertain: str = "mask"
+    unmentioned: str = "negative"
+    limit: int = 0
+
+
+def evaluate(
+    work: Path, judges: Judges, *, settings: EvaluationSettings, others: Sequence[System] = ()
+) -> tuple[dict[str, Any], pandas.DataFrame]:
+    """Score the baselines, the samples of the folder where there are any, and other systems, on the same journeys.
+
+    Args:
+        work: the working folder, with pairs.parquet and its images, and samples/ or not.
+        others: further systems.
+
+    Returns:
+        The content of metrics.json, and the scores per journey and system.
+
+    Raises:
+        TableError: if the tables are missing or unusable, or no journey is left to score.
+    """
+    counterfactuals = read_counterfactuals(work / SAMPLES_FOLDER)
+    journeys, counts = choose_journeys(work, counterfactuals, settings=settings)
+    systems: list[System] = [CopyPrior(work), RealReference(work), *others]
+    if counterfactuals is not None:
+        systems.insert(1, counterfactuals)
+    scores, failures = score_systems(journeys, systems, judges, work=work)
+    truth = read_truth(journeys, uncertain=settings.uncertain, unmentioned=settings.unmentioned)
+    weights = draw_patient_weights(
+        journeys["subject_id"].to_numpy(),
+        replicates=settings.bootstrap,
+        generator=np.random.default_rng(settings.seed),
+    )
+    summaries = {name: summarise(frame, truth, weights=weights) for name, frame in scores.items()}
+    content = {
+        "settings": vars(settings),
+        "counts": counts,
+        "judges": judges.provenance(),
+        "model": {} if counterfactuals is None else counterfactuals.provenance(),
+        "systems": [
+            {
+                "name": system.name,
+                "meaning": system.meaning,
+                "failures": dict(failures[system.name]),
+                "metrics": as_numbers(summaries[system.name]),
+            }
+            for system in systems
+        ],
+        "differences": _differences(summaries, "counterfactual", ("copy-prior", "real reference")),
+    }
+    return content, pandas.concat(scores, names=["system"]).reset_index()
+
+
+def choose_journeys(
+    work: Path, counterfactuals: Counterfactuals | None, *, settings: EvaluationSettings
+) -> tuple[pandas.DataFrame, dict[str, Any]]:
+    """Choose the journeys that every system is scored on: kept ones of the split, with a sample if there are samples.
+
+    Returns:
+        Rows of pairs.parquet, and how many journeys there were, were dropped by reason, and are scored.
+    """
+    pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
+    of_split = pairs[pairs["split"] == settings.split]
+    kept = of_split["kept"].astype(bool)
+    dropped = Counter(str(reason) or "not kept" for reason in of_split.loc[~kept, "drop_reason"])
+    chosen = of_split[kept]
+    if counterfactuals is not None:
+        sampled = chosen["journey_id"].isin(set(counterfactuals.rows))
+        dropped["no counterfactual was sampled"] += int((~sampled).sum())
+        chosen = chosen[sampled]
+    if settings.limit and len(chosen) > settings.limit:
+        dropped["over the limit"] += len(chosen) - settings.limit
+        chosen = chosen.head(settings.limit)
+    dropped = {reason: count for reason, count in dropped.items() if count}
+    if chosen.empty:
+        raise TableError(
+            f"there must be a kept journey in the split {settings.split!r} to score",
+            found=f"{len(of_split)} journeys, dropped: {dropped}",
+            action="Look at `biomedjourney register` and `biomedjourney sample`, or choose another --split",
+        )
+    counts = {
+        "journeys": len(of_split),
+        "dropped": dropped,
+        "scored": len(chosen),
+        "patients": int(chosen["subject_id"].nunique()),
+    }
+    return chosen.reset_index(drop=True), counts
+
+
+def as_numbers(summary: Summary) -> dict[str, dict[str, dict[str, Any]]]:
+    """Replace each statistic by its number, for metrics.json."""
+    return {
+        metric: {part: statistic.as_number() for part, statistic in parts.items()} for metric, parts in summary.items()
+    }
+
+
+def _differences(summaries: dict[str, Summary], one: str, others: Sequence[str]) -> list[dict[str, Any]]:
+    if one not in summaries:
+        return []
+    return [
+        {"one": one, "other": other, "metrics": compare(summaries[one], summaries[other], metrics=COMPARED)}
+        for other in others
+    ]

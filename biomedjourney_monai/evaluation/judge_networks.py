@@ -1,0 +1,97 @@
+"""The two small networks that judge rendered radiographs: one classifies, one outlines the anatomy."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.nets import UNet
+from torch import Tensor, nn
+
+JUDGE_SIZE = 128
+"""Side of the images that the networks were made for, in pixels."""
+
+AGE_CENTRE, AGE_SPREAD = 60.0, 17.0
+"""Years; the age head speaks in these units."""
+
+
+class PhantomClassifier(nn.Module):
+    """A residual network with three heads; about 0.4 M parameters.
+
+    The stem works at full resolution, since the line of a small pneumothorax is one pixel wide. Pooling takes mean and
+    maximum: the maximum finds what is small.
+
+    Args:
+        num_findings: F.
+        num_groups: G.
+        widths: channels per resolution, from size / 2 down.
+    """
+
+    def __init__(
+        self, *, num_findings: int = 5, num_groups: int = 3, widths: tuple[int, ...] = (24, 48, 80, 136)
+    ) -> None:
+        super().__init__()
+        self.num_findings, self.num_groups = num_findings, num_groups
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, widths[0], 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+        )
+        before = (widths[0], *widths[:-1])
+        self.stages = nn.Sequential(
+            *(ResidualBlock(i, o, stride=1 if n == 0 else 2) for n, (i, o) in enumerate(zip(before, widths)))
+        )
+        self.dropout = nn.Dropout(0.2)
+        self.heads = nn.Linear(2 * widths[-1], num_findings + num_groups + 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Judge images of shape (B, 1, H, W) in [-1, 1].
+
+        Returns:
+            Finding logits (B, F), group logits (B, G), and ages (B,) in years.
+        """
+        features = self.stages(self.stem(image))  # (B, C, H/16, W/16)
+        pooled = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)  # (B, 2 C)
+        findings, groups, age = self.heads(self.dropout(pooled)).split([self.num_findings, self.num_groups, 1], dim=1)
+        return findings, groups, AGE_CENTRE + AGE_SPREAD * age.squeeze(1)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.relu(self.body(features) + self.shortcut(features))
+
+
+class PhantomSegmenter(nn.Module):
+    """MONAI's UNet on 2 x 2 pixel blocks, which costs a quarter of one at full resolution; about 0.2 M parameters.
+
+    Args:
+        num_structures: C; structures may overlap, so each has a logit of its own.
+        widths: channels per resolution, from size / 2 down.
+    """
+
+    def __init__(self, *, num_structures: int = 6, widths: tuple[int, ...] = (16, 32, 64, 80)) -> None:
+        super().__init__()
+        self.unet = UNet(
+            spatial_dims=2,
+            in_channels=4,
+            out_channels=4 * num_structures,
+            channels=widths,
+            strides=(2,) * (len(widths) - 1),
+            num_res_units=1,
+            norm="BATCH",
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Outline structures in images of shape (B, 1, H, W) in [-1, 1]; returns logits (B, C, H, W)."""
+        blocks = nn.functional.pixel_unshuffle(image, 2)  # (B, 4, H/2, W/2)
+        return nn.functional.pixel_shuffle(self.unet(blocks), 2)

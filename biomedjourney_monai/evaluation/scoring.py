@@ -1,0 +1,140 @@
+"""Let the judges look at every image of every system, one batch of journeys at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas
+import torch
+from tqdm import tqdm
+
+from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
+from biomedjourney_monai.evaluation.dice import compute_structure_dice
+from biomedjourney_monai.evaluation.divergence import compute_kl
+from biomedjourney_monai.evaluation.judges import Judges, JudgeScores
+from biomedjourney_monai.evaluation.labels import RACE_GROUPS
+from biomedjourney_monai.evaluation.systems import System, read_picture
+from biomedjourney_monai.schema import FINDINGS, STRUCTURES
+
+PATHOLOGY_COLUMNS = [f"pathology {finding}" for finding in FINDINGS]
+RACE_COLUMNS = [f"race {group}" for group in RACE_GROUPS]
+DICE_REFERENCE_COLUMNS = [f"dice_reference {structure}" for structure in STRUCTURES]
+DICE_PRIOR_COLUMNS = [f"dice_prior {structure}" for structure in STRUCTURES]
+SCORE_COLUMNS = [
+    *PATHOLOGY_COLUMNS,
+    *RACE_COLUMNS,
+    "age",
+    "kl",
+    "kl_binary",
+    *DICE_REFERENCE_COLUMNS,
+    *DICE_PRIOR_COLUMNS,
+]
+"""One row per journey and system. Dice against the reference counts only pixels that the registered image covers."""
+
+
+def score_systems(
+    journeys: pandas.DataFrame, systems: Sequence[System], judges: Judges, *, work: Path, batch_size: int = 32
+) -> tuple[dict[str, pandas.DataFrame], dict[str, Counter]]:
+    """Score the systems on the same journeys. Memory holds one batch of images, whatever the number of journeys.
+
+    Args:
+        journeys: rows of pairs.parquet.
+        systems: any number; the reference and the prior are read in any case, for KL and Dice.
+        work: the folder that the paths of `journeys` start from.
+
+    Returns:
+        System name -> scores, columns SCORE_COLUMNS, index journey_id; NaN where an image could not be scored.
+        System name -> how many images failed, by reason.
+    """
+    blocks: dict[str, list[np.ndarray]] = {system.name: [] for system in systems}
+    failures: dict[str, Counter] = {system.name: Counter() for system in systems}
+    with tqdm(total=len(journeys), desc="judging", unit="journey") as bar:
+        for start in range(0, len(journeys), batch_size):
+            rows = journeys.iloc[start : start + batch_size].to_dict("records")
+            anchors = {
+                anchor.name: _judge(anchor, rows, judges, failures.get(anchor.name, Counter()))
+                for anchor in (RealReference(work), CopyPrior(work))
+            }
+            reference, prior = anchors.values()
+            valid = torch.stack([_valid_mask(work, row, reference[0].structures.shape[-2:]) for row in rows])
+            for system in systems:
+                judged = anchors.get(system.name) or _judge(system, rows, judges, failures[system.name])
+                blocks[system.name].append(_columns(*judged, reference, prior, valid))
+            bar.update(len(rows))
+    frames = {
+        name: pandas.DataFrame(np.concatenate(block), columns=SCORE_COLUMNS, index=journeys["journey_id"])
+        for name, block in blocks.items()
+    }
+    return frames, failures
+
+
+def _judge(system: System, rows: list[dict], judges: Judges, failures: Counter) -> tuple[JudgeScores, np.ndarray]:
+    """Score a batch; an image that cannot be read is counted, and its place is marked as not good, (B,)."""
+    images = []
+    for row in rows:
+        try:
+            image = system.image(row)
+            if not np.isfinite(image).all():
+                raise ImageError("an image must be finite", found="NaN or infinite pixels")
+            images.append(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)))
+        except ImageError as error:
+            failures[str(error)] += 1
+            images.append(None)
+    good = np.array([image is not None for image in images])
+    shape = next((image.shape for image in images if image is not None), (128, 128))
+    batch = torch.stack([_fitted(image, shape) for image in images])  # (B, 1, H, W)
+    return judges.score(batch.clamp(0, 1)), good
+
+
+def _fitted(image: torch.Tensor | None, shape: Sequence[int]) -> torch.Tensor:
+    """Bring an image to the batch's shape, (1, H, W); a missing one becomes black."""
+    if image is None:
+        return torch.zeros((1, *shape))
+    if image.shape == torch.Size(shape):
+        return image[None]
+    return torch.nn.functional.interpolate(image[None, None], size=tuple(shape), mode="bilinear", antialias=True)[0]
+
+
+def _columns(
+    scores: JudgeScores,
+    good: np.ndarray,
+    reference: tuple[JudgeScores, np.ndarray],
+    prior: tuple[JudgeScores, np.ndarray],
+    valid: torch.Tensor,
+) -> np.ndarray:
+    """Lay a batch's scores out as SCORE_COLUMNS, (B, columns)."""
+    pathology, p = scores.pathology.numpy(), reference[0].pathology.numpy()
+    to_reference = np.column_stack(
+        [
+            compute_kl(p, pathology),
+            compute_kl(p, pathology, form="binary"),
+            _dice(scores, reference[0], valid=valid),
+        ]
+    )
+    to_prior = _dice(scores, prior[0], valid=None)
+    to_reference[~reference[1]] = np.nan
+    to_prior[~prior[1]] = np.nan
+    columns = np.column_stack([scores.as_columns().numpy(), to_reference, to_prior]).astype(np.float64)
+    columns[~good] = np.nan
+    return columns
+
+
+def _dice(scores: JudgeScores, other: JudgeScores, *, valid: torch.Tensor | None) -> np.ndarray:
+    """Compare structures, (B, 6), on the grid of `other`."""
+    mine = scores.structures
+    if mine.shape != other.structures.shape:
+        mine = torch.nn.functional.interpolate(mine.float(), size=other.structures.shape[-2:]) > 0.5
+    return compute_structure_dice(mine, other.structures, valid=valid).numpy()
+
+
+def _valid_mask(work: Path, row: dict, shape: Sequence[int]) -> torch.Tensor:
+    """Read where the registered image has content, bool (1, H, W); everywhere if there is no such mask."""
+    try:
+        mask = read_picture(work, row["valid_mask"]) > 0.5
+    except ImageError:
+        return torch.ones((1, *shape), dtype=torch.bool)
+    return torch.from_numpy(mask)[None] if mask.shape == tuple(shape) else torch.ones((1, *shape), dtype=torch.bool)

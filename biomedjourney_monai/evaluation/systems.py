@@ -1,0 +1,118 @@
+"""What is scored: for every journey a system gives one image. Baselines go through the same code as the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from biomedjourney_monai.errors import ImageError, TableError
+from biomedjourney_monai.files import read_json_lines
+from biomedjourney_monai.radiographs import load_radiograph, read_png
+
+SAMPLES_TABLE = "samples.jsonl"
+SAMPLES_ARRAY = "counterfactuals.npy"
+
+
+class System(Protocol):
+    """Something that gives one image per journey.
+
+    Attributes:
+        name: how tables call it.
+        meaning: one plain sentence for the report.
+    """
+
+    name: str
+    meaning: str
+
+    def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        """Give the image for a row of pairs.parquet: float32 (H, W) in [0, 1].
+
+        Raises:
+            ImageError: if there is none, or it cannot be used.
+        """
+
+
+@dataclass(frozen=True)
+class Counterfactuals:
+    """The model's images, from the folder that `biomedjourney sample` wrote.
+
+    Attributes:
+        rows: journey_id -> its line of samples.jsonl.
+        pixels: memory-mapped, shape (N, H, W), in [0, 1]; without the mark that the PNG files carry.
+    """
+
+    rows: dict[str, dict[str, Any]]
+    pixels: np.ndarray = field(repr=False)
+    name: str = "counterfactual"
+    meaning: str = "The model's picture of the new examination, from the prior image and the description."
+
+    def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        row = self.rows.get(journey["journey_id"])
+        if row is None:
+            raise ImageError("a journey must have a counterfactual", found="none")
+        if not 0 <= int(row.get("index", -1)) < len(self.pixels):
+            raise ImageError("a sample must have a row in the array", found="an index outside it")
+        return np.asarray(self.pixels[int(row["index"])], np.float32)
+
+    def provenance(self) -> dict[str, Any]:
+        """Give what all samples have in common, such as the model's hash and the guidance scales."""
+        lines = list(self.rows.values())
+        shared = {key: value for key, value in lines[0].items() if all(line.get(key) == value for line in lines)}
+        own = ("journey_id", "file", "index", "description", "progression_description")
+        return {key: value for key, value in shared.items() if key not in own}
+
+
+@dataclass(frozen=True)
+class FolderOfImages:
+    """Another system's images, named by journey: `j000012.png`, in any format that `load_radiograph` reads."""
+
+    name: str
+    folder: Path
+    size: int = 128
+    meaning: str = "Images of another system, from a folder."
+
+    def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        found = sorted(self.folder.glob(f"{journey['journey_id']}.*"))
+        if not found:
+            raise ImageError("a journey must have an image in the folder", found="none")
+        return load_radiograph(found[0], size=self.size)
+
+
+def read_counterfactuals(folder: str | Path) -> Counterfactuals | None:
+    """Open the folder of `biomedjourney sample`; None where there is none.
+
+    Of several samples of one journey the first counts.
+
+    Raises:
+        TableError: if one of its two files is missing or unreadable.
+    """
+    folder = Path(folder)
+    if not (folder / SAMPLES_TABLE).exists() and not (folder / SAMPLES_ARRAY).exists():
+        return None
+    lines = read_json_lines(folder / SAMPLES_TABLE, made_by="sample")
+    try:
+        pixels = np.load(folder / SAMPLES_ARRAY, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise TableError(
+            f"{folder / SAMPLES_ARRAY} must be an array of images",
+            found=type(error).__name__,
+            action="Run `biomedjourney sample` again",
+        ) from error
+    if pixels.ndim != 3 or not np.issubdtype(pixels.dtype, np.floating):
+        raise TableError(
+            f"{folder / SAMPLES_ARRAY} must hold floats of shape (N, H, W)",
+            found=f"{pixels.dtype} {pixels.shape}",
+            action="Run `biomedjourney sample` again",
+        )
+    if any("journey_id" not in line or "index" not in line for line in lines):
+        raise TableError(f"each line of {folder / SAMPLES_TABLE} must name journey_id and index", found="one without")
+    return Counterfactuals({line["journey_id"]: line for line in reversed(lines)}, pixels)
+
+
+def read_picture(work: Path, relative: str) -> np.ndarray:
+    """Read a picture of the working folder: float32 in [0, 1], shape (H, W)."""
+    return read_png(work / relative)
