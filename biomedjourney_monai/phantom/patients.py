@@ -10,10 +10,10 @@ import numpy as np
 from biomedjourney_monai.phantom.disease import draw_course
 from biomedjourney_monai.phantom.findings import Devices, FindingState
 from biomedjourney_monai.phantom.mentions import Mentions, draw_mentions
-from biomedjourney_monai.phantom.seeds import ID_COUNT, derive_rng, derive_seed, scatter_id
+from biomedjourney_monai.phantom.seeds import derive_rng, derive_seed, scatter_id
 
 MAX_VISITS = 5
-MAX_PATIENTS = ID_COUNT // (MAX_VISITS + 1)
+MAX_PATIENTS = 10**7 // MAX_VISITS
 
 VISIT_COUNT_SHARES = (0.08, 0.24, 0.30, 0.22, 0.16)
 """Shares of patients with one to five visits."""
@@ -40,9 +40,10 @@ RACES = (
 PORTABLE_SHARE = 0.06
 """Share of studies taken at the bedside, AP."""
 
-_TEST_PLACES = (3, 11)
-_VALIDATE_PLACES = (7,)
-_SPLIT_PERIOD = 20
+_PREFIXES = (3, 0, 7, 9, 5, 8, 1, 6, 2, 4)
+"""Second digit of the subject identifier, by running number: p10 to p19 fill evenly, and small cohorts reach p19."""
+
+_TEST_PREFIX = 9
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def draw_patient(seed: int, index: int, *, stream: str = "cohort") -> Patient:
     anchor_year = 2110 + int(rng.random() * 90)
     age = 18 + int(rng.random() * 73)  # years; over 89 is stored as 91
     return Patient(
-        subject_id=ID_COUNT + scatter_id(index, key=derive_seed(seed, stream, "subject_id")),
+        subject_id=_subject_id(seed, index, stream),
         sex="F" if rng.random() < 0.48 else "M",
         anchor_age=age if age <= 89 else 91,
         anchor_year=anchor_year,
@@ -102,9 +103,15 @@ def draw_patient(seed: int, index: int, *, stream: str = "cohort") -> Patient:
 
 
 def split_of(index: int) -> str:
-    """Return the split of a patient: 10 % test, 5 % validate, spread evenly so that small cohorts have all three."""
-    place = index % _SPLIT_PERIOD
-    return "test" if place in _TEST_PLACES else "validate" if place in _VALIDATE_PLACES else "train"
+    """Return the split of a patient: 10 % test, which are all of p19, and 5 % validate."""
+    if _PREFIXES[index % 10] == _TEST_PREFIX:
+        return "test"
+    return "validate" if index % 20 == 7 else "train"
+
+
+def _subject_id(seed: int, index: int, stream: str) -> int:
+    number = scatter_id(index // 10, key=derive_seed(seed, stream, "subject_id"), digits=6)
+    return 10_000_000 + _PREFIXES[index % 10] * 1_000_000 + number
 
 
 def _draw_visits(rng: np.random.Generator, seed: int, index: int, stream: str, anchor_year: int) -> tuple[Visit, ...]:
@@ -119,7 +126,7 @@ def _draw_visits(rng: np.random.Generator, seed: int, index: int, stream: str, a
         prior = course[visit - 1] if visit else None
         visits.append(
             Visit(
-                study_id=5 * ID_COUNT + scatter_id(index * (MAX_VISITS + 1) + visit, key=study_key),
+                study_id=50_000_000 + scatter_id(index * MAX_VISITS + visit, key=study_key, digits=7),
                 time=time,
                 findings=state,
                 devices=devices[visit],

@@ -6,12 +6,6 @@ import hashlib
 
 import numpy as np
 
-ID_COUNT = 10_000_000
-"""How many identifiers share a leading digit: eight digits, the first fixed."""
-
-_HALF_BITS = 12
-_HALF_MASK = (1 << _HALF_BITS) - 1
-
 
 def derive_seed(seed: int, *names: str | int) -> int:
     """Return the seed of a named stream, in [0, 2**63).
@@ -29,34 +23,38 @@ def derive_rng(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(derive_seed(seed, *names)))
 
 
-def scatter_id(position: int, *, key: int) -> int:
+def scatter_id(position: int, *, key: int, digits: int) -> int:
     """Map a running number to a random-looking number, one to one.
 
     Args:
-        position: in [0, 10**7).
+        position: in [0, 10**digits).
         key: names the permutation.
+        digits: how many decimal digits the numbers have.
 
     Returns:
-        A number in [0, 10**7). A Feistel network on 24 bits, repeated until the result is in range.
+        A number in [0, 10**digits). A Feistel network on the next even number of bits, repeated until it is in range.
 
     Raises:
         ValueError: if the position is out of range.
     """
-    if not 0 <= position < ID_COUNT:
-        raise ValueError(f"position must be in [0, {ID_COUNT}); found {position}")
+    count = 10**digits
+    if not 0 <= position < count:
+        raise ValueError(f"position must be in [0, {count}); found {position}")
+    half_bits = (count.bit_length() + 1) // 2
+    mask = (1 << half_bits) - 1
     value = position
     while True:
-        left, right = value >> _HALF_BITS, value & _HALF_MASK
+        left, right = value >> half_bits, value & mask
         for turn in range(4):
-            left, right = right, left ^ _mix(right, key + turn * 0x9E3779B97F4A7C15)
-        value = left << _HALF_BITS | right
-        if value < ID_COUNT:
+            left, right = right, left ^ (_mix(right, key + turn * 0x9E3779B97F4A7C15) & mask)
+        value = left << half_bits | right
+        if value < count:
             return value
 
 
 def _mix(half: int, key: int) -> int:
-    """Hash 12 bits to 12 bits (splitmix64's finaliser)."""
+    """Hash a small number to 64 bits (splitmix64's finaliser)."""
     z = (half * 0xBF58476D1CE4E5B9 + key) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-    return (z ^ (z >> 31)) & _HALF_MASK
+    return z ^ (z >> 31)

@@ -1,4 +1,4 @@
-"""The vocabulary of the rest of a report: headings, history, technique, normal anatomy, devices, closings, typing errors."""
+"""The vocabulary of the rest of a report: headings, history, technique, anatomy, devices, closings, typing errors."""
 
 from __future__ import annotations
 

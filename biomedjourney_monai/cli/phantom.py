@@ -1,0 +1,62 @@
+"""Render a cohort of patients with a known truth: radiographs, reports and tables in the layout of MIMIC-CXR-JPG and
+MIMIC-IV, untidy as an archive is. planted.csv lists every planted fault. The same seed gives the same files; a second
+run goes on where the first stopped. With --sheet alone, only a contact sheet is drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from biomedjourney_monai.errors import ConfigError
+
+EXAMPLE = "biomedjourney phantom --out phantom --patients 100 --seed 7 --truth"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--out", metavar="DIR", help="a new folder for the cohort")
+    parser.add_argument("--patients", type=int, default=100, metavar="N", help="how many patients (default 100)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything (default 0)")
+    parser.add_argument("--size", type=int, default=256, metavar="PX", help="rows and columns (default 256)")
+    parser.add_argument("--truth", action="store_true", help="also write the test patients' true counterfactuals")
+    parser.add_argument("--sheet", metavar="FILE", help="draw a contact sheet, eight patients by findings, as PNG")
+    parser.add_argument("--format", choices=("jpg",), default="jpg", help="of the images (default jpg)")
+    parser.add_argument("--processes", type=int, metavar="N", help="how many work at once (default: all cores)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the cohort, the contact sheet, or both."""
+    if not arguments.out and not arguments.sheet:
+        raise ConfigError("phantom needs --out or --sheet", found="neither", action=f"Try: {EXAMPLE}")
+    if arguments.sheet:
+        _draw_sheet(Path(arguments.sheet), seed=arguments.seed, size=arguments.size)
+    if arguments.out:
+        from biomedjourney_monai.phantom.cohort import write_cohort
+
+        summary = write_cohort(
+            arguments.out,
+            patients=arguments.patients,
+            seed=arguments.seed,
+            size=arguments.size,
+            processes=arguments.processes,
+            truth=arguments.truth,
+        )
+        print(
+            f"{summary.patients} patients, {summary.studies} studies, {summary.images} images; "
+            f"{summary.planted} planted faults, {summary.counterfactuals} true counterfactuals -> {arguments.out}"
+        )
+    return 0
+
+
+def _draw_sheet(path: Path, *, seed: int, size: int) -> None:
+    import cv2
+
+    from biomedjourney_monai.files import written_atomically
+    from biomedjourney_monai.phantom.sheet import contact_sheet
+
+    if path.suffix.lower() != ".png":
+        raise ConfigError("--sheet must name a PNG file", found=path.suffix or "no suffix")
+    with written_atomically(path) as temporary:
+        cv2.imwrite(str(temporary), contact_sheet(8, seed, size))
+    print(f"contact sheet -> {path}")

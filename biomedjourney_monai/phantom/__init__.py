@@ -1,0 +1,7 @@
+"""The phantom: a rendered cohort of patients whose truth is known, the counterfactual truth included."""
+
+from biomedjourney_monai.phantom.findings import Devices, FindingState
+from biomedjourney_monai.phantom.patients import Patient, Visit, draw_patient
+from biomedjourney_monai.phantom.truth import render_counterfactual, render_visit
+
+__all__ = ["Devices", "FindingState", "Patient", "Visit", "draw_patient", "render_counterfactual", "render_visit"]

@@ -1,0 +1,236 @@
+"""A cohort on disk: phantom patients in the layout of MIMIC-CXR-JPG and MIMIC-IV."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.files import write_json, written_atomically
+from biomedjourney_monai.phantom.faults import PlannedImage, UntidyPatient, plant_faults
+from biomedjourney_monai.phantom.parallel import map_in_order
+from biomedjourney_monai.phantom.patients import MAX_PATIENTS, Visit, draw_patient
+from biomedjourney_monai.phantom.reports import write_report
+from biomedjourney_monai.phantom.seeds import derive_rng
+from biomedjourney_monai.phantom.tables import TableRows, list_rows, write_tables
+from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual, render_visit
+
+MARKER_FILE = "phantom.json"
+"""Says which cohort a folder holds, so that a second run goes on with the same one and with no other."""
+
+LAYOUT_VERSION = 1
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class CohortPlan:
+    """What fixes a cohort's bytes."""
+
+    patients: int
+    seed: int
+    size: int = 256
+    image_format: str = "jpg"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.patients <= MAX_PATIENTS:
+            raise ConfigError(f"patients must be in [1, {MAX_PATIENTS}]", found=str(self.patients))
+        if not 64 <= self.size <= 4096:
+            raise ConfigError("size must be in [64, 4096] pixels", found=str(self.size))
+        if self.image_format != "jpg":
+            raise ConfigError("format must be jpg", found=self.image_format)
+
+
+@dataclass(frozen=True)
+class CohortSummary:
+    """How much was written."""
+
+    patients: int
+    studies: int
+    images: int
+    planted: int
+    counterfactuals: int
+
+
+def write_cohort(
+    out: str | Path,
+    *,
+    patients: int,
+    seed: int,
+    size: int = 256,
+    processes: int | None = None,
+    truth: bool = False,
+) -> CohortSummary:
+    """Write a cohort: images and reports under files/, the tables of MIMIC-CXR-JPG, MIMIC-IV's under hosp/.
+
+    Files that are there already are kept, so an interrupted run goes on where it stopped. The tables come last: where
+    planted.csv is, the cohort is complete. The same arguments give the same bytes, whatever the number of processes.
+
+    Args:
+        out: a new or empty folder, or one that an earlier run with the same patients, seed and size wrote.
+        patients: how many.
+        seed: of everything.
+        size: rows and columns of each image.
+        processes: how many work at once; all cores if None.
+        truth: also write, for each test patient, the true counterfactual of every prior image under the findings of
+            every later study: truth/<prior_dicom_id>-<new_study_id>.png, masks beside it as .npz, and truth.csv.
+
+    Raises:
+        ConfigError: if the folder holds something else, or an argument is out of range.
+    """
+    plan = CohortPlan(patients, seed, size)
+    out = Path(out)
+    _claim_folder(out, plan)
+    rows = TableRows()
+    tasks = ((str(out), plan, index, truth) for index in range(patients))
+    for patient_rows in tqdm(
+        map_in_order(_write_patient, tasks, processes=processes),
+        total=patients,
+        desc="patients",
+        unit="patient",
+        mininterval=1,
+    ):
+        rows.add(patient_rows)
+    write_tables(out, rows)
+    studies = len({row[2] for row in rows.metadata})
+    return CohortSummary(patients, studies, len(rows.metadata), len(rows.planted), len(rows.truth))
+
+
+def _claim_folder(out: Path, plan: CohortPlan) -> None:
+    """Mark a new folder as this cohort's, or check that it is."""
+    wanted = {"layout": LAYOUT_VERSION, **asdict(plan)}
+    marker = out / MARKER_FILE
+    if out.exists() and not out.is_dir():
+        raise ConfigError("--out must be a folder", found="a file")
+    if marker.is_file():
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if found != wanted:
+            raise ConfigError(
+                "an existing cohort can only be continued with its own settings",
+                found=_difference(found, wanted),
+                action="Choose another folder, or the same patients, seed and size",
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        raise ConfigError(
+            "--out must be a new or empty folder",
+            found="one with other files in it",
+            action="Choose another folder, so that nothing of yours is mixed with rendered files",
+        )
+    else:
+        write_json(marker, wanted)
+
+
+def _difference(found: object, wanted: dict) -> str:
+    if not isinstance(found, dict):
+        return f"an unreadable {MARKER_FILE}"
+    names = [name for name in wanted if found.get(name) != wanted[name]]
+    return ", ".join(f"{name} {found.get(name)}, not {wanted[name]}" for name in names) or "other settings"
+
+
+def _write_patient(task: tuple[str, CohortPlan, int, bool]) -> TableRows:
+    """Write one patient's files; return the rows of the tables."""
+    folder, plan, index, truth = task
+    out = Path(folder)
+    untidy = plant_faults(draw_patient(plan.seed, index), plan.seed)
+    rows = list_rows(untidy, seed=plan.seed, size=plan.size)
+    _write_images(out, untidy, plan.size)
+    _write_reports(out, untidy, plan.seed)
+    if truth and untidy.patient.split == "test":
+        rows.truth = list(_write_truth(out / "truth", untidy, plan.size))
+    return rows
+
+
+def _study_folder(out: Path, subject_id: int, study_id: int) -> Path:
+    return out / "files" / f"p{subject_id // 1_000_000}" / f"p{subject_id}" / f"s{study_id}"
+
+
+def _write_images(out: Path, untidy: UntidyPatient, size: int) -> None:
+    patient = untidy.patient
+    anatomy = None
+    for visit, images in zip(patient.visits, untidy.images):
+        folder = _study_folder(out, patient.subject_id, visit.study_id)
+        for image in images:
+            path = folder / f"{image.dicom_id}.jpg"
+            if path.exists():
+                continue
+            anatomy = anatomy or anatomy_of(patient)
+            rendering = render_visit(
+                patient,
+                visit,
+                size=size,
+                view_position=image.view_position,
+                acquisition_seed=image.acquisition_seed,
+                anatomy=anatomy,
+            )
+            _write_bytes(path, encode_image(rendering.image, image))
+
+
+def encode_image(pixels: np.ndarray, planned: PlannedImage) -> bytes:
+    """Encode as 8-bit grey JPEG, with the damage that is planned.
+
+    Args:
+        pixels: in [0, 1], shape (H, W).
+    """
+    grey = as_grey(pixels)
+    if planned.damage == "inverted":
+        grey = 255 - grey
+    encoded = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+    if planned.damage == "truncated":
+        share = 0.2 + 0.6 * (planned.acquisition_seed % 1000) / 1000
+        encoded = encoded[: int(len(encoded) * share)]
+    return encoded
+
+
+def as_grey(pixels: np.ndarray) -> np.ndarray:
+    """Round [0, 1] to 8 bits."""
+    return np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+
+
+def _write_reports(out: Path, untidy: UntidyPatient, seed: int) -> None:
+    patient = untidy.patient
+    previous: Visit | None = None
+    for visit in patient.visits:
+        path = _study_folder(out, patient.subject_id, visit.study_id).with_suffix(".txt")
+        if visit.study_id not in untidy.missing_reports and not path.exists():
+            report = write_report(patient, visit, previous, derive_rng(seed, "report", visit.study_id))
+            _write_bytes(path, report.encode())
+        previous = visit
+
+
+def _write_truth(folder: Path, untidy: UntidyPatient, size: int) -> Iterator[tuple[str, int, str]]:
+    """Write each sound PA image's counterfactual under each later study's findings; yield truth.csv's rows."""
+    patient = untidy.patient
+    anatomy = anatomy_of(patient)
+    for place, (visit, images) in enumerate(zip(patient.visits, untidy.images)):
+        for image in images:
+            if not image.is_sound_pa:
+                continue
+            for new in patient.visits[place + 1 :]:
+                name = f"{image.dicom_id}-{new.study_id}"
+                if not (folder / f"{name}.png").exists():
+                    rendering = render_counterfactual(
+                        patient,
+                        visit,
+                        new.findings,
+                        size=size,
+                        with_masks=True,
+                        acquisition_seed=image.acquisition_seed,
+                        anatomy=anatomy,
+                    )
+                    with written_atomically(folder / f"{name}.npz") as temporary:
+                        np.savez_compressed(temporary, masks=rendering.masks)
+                    _write_bytes(folder / f"{name}.png", cv2.imencode(".png", as_grey(rendering.image))[1].tobytes())
+                yield image.dicom_id, new.study_id, f"{name}.png"
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(content)
