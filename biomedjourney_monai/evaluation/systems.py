@@ -62,7 +62,7 @@ class Counterfactuals:
         """Give what all samples have in common, such as the model's hash and the guidance scales."""
         lines = list(self.rows.values())
         shared = {key: value for key, value in lines[0].items() if all(line.get(key) == value for line in lines)}
-        own = ("journey_id", "file", "index", "description", "progression_description")
+        own = ("journey_id", "file", "index", "seed", "progression_description", "Comment")
         return {key: value for key, value in shared.items() if key not in own}
 
 
