@@ -18,7 +18,7 @@ from biomedjourney_monai.phantom.vessels import VesselTree, grow_vessels
 TEXTURE_SIZE = 192
 TEXTURE_FIELD_CM = 48.0
 
-_BONE_OF_GROUP = (1.0, 1.42, 0.66)
+_BONE_OF_GROUP = (1.0, 1.38, 0.72)
 _VESSEL_OF_GROUP = (1.0, 0.86, 1.16)
 _STREAKS_OF_GROUP = (1.0, 0.75, 1.3)
 
@@ -118,9 +118,9 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
     mass = float(np.clip(normal(1.0, 0.13), 0.75, 1.42))
     size = (0.955 if female else 1.02) * float(np.clip(normal(1, 0.025), 0.94, 1.06))
     unfolding = float(np.clip((age - 32) / 45 + normal(0, 0.09), 0, 1.35))
-    values = dict(
+    values = dict(  # noqa: C408 (keywords read better here)
         body_mass=mass,
-        wall_cm=1.6 + 2.6 * max(mass - 0.78, 0.0) + uniform(0, 0.5),
+        wall_cm=2.1 + 3.0 * max(mass - 0.78, 0.0) + uniform(0, 0.5),
         depth_cm=(20.5 if female else 22.0) * mass**0.55 * (1 + 0.05 * unfolding),
         lung_width_cm=14.0 * size * uniform(0.96, 1.05),
         lung_depth_cm=15.2 * size * (1 + 0.05 * unfolding),
@@ -130,19 +130,19 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
         dome_step_cm=float(np.clip(normal(1.2, 0.3), 0.5, 1.9)),
         dome_height_cm=uniform(2.9, 4.1),
         dome_x=uniform(5.0, 6.6),
-        heart_x=1.75 + normal(0, 0.25),
-        heart_y=3.2 * size + normal(0, 0.35),
+        heart_x=1.9 + normal(0, 0.25),
+        heart_y=normal(4.3, 0.3) * size,
         heart_size=size * float(np.clip(normal(1, 0.035), 0.93, 1.07)) * (1 + 0.05 * (mass - 1)),
-        heart_tilt=uniform(0.52, 0.82),
+        heart_tilt=uniform(0.42, 0.68),
         knob_cm=1.35 * uniform(0.92, 1.08) * (1 + 0.42 * unfolding),
         unfolding=unfolding,
         calcification=float(np.clip((age - 48) / 38 + normal(0, 0.1), 0, 1.1)),
         mediastinum_cm=2.05 + 0.35 * mass + uniform(-0.15, 0.2),
         rib_pitch_cm=2.18 * size * uniform(0.97, 1.05),
         rib_drop_cm=uniform(0.85, 1.15),
-        rib_radius_cm=uniform(0.56, 0.68) * size,
-        clavicle_y=uniform(-12.9, -11.2),
-        clavicle_rise_cm=uniform(0.2, 2.2),
+        rib_radius_cm=uniform(0.53, 0.62) * size,
+        clavicle_y=uniform(-11.9, -10.2),
+        clavicle_rise_cm=uniform(0.7, 2.9),
         scapula_x=uniform(13.2, 15.2),
         scapula_turn=uniform(0.10, 0.35),
         spine_cm=uniform(1.55, 1.85) * size,
@@ -151,7 +151,7 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
         breast_y=uniform(3.0, 5.4),
         gas=uniform(0, 1),
         gas_x=uniform(5.0, 8.0),
-        bone_density=_BONE_OF_GROUP[group] * (1.22 - 0.0062 * (age - 20)) * float(np.exp(normal(0, 0.04))),
+        bone_density=_BONE_OF_GROUP[group] * (1.20 - 0.0048 * (age - 20)) * float(np.exp(normal(0, 0.04))),
         cortex=float(np.clip(0.50 + 0.0045 * (age - 50) + normal(0, 0.02), 0.3, 0.75)),
         vessel_contrast=_VESSEL_OF_GROUP[group] * float(np.exp(normal(0, 0.04))),
         streaks=_STREAKS_OF_GROUP[group] * uniform(0.85, 1.15),

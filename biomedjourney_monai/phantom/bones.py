@@ -37,8 +37,8 @@ def rib_curve(visit: Visit, number: int, side: int) -> tuple[np.ndarray, ...]:
     side_y = start_y + 0.40 * drop
     outer = float(lateral_border(a, np.array([side_y]), side=side, inspiration=breath)[0]) + 0.30
     outer = max(outer, 6.2 + 1.6 * number) if number < 3 else outer
-    reach = 0.70 - 0.008 * max(number - 5, 0) ** 2 + (0.06 if number == 0 else 0.0)
-    angle = np.linspace(np.arcsin(min(1.9 / outer, 0.9)), np.pi * (reach + 0.14), _RIB_SAMPLES)
+    reach = 0.83 - 0.014 * abs(number - 2) - 0.012 * max(number - 5, 0) ** 2
+    angle = np.linspace(np.arcsin(min(1.9 / outer, 0.9)), np.pi * (reach + 0.10), _RIB_SAMPLES)
     turn = angle / np.pi
     depth = 0.46 * a.depth_cm * (0.55 + 0.45 * min(1.0, (number + 1) / 5))
     x = outer * np.sin(angle) ** 0.92
@@ -46,7 +46,7 @@ def rib_curve(visit: Visit, number: int, side: int) -> tuple[np.ndarray, ...]:
     z = -depth * np.cos(angle)
     length = np.hypot(np.hypot(np.gradient(x), np.gradient(y)), np.gradient(z))
     bone = step((reach - turn) / 0.035)
-    cartilage = (1 - bone) * step((reach + 0.12 - turn) / 0.04)
+    cartilage = (1 - bone) * step((reach + 0.08 - turn) / 0.04)
     return x, y, z, length * bone, length * cartilage
 
 
@@ -69,9 +69,9 @@ def draw_ribs(visit: Visit) -> np.ndarray:
                 groups["cartilage"].append((x, y, cartilage * speckle))
     joined = {name: tuple(np.concatenate(p).astype(np.float32) for p in zip(*parts)) for name, parts in groups.items()}
     r = a.rib_radius_cm
-    hollow = 0.35 + 0.55 * a.cortex
-    ribs = 0.62 * draw_tubes(axes, *joined["back"], radius_cm=r, hollow=hollow, hollow_radius=0.74)
-    ribs += 0.42 * draw_tubes(axes, *joined["front"], radius_cm=1.14 * r, hollow=hollow, hollow_radius=0.78)
+    hollow = 0.45 + 0.55 * a.cortex
+    ribs = 0.80 * draw_tubes(axes, *joined["back"], radius_cm=r, hollow=hollow, hollow_radius=0.80)
+    ribs += 0.50 * draw_tubes(axes, *joined["front"], radius_cm=1.14 * r, hollow=hollow, hollow_radius=0.84)
     if a.calcification > 0.15:
         ribs += 0.75 * (a.calcification - 0.15) * draw_tubes(axes, *joined["cartilage"], radius_cm=0.45 * r)
     # A rib seen end-on at the chest wall is long along the beam, yet no radiograph whitens without bound.
@@ -91,13 +91,13 @@ def draw_spine(visit: Visit) -> np.ndarray:
     plates = np.exp(-np.square((np.mod(y / pitch, 1) - 0.33) / 0.07)) + np.exp(
         -np.square((np.mod(y / pitch, 1) - 0.67) / 0.07)
     )
-    strength = (1.25 + 0.35 * np.cos(phase) + 0.5 * plates) * (0.7 + 0.3 * step((y + 12) / 8))
+    strength = (0.50 + 0.14 * np.cos(phase) + 0.34 * plates) * (1.0 - 0.45 * step((y - 8) / 4))
     column = body * strength.astype(np.float32)
     within = np.mod(y / pitch, 1)
     pedicle = bell((np.abs(x) - 0.62 * half) / 0.27) * np.exp(-np.square((within - 0.12) / 0.13)).astype(np.float32)
     process = bell(x / 0.26) * np.exp(-np.square((within - 0.55) / 0.2)).astype(np.float32)
     wing = step((half + 1.5 - np.abs(x)) / 0.5) * np.exp(-np.square((within - 0.1) / 0.16)).astype(np.float32)
-    return column + 0.8 * pedicle + 0.8 * process + np.float32(0.35) * wing * (y < 8)
+    return column + 0.6 * pedicle + 0.55 * process + np.float32(0.25) * wing * (y < 8)
 
 
 def spine_outline(visit: Visit) -> np.ndarray:
@@ -116,7 +116,13 @@ def draw_shoulders(visit: Visit) -> np.ndarray:
     front, back = 8.0 * visit.front_shift, -7.5 * visit.front_shift
     for side in (-1, 1):
         y0, rise = a.clavicle_y, a.clavicle_rise_cm
-        bar = [(1.5, y0 + 0.9), (3.8, y0 + 0.55), (7.5, y0 - 0.45 * rise), (11.5, y0 - 0.9 * rise), (15.8, y0 - rise)]
+        bar = [
+            (1.5, y0 + 0.9),
+            (3.6, y0 + 0.75),
+            (7.0, y0 - 0.35 * rise),
+            (11.5, y0 - 0.95 * rise),
+            (15.8, y0 - rise + 0.25),
+        ]
         clavicles.append(draw_polyline(smooth_curve([(side * px + front, py) for px, py in bar]), 0.1))
         sx = a.scapula_x - over_lungs
         lean = a.scapula_turn
@@ -138,4 +144,4 @@ def draw_shoulders(visit: Visit) -> np.ndarray:
     hollow = 0.30 + 0.5 * a.cortex
     total += 0.85 * draw_tubes(axes, x, y, length, radius_cm=0.62, hollow=hollow, hollow_radius=0.7)
     x, y, length = (np.concatenate(p) for p in zip(*edges))
-    return total + np.float32(0.7) * draw_tubes(axes, x, y, length, radius_cm=0.24)
+    return total + np.float32(0.5) * draw_tubes(axes, x, y, length, radius_cm=0.24)

@@ -11,7 +11,7 @@ from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.physics import Acquisition
 from biomedjourney_monai.phantom.raster import Axes, step
 
-DOME_RISE_CM = (0.0, 1.3, 2.3, 3.7)
+DOME_RISE_CM = (0.0, 1.5, 2.6, 3.9)
 """How far atelectasis lifts its diaphragm, by severity."""
 
 SHIFT_TOWARD_ATELECTASIS_CM = (0.0, 0.25, 0.7, 1.3)
@@ -88,15 +88,18 @@ class Lung:
 def lateral_border(anatomy: Anatomy, y: np.ndarray, *, side: int, inspiration: float = 0.0) -> np.ndarray:
     """Return the distance in cm of the lateral lung border from the midline at heights y, same shape."""
     a = anatomy
+    apex_x = 4.4
     width = a.lung_width_cm * (1.015 if side < 0 else 1.0) * (1 + 0.012 * inspiration)
     up = np.clip((a.base_y - y) / (a.base_y - a.apex_y), 0, 1)
     below = np.maximum(y - a.base_y, 0)
-    return (width * np.sqrt(np.maximum(1 - up**2.5, 0)) * (1 - 0.0006 * below**2)).astype(np.float32)
+    spread = apex_x + (width - apex_x) * np.sqrt(np.maximum(1 - up**2.3, 0))
+    return (spread * (1 - 0.0006 * below**2)).astype(np.float32)
 
 
 def medial_border(anatomy: Anatomy, y: np.ndarray) -> np.ndarray:
     """Return the distance in cm of the medial lung border from the midline at heights y, same shape."""
-    return (1.55 + 3.0 * np.exp(-np.maximum(y - anatomy.apex_y, 0) / 1.5)).astype(np.float32)
+    from_apex = np.clip((y - anatomy.apex_y) / 4.5, 0, 1)
+    return (1.6 + 2.8 * (1 - np.sqrt(1 - (1 - from_apex) ** 2))).astype(np.float32)
 
 
 def dome_line(anatomy: Anatomy, u: np.ndarray, *, top: float) -> np.ndarray:
@@ -153,13 +156,13 @@ def shape_body(visit: Visit) -> np.ndarray:
     y = axes.y
     half = a.lung_width_cm + a.wall_cm - 0.7 * np.exp(-np.square((y - 1) / 6)) + 0.9 * step((y - 10) / 6)
     trunk = np.float32(a.depth_cm) * _TRUNK_PROFILE[np.minimum(x / half * _TRUNK_BINS, _TRUNK_BINS).astype(np.int32)]
-    shoulder_y = -18.0 + 1.0 * (1 - a.body_mass) + 5.2 * (np.maximum(x - 4.0, 0) / 14) ** 1.25
+    shoulder_y = -18.6 + 1.0 * (1 - a.body_mass) + 3.9 * (np.maximum(x - 4.0, 0) / 14) ** 1.25
     falls = step((y - shoulder_y - 1.6) / 1.9)
     deep = step((y - shoulder_y - 4.5) / 5.0)
-    shoulder = np.float32(0.66 * a.depth_cm) * falls * (1 - step((y + 3.5) / 4.5))
+    shoulder = np.float32(0.76 * a.depth_cm) * falls * (1 - step((y + 3.5) / 4.5))
     shoulder = shoulder * (1 - 0.25 * step((x - 15) / 5))
     neck_half = 5.6 * a.body_mass**0.4 + 0.25 * np.maximum(y + 18, 0) ** 1.5
-    neck = 12.5 * np.sqrt(np.maximum(1 - np.square(x / neck_half), 0)) * (1 - step((y + 13) / 3.5))
+    neck = 13.5 * np.sqrt(np.maximum(1 - np.square(x / neck_half), 0)) * (1 - step((y + 13) / 3.5))
     arm_y0, arm_x0 = -8.0, a.lung_width_cm + a.wall_cm + 1.8
     arm_half = np.float32(3.4 * a.body_mass**0.5)
     arm_x = arm_x0 + 0.14 * (y - arm_y0)
@@ -184,17 +187,23 @@ def shape_breasts(visit: Visit) -> np.ndarray:
     return np.float32(1.1 * a.body_mass) * np.maximum(1 - out**2 - down**2, 0)
 
 
+def blend_domes(axes: Axes, lungs: tuple[Lung, Lung]) -> np.ndarray:
+    """Return y of the whole diaphragm, the two sides joined under the heart, shape (1, S)."""
+    share = step(axes.x / np.float32(3.0))
+    return lungs[0].dome * (1 - share) + lungs[1].dome * share
+
+
 def shape_abdomen(visit: Visit, lungs: tuple[Lung, Lung]) -> np.ndarray:
     """Return extra soft tissue below the diaphragm (liver, spleen) less the stomach's gas, cm, shape (S, S)."""
     a, axes = visit.anatomy, visit.axes
-    right, left = lungs
+    left = lungs[1]
     edge = max(0.6 * axes.pixel_cm, 0.1)
-    under = np.where(axes.x < 0, step((axes.y - right.dome) / edge), step((axes.y - left.dome) / edge))
+    under = step((axes.y - blend_domes(axes, lungs)) / edge)
     inside = step((a.lung_width_cm + 0.4 - np.abs(axes.x)) / 0.8)
-    belly = np.float32(1.3 + 1.2 * a.body_mass) * under * inside * step((axes.y - 5) / 6)
+    belly = np.float32(0.9 + 1.2 * a.body_mass) * under * inside * step((axes.y - 4) / 7)
     if a.gas > 0.3:
         floor = float(np.interp(a.gas_x, left.u[0], left.dome[0])) + 0.9 + 0.9 * a.gas
         out = (axes.x - a.gas_x) / (1.5 + 1.4 * a.gas)
         down = (axes.y - floor) / (0.6 + 0.9 * a.gas)
-        belly = belly - np.float32(2.2 + 3.2 * a.gas) * under * np.sqrt(np.maximum(1 - out**2 - down**2, 0))
+        belly = belly - np.float32(2.2 + 3.2 * a.gas) * under * np.minimum(1.6 * np.maximum(1 - out**2 - down**2, 0), 1)
     return belly

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from biomedjourney_monai.phantom.chest import Lung, Visit
@@ -54,6 +55,7 @@ def shape_mediastinum(visit: Visit) -> Mediastinum:
     band = 7.0 * chord(np.square(x / a.mediastinum_cm)) * step((y + 15.5) / 4) * step((9.5 - y) / 3)
     descending = _descending_aorta(visit, knob_x, knob_y)
     solid = np.maximum.reduce([heart_cm, knob, ascending, trunk, cava, band, descending])
+    solid = cv2.GaussianBlur(solid, (0, 0), 0.14 / axes.pixel_cm)
     edge = max(0.6 * axes.pixel_cm, 0.1)
     wide = a.mediastinum_cm + 0.5 * step((y + 9) / 3)
     upper = np.maximum.reduce(
@@ -78,10 +80,11 @@ def _shape_heart(visit: Visit, shift: float) -> tuple[np.ndarray, np.ndarray]:
     dx, dy = axes.x - np.float32(centre_x), axes.y - np.float32(centre_y)
     cos, sin = float(np.cos(a.heart_tilt)), float(np.sin(a.heart_tilt))
     along, beside = cos * dx + sin * dy, cos * dy - sin * dx
-    ventricle = np.square((along - 0.35) / (5.5 * width)) + np.square(beside / (4.15 * width**0.85))
-    atrium = np.square((dx + 2.35 + 0.35 * grown) / (2.95 * width)) + np.square((dy + 0.1) / (3.9 * width**0.6))
-    appendage = np.square((dx - 0.35) / (2.1 * width**0.6)) + np.square((dy + 3.7) / 2.3)
-    thickness = np.maximum.reduce([9.5 * chord(ventricle), 8.0 * chord(atrium), 6.0 * chord(appendage)])
+    ventricle = np.square((along - 0.35) / (6.6 * width)) + np.square(beside / (4.6 * width**0.85))
+    atrium = np.square((dx + 2.7 + 0.35 * grown) / (3.35 * width)) + np.square((dy + 0.5) / (4.3 * width**0.6))
+    appendage = np.square((dx - 0.35) / (2.1 * width**0.6)) + np.square((dy + 4.6) / 2.5)
+    round_parts = zip((10.5, 9.0, 6.5), (ventricle, atrium, appendage))
+    thickness = np.sqrt(sum(np.float32(depth**2) * np.maximum(1 - part, 0) for depth, part in round_parts))
     nearest = np.minimum.reduce([ventricle, atrium, appendage])
     outline = step((1 - nearest) * np.float32(2.4 / max(0.7 * axes.pixel_cm, 0.1)))
     return thickness, outline
@@ -107,7 +110,7 @@ def _airways(visit: Visit, shift: float) -> np.ndarray:
     right = draw_polyline(smooth_curve([carina, (lean - 1.5, -2.7), (-3.1 + 0.3 * shift, -1.0)], 12), 0.15)
     left = draw_polyline(smooth_curve([carina, (lean + 2.0, -3.2), (3.6 + 0.3 * shift, -2.0)], 12), 0.15)
     air = draw_tubes(axes, *trachea, radius_cm=0.85)
-    return air + 0.75 * draw_tubes(axes, *_joined(right, left), radius_cm=0.55)
+    return 1.25 * air + 0.75 * draw_tubes(axes, *_joined(right, left), radius_cm=0.55)
 
 
 def _joined(*lines: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
@@ -119,5 +122,5 @@ def shape_hila(visit: Visit, lungs: tuple[Lung, Lung], shift: float) -> np.ndarr
     total = np.zeros((visit.axes.size, visit.axes.size), np.float32)
     for lung, centre_y in zip(lungs, (-1.2, -2.0)):
         x = lung.u - np.float32(3.7 + lung.side * 0.5 * shift)
-        total += 1.7 * np.exp(-np.square(x / 1.3) - np.square((visit.axes.y - centre_y) / 2.3)) * lung.inside
+        total += 2.2 * np.exp(-np.square(x / 1.3) - np.square((visit.axes.y - centre_y) / 2.3)) * lung.inside
     return total

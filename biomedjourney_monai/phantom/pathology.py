@@ -9,8 +9,8 @@ import numpy as np
 from biomedjourney_monai.phantom.chest import Lung, Visit
 from biomedjourney_monai.phantom.raster import bell, step
 
-PNEUMOTHORAX_DEPTH_CM = (0.0, 1.5, 3.2, 5.8)
-EFFUSION_RISE_CM = (0.0, 4.6, 9.0, 15.0)
+PNEUMOTHORAX_DEPTH_CM = (0.0, 1.8, 3.4, 5.8)
+EFFUSION_RISE_CM = (0.0, 5.4, 9.4, 15.0)
 """How far the meniscus climbs at the chest wall above the costophrenic angle, by severity."""
 
 
@@ -71,12 +71,12 @@ def _add_edema(visit: Visit, lung: Lung, content: LungContent, textures: np.ndar
     spread = step((lung.height - 0.45) / 0.55)
     content.soft_share += np.float32((0, 0.035, 0.07, 0.12)[severity]) * (0.5 + 0.5 * spread)
     content.added_cm += np.float32((0, 0.30, 0.45, 0.55)[severity]) * textures[1] * (0.4 + 0.6 * haze)
-    for _ in range((0, 4, 6, 8)[severity]):
-        cx, cy = lung.side * rng.uniform(3.6, 7.2), centre_y + rng.normal(0, 3.0)
+    for _ in range((0, 2, 3, 4)[severity]):
+        cx, cy = lung.side * rng.uniform(3.4, 5.8), centre_y + rng.normal(0, 2.0)
         rows, columns = visit.axes.box(cx - 1, cx + 1, cy - 1, cy + 1)
         distance = np.hypot(visit.axes.x[:, columns] - cx, y[rows] - cy)
         width = max(0.13, 0.6 * visit.axes.pixel_cm)
-        content.added_cm[rows, columns] += (1.5 + 0.4 * severity) * bell((distance - rng.uniform(0.3, 0.45)) / width)
+        content.added_cm[rows, columns] += (1.0 + 0.3 * severity) * bell((distance - rng.uniform(0.22, 0.34)) / width)
     _add_septal_lines(visit, lung, content, rng, severity)
     if lung.side < 0:  # the minor fissure thickens
         width = max(0.10, 0.5 * visit.axes.pixel_cm)
@@ -113,11 +113,11 @@ def _add_atelectasis(visit: Visit, lung: Lung, content: LungContent, severity: i
         from_middle = lung.u - 7.5
         line = centre + slope * from_middle + bend * from_middle**2
         ends = step((lung.u - start) / 0.8) * step((stop - lung.u) / 0.8)
-        strength = (0, 2.3, 2.8, 3.2)[severity] * rng.uniform(0.85, 1.15)
+        strength = (0, 3.0, 3.3, 3.5)[severity] * rng.uniform(0.85, 1.15)
         content.added_cm += np.float32(strength) * bell((y - line) / width) * ends
     above = lung.dome - y
     base = step((1.6 + 1.5 * severity - above) / (1.2 + 0.5 * severity))
-    content.soft_share += np.float32((0, 0.12, 0.20, 0.24)[severity]) * base
+    content.soft_share += np.float32((0, 0.15, 0.21, 0.25)[severity]) * base
     if severity >= 2:  # lower lobe collapse: dense triangle with a straight lateral edge
         reach = (0, 0, 4.6, 7.0)[severity]
         edge_u = 3.0 + reach * np.clip((y + 2.0) / (lung.dome.min() + 2.0), 0, 1.2)
@@ -165,7 +165,7 @@ def _add_effusion(visit: Visit, lung: Lung, content: LungContent, severity: int)
 def effusion_surface(visit: Visit, lung: Lung, severity: int) -> np.ndarray:
     """Return y of the fluid's surface, shape (S, S): low in the middle, a meniscus at the chest wall."""
     rise = EFFUSION_RISE_CM[severity]
-    level = (0.0, 0.12, 0.56, 0.72)[severity]
+    level = (0.0, 0.17, 0.56, 0.72)[severity]
     out = np.clip((lung.u - 2.0) / np.maximum(lung.lateral - 2.0, 1.0), 0, 1)
     curve = out ** (3.0, 3.4, 3.2, 3.0)[severity]
     inward = np.exp(np.minimum(-(lung.u - 2.5) / 1.2, 0)) * (0.0, 0.0, 0.10, 0.10)[severity]

@@ -73,7 +73,7 @@ def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
         gamma=float(np.exp(np.clip(normal(0, 0.06), -0.14, 0.14))),
         window_low=float(uniform(1.5, 4.0)),
         window_high=float(uniform(96.5, 99.5)),
-        photons=float(uniform(2.5e5, 9e5)) * (0.6 if portable else 1),
+        photons=float(uniform(1e6, 4e6)) * (0.6 if portable else 1),
         scatter=float(uniform(0.10, 0.22)) + (0.08 if portable else 0),
         blur_cm=float(uniform(0.03, 0.07)) + (0.03 if portable else 0),
         detail=float(uniform(0.25, 0.6)),
@@ -85,11 +85,15 @@ def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
     )
 
 
-def axes_of(acquisition: Acquisition, size: int) -> Axes:
-    """Return the pixel grid in patient centimetres, before in-plane rotation."""
+def axes_of(acquisition: Acquisition, size: int, *, chest_cm: float) -> Axes:
+    """Return the pixel grid in patient centimetres, before in-plane rotation.
+
+    Args:
+        chest_cm: half the width of the lungs; the field is opened as far as the patient needs.
+    """
     return make_axes(
         size,
-        magnification=acquisition.magnification,
+        magnification=acquisition.magnification * (14.3 / chest_cm) ** 0.75,
         shift_x_cm=acquisition.shift_x_cm,
         shift_y_cm=acquisition.shift_y_cm,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -11,8 +12,17 @@ import numpy as np
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.phantom.anatomy import TEXTURE_FIELD_CM, TEXTURE_SIZE, Anatomy
 from biomedjourney_monai.phantom.bones import shape_bones, spine_outline
-from biomedjourney_monai.phantom.chest import Lung, Visit, shape_abdomen, shape_body, shape_breasts, shape_lung
+from biomedjourney_monai.phantom.chest import (
+    Lung,
+    Visit,
+    blend_domes,
+    shape_abdomen,
+    shape_body,
+    shape_breasts,
+    shape_lung,
+)
 from biomedjourney_monai.phantom.findings import Devices, FindingState
+from biomedjourney_monai.phantom.hardware import draw_devices
 from biomedjourney_monai.phantom.mediastinum import Mediastinum, shape_hila, shape_mediastinum
 from biomedjourney_monai.phantom.pathology import LungContent, fill_lung, pleural_depth_cm
 from biomedjourney_monai.phantom.physics import (
@@ -66,10 +76,10 @@ def render(
     """
     if size < 64:
         raise ConfigError("size must be >= 64 pixels", found=str(size))
-    visit = Visit(anatomy, acquisition, findings, axes_of(acquisition, size))
+    visit = Visit(anatomy, acquisition, findings, axes_of(acquisition, size, chest_cm=anatomy.lung_width_cm))
     layers = frontal_layers(visit)
     soft = rotate(layers.soft_cm, acquisition.rotation_degrees)
-    bone = rotate(layers.bone_cm, acquisition.rotation_degrees)
+    bone = rotate(layers.bone_cm + draw_devices(visit, devices), acquisition.rotation_degrees)
     low, high = display_window(anatomy, acquisition)
     detected = detect(line_integral(soft, bone, hardness=acquisition.hardness), acquisition)
     image = finish(develop(detected, acquisition, low=low, high=high), acquisition)
@@ -100,8 +110,10 @@ def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
     textures = _textures(visit) if fine else np.zeros((3, axes.size, axes.size), np.float32)
     soft = body + shape_breasts(visit) + shape_abdomen(visit, lungs)
     soft += np.float32(0.42 * visit.anatomy.streaks) * textures[0] * step((body - 3) / 3)
+    belly = step((axes.y - blend_domes(axes, lungs) - 1) / 1.5) * step((body - 3) / 3)
+    soft += np.float32(0.5) * textures[2] * belly
     hila = shape_hila(visit, lungs, visit.mediastinal_shift)
-    behind = np.float32(0.22)  # lung that stays visible behind the heart
+    behind = np.float32(0.14)  # lung that stays visible behind the heart
     for lung in lungs:
         content = fill_lung(visit, lung, textures)
         room = np.maximum(lung.thickness - middle.solid * lung.chamber, behind * lung.thickness)
@@ -111,7 +123,8 @@ def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
         if fine:
             vessels = vessels + draw_vessels(visit, lung) * content.vessels
         soft += (content.added_cm + vessels) * lung.inside * (1 - np.float32(0.35) * middle.heart)
-    soft += np.float32(0.10) * middle.solid - middle.air
+    above = 1 - step((axes.y - blend_domes(axes, lungs)) / 0.8)
+    soft += np.float32(0.12) * middle.solid * above - middle.air
     bone = shape_bones(visit) + middle.calcium
     return Layers(soft, bone * step((body - 1.0) / 1.0), lungs, middle)
 
@@ -142,14 +155,14 @@ def draw_vessels(visit: Visit, lung: Lung) -> np.ndarray:
     wider = 1 + 0.10 * edema + 0.16 * edema * (tree.height < 0.5)  # blood diverts to the upper lobes
     radius = tree.radius_cm * wider.astype(np.float32)
     total = np.zeros((axes.size, axes.size), np.float32)
-    for thin, thick in zip(_VESSEL_CLASSES_CM, _VESSEL_CLASSES_CM[1:]):
+    for thin, thick in pairwise(_VESSEL_CLASSES_CM):
         chosen = (radius >= thin) & (radius < thick)
         if not chosen.any():
             continue
         typical = float(np.sqrt(np.mean(np.square(radius[chosen]))))
         weight = tree.length_cm[chosen] * np.square(radius[chosen] / typical)
         total += draw_tubes(axes, x[chosen], y[chosen], weight, radius_cm=typical)
-    return np.float32(1.15 * a.vessel_contrast) * np.float32(2.2) * np.tanh(total * np.float32(1 / 2.2))
+    return np.float32(2.5 * a.vessel_contrast) * np.tanh(total * np.float32(0.75))
 
 
 def place_vessels(visit: Visit, lung: Lung) -> tuple[np.ndarray, np.ndarray]:
@@ -178,7 +191,9 @@ def place_vessels(visit: Visit, lung: Lung) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache(maxsize=8)
 def display_window(anatomy: Anatomy, acquisition: Acquisition) -> tuple[float, float]:
     """Return the attenuation at the dark and the bright end of the display, from the healthy patient."""
-    visit = Visit(anatomy, acquisition, FindingState(), axes_of(acquisition, WINDOW_SIZE))
+    visit = Visit(
+        anatomy, acquisition, FindingState(), axes_of(acquisition, WINDOW_SIZE, chest_cm=anatomy.lung_width_cm)
+    )
     layers = frontal_layers(visit, fine=False)
     integral = line_integral(layers.soft_cm, layers.bone_cm, hardness=acquisition.hardness)
     near = np.abs(visit.axes.x) < anatomy.lung_width_cm

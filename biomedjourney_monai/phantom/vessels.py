@@ -31,16 +31,16 @@ class VesselTree:
 
 def grow_vessels(rng: np.random.Generator, *, hilum_height: float) -> VesselTree:
     """Grow arteries and veins of one lung from its hilum."""
-    arteries = _grow(rng, root=(1.5, hilum_height * _HEIGHT_CM), leaves=_draw_leaves(rng, 150), scale=1.0)
-    veins = _grow(rng, root=(1.1, (hilum_height + 0.11) * _HEIGHT_CM), leaves=_draw_leaves(rng, 75), scale=1.0)
+    arteries = _grow(rng, root=(1.5, hilum_height * _HEIGHT_CM), leaves=_draw_leaves(rng, 210), scale=1.0)
+    veins = _grow(rng, root=(1.1, (hilum_height + 0.11) * _HEIGHT_CM), leaves=_draw_leaves(rng, 110), scale=1.0)
     points = np.concatenate([arteries, veins]).astype(np.float32)
     return VesselTree(points[:, 0] / _WIDTH_CM, points[:, 1] / _HEIGHT_CM, points[:, 2], points[:, 3])
 
 
 def _draw_leaves(rng: np.random.Generator, count: int) -> np.ndarray:
     """Draw end points, evenly enough over the lung and a little denser below; shape (count, 2) in cm."""
-    candidates = rng.uniform((0.05, 0.03), (0.965, 0.985), (3 * count, 2))
-    keep = rng.random(3 * count) < 0.55 + 0.45 * candidates[:, 1]
+    candidates = rng.uniform((0.0, 0.0), (1.0, 1.10), (3 * count, 2))
+    keep = rng.random(3 * count) < 0.45 + 0.55 * candidates[:, 1]
     return candidates[keep][:count] * (_WIDTH_CM, _HEIGHT_CM)
 
 
@@ -79,9 +79,9 @@ def _branch(
     length = float(np.hypot(*chord))
     count = max(int(length / _STEP_CM), 2)
     along = (np.arange(count) + 0.5) / count
-    bend = rng.normal(0, 0.10) * np.array([-chord[1], chord[0]])
+    bend = rng.normal(0, 0.08) * np.array([-chord[1], chord[0]])
     wave = rng.normal(0, 0.03) * np.array([-chord[1], chord[0]])
     points = start + along[:, None] * chord + (4 * along * (1 - along))[:, None] * bend
     points += np.sin(2 * np.pi * along)[:, None] * wave
-    radii = radius * (1 - 0.55 * along) if tapers else np.full(count, radius) * (1.06 - 0.12 * along)
+    radii = radius * (1 - 0.45 * along) if tapers else np.full(count, radius) * (1.06 - 0.12 * along)
     return np.column_stack([points, radii, np.full(count, length / count)])
