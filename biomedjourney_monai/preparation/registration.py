@@ -16,7 +16,7 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.similarity import gradient_correlation
 
 if TYPE_CHECKING:
-    import SimpleITK as sitk
+    import SimpleITK as sitk  # noqa: N813
 
 TOOLKITS = ("simpleitk", "elastix")
 TRANSFORMS = ("similarity", "rigid", "affine")
@@ -100,8 +100,8 @@ def apply_transform(
     found: sitk.Transform, prior: np.ndarray, new: np.ndarray, prior_content: np.ndarray, new_content: np.ndarray
 ) -> Registration:
     """Move the new image by a transform (prior's points → new's points, in pixels) and measure the result."""
-    image = _resample(new, found, linear=True)
-    valid = _resample(new_content.astype(np.float32), found, linear=True) > 0.999  # no mixing with the letterbox
+    image = _resample(new, found)
+    valid = _resample(new_content.astype(np.float32), found) > 0.999  # no mixing with the letterbox
     overlap = valid & prior_content
     return Registration(
         image=np.where(valid, np.clip(image, 0, 1), 0).astype(np.float32),
@@ -126,14 +126,14 @@ def rejection(registration: Registration, *, min_score: float = MIN_SCORE) -> st
     return ""
 
 
-def _resample(image: np.ndarray, found: sitk.Transform, *, linear: bool) -> np.ndarray:
-    import SimpleITK as sitk
+def _resample(image: np.ndarray, found: sitk.Transform) -> np.ndarray:
+    import SimpleITK as sitk  # noqa: N813
 
     moving = sitk.GetImageFromArray(np.ascontiguousarray(image, np.float32))
     resampler = sitk.ResampleImageFilter()
     resampler.SetReferenceImage(moving)  # one grid for both, so either serves
     resampler.SetTransform(found)
-    resampler.SetInterpolator(sitk.sitkLinear if linear else sitk.sitkNearestNeighbor)
+    resampler.SetInterpolator(sitk.sitkLinear)
     resampler.SetDefaultPixelValue(0.0)
     resampler.SetNumberOfThreads(1)
     return sitk.GetArrayFromImage(resampler.Execute(moving))
