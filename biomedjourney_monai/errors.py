@@ -19,7 +19,7 @@ class BiomedJourneyError(Exception):
             message += f"; found {found.rstrip('.')}"
         message += "."
         if action:
-            message += f" {action.rstrip('.')}."
+            message += f" {action}" if action.endswith(("?", "!")) else f" {action.rstrip('.')}."
         super().__init__(message)
 
 

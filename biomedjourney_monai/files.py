@@ -70,6 +70,22 @@ def read_json_lines(path: str | Path, *, made_by: str) -> list[dict[str, Any]]:
     return rows
 
 
+def read_json(path: str | Path, *, made_by: str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        TableError: if the file is absent or not JSON.
+    """
+    path = Path(path)
+    _require_file(path, made_by)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise TableError(
+            f"{path} must hold JSON", found=type(error).__name__, action=f"Run `biomedjourney {made_by}` again"
+        ) from error
+
+
 def write_table(path: str | Path, table: pandas.DataFrame) -> None:
     """Write a parquet table."""
     with written_atomically(path) as temporary:

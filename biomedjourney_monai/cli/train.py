@@ -1,0 +1,34 @@
+"""Train the model on the latent cache: pretrain with the dummy prior, then finetune on triples.
+
+The same as `python -m monai.bundle run training --config_file BUNDLE/configs/train.yaml`; everything after `--` goes
+to that command as it is, e.g. `-- --learning_rate 5e-4`. The same command resumes an interrupted training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from biomedjourney_monai.cli.bundle_model import bundle_folder
+
+EXAMPLE = "biomedjourney train --work work --stage finetune -- --finetune_epochs 10"
+OVERLAYS = {"both": [], "pretrain": ["pretrain.yaml"], "finetune": ["finetune.yaml"], "autoencoder": []}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--work", default="work", metavar="DIR", help="working folder (default: work)")
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    parser.add_argument("--stage", choices=list(OVERLAYS), default="both", help="what to train (default: both)")
+    parser.add_argument("overrides", nargs="*", metavar="-- --KEY VALUE", help="overrides of the config's keys")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb."""
+    configs = bundle_folder(arguments) / "configs"
+    first = "train_autoencoder.yaml" if arguments.stage == "autoencoder" else "train.yaml"
+    files = [str(configs / name) for name in [first, *OVERLAYS[arguments.stage]]]
+    listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", listed]
+    return subprocess.call([*command, "--dataset_dir", arguments.work, *arguments.overrides])

@@ -1,0 +1,167 @@
+"""How the bundle's configs find their folder, share `common.yaml`, and refuse a misspelt override."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
+
+RUN_OPTIONS = frozenset(
+    "run_id init_id final_id meta_file config_file logging_file tracking args_file workflow_type properties_path".split()
+)
+TRACKING_OPTIONS = frozenset("tracking_uri experiment_name run_name save_execute_config output_dir".split())
+
+
+def locate_root() -> str:
+    """Find the bundle's folder: from the config file on the command line, else near the current folder.
+
+    Raises:
+        ConfigError: if none holds configs/metadata.json.
+    """
+    given = [Path(name).resolve().parent.parent for name in config_files(sys.argv)]
+    here = Path.cwd()
+    beside_package = Path(__file__).resolve().parent.parent / "bundle"
+    for folder in [*given, here, here / "bundle", beside_package]:
+        if (folder / "configs" / "metadata.json").is_file():
+            return str(folder)
+    raise ConfigError(
+        "the bundle's folder must hold configs/metadata.json",
+        found="none such at the config file or the current folder",
+        action="Pass --bundle_root FOLDER",
+    )
+
+
+def compose(common_file: str | Path, sections: Mapping[str, Mapping[str, Any]] | None = None) -> Any:
+    """Read `common.yaml`, lay each section's overrides over it, and return MONAI's parser of the result.
+
+    Args:
+        common_file: the file where every network is defined, once.
+        sections: what differs, by section; nested mappings are merged, everything else is replaced.
+
+    Returns:
+        A `monai.bundle.ConfigParser`; `parser.get_parsed_content(name)` builds a component.
+
+    Raises:
+        ConfigError: if a section or a key is not in `common.yaml`.
+    """
+    from monai.bundle import ConfigParser
+
+    content = ConfigParser.load_config_file(str(common_file))
+    for section, changes in (sections or {}).items():
+        if section not in content:
+            raise unknown_key(section, content)
+        content[section] = _merge(content[section], changes, section)
+    parser = ConfigParser(content)
+    parser.parse()
+    return parser
+
+
+def refuse_unknown_overrides(
+    bundle_root: str | Path, *, shared: Sequence[str] = (), arguments: Sequence[str] | None = None
+) -> None:
+    """Refuse `--key value` on the command line where no config file knows the key.
+
+    MONAI itself takes an override of any key and ignores it silently if nothing reads it.
+
+    Args:
+        bundle_root: folder of `configs/common.yaml`.
+        shared: sections of `common.yaml` that the running config lets be overridden.
+        arguments: the command line; default `sys.argv`.
+
+    Raises:
+        ConfigError: names the key and the nearest one that exists.
+    """
+    from monai.bundle import ConfigParser
+
+    arguments = sys.argv if arguments is None else list(arguments)
+    files = config_files(arguments)
+    if not files or "monai.bundle" not in " ".join(arguments[:1]).replace("/", "."):
+        return
+    known: dict[str, Any] = {}
+    for name in files:
+        known.update(ConfigParser.load_config_file(str(name)))
+    common = ConfigParser.load_config_file(str(Path(bundle_root) / "configs" / "common.yaml"))
+    for section in shared:
+        known[section] = _union(common.get(section), known.get(section))
+    options = RUN_OPTIONS | (TRACKING_OPTIONS if _has_option(arguments, "tracking") else frozenset())
+    names = set(_addresses(known))
+    for key in _override_keys(arguments):
+        if key not in options and key not in names:
+            raise unknown_key(key, names | options)
+
+
+def unknown_key(key: str, known: Any) -> ConfigError:
+    """The error for a key that no config knows."""
+    nearest = difflib.get_close_matches(key, [str(name) for name in known], n=1, cutoff=0.4)
+    return ConfigError(
+        "an override must name a key of the config",
+        found=f"--{key}",
+        action=f"Did you mean --{nearest[0]}?" if nearest else "Look at the config file for its keys",
+    )
+
+
+def config_files(arguments: Sequence[str]) -> list[str]:
+    """The files after `--config_file`, given as one name or as a list in brackets."""
+    value = ""
+    for index, argument in enumerate(arguments):
+        if argument == "--config_file" and index + 1 < len(arguments):
+            value = arguments[index + 1]
+        elif argument.startswith("--config_file="):
+            value = argument.split("=", 1)[1]
+    return [name.strip(" '\"") for name in value.strip("[]()").split(",") if name.strip(" '\"")]
+
+
+def _has_option(arguments: Sequence[str], name: str) -> bool:
+    return any(argument == f"--{name}" or argument.startswith(f"--{name}=") for argument in arguments)
+
+
+def _override_keys(arguments: Sequence[str]) -> Iterator[str]:
+    for argument in arguments[1:]:
+        if argument.startswith("--") and len(argument) > 2:
+            yield argument[2:].split("=", 1)[0].lstrip("+").replace("::", "#")
+
+
+def _addresses(content: Any, prefix: str = "") -> Iterator[str]:
+    items = content.items() if isinstance(content, Mapping) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        address = f"{prefix}#{key}" if prefix else str(key)
+        yield address
+        yield from _addresses(value, address)
+
+
+def _union(base: Any, extra: Any) -> Any:
+    if isinstance(base, Mapping) and isinstance(extra, Mapping):
+        return {key: _union(base.get(key), extra.get(key)) for key in {**base, **extra}}
+    return base if extra is None else extra if base is None else base
+
+
+def _merge(base: Any, changes: Any, address: str) -> Any:
+    if not isinstance(changes, Mapping) or not isinstance(base, Mapping):
+        return copy.deepcopy(changes)
+    merged = dict(base)
+    for key, value in changes.items():
+        if key not in base:
+            raise unknown_key(f"{address}#{key}", _addresses({address: base}))
+        merged[key] = _merge(base[key], value, f"{address}#{key}")
+    return merged
+
+
+def errors_as_one_line() -> None:
+    """Let a bundle run end with our one-line error where MONAI would print its own trace around it."""
+    default = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, BiomedJourneyError):
+                print(f"error: {cause}", file=sys.stderr)
+                return
+            cause = cause.__cause__ or cause.__context__
+        default(kind, error, trace)
+
+    sys.excepthook = show

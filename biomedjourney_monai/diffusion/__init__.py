@@ -1,0 +1,1 @@
+"""Conditioning, guidance, samplers and the inferer."""

@@ -1,0 +1,107 @@
+"""The sampler that the generator calls: DDIM under two-scale guidance, from seeded noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from biomedjourney_monai.diffusion.guidance import guided_prediction
+from biomedjourney_monai.diffusion.samplers import ddim_sample
+
+
+def draw_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    """Standard normal noise in which each case depends on its own seed alone.
+
+    Args:
+        shape: of one case, (C, h, w).
+        seeds: one for each case.
+
+    Returns:
+        Shape (len(seeds), C, h, w), on the CPU, so that a seed means the same on every device.
+    """
+    return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+class CounterfactualSampler:
+    """Draws the counterfactual's latent.
+
+    Args:
+        noise_scheduler: MONAI noise scheduler; gives `alphas_cumprod` and `prediction_type`.
+        steps: denoising steps.
+        text_guidance_scale: pull toward the description; 1 is none beyond the condition itself.
+        image_guidance_scale: pull toward the prior image.
+        seed: for the noise where the call gives none.
+        autocast: run the denoiser in bfloat16.
+        on_step: called after each denoising step with its index.
+    """
+
+    def __init__(
+        self,
+        noise_scheduler: torch.nn.Module,
+        *,
+        steps: int = 10,
+        text_guidance_scale: float = 1.0,
+        image_guidance_scale: float = 1.0,
+        seed: int = 0,
+        autocast: bool = False,
+        on_step: Callable[[int], None] | None = None,
+    ) -> None:
+        self.noise_scheduler = noise_scheduler
+        self.steps = steps
+        self.text_guidance_scale = text_guidance_scale
+        self.image_guidance_scale = image_guidance_scale
+        self.seed = seed
+        self.autocast = autocast
+        self.on_step = on_step
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+        prior_latent: Tensor,
+        text_states: Tensor,
+        null_text_states: Tensor,
+        *,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Draw latents.
+
+        Args:
+            denoiser: `denoiser(noisy_latent, timesteps, prior_latent, text_states)`.
+            prior_latent: unscaled posterior mode of the prior image, shape (B, C, h, w).
+            text_states: shape (B, L, W).
+            null_text_states: of the empty description, shape (1, L, W).
+            seeds: one for each case; default: `seed` for every case.
+
+        Returns:
+            Clean scaled latents, shape (B, C, h, w).
+        """
+        seeds = [self.seed] * len(prior_latent) if seeds is None else list(seeds)
+        if len(seeds) != len(prior_latent):
+            raise ValueError(f"there must be one seed for each of {len(prior_latent)} cases, found {len(seeds)}")
+        device = prior_latent.device
+        text_states, null_text_states = text_states.to(device), null_text_states.to(device)
+
+        def predict(noisy_latent: Tensor, timestep: Tensor) -> Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
+                return guided_prediction(
+                    denoiser,
+                    noisy_latent,
+                    timestep,
+                    prior_latent,
+                    text_states,
+                    null_text_states,
+                    image_scale=self.image_guidance_scale,
+                    text_scale=self.text_guidance_scale,
+                )
+
+        return ddim_sample(
+            predict,
+            draw_noise(prior_latent.shape[1:], seeds).to(device),
+            self.noise_scheduler.alphas_cumprod,
+            steps=self.steps,
+            prediction_type=str(self.noise_scheduler.prediction_type),
+            on_step=self.on_step,
+        )

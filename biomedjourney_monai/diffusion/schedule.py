@@ -1,0 +1,46 @@
+"""Conversions between what a denoiser may predict: noise, velocity, or the clean latent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+
+
+def to_clean_and_noise(
+    prediction: Tensor, noisy_latent: Tensor, alpha_cumprod: Tensor, *, prediction_type: str
+) -> tuple[Tensor, Tensor]:
+    """Turn a prediction into the pair (clean latent, noise) that it implies.
+
+    Args:
+        prediction: the denoiser's output, shape (B, C, h, w).
+        noisy_latent: z_t = sqrt(alpha_cumprod) · clean + sqrt(1 - alpha_cumprod) · noise, same shape.
+        alpha_cumprod: share of signal variance at this timestep, a scalar tensor in (0, 1).
+        prediction_type: one of PREDICTION_TYPES.
+
+    Raises:
+        ValueError: if the prediction type is unknown.
+    """
+    signal, sigma = alpha_cumprod.sqrt(), (1 - alpha_cumprod).sqrt()
+    if prediction_type == "epsilon":
+        return (noisy_latent - sigma * prediction) / signal, prediction
+    if prediction_type == "sample":
+        return prediction, (noisy_latent - signal * prediction) / sigma.clamp_min(1e-6)
+    if prediction_type == "v_prediction":
+        return signal * noisy_latent - sigma * prediction, signal * prediction + sigma * noisy_latent
+    raise ValueError(f"prediction_type must be one of {PREDICTION_TYPES}, found {prediction_type!r}")
+
+
+def leading_timesteps(*, train_timesteps: int, steps: int) -> Tensor:
+    """Evenly spaced timesteps from high to low, the first below T and the last at 1 (InstructPix2Pix's spacing).
+
+    Returns:
+        int64, shape (steps,).
+
+    Raises:
+        ValueError: unless 1 <= steps <= train_timesteps - 1.
+    """
+    if not 1 <= steps < train_timesteps:
+        raise ValueError(f"steps must be in [1, {train_timesteps - 1}], found {steps}")
+    return (torch.arange(steps) * (train_timesteps // steps) + 1).flip(0)

@@ -1,0 +1,1 @@
+"""Autoencoder, denoiser, text encoder and the generator that joins them; reading and writing weights."""

@@ -1,0 +1,89 @@
+"""The denoiser: MONAI's diffusion UNet that sees the noisy latent, the prior latent and the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.nets import DiffusionModelUNet
+from torch import Tensor, nn
+
+
+class Denoiser(nn.Module):
+    """UNet on `cat([noisy latent, prior latent])` with cross-attention to projected text token states.
+
+    The input channels of the first convolution that see the prior latent start at zero, so that training begins as
+    text-to-image (Brooks et al. 2023, InstructPix2Pix, section 3.2).
+
+    Args:
+        latent_channels: channels C of a latent.
+        text_width: width of the text encoder's token states.
+        cross_attention_dim: width the token states are projected to by a learnable linear map.
+        residual_to_prior: add `scale_factor · prior_latent` to the output. For `prediction_type: sample`, where the
+            network then predicts what changes; it must be off for epsilon and v.
+        scale_factor: the latent multiplier of the noisy latents; the prior latent arrives unscaled.
+        channels, num_res_blocks, attention_levels, num_head_channels, norm_num_groups, transformer_num_layers,
+            use_flash_attention: as in MONAI's `DiffusionModelUNet`.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_channels: int,
+        text_width: int,
+        cross_attention_dim: int,
+        channels: Sequence[int],
+        attention_levels: Sequence[bool],
+        num_head_channels: int | Sequence[int],
+        num_res_blocks: int = 1,
+        norm_num_groups: int = 16,
+        transformer_num_layers: int = 1,
+        use_flash_attention: bool = False,
+        residual_to_prior: bool = False,
+        scale_factor: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.unet = DiffusionModelUNet(
+            spatial_dims=2,
+            in_channels=2 * latent_channels,
+            out_channels=latent_channels,
+            num_res_blocks=num_res_blocks,
+            channels=tuple(channels),
+            attention_levels=tuple(attention_levels),
+            num_head_channels=num_head_channels if isinstance(num_head_channels, int) else tuple(num_head_channels),
+            norm_num_groups=norm_num_groups,
+            with_conditioning=True,
+            cross_attention_dim=cross_attention_dim,
+            transformer_num_layers=transformer_num_layers,
+            include_fc=True,
+            use_combined_linear=False,
+            use_flash_attention=use_flash_attention,
+        )
+        with torch.no_grad():
+            self.unet.conv_in.conv.weight[:, latent_channels:].zero_()
+        self.text_projection = nn.Linear(text_width, cross_attention_dim)
+        self.latent_channels = latent_channels
+        self.residual_to_prior = residual_to_prior
+        self.register_buffer("scale_factor", torch.tensor(float(scale_factor)))
+        """The latent multiplier; saved with the weights."""
+
+    def forward(self, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor, text_states: Tensor) -> Tensor:
+        """Predict noise, velocity or clean latent, as trained.
+
+        Args:
+            noisy_latent: z_t, shape (B, C, h, w).
+            timesteps: shape (B,), integers in [0, T).
+            prior_latent: unscaled posterior mode of the prior image, shape (B, C, h, w); zeros are the null image.
+            text_states: token states, shape (B, L, text_width).
+
+        Returns:
+            Shape (B, C, h, w).
+        """
+        prediction = self.unet(
+            torch.cat([noisy_latent, prior_latent], dim=1),  # (B, 2C, h, w)
+            timesteps,
+            context=self.text_projection(text_states),
+        )
+        if self.residual_to_prior:
+            prediction = prediction + self.scale_factor * prior_latent
+        return prediction

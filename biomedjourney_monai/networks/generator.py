@@ -1,0 +1,130 @@
+"""The whole model as one module: prior image and description in, counterfactual out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from monai.networks.nets import AutoencoderKL
+from torch import Tensor, nn
+
+from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.text_encoder import TextEncoder
+from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
+
+
+class LatentSampler(Protocol):
+    """Draws a clean latent for each prior latent and description."""
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        prior_latent: Tensor,
+        text_states: Tensor,
+        null_text_states: Tensor,
+        *,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor: ...
+
+
+class CounterfactualGenerator(nn.Module):
+    """`Gen(I_P, D)`: autoencoder, denoiser and frozen text encoder, with the sampler that joins them.
+
+    Args:
+        autoencoder: first stage; images in [-1, 1].
+        denoiser: predicts in latent space.
+        text_encoder: frozen.
+        sampler: draws latents, e.g. `diffusion.CounterfactualSampler`.
+        default_description: used by `forward(image)` alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        autoencoder: AutoencoderKL,
+        denoiser: Denoiser,
+        text_encoder: TextEncoder,
+        sampler: LatentSampler,
+        default_description: str = "No acute cardiopulmonary process.",
+    ) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.denoiser = denoiser
+        self.text_encoder = text_encoder
+        self.sampler = sampler
+        self.default_description = default_description
+
+    @torch.no_grad()
+    def forward(
+        self,
+        image: Tensor,
+        description: str | Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Make a counterfactual of each prior image.
+
+        Args:
+            image: prior images, shape (B, 1, H, W), values in [0, 1], bright is dense.
+            description: one for all images or one for each; None uses the default description.
+            seeds: one for each image; None uses the sampler's own seed. An image's result depends on its own seed
+                alone, not on its neighbours in the batch.
+
+        Returns:
+            Counterfactuals, same shape, values in [0, 1].
+
+        Raises:
+            ValueError: if the number of descriptions or the image's shape does not fit.
+        """
+        batch = len(image)
+        if image.ndim != 4 or image.shape[1] != 1:
+            raise ValueError(f"image must have shape (B, 1, H, W), found {tuple(image.shape)}")
+        if description is None:
+            description = self.default_description
+        descriptions = [description] * batch if isinstance(description, str) else list(description)
+        if len(descriptions) != batch:
+            raise ValueError(f"there must be one description for each of {batch} images, found {len(descriptions)}")
+        device = next(self.denoiser.parameters()).device
+        pixels = image.to(device, torch.float32) * 2 - 1
+        if hasattr(pixels, "as_tensor"):
+            pixels = pixels.as_tensor()
+        prior_latent, _ = self.autoencoder.encode(pixels)  # (B, C, H/8, W/8), the unscaled posterior mode
+        latent = self.sampler(
+            self.denoiser,
+            prior_latent,
+            self.text_encoder.encode(descriptions),
+            self.text_encoder.encode([""]),
+            seeds=seeds,
+        )
+        decoded = self.autoencoder.decode(latent / self.denoiser.scale_factor)
+        return ((decoded + 1) / 2).clamp(0, 1).float()
+
+    def save(self, path: str | Path, *, info: dict | None = None, half: bool = True) -> None:
+        """Write autoencoder and denoiser (not the text encoder, which stays in its folder) as one file of tensors."""
+        state = {key: value for key, value in self.state_dict().items() if not key.startswith("text_encoder.")}
+        save_tensors(path, state, info={**(info or {}), "text_encoder": self.text_encoder.weights_hash}, half=half)
+
+    def load(self, path: str | Path) -> dict:
+        """Load what `save` wrote, strictly.
+
+        Returns:
+            The info that was saved with the weights.
+
+        Raises:
+            WeightsError: if a tensor is missing, unexpected or of another shape, or if the weights were trained with
+                another text encoder.
+        """
+        state, info = load_tensors(path)
+        trained_with = info.get("text_encoder")
+        if trained_with is not None and trained_with != self.text_encoder.weights_hash:
+            raise WeightsError(
+                f"{Path(path).name} must be used with the text encoder it was trained with",
+                found=f"text encoder {self.text_encoder.weights_hash[:12]} where {trained_with[:12]} was used",
+                action="Point text_encoder_dir at the folder of the training",
+            )
+        for name in ("autoencoder", "denoiser"):
+            part = {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f"{name}.")}
+            load_into(getattr(self, name), part)
+        return info

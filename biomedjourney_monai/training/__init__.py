@@ -1,0 +1,1 @@
+"""Cached latents, what the stock trainer is fed, and its handlers."""

@@ -1,0 +1,105 @@
+"""What the autoencoder's training needs: its images, its loss, its start in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.networks.nets import AutoencoderKL
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from biomedjourney_monai.configuration import compose
+from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.files import read_json_lines
+from biomedjourney_monai.networks.weights import save_tensors
+from biomedjourney_monai.schema import SINGLES_FILE
+
+
+class RadiographDataset(Dataset):
+    """The prepared single images of one split, as `{"image": x, "label": x}` with x in [-1, 1], shape (1, H, W)."""
+
+    def __init__(self, folder: str | Path, *, split: str) -> None:
+        folder = Path(folder)
+        rows = read_json_lines(folder / SINGLES_FILE, made_by="describe")
+        self.paths = [folder / row["image"] for row in rows if row["split"] == split]
+        if not self.paths:
+            raise TableError(
+                f"{folder / SINGLES_FILE} must hold images of split {split}",
+                found="none",
+                action="Prepare more patients, or choose another split",
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        with Image.open(self.paths[index]) as image:
+            pixels = torch.from_numpy(np.asarray(image, np.float32) / 255)[None] * 2 - 1
+        return {"image": pixels, "label": pixels}
+
+
+class ReconstructionLoss(nn.Module):
+    """Mean absolute error, the same of the gradients, and the Kullback-Leibler divergence from a standard normal.
+
+    Args:
+        gradient_weight: of the gradients' error, which keeps ribs and vessels sharp.
+        kl_weight: of the divergence, per latent element.
+    """
+
+    def __init__(self, *, gradient_weight: float, kl_weight: float) -> None:
+        super().__init__()
+        self.gradient_weight, self.kl_weight = gradient_weight, kl_weight
+
+    def forward(self, prediction: Sequence[Tensor], image: Tensor) -> Tensor:
+        """Args: prediction: reconstruction (B, 1, H, W), posterior mean and deviation (B, C, h, w) each."""
+        reconstruction, mean, deviation = (part.float() for part in prediction)
+        error = reconstruction - image
+        gradient = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        divergence = 0.5 * (mean.square() + deviation.square() - 1 - 2 * deviation.clamp_min(1e-15).log()).mean()
+        return error.abs().mean() + self.gradient_weight * gradient + self.kl_weight * divergence
+
+
+class FirstStage:
+    """Builds the autoencoder of `common.yaml` and, where it can, starts it at the principal components.
+
+    Args:
+        bundle_root: folder of `configs/common.yaml`.
+        dataset: of training images.
+        fit_images: how many of them the closed-form start looks at.
+        seed: of the random weights and the choice of images.
+        section: overrides of `common.yaml`'s autoencoder.
+    """
+
+    def __init__(
+        self,
+        *,
+        bundle_root: str | Path,
+        dataset: RadiographDataset,
+        fit_images: int = 1000,
+        seed: int = 0,
+        section: Mapping[str, Any] | None = None,
+    ) -> None:
+        torch.manual_seed(seed)
+        changes = {"autoencoder": section} if section else {}
+        parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)
+        self.autoencoder: AutoencoderKL = parser.get_parsed_content("autoencoder")
+        if hasattr(self.autoencoder, "fit"):
+            order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:fit_images]
+            self.autoencoder.fit(torch.stack([dataset[int(index)]["image"] for index in order]))
+            for part in (self.autoencoder.encoder, self.autoencoder.quant_conv_mu):
+                part.requires_grad_(False)  # so that the latents stay the standardised components
+            self.autoencoder.quant_conv_log_sigma.requires_grad_(False)
+
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that training may change."""
+        return [parameter for parameter in self.autoencoder.parameters() if parameter.requires_grad]
+
+    def save(self, path: str | Path, *, info: Mapping[str, Any]) -> None:
+        """Write the weights as tensors."""
+        save_tensors(path, self.autoencoder.state_dict(), info=info)

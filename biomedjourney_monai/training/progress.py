@@ -1,0 +1,28 @@
+"""A progress bar for MONAI's handler lists."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine
+from ignite.handlers.tqdm_logger import ProgressBar
+from monai.utils.enums import CommonKeys
+
+
+class TrainingProgress:
+    """Show iterations, rate and loss on the terminal.
+
+    Args:
+        description: what is being trained.
+    """
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+
+    def attach(self, engine: Engine) -> None:
+        """Attach Ignite's bar."""
+        bar = ProgressBar(desc=self.description, persist=True)
+        bar.attach(engine, output_transform=_loss)
+
+
+def _loss(output: object) -> dict[str, float]:
+    first = output[0] if isinstance(output, (list, tuple)) else output
+    return {"loss": float(first[CommonKeys.LOSS])}

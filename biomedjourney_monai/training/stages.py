@@ -1,0 +1,156 @@
+"""What the two stages share before the stock trainer takes over: networks, scale factor, channel weights."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biomedjourney_monai.configuration import compose, config_files
+from biomedjourney_monai.errors import ConfigError, WeightsError
+from biomedjourney_monai.files import read_json
+from biomedjourney_monai.networks.weights import load_into, load_tensors, weights_hash
+from biomedjourney_monai.training.latents import ENCODING_FILE
+
+logger = logging.getLogger(__name__)
+
+
+class StageSetup:
+    """Builds the networks of `common.yaml` and fits them to the latent cache.
+
+    Args:
+        bundle_root: folder of `configs/common.yaml`.
+        latents_dir: the latent cache.
+        autoencoder_file: weights of the autoencoder that made the cache.
+        start_from: model file whose denoiser the stage starts from; None starts from random weights.
+        text_encoder_dir: folder of the text encoder; None for the one in `common.yaml`.
+        seed: of the random weights.
+        device: where the networks go.
+        sections: overrides of `common.yaml` by section.
+    """
+
+    def __init__(
+        self,
+        *,
+        bundle_root: str | Path,
+        latents_dir: str | Path,
+        autoencoder_file: str | Path,
+        start_from: str | Path | None,
+        text_encoder_dir: str | Path | None,
+        seed: int,
+        device: torch.device | str,
+        sections: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        changes: dict[str, Any] = {name: section for name, section in sections.items() if section}
+        changes["bundle_root"] = str(bundle_root)
+        if text_encoder_dir is not None:
+            changes["text_encoder_dir"] = str(text_encoder_dir)
+        self.encoding = read_json(Path(latents_dir) / ENCODING_FILE, made_by="encode")
+        torch.manual_seed(seed)
+        self.parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)
+        self.autoencoder_file = Path(autoencoder_file)
+        self.start_from = None if start_from is None else Path(start_from)
+        self.device = torch.device(device)
+
+    @cached_property
+    def generator(self) -> Any:
+        """The whole model; its autoencoder is the one that made the cache."""
+        if weights_hash(self.autoencoder_file) != self.encoding["autoencoder"]:
+            raise WeightsError(
+                "the latent cache must come from the autoencoder that it is trained with",
+                found=f"another {self.autoencoder_file.name}",
+                action="Run `biomedjourney encode` again",
+            )
+        generator = self.parser.get_parsed_content("generator")
+        load_into(generator.autoencoder, load_tensors(self.autoencoder_file)[0])
+        generator.denoiser.scale_factor.fill_(self.scale_factor)
+        if self.start_from is not None:
+            generator.load(self.start_from)
+            generator.denoiser.scale_factor.fill_(self.scale_factor)
+        return generator.to(self.device)
+
+    @property
+    def denoiser(self) -> torch.nn.Module:
+        """The network that is trained."""
+        return self.generator.denoiser
+
+    @property
+    def noise_scheduler(self) -> torch.nn.Module:
+        """The sampler's noise schedule, which training must share."""
+        return self.generator.sampler.noise_scheduler
+
+    @property
+    def scale_factor(self) -> float:
+        """The latent multiplier that `encode` computed."""
+        return float(self.encoding["scale_factor"])
+
+    @property
+    def channel_weight(self) -> Tensor:
+        """Shape (C,): how much a latent channel moves the pixels."""
+        return torch.tensor(self.encoding["channel_weight"])
+
+    @cached_property
+    def null_text_states(self) -> Tensor:
+        """Token states of the empty description, shape (1, L, W)."""
+        return self.generator.text_encoder.encode([""]).cpu()
+
+    def parameters(self, **settings: Any) -> dict[str, Any]:
+        """What MLflow and the model file should know of this stage."""
+        return {
+            **settings,
+            "autoencoder": self.encoding["autoencoder"],
+            "scale_factor": self.scale_factor,
+            "denoiser_parameters": sum(parameter.numel() for parameter in self.denoiser.parameters()),
+        }
+
+
+def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Sequence[str] | None = None) -> None:
+    """Run one stage after another, each as its own MONAI bundle run with its overlay.
+
+    The stages take over the config files and overrides of the command line; they meet in model files.
+
+    Raises:
+        ConfigError: if this is not a `python -m monai.bundle run`, whose command line tells the overrides.
+    """
+    from fire.parser import DefaultParseValue
+    from monai.bundle import ConfigWorkflow
+
+    arguments = list(sys.argv if arguments is None else arguments)
+    files = config_files(arguments)
+    if not files:
+        raise ConfigError(
+            "both stages in one run must be started as `python -m monai.bundle run training --config_file …`",
+            found="no --config_file",
+            action="From Python, run ['train.yaml', 'pretrain.yaml'] and then ['train.yaml', 'finetune.yaml']",
+        )
+    options = {
+        key: DefaultParseValue(value) for key, value in _pairs(arguments) if key not in ("config_file", "run_id")
+    }
+    for stage in stages:
+        logger.info(f"Stage {stage}.")
+        overlay = Path(bundle_root) / "configs" / f"{stage}.yaml"
+        workflow = ConfigWorkflow(config_file=[*files, str(overlay)], workflow_type="train", run_id="run", **options)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+
+
+def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """`--key value` and `--key=value`, in order."""
+    pairs, index = [], 1
+    while index < len(arguments):
+        argument = arguments[index]
+        if argument.startswith("--"):
+            key, equals, value = argument[2:].partition("=")
+            if not equals:
+                index += 1
+                value = arguments[index] if index < len(arguments) else ""
+            pairs.append((key, value))
+        index += 1
+    return pairs
