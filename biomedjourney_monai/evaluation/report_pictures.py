@@ -1,0 +1,43 @@
+"""Pictures of the report: radiographs and signed differences as PNG inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+DENSER_RGB = (233, 78, 60)
+LESS_DENSE_RGB = (47, 128, 237)
+FULL_DIFFERENCE = 0.4
+"""The difference, of the full range 1, at which the colour is full."""
+
+UNDERLAY = 0.5
+"""How bright the prior image shines through where nothing differs."""
+
+
+def picture_uri(image: np.ndarray) -> str:
+    """Encode an image as a data URI: float (H, W) or (H, W, 3) in [0, 1]."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def colour_difference(image: np.ndarray, prior: np.ndarray, *, valid: np.ndarray | None = None) -> np.ndarray:
+    """Lay the signed difference over the dimmed prior: red where the image is denser, blue where it is less dense.
+
+    Args:
+        image: shape (H, W) in [0, 1].
+        prior: same shape.
+        valid: bool, same shape; elsewhere no difference is shown.
+
+    Returns:
+        Shape (H, W, 3) in [0, 1].
+    """
+    difference = np.asarray(image, np.float32) - prior
+    if valid is not None:
+        difference = np.where(valid, difference, 0)
+    amount = np.clip(np.abs(difference) / FULL_DIFFERENCE, 0, 1)[..., None]
+    colour = np.where(difference[..., None] > 0, DENSER_RGB, LESS_DENSE_RGB) / np.float32(255)
+    return (1 - amount) * UNDERLAY * np.asarray(prior, np.float32)[..., None] + amount * colour
