@@ -137,7 +137,7 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
         knob_cm=1.35 * uniform(0.92, 1.08) * (1 + 0.42 * unfolding),
         unfolding=unfolding,
         calcification=float(np.clip((age - 48) / 38 + normal(0, 0.1), 0, 1.1)),
-        mediastinum_cm=2.05 + 0.35 * mass + uniform(-0.15, 0.2),
+        mediastinum_cm=2.3 + 0.4 * mass + uniform(-0.15, 0.2),
         rib_pitch_cm=2.18 * size * uniform(0.97, 1.05),
         rib_drop_cm=uniform(0.85, 1.15),
         rib_radius_cm=uniform(0.53, 0.62) * size,

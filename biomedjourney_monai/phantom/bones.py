@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from biomedjourney_monai.phantom.chest import Visit, lateral_border
@@ -17,6 +19,7 @@ from biomedjourney_monai.phantom.raster import (
 
 RIBS = 10
 _RIB_SAMPLES = 300
+_VERTEBRA_CM = 2.3
 
 
 def shape_bones(visit: Visit) -> np.ndarray:
@@ -24,87 +27,109 @@ def shape_bones(visit: Visit) -> np.ndarray:
     return (draw_ribs(visit) + draw_spine(visit) + draw_shoulders(visit)) * np.float32(visit.anatomy.bone_density)
 
 
-def rib_curve(visit: Visit, number: int, side: int) -> tuple[np.ndarray, ...]:
-    """Follow one rib from the spine round to the front.
+@dataclass(frozen=True)
+class RibCage:
+    """All ribs as points on their centre lines, each of shape (2, RIBS, P): side (right, left), number, point.
 
-    Returns:
-        x, y, z in cm and the length that each sample stands for, each shape (300,).
+    Attributes:
+        x, y, z: cm; x is already on the side of the patient.
+        bone: length in cm that a point stands for, 0 where the rib has ended.
+        cartilage: likewise for the cartilage that joins the rib to the breast bone.
     """
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    bone: np.ndarray
+    cartilage: np.ndarray
+
+
+def shape_ribs(visit: Visit) -> RibCage:
+    """Lead ten rib pairs from the spine round to the front."""
     a = visit.anatomy
     breath = visit.acquisition.inspiration
+    number = np.arange(RIBS)[None, :]  # (1, RIBS)
+    side = np.array([[-1.0], [1.0]])  # (2, 1)
     start_y = a.apex_y + 0.3 + a.rib_pitch_cm * number * (1 + 0.012 * number) * (1 + 0.012 * breath)
     drop = a.rib_drop_cm * (2.4 + 1.15 * number - 0.055 * number**2) * (1 - 0.05 * breath) + 0.6
-    side_y = start_y + 0.40 * drop
-    outer = float(lateral_border(a, np.array([side_y]), side=side, inspiration=breath)[0]) + 0.30
-    outer = max(outer, 6.2 + 1.6 * number) if number < 3 else outer
-    reach = 0.83 - 0.014 * abs(number - 2) - 0.012 * max(number - 5, 0) ** 2
-    angle = np.linspace(np.arcsin(min(1.9 / outer, 0.9)), np.pi * (reach + 0.10), _RIB_SAMPLES)
+    borders = [lateral_border(a, start_y + 0.40 * drop, side=s, inspiration=breath) for s in (-1, 1)]
+    outer = np.concatenate(borders) + 0.30  # (2, RIBS)
+    outer = np.where(number < 3, np.maximum(outer, 6.2 + 1.6 * number), outer)
+    reach = 0.83 - 0.014 * np.abs(number - 2) - 0.012 * np.maximum(number - 5, 0) ** 2
+    depth = 0.46 * a.depth_cm * (0.55 + 0.45 * np.minimum(1.0, (number + 1) / 5))
+    first = np.arcsin(np.minimum(1.9 / outer, 0.9))
+    share = np.linspace(0, 1, _RIB_SAMPLES)
+    angle = first[..., None] + share * (np.pi * (reach + 0.10) - first)[..., None]  # (2, RIBS, P)
     turn = angle / np.pi
-    depth = 0.46 * a.depth_cm * (0.55 + 0.45 * min(1.0, (number + 1) / 5))
-    x = outer * np.sin(angle) ** 0.92
-    y = start_y - 0.35 * np.sin(np.pi * np.clip(turn / 0.3, 0, 1)) + 1.9 * drop * np.clip(turn - 0.02, 0, None) ** 1.65
-    z = -depth * np.cos(angle)
-    length = np.hypot(np.hypot(np.gradient(x), np.gradient(y)), np.gradient(z))
-    bone = step((reach - turn) / 0.035)
-    cartilage = (1 - bone) * step((reach + 0.08 - turn) / 0.04)
-    return x, y, z, length * bone, length * cartilage
+    x = side[..., None] * outer[..., None] * np.sin(angle) ** 0.92
+    y = start_y[..., None] - 0.35 * np.sin(np.pi * np.clip(turn / 0.3, 0, 1))
+    y = y + 1.9 * drop[..., None] * np.clip(turn - 0.02, 0, None) ** 1.65
+    z = -depth[..., None] * np.cos(angle)
+    length = np.sqrt(sum(np.square(np.diff(c, axis=-1, append=2 * c[..., -1:] - c[..., -2:-1])) for c in (x, y, z)))
+    bone = step((reach[..., None] - turn) / 0.035)
+    cartilage = (1 - bone) * step((reach[..., None] + 0.08 - turn) / 0.04)
+    return RibCage(x, y, z, length * bone, length * cartilage)
 
 
 def draw_ribs(visit: Visit) -> np.ndarray:
     """Return ten rib pairs, back and front, cm of bone."""
     a, axes = visit.anatomy, visit.axes
     rng = np.random.default_rng([a.seed, 5])
-    groups: dict[str, list[tuple[np.ndarray, ...]]] = {"back": [], "front": [], "cartilage": []}
-    for side in (-1, 1):
-        for number in range(RIBS):
-            tilt = rng.normal(0, 0.12)
-            x, y, z, bone, cartilage = rib_curve(visit, number, side)
-            x = side * x + z * visit.front_shift
-            y = y + tilt
-            back = z < 0.0
-            groups["back"].append((x[back], y[back], bone[back]))
-            groups["front"].append((x[~back], y[~back], bone[~back]))
-            speckle = rng.random(_RIB_SAMPLES) ** 3
-            if 1 <= number <= 7:
-                groups["cartilage"].append((x, y, cartilage * speckle))
-    joined = {name: tuple(np.concatenate(p).astype(np.float32) for p in zip(*parts)) for name, parts in groups.items()}
-    r = a.rib_radius_cm
+    cage = shape_ribs(visit)
+    x = (cage.x + cage.z * visit.front_shift).astype(np.float32)
+    y = (cage.y + rng.normal(0, 0.12, (2, RIBS, 1))).astype(np.float32)
+    speckle = rng.random(cage.x.shape) ** 3
+    back = cage.z < 0
+    drawn = cage.bone > 0
     hollow = 0.45 + 0.55 * a.cortex
-    ribs = 0.80 * draw_tubes(axes, *joined["back"], radius_cm=r, hollow=hollow, hollow_radius=0.80)
-    ribs += 0.50 * draw_tubes(axes, *joined["front"], radius_cm=1.14 * r, hollow=hollow, hollow_radius=0.84)
+    r = a.rib_radius_cm
+    behind, ahead = back & drawn, ~back & drawn
+    ribs = 0.80 * draw_tubes(
+        axes, x[behind], y[behind], cage.bone[behind], radius_cm=r, hollow=hollow, hollow_radius=0.80
+    )
+    ribs += 0.50 * draw_tubes(
+        axes, x[ahead], y[ahead], cage.bone[ahead], radius_cm=1.14 * r, hollow=hollow, hollow_radius=0.84
+    )
     if a.calcification > 0.15:
-        ribs += 0.75 * (a.calcification - 0.15) * draw_tubes(axes, *joined["cartilage"], radius_cm=0.45 * r)
+        chosen = cage.cartilage > 0
+        chosen[:, 0] = chosen[:, 8:] = False
+        weight = 0.75 * (a.calcification - 0.15) * (cage.cartilage * speckle)[chosen]
+        ribs += draw_tubes(axes, x[chosen], y[chosen], weight, radius_cm=0.45 * r)
     # A rib seen end-on at the chest wall is long along the beam, yet no radiograph whitens without bound.
     return np.float32(2.2) * np.tanh(ribs * np.float32(1 / 2.2))
 
 
 def draw_spine(visit: Visit) -> np.ndarray:
     """Return the vertebral column, cm of bone."""
-    a, axes = visit.anatomy, visit.axes
-    y = axes.y
-    pitch = 2.3
-    x = axes.x + np.float32(6.5 * visit.front_shift) - (a.scoliosis_cm * np.sin(y / 7.5 + 0.6)).astype(np.float32)
-    phase = 2 * np.pi * y / pitch
-    growth = 1 + 0.012 * y
-    half = (a.spine_cm * growth * (1 + 0.06 * np.cos(phase))).astype(np.float32)
-    body = np.sqrt(np.maximum(1 - (x / half) ** 6, 0))
-    plates = np.exp(-np.square((np.mod(y / pitch, 1) - 0.33) / 0.07)) + np.exp(
-        -np.square((np.mod(y / pitch, 1) - 0.67) / 0.07)
-    )
-    strength = (0.50 + 0.14 * np.cos(phase) + 0.34 * plates) * (1.0 - 0.45 * step((y - 8) / 4))
+    y = visit.axes.y
+    x, half = _spine_position(visit)
+    within = np.mod(y / _VERTEBRA_CM, 1)  # 0 in the middle of a vertebral body
+    phase = 2 * np.pi * within
+    across = np.square(x / (half * (1 + 0.06 * np.cos(phase)).astype(np.float32)))
+    body = np.sqrt(np.maximum(1 - across * across * across, 0))
+    plates = np.exp(-np.square((within - 0.33) / 0.07)) + np.exp(-np.square((within - 0.67) / 0.07))
+    strength = (0.52 + 0.12 * np.cos(phase) + 0.24 * plates) * (1.0 - 0.45 * step((y - 8) / 4))
     column = body * strength.astype(np.float32)
-    within = np.mod(y / pitch, 1)
-    pedicle = bell((np.abs(x) - 0.62 * half) / 0.27) * np.exp(-np.square((within - 0.12) / 0.13)).astype(np.float32)
-    process = bell(x / 0.26) * np.exp(-np.square((within - 0.55) / 0.2)).astype(np.float32)
-    wing = step((half + 1.5 - np.abs(x)) / 0.5) * np.exp(-np.square((within - 0.1) / 0.16)).astype(np.float32)
-    return column + 0.6 * pedicle + 0.55 * process + np.float32(0.25) * wing * (y < 8)
+    aside = np.abs(x)
+    pedicle_rows = (0.45 * np.exp(-np.square((within - 0.12) / 0.13))).astype(np.float32)
+    process_rows = (0.42 * np.exp(-np.square((within - 0.55) / 0.2))).astype(np.float32)
+    wing_rows = (0.25 * np.exp(-np.square((within - 0.1) / 0.16)) * (y < 8)).astype(np.float32)
+    column += bell((aside - 0.62 * half) * np.float32(1 / 0.27)) * pedicle_rows
+    column += bell(x * np.float32(1 / 0.26)) * process_rows
+    return column + step((half + 1.5 - aside) * 2) * wing_rows
+
+
+def _spine_position(visit: Visit) -> tuple[np.ndarray, np.ndarray]:
+    """Return x from the spine's own midline, shape (S, S), and half the vertebrae's width, shape (S, 1)."""
+    a, axes = visit.anatomy, visit.axes
+    bend = a.scoliosis_cm * np.sin(axes.y / 7.5 + 0.6) - 6.5 * visit.front_shift
+    return axes.x - bend.astype(np.float32), (a.spine_cm * (1 + 0.012 * axes.y)).astype(np.float32)
 
 
 def spine_outline(visit: Visit) -> np.ndarray:
     """Return the vertebral bodies' outline, 0 or 1, shape (S, S)."""
-    a, axes = visit.anatomy, visit.axes
-    x = axes.x + np.float32(6.5 * visit.front_shift) - (a.scoliosis_cm * np.sin(axes.y / 7.5 + 0.6)).astype(np.float32)
-    return (np.abs(x) < a.spine_cm * (1 + 0.012 * axes.y)).astype(np.float32)
+    x, half = _spine_position(visit)
+    return (np.abs(x) < half).astype(np.float32)
 
 
 def draw_shoulders(visit: Visit) -> np.ndarray:

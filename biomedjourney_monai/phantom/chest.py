@@ -84,6 +84,11 @@ class Lung:
     thickness: np.ndarray
     hemithorax_end: float
 
+    def dome_at(self, u: np.ndarray | float) -> np.ndarray:
+        """Return y of the diaphragm at distances u from the midline."""
+        order = slice(None) if self.side > 0 else slice(None, None, -1)
+        return np.interp(u, self.u[0, order], self.dome[0, order])
+
 
 def lateral_border(anatomy: Anatomy, y: np.ndarray, *, side: int, inspiration: float = 0.0) -> np.ndarray:
     """Return the distance in cm of the lateral lung border from the midline at heights y, same shape."""
@@ -99,7 +104,7 @@ def lateral_border(anatomy: Anatomy, y: np.ndarray, *, side: int, inspiration: f
 def medial_border(anatomy: Anatomy, y: np.ndarray) -> np.ndarray:
     """Return the distance in cm of the medial lung border from the midline at heights y, same shape."""
     from_apex = np.clip((y - anatomy.apex_y) / 4.5, 0, 1)
-    return (1.6 + 2.8 * (1 - np.sqrt(1 - (1 - from_apex) ** 2))).astype(np.float32)
+    return (1.85 + 2.55 * (1 - np.sqrt(1 - (1 - from_apex) ** 2))).astype(np.float32)
 
 
 def dome_line(anatomy: Anatomy, u: np.ndarray, *, top: float) -> np.ndarray:
@@ -202,7 +207,7 @@ def shape_abdomen(visit: Visit, lungs: tuple[Lung, Lung]) -> np.ndarray:
     inside = step((a.lung_width_cm + 0.4 - np.abs(axes.x)) / 0.8)
     belly = np.float32(0.9 + 1.2 * a.body_mass) * under * inside * step((axes.y - 4) / 7)
     if a.gas > 0.3:
-        floor = float(np.interp(a.gas_x, left.u[0], left.dome[0])) + 0.9 + 0.9 * a.gas
+        floor = float(left.dome_at(a.gas_x)) + 0.9 + 0.9 * a.gas
         out = (axes.x - a.gas_x) / (1.5 + 1.4 * a.gas)
         down = (axes.y - floor) / (0.6 + 0.9 * a.gas)
         belly = belly - np.float32(2.2 + 3.2 * a.gas) * under * np.minimum(1.6 * np.maximum(1 - out**2 - down**2, 0), 1)

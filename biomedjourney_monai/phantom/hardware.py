@@ -44,7 +44,8 @@ def _tracheal_tube(visit: Visit) -> np.ndarray:
     a = visit.anatomy
     lean = -0.35 - 0.35 * a.unfolding + 0.5 * visit.mediastinal_shift
     middle = smooth_curve([(0.0, -20.5), (0.05, -14.0), (0.6 * lean, -8.8)], 30)
-    walls = [middle - (0.42, 0), middle + (0.42, 0)]
+    aside = np.array([0.42, 0.0])
+    walls = [middle - aside, middle + aside]
     return _metal_line(visit, walls, radius_cm=0.10, strength=3.5)
 
 

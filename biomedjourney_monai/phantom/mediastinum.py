@@ -51,13 +51,13 @@ def shape_mediastinum(visit: Visit) -> Mediastinum:
     knob = 5.5 * chord(around)
     ascending = 5.2 * chord(np.square((x + 1.15 + 0.55 * a.unfolding) / 1.65) + np.square((y + 3.4) / 4.2))
     trunk = 4.2 * chord(np.square((x - 2.35) / 1.45) + np.square((y + 2.3) / 2.0))
-    cava = 3.2 * chord(np.square((x + 1.75) / 1.0)) * step((y + 12) / 3) * step((1.0 - y) / 3)
+    cava = 3.2 * chord(np.square((x + 2.0) / 1.15)) * step((y + 12) / 3) * step((1.0 - y) / 3)
     band = 7.0 * chord(np.square(x / a.mediastinum_cm)) * step((y + 15.5) / 4) * step((9.5 - y) / 3)
     descending = _descending_aorta(visit, knob_x, knob_y)
     solid = np.maximum.reduce([heart_cm, knob, ascending, trunk, cava, band, descending])
     solid = cv2.GaussianBlur(solid, (0, 0), 0.14 / axes.pixel_cm)
     edge = max(0.6 * axes.pixel_cm, 0.1)
-    wide = a.mediastinum_cm + 0.5 * step((y + 9) / 3)
+    wide = a.mediastinum_cm + 0.3 * step((y + 9) / 3)
     upper = np.maximum.reduce(
         [step((wide - np.abs(x)) / edge), (knob > 0).astype(np.float32), (ascending > 0).astype(np.float32),
          (trunk > 0).astype(np.float32)]
@@ -91,14 +91,15 @@ def _shape_heart(visit: Visit, shift: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _descending_aorta(visit: Visit, knob_x: float, knob_y: float) -> np.ndarray:
+    """Return the aorta from the arch down beside the spine, cm; unfolding bows it to the left."""
     a, axes = visit.anatomy, visit.axes
-    low = 9.0
-    bow = 1.6 * a.unfolding
-    middle = knob_y + 0.5 * (low - knob_y)
-    path = smooth_curve([(knob_x + 0.1, knob_y), (1.55 + bow, middle), (0.9 + 0.4 * bow, low)], 30)
-    path[:, 0] -= 4.5 * visit.front_shift
-    x, y, length = draw_polyline(path, 0.25)
-    return draw_tubes(axes, x, y, length, radius_cm=1.15 * (1 + 0.2 * a.unfolding)) * np.float32(0.9)
+    low, bow = 9.0, 1.6 * a.unfolding
+    along = np.clip((axes.y - knob_y) / (low - knob_y), 0, 1)
+    centre = (knob_x + 0.1) * (1 - along) + (0.9 + 0.4 * bow) * along + 3.0 * bow * along * (1 - along)
+    radius = 1.15 * (1 + 0.2 * a.unfolding)
+    across = (axes.x - (centre - 4.5 * visit.front_shift).astype(np.float32)) * np.float32(1 / radius)
+    ends = step((axes.y - knob_y) / 1.2) * step((low - axes.y) / 1.2)
+    return chord(np.square(across)) * (1.8 * radius * ends).astype(np.float32)
 
 
 def _airways(visit: Visit, shift: float) -> np.ndarray:
@@ -106,11 +107,12 @@ def _airways(visit: Visit, shift: float) -> np.ndarray:
     a, axes = visit.anatomy, visit.axes
     lean = -0.35 - 0.35 * a.unfolding + 0.5 * shift
     carina = (lean, -4.6)
-    trachea = draw_polyline(smooth_curve([(0.0, -19.5), (0.0, -13), (0.6 * lean, -8.5), carina], 30), 0.2)
+    centre = (lean * step((axes.y + 9.3) / 4.6)).astype(np.float32)
+    ends = (2.1 * step((-4.4 - axes.y) / 0.6)).astype(np.float32)
+    trachea = chord(np.square((axes.x - centre) * np.float32(1 / 0.85))) * ends
     right = draw_polyline(smooth_curve([carina, (lean - 1.5, -2.7), (-3.1 + 0.3 * shift, -1.0)], 12), 0.15)
     left = draw_polyline(smooth_curve([carina, (lean + 2.0, -3.2), (3.6 + 0.3 * shift, -2.0)], 12), 0.15)
-    air = draw_tubes(axes, *trachea, radius_cm=0.85)
-    return 1.25 * air + 0.75 * draw_tubes(axes, *_joined(right, left), radius_cm=0.55)
+    return trachea + np.float32(0.75) * draw_tubes(axes, *_joined(right, left), radius_cm=0.55)
 
 
 def _joined(*lines: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

@@ -67,7 +67,7 @@ def _add_edema(visit: Visit, lung: Lung, content: LungContent, textures: np.ndar
     centre_y = -0.6 if lung.side < 0 else -1.2
     haze = np.exp(-np.square((lung.u - 4.4) / 4.6) - np.square((y - centre_y) / 6.2))
     cloud = np.maximum(1 + np.float32(0.28 + 0.06 * severity) * textures[2], 0.2)
-    content.soft_share += np.float32((0, 0.17, 0.30, 0.46)[severity]) * haze * cloud
+    content.soft_share += np.float32((0, 0.19, 0.31, 0.46)[severity]) * haze * cloud
     spread = step((lung.height - 0.45) / 0.55)
     content.soft_share += np.float32((0, 0.035, 0.07, 0.12)[severity]) * (0.5 + 0.5 * spread)
     content.added_cm += np.float32((0, 0.30, 0.45, 0.55)[severity]) * textures[1] * (0.4 + 0.6 * haze)
@@ -104,20 +104,20 @@ def _add_atelectasis(visit: Visit, lung: Lung, content: LungContent, severity: i
     """Plate-like bands above the raised diaphragm and, when worse, a collapsed wedge at the base."""
     y = visit.axes.y
     rng = _of_patient(visit, lung, 22)
-    middle = float(np.interp(7.0, np.sort(np.abs(lung.u[0])), lung.dome[0][np.argsort(np.abs(lung.u[0]))]))
+    middle = lung.dome_at(7.0)
     for k in range(1 + severity):
         centre = middle - 1.5 - 1.55 * k + rng.normal(0, 0.25)
         slope, bend = rng.normal(-0.10, 0.16), rng.normal(0, 0.015)
-        start, stop = rng.uniform(3.2, 5.2), rng.uniform(10.0, 12.6)
+        start, stop = rng.uniform(4.0, 6.0), rng.uniform(11.0, 13.2)
         width = 0.25 + 0.06 * severity + rng.uniform(0, 0.08)
         from_middle = lung.u - 7.5
         line = centre + slope * from_middle + bend * from_middle**2
         ends = step((lung.u - start) / 0.8) * step((stop - lung.u) / 0.8)
-        strength = (0, 3.0, 3.3, 3.5)[severity] * rng.uniform(0.85, 1.15)
+        strength = (0, 3.3, 3.6, 3.9)[severity] * rng.uniform(0.85, 1.15)
         content.added_cm += np.float32(strength) * bell((y - line) / width) * ends
     above = lung.dome - y
     base = step((1.6 + 1.5 * severity - above) / (1.2 + 0.5 * severity))
-    content.soft_share += np.float32((0, 0.15, 0.21, 0.25)[severity]) * base
+    content.soft_share += np.float32((0, 0.18, 0.22, 0.26)[severity]) * base
     if severity >= 2:  # lower lobe collapse: dense triangle with a straight lateral edge
         reach = (0, 0, 4.6, 7.0)[severity]
         edge_u = 3.0 + reach * np.clip((y + 2.0) / (lung.dome.min() + 2.0), 0, 1.2)

@@ -158,8 +158,8 @@ _TABLE_LOW, _TABLE_HIGH, _TABLE_SIZE = -1.0, 2.0, 8192
 def _film_curve(grey: np.ndarray, gamma: float) -> np.ndarray:
     """Map window position to display grey: a toe below, a shoulder above, through a table."""
     z = np.linspace(_TABLE_LOW, _TABLE_HIGH, _TABLE_SIZE)
-    toe = 0.20 * np.exp(np.minimum(z, 0) / 0.22) * np.where(z < 0, 1, 1)
-    body = 0.20 + 0.66 * np.clip(z, 0, None) ** gamma
+    toe = 0.15 * np.exp(np.minimum(z, 0) / 0.2)
+    body = 0.15 + 0.71 * np.clip(z, 0, None) ** gamma
     curve = np.where(z < 0, toe, body)
     curve = np.where(curve > 0.74, 0.74 + 0.25 * np.tanh((curve - 0.74) / 0.25), curve)
     index = (grey - np.float32(_TABLE_LOW)) * np.float32((_TABLE_SIZE - 1) / (_TABLE_HIGH - _TABLE_LOW))

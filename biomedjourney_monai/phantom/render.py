@@ -101,7 +101,7 @@ def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
     """Stack body, lungs, mediastinum and bones of a PA or AP view.
 
     Args:
-        fine: also draw vessels and textures; without them only the display window can be measured.
+        fine: also draw bones, vessels and textures; without them only the display window can be measured.
     """
     axes = visit.axes
     lungs = (shape_lung(visit, -1), shape_lung(visit, 1))
@@ -125,7 +125,7 @@ def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
         soft += (content.added_cm + vessels) * lung.inside * (1 - np.float32(0.35) * middle.heart)
     above = 1 - step((axes.y - blend_domes(axes, lungs)) / 0.8)
     soft += np.float32(0.12) * middle.solid * above - middle.air
-    bone = shape_bones(visit) + middle.calcium
+    bone = shape_bones(visit) + middle.calcium if fine else np.zeros_like(soft)
     return Layers(soft, bone * step((body - 1.0) / 1.0), lungs, middle)
 
 
@@ -176,14 +176,12 @@ def place_vessels(visit: Visit, lung: Lung) -> tuple[np.ndarray, np.ndarray]:
         squeeze = 1 - np.clip(1.1 * depth / 12.0 * (1.35 - 0.85 * height), 0, 0.8)
         across = across * squeeze
         height = height + (1 - height) * np.clip(1.3 * depth / 24.0, 0, 0.6) * (1 - height)
-    order = np.argsort(lung.u[0])
-    u_sorted, dome_sorted = lung.u[0][order], lung.dome[0][order]
-    y = np.float32(a.apex_y) + height * np.float32(dome_sorted.min() + 0.5 - a.apex_y)
+    y = np.float32(a.apex_y) + height * np.float32(lung.dome.min() + 0.5 - a.apex_y)
     for _ in range(2):
         lateral = np.interp(y, axes.y[:, 0], lung.lateral[:, 0])
         medial = np.interp(y, axes.y[:, 0], lung.medial[:, 0])
         u = medial + across * (lateral - medial)
-        y = a.apex_y + height * (np.interp(u, u_sorted, dome_sorted) - a.apex_y)
+        y = a.apex_y + height * (lung.dome_at(u) - a.apex_y)
     x = lung.side * u + 0.4 * visit.mediastinal_shift * (1 - across)
     return x.astype(np.float32), y.astype(np.float32)
 
@@ -195,7 +193,7 @@ def display_window(anatomy: Anatomy, acquisition: Acquisition) -> tuple[float, f
         anatomy, acquisition, FindingState(), axes_of(acquisition, WINDOW_SIZE, chest_cm=anatomy.lung_width_cm)
     )
     layers = frontal_layers(visit, fine=False)
-    integral = line_integral(layers.soft_cm, layers.bone_cm, hardness=acquisition.hardness)
+    integral = line_integral(layers.soft_cm, np.float32(0), hardness=acquisition.hardness)
     near = np.abs(visit.axes.x) < anatomy.lung_width_cm
     measured = integral[near & (visit.axes.y > anatomy.apex_y)]
     low, high = np.percentile(measured, [acquisition.window_low, acquisition.window_high])
