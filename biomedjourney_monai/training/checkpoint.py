@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.engines import IterationEvents
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.files import written_atomically
@@ -114,22 +113,3 @@ class ExportModel:
             self.network.load_state_dict(self.averaged.state_dict())
         self.save(self.path, info={**self.info, "iterations": engine.state.iteration})
         logger.info(f"Wrote {self.path}.")
-
-
-class ClipGradients:
-    """Clip the norm of all gradients before each optimiser step.
-
-    Args:
-        parameters: of the network that is trained.
-        max_norm: in units of the gradient's Euclidean norm.
-    """
-
-    def __init__(self, parameters: list[torch.nn.Parameter], max_norm: float) -> None:
-        self.parameters, self.max_norm = parameters, max_norm
-
-    def attach(self, engine: Engine) -> None:
-        """Register between backward pass and step."""
-        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
