@@ -88,13 +88,8 @@ def write_cohort(
     _claim_folder(out, plan)
     rows = TableRows()
     tasks = ((str(out), plan, index, truth) for index in range(patients))
-    for patient_rows in tqdm(
-        map_in_order(_write_patient, tasks, processes=processes),
-        total=patients,
-        desc="patients",
-        unit="patient",
-        mininterval=1,
-    ):
+    written = map_in_order(_write_patient, tasks, processes=processes)
+    for patient_rows in tqdm(written, total=patients, desc="patients", unit="patient", mininterval=1):
         rows.add(patient_rows)
     write_tables(out, rows)
     studies = len({row[2] for row in rows.metadata})

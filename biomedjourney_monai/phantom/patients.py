@@ -110,8 +110,9 @@ def split_of(index: int) -> str:
 
 
 def _subject_id(seed: int, index: int, stream: str) -> int:
-    number = scatter_id(index // 10, key=derive_seed(seed, stream, "subject_id"), digits=6)
-    return 10_000_000 + _PREFIXES[index % 10] * 1_000_000 + number
+    prefix = _PREFIXES[index % 10]
+    number = scatter_id(index // 10, key=derive_seed(seed, stream, "subject_id", prefix), digits=6)
+    return 10_000_000 + prefix * 1_000_000 + number
 
 
 def _draw_visits(rng: np.random.Generator, seed: int, index: int, stream: str, anchor_year: int) -> tuple[Visit, ...]:

@@ -34,7 +34,6 @@ TYPO_SHARE = 0.10
 LINE_WIDTH = 78
 
 _HEADER = " " * 33 + "FINAL REPORT"
-_WET_READ = " WET READ: ___ ___ ___ ___:___ {AM|PM}\n  {Preliminary read, see final report|See final report}.\n"
 _RULE = " " + "_" * 78
 
 _PLEURA_AND_LUNGS = ("Edema", "Atelectasis", "Pleural Effusion", "Pneumothorax")
@@ -243,8 +242,10 @@ def _add_surroundings(voice: Voice, clauses: list[str]) -> list[str]:
 
 def _lay_out(voice: Voice, sections: list[tuple[str, list[str]]], *, closing: bool) -> str:
     """Set headings and paragraphs as MIMIC-CXR's files have them."""
-    lines = [voice.say(_WET_READ).join(("", "\n" + _RULE))] if voice.chance(0.03) else []
-    lines.append(_HEADER)
+    lines = [_HEADER]
+    if voice.chance(0.03):
+        wet_read = voice.say(voice.pick(words.WET_READS))
+        lines = [" WET READ: ___ ___ ___ ___:___ PM", f"  {as_sentence(wet_read)}", _RULE, _HEADER]
     apart = voice.habit("heading on its own line", 0.35)
     for heading, paragraphs in sections:
         last_word = heading in ("FINDINGS", "IMPRESSION", "CONCLUSION", "FINDINGS AND IMPRESSION")

@@ -138,7 +138,7 @@ BETTER = (
 )
 UNCHANGED_END = (
     "{unchanged|stable|persistent|essentially unchanged|similar} <np>",
-    "no {significant|appreciable|substantial|} {interval|} change in <np>",
+    "no {significant|appreciable|relevant|} {interval|} change in <np>",
     "again {seen|noted|demonstrated} <is> <a_np>",
     "redemonstration of <a_np>",
 )
@@ -176,7 +176,7 @@ LEADS = {
 
 HEART_PRESENT = (
     "{the heart|heart|the cardiac silhouette|heart size|cardiac silhouette} is <adverb> enlarged",
-    "{the heart|cardiac silhouette|the cardiac silhouette} {remains|is} <adverb> enlarged",
+    "the {heart|cardiac silhouette} appears <adverb> enlarged",
 )
 HEART_NEW = (
     "the {heart|cardiac silhouette} is now <adverb> enlarged",
@@ -231,6 +231,6 @@ HEART_NORMAL = (
     "{the heart|heart} size is {normal|within normal limits}",
     "{the heart|the cardiac silhouette|cardiac silhouette} is {normal in size|within normal limits|not enlarged}",
     "normal heart size",
-    "heart size {remains|is} normal",
+    "heart size is normal",
 )
 LUNGS_EXPANDED = ("the lungs are {well|fully} expanded without atelectasis", "no {areas of|} atelectasis")

@@ -92,7 +92,7 @@ CLEAR_IMPRESSIONS = (
     "no acute {findings|process|disease} in the chest",
 )
 NO_CHANGE = (
-    "no {significant|relevant|interval|substantial} change {since|from|compared to} <prior>",
+    "no {significant|relevant|interval} change {since|from|compared to} <prior>",
     "{stable|unchanged} {appearance of the chest|chest radiograph|examination}",
     "as compared to <prior>, there is no relevant change",
 )
@@ -100,19 +100,19 @@ NO_CHANGE = (
 LUNG_VOLUMES = (
     "lung volumes are {low|slightly low|normal|preserved}",
     "{the lungs are|lungs are} {well inflated|adequately inflated|mildly hyperinflated|hyperexpanded}",
-    "the inspiratory lung volumes are {appropriate|decreased}",
+    "the inspiratory lung volumes are {appropriate|reduced}",
 )
 CLEAR_LUNGS = (
     "{the lungs are|lungs are|both lungs are} {clear|grossly clear|clear bilaterally}",
     "lungs are {otherwise clear|clear}",
 )
 MEDIASTINUM = (
-    "{the |}mediastinal {and hilar |}contours are {normal|unremarkable|within normal limits|stable}",
+    "{the |}mediastinal {and hilar |}contours are {normal|unremarkable|within normal limits}",
     "{the |}hilar {contours|structures} are {normal|unremarkable}",
     "the aorta is {tortuous|mildly tortuous|calcified|unfolded}",
     "{atherosclerotic calcifications are noted at the aortic knob|the aortic knob is calcified}",
     "{the |}mediastinal silhouette {and hilar contours are|is} {normal|unremarkable}",
-    "{the |}cardiomediastinal contours are otherwise {stable|unremarkable}",
+    "{the |}cardiomediastinal contours are {normal|unremarkable}",
 )
 BONES = (
     "{imaged |the visualized |}osseous structures are {intact|unremarkable|grossly unremarkable}",
@@ -126,9 +126,9 @@ BONES = (
 
 DEVICE_STATEMENTS = {
     "pacemaker": (
-        "{a |}{dual-lead|single-lead|dual-chamber} {pacemaker|pacer|pacing device}{ is| is again| is} "
+        "{a |}{dual-lead|single-lead|dual-chamber} {pacemaker|pacer|pacing device} is "
         "{in place|in situ|noted|seen}",
-        "pacemaker {leads|wires} {end|terminate} in {expected|standard|unchanged} {position|positions}",
+        "pacemaker {leads|wires} {end|terminate} in {expected|standard} {position|positions}",
         "{cardiac |}pacing device {is in place|is seen|with leads in expected position}",
     ),
     "tube": (
@@ -153,8 +153,12 @@ CLOSINGS = (
     "were entered into the online dashboard at ___}.",
 )
 
+WET_READS = (
+    "{See full report|Preliminary read, see final report}",
+    "{Discussed with ED team|Findings discussed with Dr. ___} at ___",
+)
+
 TYPOS = {
-    "silhouette": ("silhoutte", "sillhouette"),
     "radiograph": ("radiogaph", "radiograp"),
     "radiographs": ("radiogrpahs",),
     "significant": ("signficant", "significnat"),

@@ -1,0 +1,24 @@
+import cv2
+
+from biomedjourney_monai.cli.main import main
+
+
+def test_a_cohort_is_written(tmp_path, capsys):
+    out = tmp_path / "phantom"
+    assert main(f"phantom --out {out} --patients 2 --seed 1 --size 64 --processes 1".split()) == 0
+    assert "2 patients" in capsys.readouterr().out
+    assert (out / "planted.csv").is_file() and list(out.glob("files/*/*/*.txt"))
+
+
+def test_a_contact_sheet_is_drawn(tmp_path):
+    assert main(f"phantom --sheet {tmp_path / 'sheet.png'} --size 64".split()) == 0
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape[0] == 8 * 64
+
+
+def test_mistakes_are_one_line_and_status_2(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("x")
+    assert main(["phantom"]) == 2
+    assert main(["phantom", "--out", str(tmp_path)]) == 2
+    assert main(["phantom", "--sheet", str(tmp_path / "sheet.gif")]) == 2
+    errors = capsys.readouterr().err.strip().split("\n")
+    assert len(errors) == 3 and all(line.startswith("error: ") for line in errors)

@@ -1,0 +1,202 @@
+import csv
+import gzip
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.phantom import cohort as cohort_module
+from biomedjourney_monai.phantom.cohort import as_grey, encode_image, write_cohort
+from biomedjourney_monai.phantom.faults import plant_faults
+from biomedjourney_monai.phantom.patients import draw_patient
+from biomedjourney_monai.phantom.tables import list_rows
+from biomedjourney_monai.schema import CHEXPERT_LABELS
+
+PATIENTS, SEED, SIZE = 14, 11, 64
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("phantom") / "cohort"
+    summary = write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=True)
+    return out, summary
+
+
+def read(path: Path):
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    return list(csv.DictReader(text.splitlines()))
+
+
+def hash_folder(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_metadata_has_mimics_columns_and_names_every_image(written):
+    out, summary = written
+    rows = read(out / "mimic-cxr-2.0.0-metadata.csv.gz")
+    assert list(rows[0]) == (
+        "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,StudyTime,"
+        "ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,PatientOrientationCodeSequence_CodeMeaning"
+    ).split(",")
+    paths = {
+        f"files/p{row['subject_id'][:2]}/p{row['subject_id']}/s{row['study_id']}/{row['dicom_id']}.jpg" for row in rows
+    }
+    assert paths == {str(path.relative_to(out)) for path in out.glob("files/**/*.jpg")}
+    assert len(rows) == summary.images and {row["Rows"] for row in rows} == {str(SIZE)}
+    assert all(len(row["StudyDate"]) == 8 and 0 <= float(row["StudyTime"]) < 240000 for row in rows)
+
+
+def test_label_tables_have_mimics_columns(written):
+    out, _ = written
+    columns = ["subject_id", "study_id", *CHEXPERT_LABELS]
+    for name in ("chexpert", "negbio"):
+        rows = read(out / f"mimic-cxr-2.0.0-{name}.csv.gz")
+        assert list(rows[0]) == columns
+        assert {row[label] for row in rows for label in CHEXPERT_LABELS} <= {"", "1.0", "0.0", "-1.0"}
+    assert list(read(out / "mimic-cxr-2.1.0-test-set-labeled.csv")[0]) == ["study_id", *CHEXPERT_LABELS]
+
+
+def test_labels_are_the_findings_where_they_are_certain(written):
+    out, _ = written
+    labels = {row["study_id"]: row for row in read(out / "mimic-cxr-2.0.0-chexpert.csv.gz")}
+    for index in range(PATIENTS):
+        for visit in draw_patient(SEED, index).visits:
+            row = labels.get(str(visit.study_id))
+            for finding, present in visit.findings.labels().items() if row else ():
+                assert row[finding] in ({"1.0", "-1.0"} if present else {"0.0", "", "-1.0"})
+
+
+def test_hosp_tables_have_mimic_ivs_columns(written):
+    out, _ = written
+    patients = read(out / "hosp" / "patients.csv.gz")
+    assert list(patients[0]) == ["subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"]
+    assert len(patients) == PATIENTS
+    assert {"subject_id", "hadm_id", "race"} <= set(read(out / "hosp" / "admissions.csv.gz")[0])
+
+
+def test_every_study_has_its_report_or_is_listed(written):
+    out, _ = written
+    studies = {(row["subject_id"], row["study_id"]) for row in read(out / "mimic-cxr-2.0.0-metadata.csv.gz")}
+    listed = {row["study_id"] for row in read(out / "planted.csv") if row["fault"] == "missing_report"}
+    for subject, study in studies:
+        assert (out / f"files/p{subject[:2]}/p{subject}/s{study}.txt").is_file() != (study in listed)
+
+
+def test_split_keeps_patients_whole_and_p19_for_test(written):
+    rows = read(written[0] / "mimic-cxr-2.0.0-split.csv.gz")
+    assert list(rows[0]) == ["dicom_id", "study_id", "subject_id", "split"]
+    assert all((row["split"] == "test") == (row["subject_id"][:2] == "19") for row in rows)
+
+
+def test_truth_is_written_for_the_journeys_of_test_patients(written):
+    out, summary = written
+    rows = read(out / "truth" / "truth.csv")
+    assert list(rows[0]) == ["prior_dicom_id", "new_study_id", "file"]
+    assert len(rows) == summary.counterfactuals > 0
+    split = {row["dicom_id"]: row["split"] for row in read(out / "mimic-cxr-2.0.0-split.csv.gz")}
+    for row in rows:
+        assert row["file"] == f"{row['prior_dicom_id']}-{row['new_study_id']}.png"
+        assert split[row["prior_dicom_id"]] == "test"
+        image = cv2.imread(str(out / "truth" / row["file"]), cv2.IMREAD_UNCHANGED)
+        assert image.shape == (SIZE, SIZE) and image.dtype == np.uint8
+        masks = np.load(out / "truth" / row["file"].replace(".png", ".npz"))["masks"]
+        assert masks.shape == (6, SIZE, SIZE)
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_does_not_change_a_byte(written, tmp_path):
+    write_cohort(tmp_path / "two", patients=PATIENTS, seed=SEED, size=SIZE, processes=2, truth=True)
+    assert hash_folder(tmp_path / "two") == hash_folder(written[0])
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(written, tmp_path, monkeypatch):
+    out = tmp_path / "interrupted"
+    whole, calls = cohort_module._write_patient, []
+
+    def fail_at_the_fifth(task):
+        calls.append(task)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return whole(task)
+
+    monkeypatch.setattr(cohort_module, "_write_patient", fail_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=True)
+    assert not (out / "planted.csv").exists()
+    first = next(out.glob("files/**/*.jpg"))
+    stamp = first.stat().st_mtime_ns
+    monkeypatch.setattr(cohort_module, "_write_patient", whole)
+    write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=True)
+    assert first.stat().st_mtime_ns == stamp
+    assert hash_folder(out) == hash_folder(written[0])
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="new or empty"):
+        write_cohort(tmp_path, patients=1, seed=0, size=64, processes=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("change", [{"seed": 12}, {"size": 128}, {"patients": 3}])
+def test_a_cohort_with_other_settings_is_refused(written, change):
+    arguments = {"patients": PATIENTS, "seed": SEED, "size": SIZE} | change
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        write_cohort(written[0], **arguments, processes=1)
+
+
+def test_an_unreadable_marker_is_refused(tmp_path):
+    (tmp_path / "phantom.json").write_text("{")
+    with pytest.raises(ConfigError, match="unreadable"):
+        write_cohort(tmp_path, patients=1, seed=0, size=64, processes=1)
+
+
+@pytest.mark.parametrize("wrong", [{"patients": 0}, {"size": 10}, {"size": 100_000}])
+def test_arguments_out_of_range_are_refused(tmp_path, wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        write_cohort(tmp_path / "out", **({"patients": 1, "seed": 0, "size": 64} | wrong), processes=1)
+    assert not (tmp_path / "out").exists()
+
+
+def damaged_image(damage):
+    for index in range(3000):
+        for images in plant_faults(draw_patient(8, index), 8).images:
+            for image in images:
+                if image.damage == damage:
+                    return image
+    raise AssertionError(damage)
+
+
+def test_inverted_files_are_inverted():
+    pixels = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
+    read_back = cv2.imdecode(np.frombuffer(encode_image(pixels, damaged_image("inverted")), np.uint8), 0)
+    assert np.abs(255 - read_back.astype(int) - as_grey(pixels)).mean() < 2
+
+
+def test_truncated_files_end_early():
+    pixels = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    planned = damaged_image("truncated")
+    encoded = encode_image(pixels, planned)
+    assert encoded[:2] == b"\xff\xd8" and not encoded.endswith(b"\xff\xd9")
+
+
+def test_rows_of_a_patient_agree_with_the_plan():
+    untidy = plant_faults(draw_patient(1, 3), 1)
+    rows = list_rows(untidy, seed=1, size=256)
+    assert len(rows.metadata) == len(rows.split) == sum(map(len, untidy.images))
+    assert Counter(row[2] for row in rows.metadata).keys() == {visit.study_id for visit in untidy.patient.visits}
+    assert len(rows.admissions) == len(untidy.races)
+
+
+def test_the_marker_says_what_the_folder_holds(written):
+    assert json.loads((written[0] / "phantom.json").read_text())["seed"] == SEED
