@@ -23,12 +23,14 @@ class LungContent:
         added_cm: further soft tissue: bands, septal lines, the pleural line.
         vessels: factor on the vessels: 0 where there is none, as in free pleural air.
         fluid: share of the thickness taken by effusion, 0 to 1.
+        lung: 1 where there is lung at all, 0 in free pleural air.
     """
 
     soft_share: np.ndarray
     added_cm: np.ndarray
     vessels: np.ndarray
     fluid: np.ndarray
+    lung: np.ndarray
 
 
 def fill_lung(visit: Visit, lung: Lung, textures: np.ndarray) -> LungContent:
@@ -42,7 +44,8 @@ def fill_lung(visit: Visit, lung: Lung, textures: np.ndarray) -> LungContent:
     gravity = np.float32(0.05) * (np.clip(lung.height, 0, 1.2) - 0.5)
     soft = np.float32(visit.anatomy.parenchyma - 0.02 * visit.acquisition.inspiration) + gravity
     soft = soft + np.float32(0.010) * textures[2] + np.float32(0.012) * textures[1]
-    content = LungContent(soft, np.zeros(shape, np.float32), np.ones(shape, np.float32), np.zeros(shape, np.float32))
+    zeros, ones = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    content = LungContent(soft, zeros, ones, zeros.copy(), ones.copy())
     if visit.findings.edema:
         _add_edema(visit, lung, content, textures)
     if atelectasis:
@@ -142,6 +145,7 @@ def _add_pneumothorax(visit: Visit, lung: Lung, content: LungContent, severity: 
     inward = distance - (retreat + wavy)
     free = 1 - step(inward / max(0.7 * visit.axes.pixel_cm, 0.12))
     content.vessels *= 1 - free
+    content.lung *= 1 - free
     collapsed = np.float32((0, 0.02, 0.06, 0.15)[severity])
     content.soft_share += collapsed
     content.soft_share *= 1 - free

@@ -94,6 +94,7 @@ class Layers:
     soft_cm: np.ndarray
     bone_cm: np.ndarray
     lungs: tuple[Lung, Lung]
+    lung_tissue: tuple[np.ndarray, np.ndarray]  # 1 where a lung is neither fluid nor free pleural air, right and left
     mediastinum: Mediastinum
 
 
@@ -114,8 +115,10 @@ def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
     soft += np.float32(0.5) * textures[2] * belly
     hila = shape_hila(visit, lungs, visit.mediastinal_shift)
     behind = np.float32(0.14)  # lung that stays visible behind the heart
+    tissue = []
     for lung in lungs:
         content = fill_lung(visit, lung, textures)
+        tissue.append(lung.inside * content.lung * (1 - content.fluid))
         room = np.maximum(lung.thickness - middle.solid * lung.chamber, behind * lung.thickness)
         share = 1 - (1 - np.clip(content.soft_share, 0.0, 0.97)) * (1 - content.fluid)
         soft -= room * (1 - share)
@@ -126,7 +129,7 @@ def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
     above = 1 - step((axes.y - blend_domes(axes, lungs)) / 0.8)
     soft += np.float32(0.12) * middle.solid * above - middle.air
     bone = shape_bones(visit) + middle.calcium if fine else np.zeros_like(soft)
-    return Layers(soft, bone * step((body - 1.0) / 1.0), lungs, middle)
+    return Layers(soft, bone * step((body - 1.0) / 1.0), lungs, tuple(tissue), middle)
 
 
 def _textures(visit: Visit) -> np.ndarray:
@@ -204,6 +207,7 @@ def frontal_masks(visit: Visit, layers: Layers) -> np.ndarray:
     """Cut the masks of `schema.STRUCTURES` from the layers, uint8, shape (6, S, S)."""
     axes = visit.axes
     right, left = layers.lungs
+    right_lung, left_lung = layers.lung_tissue
     heart = layers.mediastinum.heart
     free = 1 - heart
     dome = np.where(axes.x < 0, right.dome, left.dome)
@@ -211,7 +215,7 @@ def frontal_masks(visit: Visit, layers: Layers) -> np.ndarray:
     under = (axes.y >= dome) & (axes.y < dome + 3.0) & (np.abs(axes.x) > 1.0)
     lateral = np.where(axes.x < 0, right.lateral, left.lateral)
     diaphragm = (under & (np.abs(axes.x) < lateral)).astype(np.float32)
-    stack = [left.inside * free, right.inside * free, heart, diaphragm, layers.mediastinum.upper, spine_outline(visit)]
+    stack = [left_lung * free, right_lung * free, heart, diaphragm, layers.mediastinum.upper, spine_outline(visit)]
     degrees = visit.acquisition.rotation_degrees
     return np.stack([(rotate(np.ascontiguousarray(m, np.float32), degrees) > 0.5) for m in stack]).astype(np.uint8)
 
