@@ -1,0 +1,86 @@
+"""How reports name findings, sides, severities, negation and doubt, as patterns."""
+
+from __future__ import annotations
+
+import re
+
+_HEART = r"(?:heart(?: size)?|cardiac silhouette|cardiac size|cardiomediastinal silhouette|(?:cardiac|heart) contour)"
+
+TERMS: dict[str, str] = {
+    "Atelectasis": r"atelecta(?:sis|ses|tic(?: changes?)?)",
+    "Cardiomegaly": (
+        r"cardiomegaly|(?:cardiac|heart) enlargement|enlargement of (?:\w+ )?(?:heart|cardiac silhouette)"
+        rf"|enlarged (?:heart|cardiac silhouette)|borderline heart size|(?:{_HEART})[^.;,]*?\benlarged"
+        r"|(?:prominence|enlargement) of the (?:heart|cardiac silhouette)"
+        rf"|(?:{_HEART})[^.;,]*?(?:normaliz|within normal limits|\bnormal)|normal {_HEART}"
+    ),
+    "Consolidation": r"consolidations?",
+    "Edema": r"(?:(?:interstitial|alveolar|pulmonary|vascular) )*(?:o?edema|vascular congestion)",
+    "Lung Opacity": r"(?:opacity|opacities|opacifications?)",
+    "Pleural Effusion": r"(?<!pericardial )(?:pleural )?effusions?|pleural fluid(?: collections?)?|hydrothorax",
+    "Pneumonia": r"pneumonias?",
+    "Pneumothorax": r"(?:hydro)?pneumothora(?:x|ces)|\bptx\b",
+}
+"""CheXpert label → how it is named. A pattern for the heart takes in what is said of it."""
+
+UNSIDED = ("Cardiomegaly", "Edema", "Pneumonia")
+
+DEVICES: dict[str, str] = {
+    "endotracheal tube": r"endotracheal tube|\bet tube|\bett\b",
+    "pacemaker": r"pacemaker|\bpacer\b|pacing (?:device|leads)",
+    "sternotomy wires": r"sternotomy|sternal wires",
+    "chest tube": r"chest tube|pigtail catheter|pleural drain",
+    "enteric tube": r"(?:enteric|nasogastric|orogastric|\bng|dobb?hoff|feeding) tube",
+    "central venous catheter": (
+        r"central venous catheter|central line|\bpicc\b|port-a-cath|\b(?:ij|subclavian) (?:line|catheter)"
+    ),
+}
+
+SEVERITY_WORDS = {
+    1: (
+        r"mild(?:ly)?|minimal(?:ly)?|minor|small(?:er)?|trace|tiny|slight(?:ly)?|subtle|subsegmental|linear|faint"
+        r"|thin|streaky"
+    ),
+    2: r"moderate(?:ly)?[ -]sized|medium[ -]sized|moderate(?:ly)?",
+    3: r"(?:very )?large|severe(?:ly)?|marked(?:ly)?|extensive|massive(?:ly)?|substantial|gross(?:ly)?|florid",
+}
+SEVERITY = re.compile("|".join(rf"(?P<s{level}>\b(?:{words})\b(?!r))" for level, words in SEVERITY_WORDS.items()))
+SEVERITY_RANGE = re.compile(
+    r"\b(?:mild|minimal|small|trace|moderate)(?:ly)?[ -](?:to[ -])(?=(?:small|mild|moderate|large|severe))"
+)
+"""The lower end of "mild to moderate"; the upper end counts."""
+
+SIDE = re.compile(
+    r"(?P<both>\b(?:bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
+    r"|left greater than right|right greater than left)\b)"
+    r"|(?P<left>\bleft\b|\bleft-)|(?P<right>\bright\b|\bright-)"
+)
+
+NEGATED_BEFORE = re.compile(
+    r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
+    r"|free of|absence of|resolution of|clearing of|resolved|resolving of|ruled out|no longer)\b"
+)
+NEGATED_AFTER = re.compile(
+    r"\b(?:(?:has|have)(?: completely| nearly| now)? (?:resolved|cleared)"
+    r"|(?:is|are) (?:now )?(?:resolved|cleared|absent)"
+    r"|no longer|(?:has|have) (?:returned to normal|normalized)|not (?:seen|present|identified)(?! on| in the prior))\b"
+)
+NEGATED_WITHIN = re.compile(r"normal|not enlarged|no longer|not .*enlarged")
+UNCERTAIN = re.compile(
+    r"\b(?:possibl[ey]|questionable|question of|suspected|suspicious|may|might|could|probable|borderline"
+    r"|(?<!newly )apparent"
+    r"|(?:cannot|can not|difficult to|not) (?:be )?(?:exclude|excluded|rule out|ruled out)|not excluded|versus|vs)\b"
+)
+WORSE = re.compile(r"\b(?:worse|worsen\w*|increas\w*|progress\w*|enlarging|larger|more pronounced|greater)\b")
+BETTER = re.compile(r"\b(?:better|improv\w*|decreas\w*|diminish\w*|smaller|less pronounced|regress\w*|resolving)\b")
+SAME = re.compile(
+    r"\b(?:unchanged|stable|similar|persist\w*|again|redemonstrat\w*|as before|no (?:\w+ ){0,2}change|not significantly"
+    r" changed|remain\w*)\b"
+)
+LIST_WORDS = re.compile(
+    r"[ ,]*(?:(?:or|nor)\b.*|(?:and )?"
+    r"(?:(?:evidence|of|overt|acute|focal|lobar|definite|any|new|other|interstitial) )*)"
+)
+"""What may stand between the findings of one denied list."""
+
+SEPARATOR = re.compile(r",| and | or | with | as well as | along with | but | plus ")
