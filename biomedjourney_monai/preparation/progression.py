@@ -39,7 +39,7 @@ FRAMES = {
         "{The_list} {has} resolved.",
         "Resolution of {the_list}.",
         "{The_list} {is} no longer seen.",
-        "Previously seen {list} {has} cleared.",
+        "Previously seen {list} {is} no longer present.",
     ),
     "same": ("{A_list} {is} unchanged.", "Unchanged {list}.", "Stable {list}.", "Persistent {list}."),
     "possible": ("Possible {list}.", "Questionable {list}."),
@@ -67,6 +67,11 @@ CLEAR_FRAMES = (
     "No interval change; the lungs remain clear without acute findings.",
 )
 CLEARED_FRAMES = ("The chest is now clear.", "No acute findings remain.", "The lungs are now clear.")
+CLEARED_SHARE = 0.5
+DENIAL_SHARE = 0.8
+MAX_DENIALS = 3
+"""Pertinent negatives: with them a description has about the paper's length of 146 characters."""
+
 REMOVABLE = ("endotracheal tube", "chest tube", "enteric tube", "central venous catheter")
 PLURAL_DEVICES = ("sternotomy wires",)
 
@@ -86,12 +91,14 @@ def write_progression(prior: StudyState, new: StudyState, *, rng: np.random.Gene
     """
     changes = compare_states(prior, new)
     sentences: list[str] = []
-    for kind in (*rng.permutation(CHANGED_KINDS), "possible", "same", "absent"):
+    for kind in (*rng.permutation(CHANGED_KINDS), "possible", "same"):
         sentences += _write_kind(str(kind), [change for change in changes if change.kind == kind], rng)
     if not sentences:
         sentences.append(_pick(CLEAR_FRAMES, rng))
-    elif not new.findings and rng.random() < 0.5:
+    elif not new.findings and rng.random() < CLEARED_SHARE:
         sentences.append(_pick(CLEARED_FRAMES, rng))
+    else:
+        sentences += _write_denials(changes, prior, new, rng)
     return " ".join([*sentences, *_write_devices(prior, new, rng)])
 
 
@@ -184,6 +191,17 @@ def _sides_only(severities: Mapping[str, int]) -> dict[str, int]:
     return dict.fromkeys(severities or (WHOLE,), 0)
 
 
+def _write_denials(
+    changes: Sequence[Change], prior: StudyState, new: StudyState, rng: np.random.Generator
+) -> list[str]:
+    """Deny what was in doubt before, and, as reports do, some of what the new report denies."""
+    doubted = [change.label for change in changes if change.kind == "absent"]
+    denied = [label for label in new.denied if label not in prior.findings]
+    count = min(MAX_DENIALS, len(denied)) if rng.random() < DENIAL_SHARE else 0
+    labels = [*doubted, *(denied[place] for place in sorted(rng.permutation(len(denied))[:count]))]
+    return [_write_list("absent", [Change(label, "absent", {WHOLE: 0}) for label in labels], rng)] if labels else []
+
+
 def _write_devices(prior: StudyState, new: StudyState, rng: np.random.Generator) -> list[str]:
     sentences = []
     for device in new.devices:
@@ -199,9 +217,9 @@ def _write_devices(prior: StudyState, new: StudyState, rng: np.random.Generator)
 
 def join_list(items: Sequence[str], word: str = "and") -> str:
     """Join as English does: "a", "a and b", "a, b, and c"."""
-    if len(items) < 3:
+    if len(items) < 3 and not any(f" {word} " in item for item in items):
         return f" {word} ".join(items)
-    return f"{', '.join(items[:-1])}, {word} {items[-1]}"
+    return ", ".join([*items[:-1], f"{word} {items[-1]}"]) if len(items) > 1 else items[0]
 
 
 def _pick(frames: Sequence[str], rng: np.random.Generator) -> str:

@@ -128,16 +128,18 @@ class _Segment:
 
 def _segments(sentence: str) -> list[_Segment]:
     mentions = _mentions(sentence)
-    segments, start, negated = [], 0, False
+    parts, start = [], 0
     for index, (label, match) in enumerate(mentions):
         following = mentions[index + 1][1].start() if index + 1 < len(mentions) else len(sentence)
         between = sentence[match.end() : following]
         cut = _last_cut(between) if index + 1 < len(mentions) else len(between)
-        before, after = sentence[start : match.start()], between[:cut]
-        negated = _list_is_negated(before, index, negated)
-        segments.append(_Segment(label, before, match.group(), after, negated, sentence, is_alone=len(mentions) == 1))
+        parts.append((label, sentence[start : match.start()], match.group(), between[:cut]))
         start = match.end() + cut
-    return segments
+    negated = _negated_by_list(parts)
+    return [
+        _Segment(*part, negated_by_list=is_negated, sentence=sentence, is_alone=len(parts) == 1)
+        for part, is_negated in zip(parts, negated)
+    ]
 
 
 def _mentions(sentence: str) -> list[tuple[str, re.Match[str]]]:
@@ -163,11 +165,22 @@ def _joins_two_sides(text: str, separator: re.Match[str]) -> bool:
     return bool(re.search(r"\b(?:left|right)(?:-sided)?$", ahead) and words.SIDE.search(behind))
 
 
-def _list_is_negated(before: str, index: int, negated_so_far: bool) -> bool:
-    if words.NEGATED_BEFORE.search(before):
-        return True
-    # "no edema, effusion or pneumothorax": a bare continuation of a denied list is denied as well
-    return index > 0 and negated_so_far and bool(words.LIST_WORDS.fullmatch(before.rstrip() + " "))
+def _negated_by_list(parts: list[tuple[str, str, str, str]]) -> list[bool]:
+    """Which of a sentence's findings are denied by a word that stands before the first or behind the last of a list."""
+    negated = []
+    pattern = None  # what may continue the list that is being denied
+    for _label, before, _term, _after in parts:
+        if words.NEGATED_BEFORE.search(before):
+            pattern = words.GONE_LIST_WORDS if words.GONE_BEFORE.search(before) else words.LIST_WORDS
+        elif pattern is not None and not pattern.fullmatch(before.rstrip() + " "):
+            pattern = None
+        negated.append(pattern is not None)
+    for index in range(len(parts) - 2, -1, -1):  # "the effusion and the atelectasis have resolved"
+        _label, before, _term, after = parts[index + 1]
+        is_gone = words.GONE_PLURAL.search(after) or (negated[index + 1] and index + 2 < len(parts))
+        if is_gone and not parts[index][3].strip(" ,") and words.GONE_LIST_WORDS.fullmatch(before.rstrip() + " "):
+            negated[index] = True
+    return negated
 
 
 def _sides(text: str) -> set[str]:

@@ -37,11 +37,13 @@ class StudyState:
 
     Args:
         findings: label → state, for the labels of `DESCRIBED` that are present or in doubt.
+        denied: labels of `DESCRIBED` that the report says are absent.
         devices: names of devices in the report.
         has_devices: the Support Devices label; None where the study has no labels.
     """
 
     findings: Mapping[str, State]
+    denied: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     has_devices: bool | None = None
 
@@ -75,7 +77,8 @@ def read_state(labels: Mapping[str, float], text: str) -> StudyState:
     if findings.keys() & {"Atelectasis", "Consolidation", "Edema", "Pneumonia"}:
         findings.pop("Lung Opacity", None)  # it is what the others are seen by
     has_devices = labels.get("Support Devices") == 1 if known else None
-    return StudyState(findings, tuple(read_devices(text)), has_devices)
+    denied = tuple(label for label in DESCRIBED if labels.get(label) == 0 and label not in findings)
+    return StudyState(findings, denied, tuple(read_devices(text)), has_devices)
 
 
 def compare_states(prior: StudyState, new: StudyState) -> list[Change]:

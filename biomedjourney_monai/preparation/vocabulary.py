@@ -83,4 +83,16 @@ LIST_WORDS = re.compile(
 )
 """What may stand between the findings of one denied list."""
 
+GONE_BEFORE = re.compile(r"\b(?:resolution of|clearing of|resolved)\b")
+GONE_LIST_WORDS = re.compile(
+    r"[ ,]*(?:and )?(?:(?:the|left|right|bilateral|left-sided|right-sided|small|moderate|large|mild|severe|basilar"
+    r"|basal|bibasilar|lower|lobe) )*"
+)
+"""What may stand between the findings of one list of what has gone."""
+
+GONE_PLURAL = re.compile(
+    r"^(?: seen| noted)?[\w ]*\b(?:have (?:\w+ )?(?:resolved|cleared)|are (?:no longer|resolved))\b"
+)
+"""Behind a list: it speaks of all its members."""
+
 SEPARATOR = re.compile(r",| and | or | with | as well as | along with | but | plus ")
