@@ -67,7 +67,8 @@ def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
         turn=float(np.clip(normal(0, 0.022), -0.06, 0.06)) * (1.8 if portable else 1),
         shift_x_cm=float(np.clip(normal(0, 0.40), -1.2, 1.2)),
         shift_y_cm=float(np.clip(normal(0.1, 0.45), -1.3, 1.3)),
-        magnification=float(np.clip(normal(1.0, 0.02), 0.95, 1.06)) * (1.05 if portable else 1),
+        magnification=float(np.clip(normal(1.0, 0.02), 0.95, 1.06))
+        * {"PA": 1.0, "AP": 1.05, "LATERAL": 1.12}[view_position],
         inspiration=float(np.clip(normal(0, 0.5), -1.2, 1.2)) - (0.9 if portable else 0),
         hardness=float(np.clip(normal(1, 0.035), 0.9, 1.1)),
         gamma=float(np.exp(np.clip(normal(0, 0.06), -0.14, 0.14))),

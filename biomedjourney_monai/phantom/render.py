@@ -23,8 +23,9 @@ from biomedjourney_monai.phantom.chest import (
 )
 from biomedjourney_monai.phantom.findings import Devices, FindingState
 from biomedjourney_monai.phantom.hardware import draw_devices
+from biomedjourney_monai.phantom.lateral import LateralLayers, lateral_layers
 from biomedjourney_monai.phantom.mediastinum import Mediastinum, shape_hila, shape_mediastinum
-from biomedjourney_monai.phantom.pathology import LungContent, fill_lung, pleural_depth_cm
+from biomedjourney_monai.phantom.pathology import fill_lung, pleural_depth_cm
 from biomedjourney_monai.phantom.physics import (
     Acquisition,
     axes_of,
@@ -34,7 +35,7 @@ from biomedjourney_monai.phantom.physics import (
     line_integral,
     rotate,
 )
-from biomedjourney_monai.phantom.raster import Axes, draw_tubes, step
+from biomedjourney_monai.phantom.raster import draw_tubes, step
 
 WINDOW_SIZE = 48
 """Side of the small healthy image that sets the display window, so that findings never change the exposure."""
@@ -77,14 +78,27 @@ def render(
     if size < 64:
         raise ConfigError("size must be >= 64 pixels", found=str(size))
     visit = Visit(anatomy, acquisition, findings, axes_of(acquisition, size, chest_cm=anatomy.lung_width_cm))
-    layers = frontal_layers(visit)
+    layers = lateral_layers(visit) if _is_lateral(acquisition) else frontal_layers(visit)
     soft = rotate(layers.soft_cm, acquisition.rotation_degrees)
-    bone = rotate(layers.bone_cm + draw_devices(visit, devices), acquisition.rotation_degrees)
+    metal = np.float32(0) if _is_lateral(acquisition) else draw_devices(visit, devices)
+    bone = rotate(layers.bone_cm + metal, acquisition.rotation_degrees)
     low, high = display_window(anatomy, acquisition)
     detected = detect(line_integral(soft, bone, hardness=acquisition.hardness), acquisition)
     image = finish(develop(detected, acquisition, low=low, high=high), acquisition)
-    masks = frontal_masks(visit, layers) if with_masks else None
-    return Rendering(image, masks)
+    if not with_masks:
+        return Rendering(image, None)
+    outlines = lateral_outlines(layers) if _is_lateral(acquisition) else frontal_outlines(visit, layers)
+    return Rendering(image, _cut_masks(outlines, acquisition))
+
+
+def _is_lateral(acquisition: Acquisition) -> bool:
+    return acquisition.view_position == "LATERAL"
+
+
+def _cut_masks(outlines: list[np.ndarray], acquisition: Acquisition) -> np.ndarray:
+    """Turn outlines (0 to 1) with the image and cut them at one half; uint8, shape (6, S, S)."""
+    turned = [rotate(np.ascontiguousarray(o, np.float32), acquisition.rotation_degrees) for o in outlines]
+    return np.stack([t > 0.5 for t in turned]).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -195,16 +209,19 @@ def display_window(anatomy: Anatomy, acquisition: Acquisition) -> tuple[float, f
     visit = Visit(
         anatomy, acquisition, FindingState(), axes_of(acquisition, WINDOW_SIZE, chest_cm=anatomy.lung_width_cm)
     )
-    layers = frontal_layers(visit, fine=False)
+    draw = lateral_layers if _is_lateral(acquisition) else frontal_layers
+    layers = draw(visit, fine=False)
     integral = line_integral(layers.soft_cm, np.float32(0), hardness=acquisition.hardness)
-    near = np.abs(visit.axes.x) < anatomy.lung_width_cm
-    measured = integral[near & (visit.axes.y > anatomy.apex_y)]
+    half, top = anatomy.lung_width_cm, anatomy.apex_y
+    if _is_lateral(acquisition):
+        half, top = 0.4 * anatomy.depth_cm, anatomy.apex_y + 5
+    measured = integral[(np.abs(visit.axes.x) < half) & (visit.axes.y > top)]
     low, high = np.percentile(measured, [acquisition.window_low, acquisition.window_high])
     return float(low), float(high)
 
 
-def frontal_masks(visit: Visit, layers: Layers) -> np.ndarray:
-    """Cut the masks of `schema.STRUCTURES` from the layers, uint8, shape (6, S, S)."""
+def frontal_outlines(visit: Visit, layers: Layers) -> list[np.ndarray]:
+    """Return the outlines of `schema.STRUCTURES` from a frontal view's layers, each (S, S), 0 to 1."""
     axes = visit.axes
     right, left = layers.lungs
     right_lung, left_lung = layers.lung_tissue
@@ -215,9 +232,10 @@ def frontal_masks(visit: Visit, layers: Layers) -> np.ndarray:
     under = (axes.y >= dome) & (axes.y < dome + 3.0) & (np.abs(axes.x) > 1.0)
     lateral = np.where(axes.x < 0, right.lateral, left.lateral)
     diaphragm = (under & (np.abs(axes.x) < lateral)).astype(np.float32)
-    stack = [left_lung * free, right_lung * free, heart, diaphragm, layers.mediastinum.upper, spine_outline(visit)]
-    degrees = visit.acquisition.rotation_degrees
-    return np.stack([(rotate(np.ascontiguousarray(m, np.float32), degrees) > 0.5) for m in stack]).astype(np.uint8)
+    return [left_lung * free, right_lung * free, heart, diaphragm, layers.mediastinum.upper, spine_outline(visit)]
 
 
-__all__ = ["Axes", "LungContent", "Rendering", "render"]
+def lateral_outlines(layers: LateralLayers) -> list[np.ndarray]:
+    """Return the outlines of `schema.STRUCTURES` from a lateral view, where both lungs lie over each other."""
+    lungs = layers.lungs * (1 - layers.heart)
+    return [lungs, lungs, layers.heart, layers.diaphragm, layers.mediastinum, layers.spine]
