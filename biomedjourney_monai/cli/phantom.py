@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=256, metavar="PX", help="rows and columns (default 256)")
     parser.add_argument("--truth", action="store_true", help="also write the test patients' true counterfactuals")
     parser.add_argument("--sheet", metavar="FILE", help="draw a contact sheet, eight patients by findings, as PNG")
-    parser.add_argument("--format", choices=("jpg",), default="jpg", help="of the images (default jpg)")
+    parser.add_argument("--format", choices=("jpg", "dicom"), default="jpg", help="of the images (default jpg)")
+    parser.add_argument("--tables-only", action="store_true", help="write the tables alone, without images and reports")
+    parser.add_argument("--images", type=int, metavar="N", help="with --tables-only: how many images to list")
     parser.add_argument("--processes", type=int, metavar="N", help="how many work at once (default: all cores)")
 
 
@@ -31,7 +33,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("phantom needs --out or --sheet", found="neither", action=f"Try: {EXAMPLE}")
     if arguments.sheet:
         _draw_sheet(Path(arguments.sheet), seed=arguments.seed, size=arguments.size)
-    if arguments.out:
+    if arguments.images is not None and not arguments.tables_only:
+        raise ConfigError("--images goes with --tables-only", action="Set the size of a cohort with --patients")
+    if arguments.out and arguments.tables_only:
+        _write_tables(arguments)
+    elif arguments.out:
         from biomedjourney_monai.phantom.cohort import write_cohort
 
         summary = write_cohort(
@@ -41,12 +47,25 @@ def run(arguments: argparse.Namespace) -> int:
             size=arguments.size,
             processes=arguments.processes,
             truth=arguments.truth,
+            image_format=arguments.format,
         )
         print(
             f"{summary.patients} patients, {summary.studies} studies, {summary.images} images; "
             f"{summary.planted} planted faults, {summary.counterfactuals} true counterfactuals -> {arguments.out}"
         )
     return 0
+
+
+def _write_tables(arguments: argparse.Namespace) -> None:
+    from biomedjourney_monai.phantom.tables_only import MIMIC_IMAGES, write_tables_only
+
+    images = MIMIC_IMAGES if arguments.images is None else arguments.images
+    summary = write_tables_only(
+        arguments.out, images=images, seed=arguments.seed, size=arguments.size, processes=arguments.processes
+    )
+    print(
+        f"tables of {summary.patients} patients, {summary.studies} studies, {summary.images} images -> {arguments.out}"
+    )
 
 
 def _draw_sheet(path: Path, *, seed: int, size: int) -> None:

@@ -25,6 +25,8 @@ MARKER_FILE = "phantom.json"
 """Says which cohort a folder holds, so that a second run goes on with the same one and with no other."""
 
 LAYOUT_VERSION = 1
+
+IMAGE_FORMATS = ("jpg", "dicom")
 JPEG_QUALITY = 95
 
 
@@ -42,8 +44,8 @@ class CohortPlan:
             raise ConfigError(f"patients must be in [1, {MAX_PATIENTS}]", found=str(self.patients))
         if not 64 <= self.size <= 4096:
             raise ConfigError("size must be in [64, 4096] pixels", found=str(self.size))
-        if self.image_format != "jpg":
-            raise ConfigError("format must be jpg", found=self.image_format)
+        if self.image_format not in IMAGE_FORMATS:
+            raise ConfigError(f"format must be one of {', '.join(IMAGE_FORMATS)}", found=self.image_format)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def write_cohort(
     size: int = 256,
     processes: int | None = None,
     truth: bool = False,
+    image_format: str = "jpg",
 ) -> CohortSummary:
     """Write a cohort: images and reports under files/, the tables of MIMIC-CXR-JPG, MIMIC-IV's under hosp/.
 
@@ -79,26 +82,31 @@ def write_cohort(
         processes: how many work at once; all cores if None.
         truth: also write, for each test patient, the true counterfactual of every prior image under the findings of
             every later study: truth/<prior_dicom_id>-<new_study_id>.png, masks beside it as .npz, and truth.csv.
+        image_format: "jpg", or "dicom" for .dcm files in the variety that an archive has.
 
     Raises:
         ConfigError: if the folder holds something else, or an argument is out of range.
     """
-    plan = CohortPlan(patients, seed, size)
+    plan = CohortPlan(patients, seed, size, image_format)
     out = Path(out)
-    _claim_folder(out, plan)
+    claim_folder(out, asdict(plan))
     rows = TableRows()
     tasks = ((str(out), plan, index, truth) for index in range(patients))
     written = map_in_order(_write_patient, tasks, processes=processes)
     for patient_rows in tqdm(written, total=patients, desc="patients", unit="patient", mininterval=1):
         rows.add(patient_rows)
-    write_tables(out, rows)
+    write_tables(out, rows, with_record_lists=image_format == "dicom")
     studies = len({row[2] for row in rows.metadata})
     return CohortSummary(patients, studies, len(rows.metadata), len(rows.planted), len(rows.truth))
 
 
-def _claim_folder(out: Path, plan: CohortPlan) -> None:
-    """Mark a new folder as this cohort's, or check that it is."""
-    wanted = {"layout": LAYOUT_VERSION, **asdict(plan)}
+def claim_folder(out: Path, settings: dict) -> None:
+    """Mark a new folder as holding a cohort of these settings, or check that it does.
+
+    Raises:
+        ConfigError: if the folder holds something else.
+    """
+    wanted = {"layout": LAYOUT_VERSION, **settings}
     marker = out / MARKER_FILE
     if out.exists() and not out.is_dir():
         raise ConfigError("--out must be a folder", found="a file")
@@ -136,7 +144,7 @@ def _write_patient(task: tuple[str, CohortPlan, int, bool]) -> TableRows:
     out = Path(folder)
     untidy = plant_faults(draw_patient(plan.seed, index), plan.seed)
     rows = list_rows(untidy, seed=plan.seed, size=plan.size)
-    _write_images(out, untidy, plan.size)
+    _write_images(out, untidy, plan)
     _write_reports(out, untidy, plan.seed)
     if truth and untidy.patient.split == "test":
         rows.truth = list(_write_truth(out / "truth", untidy, plan.size))
@@ -147,25 +155,31 @@ def _study_folder(out: Path, subject_id: int, study_id: int) -> Path:
     return out / "files" / f"p{subject_id // 1_000_000}" / f"p{subject_id}" / f"s{study_id}"
 
 
-def _write_images(out: Path, untidy: UntidyPatient, size: int) -> None:
+def _write_images(out: Path, untidy: UntidyPatient, plan: CohortPlan) -> None:
     patient = untidy.patient
     anatomy = None
     for visit, images in zip(patient.visits, untidy.images):
         folder = _study_folder(out, patient.subject_id, visit.study_id)
         for image in images:
-            path = folder / f"{image.dicom_id}.jpg"
+            path = folder / (image.dicom_id + (".dcm" if plan.image_format == "dicom" else ".jpg"))
             if path.exists():
                 continue
             anatomy = anatomy or anatomy_of(patient)
             rendering = render_visit(
                 patient,
                 visit,
-                size=size,
+                size=plan.size,
                 view_position=image.view_position,
                 acquisition_seed=image.acquisition_seed,
                 anatomy=anatomy,
             )
-            _write_bytes(path, encode_image(rendering.image, image))
+            if plan.image_format == "dicom":
+                from biomedjourney_monai.phantom.dicom import encode_dicom
+
+                encoded = encode_dicom(rendering.image, patient, visit, image, seed=plan.seed)
+            else:
+                encoded = encode_image(rendering.image, image)
+            _write_bytes(path, encoded)
 
 
 def encode_image(pixels: np.ndarray, planned: PlannedImage) -> bytes:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+
 from biomedjourney_monai.files import written_atomically
 from biomedjourney_monai.phantom.faults import PlannedImage, Planted, UntidyPatient
 from biomedjourney_monai.phantom.mentions import chexpert_labels
@@ -91,6 +93,7 @@ def list_rows(untidy: UntidyPatient, *, seed: int, size: int) -> TableRows:
         size: rows and columns of each image.
     """
     rows, patient = TableRows(), untidy.patient
+    negbio_rng = derive_rng(seed, "negbio", patient.subject_id)
     for visit, images in zip(patient.visits, untidy.images):
         for image in images:
             rows.metadata.append(_metadata_row(patient.subject_id, visit, image, size))
@@ -98,7 +101,7 @@ def list_rows(untidy: UntidyPatient, *, seed: int, size: int) -> TableRows:
         if visit.study_id not in untidy.missing_reports:
             labels = tuple(chexpert_labels(visit.mentions, visit.devices).values())
             rows.chexpert.append((patient.subject_id, visit.study_id, *map(_as_cell, labels)))
-            other = _read_otherwise(labels, derive_seed(seed, "negbio", visit.study_id))
+            other = _read_otherwise(labels, negbio_rng)
             rows.negbio.append((patient.subject_id, visit.study_id, *map(_as_cell, other)))
             if patient.split == "test":
                 rows.test_labels.append((visit.study_id, *map(_as_cell, labels)))
@@ -109,8 +112,12 @@ def list_rows(untidy: UntidyPatient, *, seed: int, size: int) -> TableRows:
     return rows
 
 
-def write_tables(out: Path, rows: TableRows) -> None:
-    """Write all tables, sorted by identifiers, each atomically; planted.csv is last."""
+def write_tables(out: Path, rows: TableRows, *, with_record_lists: bool = False) -> None:
+    """Write all tables, sorted by identifiers, each atomically; planted.csv is last.
+
+    Args:
+        with_record_lists: also write the two lists of paths that MIMIC-CXR has beside its DICOM files.
+    """
     _write(
         out / "mimic-cxr-2.0.0-metadata.csv.gz", METADATA_COLUMNS, sorted(rows.metadata, key=lambda r: (*r[1:3], r[0]))
     )
@@ -120,9 +127,19 @@ def write_tables(out: Path, rows: TableRows) -> None:
     _write(out / "mimic-cxr-2.1.0-test-set-labeled.csv", TEST_LABEL_COLUMNS, sorted(rows.test_labels))
     _write(out / "hosp" / "patients.csv.gz", PATIENT_COLUMNS, sorted(rows.patients))
     _write(out / "hosp" / "admissions.csv.gz", ADMISSION_COLUMNS, sorted(rows.admissions))
+    if with_record_lists:
+        images = sorted((row[1], row[2], row[0]) for row in rows.metadata)
+        records = [(*row, f"{_study_path(*row[:2])}/{row[2]}.dcm") for row in images]
+        studies = [(*row, f"{_study_path(*row)}.txt") for row in sorted({row[:2] for row in images})]
+        _write(out / "cxr-record-list.csv.gz", ("subject_id", "study_id", "dicom_id", "path"), records)
+        _write(out / "cxr-study-list.csv.gz", ("subject_id", "study_id", "path"), studies)
     if rows.truth:
         _write(out / "truth" / "truth.csv", TRUTH_COLUMNS, sorted(rows.truth))
     _write(out / "planted.csv", PLANTED_COLUMNS, sorted(rows.planted, key=str))
+
+
+def _study_path(subject_id: int, study_id: int) -> str:
+    return f"files/p{subject_id // 1_000_000}/p{subject_id}/s{study_id}"
 
 
 def _metadata_row(subject_id: int, visit: Visit, image: PlannedImage, size: int) -> tuple:
@@ -153,8 +170,8 @@ def _as_cell(label: int | None) -> str:
     return "" if label is None else f"{label}.0"
 
 
-def _read_otherwise(labels: Sequence[int | None], seed: int) -> list[int | None]:
-    shares = derive_rng(seed).random(len(labels))
+def _read_otherwise(labels: Sequence[int | None], rng: np.random.Generator) -> list[int | None]:
+    shares = rng.random(len(labels))
     otherwise = {-1: 1, 0: None}
     return [
         otherwise.get(label, label) if label is not None and share < NEGBIO_DIFFERS else label

@@ -1,0 +1,74 @@
+"""Tables of any length without a single image: a load test for whatever reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.phantom.cohort import CohortSummary, claim_folder
+from biomedjourney_monai.phantom.faults import FAULT_RATES, plant_faults
+from biomedjourney_monai.phantom.parallel import map_in_order
+from biomedjourney_monai.phantom.patients import MAX_PATIENTS, draw_patient
+from biomedjourney_monai.phantom.tables import TableRows, list_rows, write_tables
+
+MIMIC_IMAGES = 377_110
+"""How many images MIMIC-CXR-JPG 2.1.0 has."""
+
+RATES = {**FAULT_RATES, "lateral": 0.60}
+"""MIMIC-CXR has 1.66 images per study, and so have these tables."""
+
+_CHUNK = 500
+"""Patients listed by one task."""
+
+
+def write_tables_only(
+    out: str | Path, *, images: int = MIMIC_IMAGES, seed: int = 0, size: int = 256, processes: int | None = None
+) -> CohortSummary:
+    """Write the tables of a cohort with exactly this many images, and no files.
+
+    Args:
+        out: a new or empty folder, or one that an earlier run with the same arguments wrote.
+        images: rows of the metadata table.
+        seed: of everything.
+        size: what the tables say of each image's rows and columns.
+        processes: how many work at once; all cores if None.
+
+    Raises:
+        ConfigError: if the folder holds something else, or the number of images is out of range.
+    """
+    if not 1 <= images <= MAX_PATIENTS:
+        raise ConfigError(f"the number of images must be in [1, {MAX_PATIENTS}]", found=str(images))
+    out = Path(out)
+    claim_folder(out, {"tables_only": True, "images": images, "seed": seed, "size": size})
+    rows = TableRows()
+    tasks = ((seed, size, start, min(_CHUNK, images)) for start in range(0, MAX_PATIENTS, _CHUNK))
+    with tqdm(total=images, desc="tables", unit="image", mininterval=1) as progress:
+        for listed in map_in_order(_list_chunk, tasks, processes=processes):
+            for patient_rows in listed:
+                surplus = len(rows.metadata) + len(patient_rows.metadata) - images
+                rows.add(_without_last(patient_rows, surplus))
+                progress.update(len(patient_rows.metadata))
+                if surplus >= 0:
+                    break
+            if len(rows.metadata) >= images:
+                break
+    write_tables(out, rows)
+    studies = len({row[2] for row in rows.metadata})
+    return CohortSummary(len(rows.patients), studies, len(rows.metadata), len(rows.planted), 0)
+
+
+def _list_chunk(task: tuple[int, int, int, int]) -> list[TableRows]:
+    seed, size, start, count = task
+    return [
+        list_rows(plant_faults(draw_patient(seed, index), seed, rates=RATES), seed=seed, size=size)
+        for index in range(start, start + count)
+    ]
+
+
+def _without_last(rows: TableRows, surplus: int) -> TableRows:
+    """Drop the last images of a patient."""
+    if surplus > 0:
+        rows.metadata, rows.split = rows.metadata[:-surplus], rows.split[:-surplus]
+    return rows
