@@ -12,6 +12,7 @@ import numpy as np
 
 from biomedjourney_monai.preparation.statements import WHOLE
 from biomedjourney_monai.preparation.states import Change, StudyState, compare_states
+from biomedjourney_monai.preparation.vocabulary import UNSIDED
 
 SIZES = ("", "small", "moderate", "large")
 DEGREES = ("", "mild", "moderate", "severe")
@@ -143,7 +144,7 @@ def _fill(
     slots = {
         "list": join_list(names, word),
         "a_list": join_list([_with_article(*part) for part in parts], word),
-        "the_list": join_list([f"the {name}" for name in names], word),
+        "the_list": join_list([_with_the(*part) for part in parts], word),
         "is": "are" if plural else "is",
         "has": "have" if plural else "has",
         "adjectives": adjectives,
@@ -181,6 +182,11 @@ def _with_article(label: str, severities: Mapping[str, int]) -> str:
     if NOUNS[label][0] == NOUNS[label][1] or _is_plural(label, severities):
         return name
     return f"an {name}" if name[0] in "aeio" else f"a {name}"
+
+
+def _with_the(label: str, severities: Mapping[str, int]) -> str:
+    name = _name(label, severities)
+    return name if label in UNSIDED else f"the {name}"
 
 
 def _is_plural(label: str, severities: Mapping[str, int]) -> bool:

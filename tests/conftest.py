@@ -1,0 +1,149 @@
+"""A tiny cohort in MIMIC-CXR-JPG's and MIMIC-IV's layout, for the tests of preparation and of its commands."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from biomedjourney_monai.schema import CHEXPERT_LABELS
+
+METADATA_COLUMNS = (
+    "dicom_id",
+    "subject_id",
+    "study_id",
+    "PerformedProcedureStepDescription",
+    "ViewPosition",
+    "Rows",
+    "Columns",
+    "StudyDate",
+    "StudyTime",
+    "ProcedureCodeSequence_CodeMeaning",
+    "ViewCodeSequence_CodeMeaning",
+    "PatientOrientationCodeSequence_CodeMeaning",
+)
+
+
+def draw_chest(seed: int, *, height: int = 240, width: int = 200, shift: int = 0) -> np.ndarray:
+    """A picture that is bright where a chest is dense, uint8; the seed draws the patient, `shift` moves the patient."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(float)
+    y, x = (y - shift) / height, (x - shift) / width
+
+    def ellipse(cy: float, cx: float, ry: float, rx: float) -> np.ndarray:
+        return 1 / (1 + np.exp(12 * (((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 - 1)))
+
+    image = 0.85 * ellipse(0.55, 0.5, 0.60, 0.46)
+    image -= 0.55 * ellipse(0.45, 0.30 + rng.uniform(-0.02, 0.02), 0.30 + rng.uniform(-0.03, 0.03), 0.14)
+    image -= 0.55 * ellipse(0.45, 0.70 + rng.uniform(-0.02, 0.02), 0.30 + rng.uniform(-0.03, 0.03), 0.13)
+    image += 0.35 * ellipse(0.60, 0.56 + rng.uniform(-0.02, 0.02), 0.13 + rng.uniform(-0.02, 0.02), 0.14)
+    for rib in range(6):  # ribs give the registration something to hold
+        image += 0.07 * np.exp(-(((y - 0.2 - 0.08 * rib - 0.3 * (x - 0.5) ** 2) / 0.01) ** 2))
+    return np.rint(np.clip(image, 0, 1) * 235 + 10).astype(np.uint8)
+
+
+@dataclass
+class MimicFolder:
+    """Builds the folder: add patients and studies, then `write`."""
+
+    root: Path
+    images: list[dict] = field(default_factory=list)
+    labels: list[dict] = field(default_factory=list)
+    patients: list[dict] = field(default_factory=list)
+    admissions: list[dict] = field(default_factory=list)
+
+    def add_patient(self, subject_id: int, *, races: tuple[str, ...] = ("WHITE",), **row) -> None:
+        row = {"gender": "F", "anchor_age": 60, "anchor_year": 2150, "anchor_year_group": "2014 - 2016", "dod": ""} | row
+        self.patients.append({"subject_id": subject_id, **row})
+        self.admissions += [
+            {"subject_id": subject_id, "hadm_id": 20000000 + n, "race": race} for n, race in enumerate(races)
+        ]
+
+    def add_study(
+        self,
+        subject_id: int,
+        study_id: int,
+        *,
+        date: str = "21500101",
+        time: str = "120000.000",
+        view: str = "PA",
+        code: str = "postero-anterior",
+        report: str | None = "IMPRESSION:  No acute cardiopulmonary process.",
+        image: bool | bytes = True,
+        dicom_id: str = "",
+        labels: dict[str, float] | None = None,
+        labelled: bool = True,
+        rows: int = 240,
+        shift: int = 0,
+    ) -> None:
+        """Add one image of a study, with its report and labels; the default labels say No Finding."""
+        dicom_id = dicom_id or f"{study_id:08x}-00000000-11111111"
+        folder = self.root / "files" / f"p{str(subject_id)[:2]}" / f"p{subject_id}"
+        path = folder / f"s{study_id}" / f"{dicom_id}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(image, bytes):
+            path.write_bytes(image)
+        elif image:
+            Image.fromarray(draw_chest(subject_id, height=rows, shift=shift)).save(path, quality=92)
+        if report is not None:
+            (folder / f"s{study_id}.txt").write_text(f" FINAL REPORT\n {report}\n")
+        row = dict.fromkeys(METADATA_COLUMNS, "") | {"dicom_id": dicom_id, "subject_id": subject_id}
+        row |= {"study_id": study_id, "ViewPosition": view, "Rows": rows, "Columns": 200}
+        row |= {"StudyDate": date, "StudyTime": time, "ViewCodeSequence_CodeMeaning": code}
+        self.images.append(row)
+        if labelled and not any(known["study_id"] == study_id for known in self.labels):
+            values = dict.fromkeys(CHEXPERT_LABELS, "") | (labels or {"No Finding": 1.0})
+            self.labels.append({"subject_id": subject_id, "study_id": study_id, **values})
+
+    def write(self, *, without: tuple[str, ...] = ()) -> Path:
+        """Write the tables; `without` names tables to leave out."""
+        split = [
+            {"dicom_id": i["dicom_id"], "study_id": i["study_id"], "subject_id": i["subject_id"], "split": "train"}
+            for i in self.images
+        ]
+        tables = {
+            "mimic-cxr-2.0.0-metadata": self.images,
+            "mimic-cxr-2.0.0-chexpert": self.labels,
+            "mimic-cxr-2.0.0-split": split,
+            "hosp/patients": self.patients,
+            "hosp/admissions": self.admissions,
+        }
+        for name, rows in tables.items():
+            if name not in without:
+                self.write_table(name, rows)
+        return self.root
+
+    def write_table(self, name: str, rows: list[dict]) -> None:
+        path = self.root / f"{name}.csv.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [",".join(rows[0])] + [",".join(str(value) for value in row.values()) for row in rows]
+        path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
+
+
+@pytest.fixture
+def mimic(tmp_path: Path) -> MimicFolder:
+    """An empty folder to build a cohort in."""
+    return MimicFolder(tmp_path / "mimic")
+
+
+@pytest.fixture
+def small_mimic(mimic: MimicFolder) -> Path:
+    """Three patients, seven usable studies, one lateral, one broken image, one study without a report."""
+    effusion = {"Pleural Effusion": 1.0, "Pneumothorax": 0.0}
+    small, large = "IMPRESSION:  Small left pleural effusion.", "IMPRESSION:  Large left pleural effusion, increased."
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000009, date="21500101", report=small, labels=effusion)
+    mimic.add_study(10000001, 50000003, date="21500111", report=large, labels=effusion, shift=8)
+    mimic.add_study(10000001, 50000003, date="21500111", view="LATERAL", code="lateral", dicom_id="lateral")
+    mimic.add_study(10000001, 50000001, date="21500301", shift=-6)
+    mimic.add_patient(11000002, gender="M", races=("BLACK/AFRICAN AMERICAN", "UNKNOWN"))
+    mimic.add_study(11000002, 50000011, date="21500101", report=None, labels={"Edema": 1.0})
+    mimic.add_study(11000002, 50000012, date="21500201", shift=4)
+    mimic.add_patient(19000003)
+    mimic.add_study(19000003, 50000021, date="21500101", time="81500.5")
+    mimic.add_study(19000003, 50000022, date="21500102", image=b"\xff\xd8\xff\xe0 cut short")
+    return mimic.write()
