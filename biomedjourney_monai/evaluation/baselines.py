@@ -30,7 +30,7 @@ class RealReference:
 
     work: Path
     name: str = "real reference"
-    meaning: str = "The patient's real next image. No system can be expected to score above it."
+    meaning: str = "The patient's real next image: what the judges say of the truth, the ceiling for the findings."
 
     def image(self, journey: Mapping[str, Any]) -> np.ndarray:
         return read_picture(self.work, journey["new_image"])

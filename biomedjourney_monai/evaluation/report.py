@@ -85,13 +85,13 @@ METRIC_TEXTS = (
     ),
     MetricText(
         "dice_reference",
-        "Anatomy as in next image",
+        "Anatomy vs next",
         "Overlap of six structures (lungs, heart, diaphragm, mediastinum, spine) with those of the patient's real next"
         " image (Dice, 1 is identical).",
     ),
     MetricText(
         "dice_prior",
-        "Anatomy as in prior",
+        "Anatomy vs prior",
         "The same overlap with the prior image. The prior itself has 1; a real next image has less, since patients"
         " breathe and turn.",
     ),
@@ -180,7 +180,7 @@ def render_page(metrics: dict[str, Any], panels: list[Panel]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = format_number
+    environment.filters |= {"number": format_number, "days": format_days}
     systems = metrics["systems"]
     texts = {text.key: text for text in METRIC_TEXTS}
     return environment.get_template(TEMPLATE).render(
@@ -191,6 +191,7 @@ def render_page(metrics: dict[str, Any], panels: list[Panel]) -> str:
         real=next(system for system in systems if system["name"] == "real reference"),
         css=CSS_CLASSES,
         texts=METRIC_TEXTS,
+        notes=_notes(systems),
         headline=[texts[key] for key in HEADLINE_METRICS],
         chart=Markup(draw_dot_plot(_chart_rows(systems, texts))),
         parts={"findings": FINDINGS, "groups": RACE_GROUPS, "structures": STRUCTURES},
@@ -205,7 +206,26 @@ def render_page(metrics: dict[str, Any], panels: list[Panel]) -> str:
 
 def format_number(value: float | None) -> str:
     """Write a number with three decimals, an unknown one as a dash."""
-    return "–" if value is None or value != value else f"{value:.3f}"
+    if value is None or value != value:
+        return "–"
+    text = f"{round(value, 3) + 0.0:.3f}"  # + 0.0 turns -0.0 into 0.0
+    return text.replace("-", "−")
+
+
+def format_days(days: float) -> str:
+    """Say how much later an examination was."""
+    whole = round(days)
+    return "the same day" if whole < 1 else f"{whole} day{'s' if whole != 1 else ''} later"
+
+
+def _notes(systems: list[dict[str, Any]]) -> list[str]:
+    """Say which overall numbers are unknown or partial, and why."""
+    return [
+        f"{system['name']}, {text.name}: {system['metrics'][text.key]['overall']['note']}"
+        for system in systems
+        for text in METRIC_TEXTS
+        if system["metrics"][text.key]["overall"]["note"]
+    ]
 
 
 def _chart_rows(systems: list[dict[str, Any]], texts: dict[str, MetricText]) -> list[ChartRow]:

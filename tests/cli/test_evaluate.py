@@ -1,0 +1,66 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from biomedjourney_monai.cli.evaluate import format_table
+from biomedjourney_monai.cli.main import main
+
+_PATH = Path(__file__).parents[1] / "evaluation" / "conftest.py"
+_SPEC = importlib.util.spec_from_file_location("evaluation_fixtures", _PATH)
+_FIXTURES = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(_FIXTURES)
+work, baseline_work, models = _FIXTURES.work, _FIXTURES.baseline_work, _FIXTURES.models
+
+
+def _run(work, models, *more):
+    return main(["evaluate", "--work", str(work), "--models", str(models), "--bootstrap", "5", *more])
+
+
+def test_evaluate_then_report(work, models, capsys):
+    assert _run(work, models) == 0
+    assert main(["report", "--work", str(work)]) == 0
+    printed = capsys.readouterr().out
+    assert "10 journeys of 6 patients scored; dropped: 2 low score" in printed
+    assert "10 journeys shown" in printed
+    assert (work / "report" / "index.html").stat().st_size > 10_000
+    assert len(json.loads((work / "metrics.json").read_text())["systems"]) == 3
+
+
+def test_a_folder_without_samples_says_so(baseline_work, models, capsys):
+    assert _run(baseline_work, models) == 0
+    assert "only the baselines were scored" in capsys.readouterr().out
+
+
+def test_a_rivals_folder_joins_the_table(work, models, capsys):
+    assert _run(work, models, "--images", f"rival={work / 'images'}") == 0
+    assert "rival" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--images", "rival=nowhere"], "NAME=DIR"),
+        (["--bootstrap", "-1"], "--bootstrap must be >= 0"),
+        (["--split", "validate"], "split 'validate'"),
+    ],
+)
+def test_mistakes_are_one_line(work, models, capsys, more, message):
+    assert _run(work, models, *more) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (work / "metrics.json").exists()
+
+
+def test_missing_judges_are_named(work, tmp_path, capsys):
+    assert _run(work, tmp_path / "nowhere") == 2
+    assert "phantom_classifier.pt" in capsys.readouterr().err
+
+
+def test_table_writes_unknown_numbers_as_dashes():
+    number = {"value": None, "low": None, "high": None}
+    keys = ("pathology_auroc", "changed_auroc", "race_auroc", "age_r", "cmig", "kl", "dice_reference", "dice_prior")
+    table = format_table({"systems": [{"name": "x", "metrics": {key: {"overall": number} for key in keys}}]})
+    assert table.splitlines()[1].split() == ["x", *["-"] * 8]
