@@ -65,12 +65,16 @@ def scale_intensity(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     """
     values = image[content]
     low, high = np.percentile(values, PERCENTILES)
-    if high <= low:  # more than 98 % of one value: a small bright object on an even ground
+    if not _differ(low, high):  # more than 98 % of one value: a small bright object on an even ground
         low, high = float(values.min()), float(values.max())
-    if high <= low:
+    if not _differ(low, high):
         raise ImageError("a radiograph must have contrast", found="a constant image")
     scaled = np.clip((image - low) / (high - low), 0, 1)
     return np.where(content, scaled, 0).astype(np.float32)
+
+
+def _differ(low: float, high: float) -> bool:
+    return high - low > 1e-5 * max(abs(low), abs(high))  # resizing a constant leaves rounding errors
 
 
 def _resize(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:

@@ -1,0 +1,129 @@
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
+
+from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.radiographs import load_radiograph, original_size
+from biomedjourney_monai.radiographs.reading import read_pixels
+
+RAMP = np.linspace(0, 4095, 40 * 30).reshape(40, 30).astype(np.uint16)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a chest radiograph of RAMP with some attributes changed; None removes one."""
+
+    def write_dataset(pixels=RAMP, *, syntax=ExplicitVRLittleEndian, **attributes):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+        dataset.Modality, dataset.BodyPartExamined, dataset.ViewPosition = "DX", "CHEST", "PA"
+        dataset.PresentationIntentType = "FOR PRESENTATION"
+        dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "MONOCHROME2", 1
+        dataset.Rows, dataset.Columns = pixels.shape[-2:]
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+        dataset.PixelData = np.ascontiguousarray(pixels, "<u2").tobytes()
+        for name, value in attributes.items():
+            if value is None:
+                delattr(dataset, name)
+            else:
+                setattr(dataset, name, value)
+        if syntax != ExplicitVRLittleEndian:
+            dataset.compress(syntax)
+        dataset.save_as(tmp_path / "image.dcm", enforce_file_format=True)
+        return tmp_path / "image.dcm"
+
+    return write_dataset
+
+
+def look_up_table(values: np.ndarray, *, first: int = 0, bits: int = 16) -> Sequence:
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "US", [len(values) % 65536, first, bits])
+    item.add_new("LUTData", "OW", values.astype("<u2").tobytes())
+    return Sequence([item])
+
+
+def test_pixels_come_as_stored(write):
+    path = write()
+    assert np.array_equal(read_pixels(path), RAMP)
+    assert original_size(path) == (40, 30)
+    assert load_radiograph(path, size=32).shape == (32, 32)
+
+
+def test_monochrome1_is_turned_over_once(write):
+    assert np.array_equal(read_pixels(write(PhotometricInterpretation="MONOCHROME1")), 4095 - RAMP.astype(float))
+
+
+def test_a_compressed_file_reads_the_same(write):
+    assert np.array_equal(read_pixels(write(syntax=RLELossless)), RAMP)
+
+
+def test_rescale_then_window(write):
+    pixels = read_pixels(write(RescaleSlope=2, RescaleIntercept=-100, WindowCenter=1000, WindowWidth=400))
+    assert np.allclose(pixels, np.clip(RAMP * 2.0 - 100, 800, 1200))
+
+
+def test_of_several_windows_the_first_counts(write):
+    pixels = read_pixels(write(WindowCenter=[1000, 2000], WindowWidth=[400, 4000]))
+    assert pixels.min() == 800 and pixels.max() == 1200
+
+
+def test_a_window_of_zero_width_is_ignored(write):
+    assert np.array_equal(read_pixels(write(WindowCenter=1000, WindowWidth=0)), RAMP)
+
+
+def test_a_sigmoid_window_follows_the_standard(write):
+    pixels = read_pixels(write(WindowCenter=2000, WindowWidth=1000, VOILUTFunction="SIGMOID"))
+    assert np.allclose(pixels, 1 / (1 + np.exp(-4 * (RAMP.astype(float) - 2000) / 1000)), atol=1e-4)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_look_up_tables_of_any_depth_apply(write, bits):
+    table = np.linspace(2**bits - 1, 0, 4096).astype(int)  # falling, 4,096 entries
+    for name in ("VOILUTSequence", "ModalityLUTSequence"):
+        pixels = read_pixels(write(**{name: look_up_table(table, bits=bits)}))
+        assert np.array_equal(pixels, table[RAMP])
+
+
+def test_values_outside_a_table_take_its_ends(write):
+    pixels = read_pixels(write(VOILUTSequence=look_up_table(np.arange(100) + 7, first=1000)))
+    assert pixels.min() == 7 and pixels.max() == 106
+
+
+def test_padding_does_not_stretch_the_scale(write):
+    pixels = RAMP.copy()
+    pixels[:5] = 4095
+    loaded = read_pixels(write(pixels, PixelPaddingValue=4095, PhotometricInterpretation="MONOCHROME1"))
+    assert loaded[:5].max() == loaded[5:].min()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"BodyPartExamined": "HAND"}, "CHEST"),
+        ({"Modality": "CT"}, "CR or DX"),
+        ({"PresentationIntentType": "FOR PROCESSING"}, "FOR PRESENTATION"),
+        ({"PixelData": None}, "pixels"),
+        ({"Rows": None}, "size"),
+        ({"NumberOfFrames": 2}, "single frame"),
+    ],
+)
+def test_unsuitable_files_are_refused(write, attributes, message):
+    pixels = np.stack([RAMP, RAMP]) if "NumberOfFrames" in attributes else RAMP
+    with pytest.raises(ImageError, match=message):
+        load_radiograph(write(pixels, **attributes))
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.3, 0.12])
+def test_truncated_files_are_refused(write, kept):
+    path = write()
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(ImageError):
+        load_radiograph(path)
