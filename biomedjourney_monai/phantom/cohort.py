@@ -128,7 +128,10 @@ def claim_folder(out: Path, settings: dict) -> None:
             action="Choose another folder, so that nothing of yours is mixed with rendered files",
         )
     else:
-        write_json(marker, wanted)
+        try:
+            write_json(marker, wanted)
+        except OSError as error:
+            raise ConfigError("--out must be writable", found=type(error).__name__) from error
 
 
 def _difference(found: object, wanted: dict) -> str:
@@ -143,12 +146,19 @@ def _write_patient(task: tuple[str, CohortPlan, int, bool]) -> TableRows:
     folder, plan, index, truth = task
     out = Path(folder)
     untidy = plant_faults(draw_patient(plan.seed, index), plan.seed)
+    _sweep(_study_folder(out, untidy.patient.subject_id, 0).parent)
     rows = list_rows(untidy, seed=plan.seed, size=plan.size)
     _write_images(out, untidy, plan)
     _write_reports(out, untidy, plan.seed)
     if truth and untidy.patient.split == "test":
         rows.truth = list(_write_truth(out / "truth", untidy, plan.size))
     return rows
+
+
+def _sweep(patient_folder: Path) -> None:
+    """Remove what a killed run left half-written."""
+    for path in patient_folder.rglob(".*"):
+        path.unlink()
 
 
 def _study_folder(out: Path, subject_id: int, study_id: int) -> Path:

@@ -200,3 +200,13 @@ def test_rows_of_a_patient_agree_with_the_plan():
 
 def test_the_marker_says_what_the_folder_holds(written):
     assert json.loads((written[0] / "phantom.json").read_text())["seed"] == SEED
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    out = tmp_path / "cohort"
+    write_cohort(out, patients=2, seed=SEED, size=SIZE, processes=1)
+    before = hash_folder(out)
+    half = next(out.glob("files/**/*.jpg")).parent / ".half-0123abcd.jpg"
+    half.write_bytes(b"\xff\xd8")
+    write_cohort(out, patients=2, seed=SEED, size=SIZE, processes=1)
+    assert hash_folder(out) == before
