@@ -174,7 +174,8 @@ def _state_mentioned(voice: Voice, case: _Case, mentions: Mentions) -> list[str]
         else:
             clauses += state_finding(voice, finding, case.now(finding), mention=mention, before=case.before(finding))
     while plain:
-        shared, plain = plain[:2], plain[2:]
+        count = 1 if " and " in " ".join(plain[:2]) else 2
+        shared, plain = plain[:count], plain[count:]
         clauses.insert(0, voice.pick((" and ", " and ", " with ", " as well as ")).join(shared))
     return clauses
 
@@ -269,8 +270,8 @@ def _wrap(paragraph: str) -> list[str]:
 
 def _mistype(voice: Voice, text: str) -> str:
     """Mistype one or two words of the body."""
-    places = [match for match in re.finditer(r"[a-z]+", text) if match.group() in words.TYPOS]
-    chosen = voice.shuffle(places)[: 1 + int(voice.chance(0.3))] if places else []
-    for match in sorted(chosen, key=lambda match: -match.start()):
-        text = text[: match.start()] + voice.pick(words.TYPOS[match.group()]) + text[match.end() :]
+    present = sorted(set(re.findall(r"[a-z]+", text)) & words.TYPOS.keys())
+    for word in voice.shuffle(present)[: 1 + int(voice.chance(0.3))]:
+        place = voice.pick([match.span() for match in re.finditer(rf"\b{word}\b", text)])
+        text = text[: place[0]] + voice.pick(words.TYPOS[word]) + text[place[1] :]
     return text

@@ -6,6 +6,7 @@ Frames use the slots
     <the>     the finding with side, without severity: "the left pleural effusion"
     <adj>     the severity alone: "small", or "small on the left and large on the right"
     <is> <has>  agreeing with the phrase
+    <grown> <shrunk>  "larger" and "smaller", or what is said of findings without size
     <prior>   the study before
 In a frame whose name ends in _END the phrase stands last, and may carry a clause.
 """
@@ -119,7 +120,7 @@ WORSE_END = (
     "{worsening|increasing|worsened|increased|progressive} <np>",
     "{interval increase in|worsening of|interval worsening of|progression of|increase in} <the>, now <adj>",
     "<the> <has> {increased|worsened|progressed} {in the interval|since <prior>|} and <is> now <adj>",
-    "<the> <is> {larger|worse|increased|more pronounced} than on <prior>, now <adj>",
+    "<the> <is> {<grown>|worse|increased|more pronounced} than on <prior>, now <adj>",
 )
 WORSE = (
     "<np>, {increased|worse|worsened|progressed} {since|compared to|from} <prior>",
@@ -130,7 +131,7 @@ BETTER_END = (
     "{interval decrease in|improvement in|interval improvement in|decrease in} <the>, now <adj>",
     "<the> <has> {decreased|improved|diminished} {in the interval|since <prior>|} and <is> now <adj>",
     "improved but {persistent|residual} <np>",
-    "<the> <is> {less pronounced|smaller|improved|decreased}, now <adj>",
+    "<the> <is> {less pronounced|<shrunk>|improved|decreased}, now <adj>",
 )
 BETTER = (
     "<np>, {decreased|improved|diminished} {since|compared to|from} <prior>",
@@ -206,6 +207,8 @@ HEART_RESOLVED = (
     "{the heart|heart size|the cardiac silhouette} has {returned to normal|normalized}",
     "{the heart|heart size|the cardiac silhouette} is now {normal|within normal limits}",
     "the {heart|cardiac silhouette} is no longer enlarged",
+    "{previously seen|previously noted|prior|previous} {cardiomegaly|cardiac enlargement} has resolved",
+    "{interval|} resolution of {the|} {cardiomegaly|cardiac enlargement}",
 )
 
 DENIALS: dict[str, tuple[str, ...]] = {
@@ -215,7 +218,7 @@ DENIALS: dict[str, tuple[str, ...]] = {
     "Pleural Effusion": ("pleural effusion", "pleural effusions", "effusion"),
     "Pneumothorax": ("pneumothorax",),
     "Consolidation": ("focal consolidation", "consolidation", "lobar consolidation"),
-    "Pneumonia": ("pneumonia", "evidence of pneumonia"),
+    "Pneumonia": ("pneumonia", "acute pneumonia"),
 }
 """What can follow "no"."""
 

@@ -126,8 +126,7 @@ BONES = (
 
 DEVICE_STATEMENTS = {
     "pacemaker": (
-        "{a |}{dual-lead|single-lead|dual-chamber} {pacemaker|pacer|pacing device} is "
-        "{in place|in situ|noted|seen}",
+        "{a |}{dual-lead|single-lead|dual-chamber} {pacemaker|pacer|pacing device} is {in place|in situ|noted|seen}",
         "pacemaker {leads|wires} {end|terminate} in {expected|standard} {position|positions}",
         "{cardiac |}pacing device {is in place|is seen|with leads in expected position}",
     ),

@@ -213,7 +213,7 @@ def _say_uncertain(voice: Voice, finding: str, now: Severities) -> str:
 
 
 def _say_resolved(voice: Voice, finding: str, before: Severities) -> str:
-    if finding == "Cardiomegaly" and voice.chance(0.6):
+    if finding == "Cardiomegaly":
         return voice.say(voice.pick(words.HEART_RESOLVED), prior=_name_prior(voice))
     phrase = describe(voice, finding, before, may_trail=False)
     return voice.say(voice.pick(words.RESOLVED), **phrase.slots(), prior=_name_prior(voice))
@@ -224,7 +224,11 @@ def _fill(voice: Voice, finding: str, severities: Severities, status: str) -> st
     end_frames, frames = _FRAMES[status]
     stands_last = voice.chance(0.65)
     phrase = describe(voice, finding, severities, may_trail=stands_last)
-    slots = phrase.slots()
+    has_size = finding in words.COUNTABLE
+    slots = phrase.slots() | {
+        "grown": "larger" if has_size else "more conspicuous",
+        "shrunk": "smaller" if has_size else "less conspicuous",
+    }
     if status == "uncertain":
         both = finding not in UNSIDED and all(severities)
         sides = "bases" if both else ("left" if severities[0] else "right")
