@@ -111,14 +111,15 @@ def _body(visit: Visit, outline: _Outline) -> np.ndarray:
     across = np.square((axes.x - middle) / half)
     width = 1.72 * (a.lung_width_cm + a.wall_cm)
     trunk = np.float32(width) * np.sqrt(np.maximum(1 - across * across, 0)) * step((axes.y - a.apex_y + 1.0) / 9.0)
-    neck = 20.0 * chord(np.square((axes.x - 0.8) / 7.5)) * step((-9 - axes.y) / 6)
+    neck = 18.0 * chord(np.square((axes.x - 0.8) / 7.5)) * step((-9 - axes.y) / 6)
     arm_z = 1.0 - 0.55 * (axes.y + 12)
-    arms = 25.0 * np.maximum(1 - np.square((axes.x - arm_z) / 8.0), 0) * step((-8.5 - axes.y) / 6)
+    arms = 25.0 * np.maximum(1 - np.square((axes.x - arm_z) / 8.0), 0) * step((-9.5 - axes.y) / 7)
     breast = 0.0
     if a.breast:
         out = np.square((axes.x - outline.front - 0.8) / 3.2) + np.square((axes.y - a.breast_y) / 4.4)
         breast = np.float32(5.0 * a.breast) * np.maximum(1 - out, 0)
-    return (np.maximum(np.maximum(trunk, neck), arms) + breast).astype(np.float32)
+    shoulders = np.maximum(neck, arms)
+    return (np.sqrt(trunk * trunk + 0.7 * shoulders * shoulders) + breast).astype(np.float32)
 
 
 def _heart(visit: Visit, outline: _Outline) -> tuple[np.ndarray, np.ndarray]:

@@ -11,16 +11,7 @@ from biomedjourney_monai.phantom.findings import Devices, FindingState
 from biomedjourney_monai.schema import FINDINGS
 
 severities = st.integers(0, 3)
-states = st.builds(
-    FindingState,
-    **{
-        name: severities
-        for name in (
-            "atelectasis_left", "atelectasis_right", "cardiomegaly", "edema",
-            "effusion_left", "effusion_right", "pneumothorax_left", "pneumothorax_right",
-        )
-    },
-)  # fmt: skip
+states = st.builds(FindingState, **dict.fromkeys(FindingState().as_dict(), severities))
 
 
 def test_healthy_state_has_no_label():
