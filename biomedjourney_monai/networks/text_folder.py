@@ -122,7 +122,7 @@ def _load_clip(folder: Path, text_config: dict[str, Any]) -> LoadedTower:
 
     name = f"local-dir:{folder}"
     override = {"hf_model_name": str(folder), "hf_model_pretrained": False} if is_bert else {}
-    with _readable_failure(folder), _quiet_root_logger():
+    with _readable_failure(folder), quiet_root_logger():
         model = open_clip.create_model(
             name,
             text_cfg={**text_config, **override},
@@ -226,7 +226,7 @@ def _readable_failure(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_root_logger() -> Iterator[None]:
+def quiet_root_logger() -> Iterator[None]:
     """Keep open_clip's chatter off the root logger, where `logging.info` would also install a handler."""
     root = logging.getLogger()
     level = root.level

@@ -1,0 +1,192 @@
+"""Sentences about change with a known meaning, to train and to probe the small text tower.
+
+A story says, for each of the five findings, what happened to it, on which side and how severe it is now. The same story
+can be told in many words; the tower must keep what they have in common.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from biomedjourney_monai.schema import FINDINGS
+
+STATUSES = ("unmentioned", "absent", "resolved", "present", "new", "worse", "better", "unchanged")
+HAS_SEVERITY = STATUSES[3:]
+SIDED = ("Atelectasis", "Pleural Effusion", "Pneumothorax")
+
+_STATUS_SHARES = (0.44, 0.06, 0.10, 0.08, 0.12, 0.07, 0.07, 0.06)
+
+_NOUNS = {
+    "Atelectasis": "atelectasis|atelectasis|{basilar|basal|lower lobe} atelectasis|atelectatic change|volume loss",
+    "Cardiomegaly": "cardiomegaly|cardiomegaly|cardiac enlargement|enlargement of the {heart|cardiac silhouette}",
+    "Edema": "edema|pulmonary edema|interstitial {pulmonary|} edema",
+    "Pleural Effusion": "pleural effusion|effusion|pleural fluid",
+    "Pneumothorax": "pneumothorax",
+}
+_SMALL_FINDINGS = ("Pleural Effusion", "Pneumothorax")
+_SEVERITIES = {
+    True: ("", "small|small|trace|tiny|minimal", "moderate|moderate|moderate-sized|medium", "large|large|massive"),
+    False: ("", "mild|mild|minimal|slight", "moderate", "severe|severe|marked|extensive"),
+}
+_FRAMES = {
+    "absent": "no <name>|no evidence of <name>|there is no <name>|without <name>",
+    "resolved": "<sided> has {resolved|cleared}|{interval|complete|} resolution of <sided>|resolved <sided>|"
+    "<sided> is no longer {seen|present}|<sided> has {completely|} resolved|no residual <sided>|"
+    "{previous|previously seen|prior} <sided> has {resolved|disappeared}",
+    "present": "<full>|there is <full>|<full> is {present|seen|noted}",
+    "new": "new <full>|new <full>|interval {development|appearance} of <full>|<full> {has developed|has appeared}|"
+    "<full>, new {since the prior study|}|there is now <full>|<full> is new",
+    "worse": "{worsening|increasing|worsened|increased|progressive} <sided>, now <severity>|"
+    "{worsened|increased} <full>|<sided> has {worsened|increased|progressed} and is now <severity>|"
+    "{increase|worsening|progression} of <sided>, now <severity>|<full>, {worse|increased} than before|"
+    "<sided> is {larger|worse|more extensive}, now <severity>",
+    "better": "{improving|decreasing|improved|decreased} <sided>, now <severity>|{improved|decreased} <full>|"
+    "<sided> has {improved|decreased|diminished} and is now <severity>|{decrease|improvement} of <sided>, "
+    "now <severity>|<full>, {better|decreased|smaller} than before|improved but {persistent|residual} <full>",
+    "unchanged": "{unchanged|stable|persistent|similar} <full>|<full> is {unchanged|stable|similar}|"
+    "no {significant|} change in <full>|<full> {persists|remains unchanged}|<full>, {unchanged|as before}",
+}
+_HEART_SIZE = {
+    "absent": "{the heart is|heart size is} {normal|within normal limits|not enlarged}",
+    "resolved": "{the heart|heart size} {is now normal|has returned to normal|has normalized}",
+    "present": "the heart is <adverb> enlarged",
+    "new": "the heart is now <adverb> enlarged, which is new|the heart has become <adverb> enlarged",
+    "worse": "the heart is larger{ than before|}, now <adverb> enlarged|"
+    "heart size has increased, now <adverb> enlarged",
+    "better": "the heart is smaller{ than before|} but still <adverb> enlarged|"
+    "heart size has decreased, now <adverb> enlarged",
+    "unchanged": "the heart remains <adverb> enlarged|heart size is unchanged, <adverb> enlarged",
+}
+_ADVERBS = ("", "mildly|slightly", "moderately", "severely|markedly|massively")
+_ASIDES = (
+    "no acute process|no focal consolidation|no pneumonia|support devices are unchanged|the lungs are otherwise clear|"
+    "endotracheal tube has been removed|pacemaker leads are in standard position|low lung volumes|"
+    "sternotomy wires are intact|mediastinal contours are stable|comparison is made to the prior study"
+)
+
+
+@dataclass(frozen=True)
+class FindingChange:
+    """What a story says of one finding.
+
+    Args:
+        status: one of `STATUSES`.
+        left: severity now on the patient's left, 0 to 3; of the whole, for a finding without sides.
+        right: severity now on the patient's right, 0 to 3; 0 for a finding without sides.
+    """
+
+    status: str = "unmentioned"
+    left: int = 0
+    right: int = 0
+
+
+Story = dict[str, FindingChange]
+
+
+def draw_story(rng: np.random.Generator) -> Story:
+    """Draw what happened to each of the five findings; at least one is mentioned."""
+    while True:
+        story = {finding: _draw_change(rng, finding) for finding in FINDINGS}
+        if any(change.status != "unmentioned" for change in story.values()):
+            return story
+
+
+def tell_story(rng: np.random.Generator, story: Story) -> str:
+    """Tell a story in drawn words and order.
+
+    Returns:
+        Sentences such as "New moderate left pleural effusion. Cardiomegaly has resolved."
+    """
+    return tell_with_subjects(rng, story)[0]
+
+
+def tell_with_subjects(rng: np.random.Generator, story: Story) -> tuple[str, list[int]]:
+    """Tell a story, and say what each sentence is about.
+
+    Returns:
+        The text, and for each of its sentences the index in `schema.FINDINGS`, or 5 for an aside. Each sentence ends
+        with the only full stop in it.
+    """
+    told = [
+        (_tell(rng, finding, story[finding]), subject)
+        for subject, finding in enumerate(FINDINGS)
+        if story[finding].status != "unmentioned"
+    ]
+    if rng.random() < 0.3:
+        told.append((_pick(rng, _ASIDES), len(FINDINGS)))
+    told = [told[index] for index in rng.permutation(len(told))]
+    return " ".join(f"{clause[0].upper()}{clause[1:]}." for clause, _ in told), [subject for _, subject in told]
+
+
+def story_targets(story: Story) -> np.ndarray:
+    """Turn a story into class numbers.
+
+    Returns:
+        int64, shape (15,): for each finding its status (index in `STATUSES`), its severity left and right.
+    """
+    numbers = [(STATUSES.index(story[name].status), story[name].left, story[name].right) for name in FINDINGS]
+    return np.array(numbers, dtype=np.int64).reshape(-1)
+
+
+def _draw_change(rng: np.random.Generator, finding: str) -> FindingChange:
+    status = STATUSES[rng.choice(len(STATUSES), p=_STATUS_SHARES)]
+    if status not in HAS_SEVERITY:
+        return FindingChange(status)
+    severities = rng.integers(1, 4, size=2)
+    if finding not in SIDED:
+        return FindingChange(status, int(severities[0]))
+    sides = rng.choice(3, p=(0.4, 0.4, 0.2))  # left, right, both
+    if sides == 2 and rng.random() < 0.6:
+        severities[1] = severities[0]
+    return FindingChange(status, int(severities[0]) * (sides != 1), int(severities[1]) * (sides != 0))
+
+
+def _tell(rng: np.random.Generator, finding: str, change: FindingChange) -> str:
+    if finding == "Cardiomegaly" and rng.random() < 0.35:
+        adverb = _pick(rng, _ADVERBS[change.left])
+        return _pick(rng, _HEART_SIZE[change.status]).replace("<adverb>", adverb)
+    name = _pick(rng, _NOUNS[finding])
+    frame = _pick(rng, _FRAMES[change.status])
+    scale = _SEVERITIES[finding in _SMALL_FINDINGS]
+    left, right = (_pick(rng, scale[severity]) for severity in (change.left, change.right))
+    if finding not in SIDED:
+        slots = {"severity": left, "sided": name, "full": f"{left} {name}"}
+    elif change.status == "resolved":
+        slots = {"sided": f"{_pick(rng, 'left |right |bilateral |')}{name}"}
+    elif change.left and change.right:
+        slots = _both_sides(rng, name, (left, right), same=change.left == change.right)
+    else:
+        slots = _one_side(rng, name, "left" if change.left else "right", left or right)
+    for slot, words in {**slots, "name": name}.items():
+        frame = frame.replace(f"<{slot}>", words)
+    return re.sub(r" +", " ", frame).replace(" ,", ",").strip(" ,")
+
+
+def _one_side(rng: np.random.Generator, name: str, side: str, severity: str) -> dict[str, str]:
+    sided = _pick(rng, f"{name} on the {side}|{side}-sided {name}|{side} {name}|{side} {name}")
+    return {"severity": severity, "sided": sided, "full": f"{severity} {sided}"}
+
+
+def _both_sides(rng: np.random.Generator, name: str, severities: tuple[str, str], *, same: bool) -> dict[str, str]:
+    left, right = severities
+    if same:
+        sided = f"bilateral {name}"
+        return {"severity": left, "sided": sided, "full": f"{left} {sided}"}
+    sides = [f"{left} {_pick(rng, '|on the ')}left", f"{right} {_pick(rng, '|on the ')}right"]
+    if rng.random() < 0.5:
+        sides.reverse()
+    severity = " and ".join(f"{word} on the {side.split()[-1]}" for side in sides for word in [side.split()[0]])
+    return {"severity": severity, "sided": f"bilateral {name}", "full": f"bilateral {name}, {severity},"}
+
+
+def _pick(rng: np.random.Generator, choices: str) -> str:
+    """Choose one of "a|b|c", then one in each "{d|e}" of it."""
+    options = re.split(r"\|(?![^{]*\})", choices)
+    chosen = options[int(rng.integers(len(options)))]
+    while match := re.search(r"\{([^{}]*)\}", chosen):
+        inner = match.group(1).split("|")
+        chosen = chosen[: match.start()] + inner[int(rng.integers(len(inner)))] + chosen[match.end() :]
+    return chosen
