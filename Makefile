@@ -26,8 +26,14 @@ format: $(STAMP)
 $(STAMP):
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed, found ' + sys.version.split()[0])"
 	test -x $(RUN)python || $(PYTHON) -m venv $(VENV)
-	$(RUN)python -m pip install --quiet --requirement requirements.txt
-	$(RUN)python -m pip install --quiet --no-deps --editable .
+	@if $(RUN)python -c "import platform, sys; sys.exit((sys.version_info[:2], sys.platform, platform.machine()) != ((3, 11), 'linux', 'x86_64'))"; then \
+	  echo "installing the locked packages (about 7 GB)"; \
+	  $(RUN)python -m pip install --quiet --requirement requirements.txt && \
+	  $(RUN)python -m pip install --quiet --no-deps --editable .; \
+	else \
+	  echo "the lock is for Python 3.11 on Linux x86-64: installing the ranges of pyproject.toml instead"; \
+	  $(RUN)python -m pip install --quiet --editable ".[dev]"; \
+	fi
 	rm -f $(VENV)/.installed-*
 	touch $@
 

@@ -1,0 +1,88 @@
+"""Run every stage once on a small rendered cohort, and print where the report lies.
+
+No data, no GPU and no download: patients are rendered, both training stages run for a few steps only, to show them,
+and the shipped weights make and score the counterfactuals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from biomedjourney_monai.cli.bundle_model import bundle_folder
+from biomedjourney_monai.errors import BiomedJourneyError
+
+EXAMPLE = "biomedjourney demo --work demo"
+MARKER = ".biomedjourney-demo"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--work", default="demo", metavar="DIR", help="folder for everything (default: demo)")
+    parser.add_argument("--patients", type=int, default=160, metavar="N", help="patients to render (default: 160)")
+    parser.add_argument("--seed", type=int, default=7, help="of the cohort and the samples (default: 7)")
+    parser.add_argument("--training-steps", type=int, default=3, metavar="N", help="per training stage (default: 3)")
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb."""
+    work = Path(arguments.work)
+    _make_folder(work)
+    for name, verb in stages(arguments):
+        print(f"\n── {name} ──", flush=True)
+        started = time.perf_counter()
+        status = verb()
+        if status:
+            return status
+        print(f"   {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"\nThe report: {(work / 'report' / 'index.html').resolve()}")
+    return 0
+
+
+def stages(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], int]]]:
+    """Each stage as the command line that a user would type."""
+    work, bundle = str(arguments.work), str(bundle_folder(arguments))
+    cohort = str(Path(work) / "cohort")
+    seed, steps = str(arguments.seed), str(arguments.training_steps)
+    few = f"--epoch_length {steps} --pretrain_epochs 1 --finetune_epochs 1 --resume false".split()
+    lines = [
+        f"phantom --out {cohort} --patients {arguments.patients} --seed {seed}".split(),
+        ["cohort", "--source", cohort, "--work", work],
+        ["journeys", "--work", work],
+        ["register", "--work", work],
+        ["describe", "--work", work, "--seed", seed],
+        ["encode", "--work", work, "--bundle", bundle],
+        ["train", "--work", work, "--bundle", bundle, "--", *few],
+        ["sample", "--work", work, "--bundle", bundle, "--seed", seed, "--autocast"],
+        ["evaluate", "--work", work, "--models", str(Path(bundle) / "models")],
+        ["report", "--work", work],
+    ]
+    return [("biomedjourney " + " ".join(line), _Verb(line)) for line in lines]
+
+
+class _Verb:
+    def __init__(self, line: list[str]) -> None:
+        self.line = line
+
+    def __call__(self) -> int:
+        from biomedjourney_monai.cli.main import main
+
+        return main(self.line)
+
+
+def _make_folder(work: Path) -> None:
+    """Start afresh, but only in a folder that an earlier demo made."""
+    if work.exists() and any(work.iterdir()):
+        if not (work / MARKER).is_file():
+            raise BiomedJourneyError(
+                "--work must be a new or empty folder, or an earlier demo's",
+                found="files of another kind in it",
+                action="Choose another --work",
+            )
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / MARKER).touch()
