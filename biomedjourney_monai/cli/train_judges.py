@@ -10,7 +10,7 @@ import argparse
 import os
 from pathlib import Path
 
-EXAMPLE = "biomedjourney train-judges --out bundle/models --seed 900001 --images 4000 --steps 1800"
+EXAMPLE = "biomedjourney train-judges --out bundle/models --seed 900001 --images 3200 --steps 1000"
 
 HELD_OUT_SHARE = 0.15
 SEGMENTER_SHARE = 0.4
@@ -20,8 +20,8 @@ SEGMENTER_SHARE = 0.4
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("judges"), help="folder for the weights (default: judges)")
     parser.add_argument("--seed", type=int, default=900001, help="of the patients and of the training")
-    parser.add_argument("--images", type=int, default=4000, help="patients to render, one image each (default: 4000)")
-    parser.add_argument("--steps", type=int, default=1800, help="optimiser steps of the classifier (default: 1800)")
+    parser.add_argument("--images", type=int, default=3200, help="patients to render, one image each (default: 3200)")
+    parser.add_argument("--steps", type=int, default=1000, help="optimiser steps of the classifier (default: 1000)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="to render with (default: all)")
 
 

@@ -48,7 +48,7 @@ METRIC_TEXTS = (
         "Findings",
         "Does the picture show the findings that the next report names? A classifier looks at each picture; the number"
         " is how often it ranks one with the finding above one without (AUROC, mean of five findings). 0.5 is chance,"
-        " 1 is perfect. Since findings often persist, a mere copy of the prior already does fairly well.",
+        " 1 is perfect. Where findings persist a mere copy of the prior does well too: compare with it.",
         chance=0.5,
     ),
     MetricText(
@@ -192,6 +192,9 @@ def render_page(metrics: dict[str, Any], panels: list[Panel]) -> str:
         css=CSS_CLASSES,
         texts=METRIC_TEXTS,
         notes=_notes(systems),
+        starred=any(
+            number["note"] for system in systems for parts in system["metrics"].values() for number in parts.values()
+        ),
         headline=[texts[key] for key in HEADLINE_METRICS],
         chart=Markup(draw_dot_plot(_chart_rows(systems, texts))),
         parts={"findings": FINDINGS, "groups": RACE_GROUPS, "structures": STRUCTURES},
