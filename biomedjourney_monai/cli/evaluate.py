@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("work"), help="working folder (default: work)")
     parser.add_argument("--models", type=Path, default=Path("bundle/models"), help="folder of the judges' weights")
     parser.add_argument("--split", choices=SPLITS, default="test", help="which journeys (default: test)")
-    parser.add_argument("--bootstrap", type=int, default=200, help="replicates behind each interval (default: 200)")
+    parser.add_argument("--bootstrap", type=int, default=1000, help="replicates behind each interval (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
     parser.add_argument("--limit", type=int, default=0, help="score at most so many journeys (default: all)")
     parser.add_argument("--uncertain", choices=choices, default="mask", help="what uncertain labels count as")

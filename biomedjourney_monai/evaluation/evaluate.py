@@ -41,7 +41,7 @@ class EvaluationSettings:
     """
 
     split: str = "test"
-    bootstrap: int = 200
+    bootstrap: int = 1000
     seed: int = 0
     uncertain: str = "mask"
     unmentioned: str = "negative"
