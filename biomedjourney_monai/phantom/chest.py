@@ -30,19 +30,17 @@ class Visit:
 
     @property
     def front_shift(self) -> float:
-        """Shift in cm of a structure 1 cm in front of the middle, from the patient's turn."""
+        """Shift to image right in cm of a structure 1 cm in front of the middle, from the patient's turn."""
         return self.acquisition.turn
 
     @property
     def mediastinal_shift(self) -> float:
         """Shift of heart and mediastinum in cm, positive to the patient's left."""
         f = self.findings
-        toward = SHIFT_TOWARD_ATELECTASIS_CM
-        away = np.add(SHIFT_FROM_EFFUSION_CM, 0.0)
-        air = SHIFT_FROM_PNEUMOTHORAX_CM
-        left = toward[f.atelectasis_left] - away[f.effusion_left] - air[f.pneumothorax_left]
-        right = toward[f.atelectasis_right] - away[f.effusion_right] - air[f.pneumothorax_right]
-        return float(left - right)
+        pull, fluid, air = SHIFT_TOWARD_ATELECTASIS_CM, SHIFT_FROM_EFFUSION_CM, SHIFT_FROM_PNEUMOTHORAX_CM
+        left = pull[f.atelectasis_left] - fluid[f.effusion_left] - air[f.pneumothorax_left]
+        right = pull[f.atelectasis_right] - fluid[f.effusion_right] - air[f.pneumothorax_right]
+        return left - right
 
     def side_severities(self, side: int) -> tuple[int, int, int]:
         """Return the severities of (atelectasis, effusion, pneumothorax) on one side: -1 right, +1 left."""

@@ -31,8 +31,8 @@ class VesselTree:
 
 def grow_vessels(rng: np.random.Generator, *, hilum_height: float) -> VesselTree:
     """Grow arteries and veins of one lung from its hilum."""
-    arteries = _grow(rng, root=(1.5, hilum_height * _HEIGHT_CM), leaves=_draw_leaves(rng, 210), scale=1.0)
-    veins = _grow(rng, root=(1.1, (hilum_height + 0.11) * _HEIGHT_CM), leaves=_draw_leaves(rng, 110), scale=1.0)
+    arteries = _grow(rng, root=(1.5, hilum_height * _HEIGHT_CM), leaves=_draw_leaves(rng, 210))
+    veins = _grow(rng, root=(1.1, (hilum_height + 0.11) * _HEIGHT_CM), leaves=_draw_leaves(rng, 110))
     points = np.concatenate([arteries, veins]).astype(np.float32)
     return VesselTree(points[:, 0] / _WIDTH_CM, points[:, 1] / _HEIGHT_CM, points[:, 2], points[:, 3])
 
@@ -44,7 +44,7 @@ def _draw_leaves(rng: np.random.Generator, count: int) -> np.ndarray:
     return candidates[keep][:count] * (_WIDTH_CM, _HEIGHT_CM)
 
 
-def _grow(rng: np.random.Generator, *, root: tuple[float, float], leaves: np.ndarray, scale: float) -> np.ndarray:
+def _grow(rng: np.random.Generator, *, root: tuple[float, float], leaves: np.ndarray) -> np.ndarray:
     """Divide the leaves among branches from `root`; return rows (x, y, radius, length)."""
     pieces: list[np.ndarray] = []
     stack = [(np.array(root), leaves, 0)]
@@ -52,12 +52,12 @@ def _grow(rng: np.random.Generator, *, root: tuple[float, float], leaves: np.nda
         node, served, depth = stack.pop()
         toward = served.mean(axis=0) - node
         if len(served) == 1:
-            pieces.append(_branch(rng, node, served[0], _LEAF_RADIUS_CM * scale, tapers=True))
+            pieces.append(_branch(rng, node, served[0], _LEAF_RADIUS_CM, tapers=True))
             continue
         if depth:
             share = rng.uniform(0.30, 0.52)
             end = node + toward * share + rng.normal(0, 0.06, 2) * np.hypot(*toward)
-            pieces.append(_branch(rng, node, end, _LEAF_RADIUS_CM * scale * len(served) ** _MURRAY))
+            pieces.append(_branch(rng, node, end, _LEAF_RADIUS_CM * len(served) ** _MURRAY))
         else:
             end = node
         across = (served - end) @ np.array([-toward[1], toward[0]]) if depth > 1 else _angles(served - end)
