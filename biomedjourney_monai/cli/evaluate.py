@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     choices = ("mask", "positive", "negative")
     parser.add_argument("--work", type=Path, default=Path("work"), help="working folder (default: work)")
-    parser.add_argument("--models", type=Path, default=Path("bundle/models"), help="folder of the judges' weights")
+    parser.add_argument("--models", type=Path, help="folder of the judges' weights (default: models/ of the bundle)")
     parser.add_argument("--split", choices=SPLITS, default="test", help="which journeys (default: test)")
     parser.add_argument("--bootstrap", type=int, default=1000, help="replicates behind each interval (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from biomedjourney_monai.configuration import locate_root
     from biomedjourney_monai.errors import ConfigError
     from biomedjourney_monai.evaluation.evaluate import SCORES_FILE, EvaluationSettings, evaluate
     from biomedjourney_monai.evaluation.judges import load_judges
@@ -64,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         limit=args.limit,
     )
     others = [_other_system(text) for text in args.images]
-    content, scores = evaluate(args.work, load_judges(args.models), settings=settings, others=others)
+    judges = load_judges(args.models or Path(locate_root()) / "models")
+    content, scores = evaluate(args.work, judges, settings=settings, others=others)
     write_table(args.work / SCORES_FILE, scores)
     write_json(args.work / METRICS_FILE, content)
     print(format_table(content))
