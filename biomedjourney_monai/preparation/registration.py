@@ -121,7 +121,7 @@ def rejection(registration: Registration, *, min_score: float = MIN_SCORE) -> st
         return "rotation out of range"
     if registration.overlap < MIN_OVERLAP:
         return "overlap too small"
-    if registration.gradient_correlation < min_score:
+    if not registration.gradient_correlation >= min_score:  # not a number is too low as well
         return "score below threshold"
     return ""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
@@ -70,9 +73,21 @@ def find_transform(
     )
     method.SetInitialTransform(start, inPlace=False)
     try:
-        return method.Execute(fixed, moving)
+        with _one_thread():
+            return method.Execute(fixed, moving)
     except RuntimeError as error:  # all samples fell outside the moving image's content
         raise ImageError("two images must overlap to be registered", found="no common content") from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums over threads differ in their last bits, and the metric heeds only the global number of threads."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _sampled_share(pixel_count: int) -> float:

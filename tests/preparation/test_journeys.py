@@ -1,0 +1,86 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from biomedjourney_monai.preparation.journeys import build_journeys
+from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, STUDY_COLUMNS
+
+
+def make_studies(rows: list[tuple[str, str, str]], split: str = "train") -> pd.DataFrame:
+    """(subject, study, time) → a table of studies."""
+    table = pd.DataFrame(rows, columns=["subject_id", "study_id", "study_datetime"])
+    table["study_datetime"] = pd.to_datetime(table["study_datetime"], format="mixed").astype("datetime64[ns]")
+    table["dicom_id"] = "d" + table["study_id"]
+    table["image_path"] = "/" + table["dicom_id"]
+    table = table.assign(view_position="PA", report_path="", sex="F", race="", split=split)
+    table = table.assign(anchor_age=60.0, age_at_study=np.arange(len(table), dtype=float))
+    for number, label in enumerate(CHEXPERT_LABELS):
+        table[label] = np.float32(number % 2)
+    return table[list(STUDY_COLUMNS)]
+
+
+def test_consecutive_studies_in_order_of_time_not_of_identifiers():
+    studies = make_studies(
+        [
+            ("2", "9", "2150-01-01 10:00"),
+            ("2", "1", "2150-01-03 22:00"),
+            ("2", "5", "2150-01-03 10:00"),
+            ("1", "7", "2150-05-01"),
+        ]
+    )
+    journeys, drops = build_journeys(studies)
+    assert tuple(journeys.columns) == JOURNEY_COLUMNS
+    assert list(zip(journeys["prior_study_id"], journeys["new_study_id"])) == [("9", "5"), ("5", "1")]
+    assert journeys["days_between"].tolist() == [2.0, 0.5]
+    assert journeys["journey_id"].tolist() == ["j000000", "j000001"]
+    assert drops == {}
+    assert journeys["new_dicom_id"].tolist() == ["d5", "d1"]
+    assert journeys["prior_age"].tolist() == [0, 2] and journeys["new_age"].tolist() == [2, 1]
+
+
+def test_the_same_instant_has_no_order():
+    journeys, drops = build_journeys(make_studies([("1", "1", "2150-01-01"), ("1", "2", "2150-01-01")]))
+    assert journeys.empty and drops == {"studies at the same instant": 1}
+
+
+def test_intervals_are_limited_on_both_sides():
+    studies = make_studies([("1", str(n), f"2150-01-{day:02d}") for n, day in enumerate((1, 2, 10, 31))])
+    journeys, drops = build_journeys(studies, min_days=2, max_days=20)
+    assert journeys["days_between"].tolist() == [8.0]
+    assert drops == {"interval too short": 1, "interval too long": 1}
+    with pytest.raises(ValueError, match="max_days"):
+        build_journeys(studies, min_days=3, max_days=2)
+
+
+def test_a_journey_never_spans_two_splits():
+    studies = make_studies([("1", "1", "2150-01-01"), ("1", "2", "2150-01-02")])
+    studies["split"] = ["train", "test"]
+    journeys, drops = build_journeys(studies)
+    assert journeys.empty and drops == {"studies in two splits": 1}
+
+
+def test_no_studies_no_journeys():
+    journeys, drops = build_journeys(make_studies([]))
+    assert tuple(journeys.columns) == JOURNEY_COLUMNS and journeys.empty and drops == {}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 10**6)), max_size=12, unique=True),
+    st.randoms(use_true_random=False),
+)
+def test_against_a_plain_loop(visits, random):
+    start = pd.Timestamp("2150-01-01")
+    rows = [(subject, f"{n}", start + pd.Timedelta(minutes=m)) for n, (subject, m) in enumerate(visits)]
+    expected = []
+    for _subject, group in itertools.groupby(sorted(rows, key=lambda r: (r[0], r[2])), key=lambda r: r[0]):
+        group = list(group)
+        expected += [(a[1], b[1]) for a, b in itertools.pairwise(group)]
+    random.shuffle(rows)
+    journeys, _drops = build_journeys(make_studies(rows))
+    assert list(zip(journeys["prior_study_id"], journeys["new_study_id"])) == expected
+    assert (journeys["days_between"] > 0).all()

@@ -1,0 +1,166 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from PIL import Image
+
+from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.preparation.registration import MIN_SCORE, Registration, apply_transform, register, rejection
+from biomedjourney_monai.preparation.similarity import gradient_correlation
+from biomedjourney_monai.radiographs import load_with_content
+
+REAL = Path(__file__).parents[2].parent / "shared" / "real-cxr"
+SIZE = 128
+CENTRE = (SIZE - 1) / 2
+FULL = np.ones((SIZE, SIZE), bool)
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory):
+    draw = pytest.importorskip("biomedjourney_monai.phantom.truth")
+    patients = pytest.importorskip("biomedjourney_monai.phantom.patients")
+    patient = patients.draw_patient(3, 0)
+    pixels = np.asarray(draw.render_visit(patient, patient.visits[0], size=SIZE).image, np.float32)
+    path = tmp_path_factory.mktemp("chest") / "chest.png"
+    Image.fromarray(np.rint(255 * (pixels - pixels.min()) / np.ptp(pixels)).astype(np.uint8)).save(path)
+    return load_with_content(path, size=SIZE)
+
+
+def move(image: np.ndarray, *, degrees=0.0, scale=1.0, shift=(0.0, 0.0)) -> tuple[np.ndarray, np.ndarray]:
+    """Move an image (clockwise, larger, right and down), and give the matrix from its points to the moved one's."""
+    matrix = cv2.getRotationMatrix2D((CENTRE, CENTRE), -degrees, scale)
+    matrix[:, 2] += shift
+    return cv2.warpAffine(image.astype(np.float32), matrix, (SIZE, SIZE)), matrix
+
+
+def test_what_the_motion_numbers_mean(chest):
+    image, content = chest
+    found = sitk.Similarity2DTransform()
+    found.SetCenter((CENTRE, CENTRE))
+    found.SetScale(1 / 1.1)
+    found.SetAngle(np.radians(-5))
+    result = apply_transform(found, image, image, content, content)
+    expected, _matrix = move(image, degrees=5, scale=1.1)
+    assert np.abs(result.image - expected)[result.valid].max() < 0.02
+    assert result.scale == pytest.approx(1.1) and result.rotation_degrees == pytest.approx(5)
+    assert result.shift_x_px == pytest.approx(0, abs=1e-9)
+    found = sitk.TranslationTransform(2, (-7.0, 3.0))
+    result = apply_transform(found, image, image, content, content)
+    assert (result.shift_x_px, result.shift_y_px) == pytest.approx((7.0, -3.0))
+    assert np.allclose(result.image[:-3, 7:][result.valid[:-3, 7:]], image[3:, :-7][result.valid[:-3, 7:]], atol=1e-6)
+    assert result.overlap == pytest.approx(result.valid[content].mean())
+
+
+@pytest.mark.parametrize("toolkit", ["simpleitk", pytest.param("elastix", marks=pytest.mark.slow)])
+def test_a_known_motion_is_undone_whatever_disease_was_added(chest, toolkit):
+    image, content = chest
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    points = np.argwhere(content)[::97, ::-1].astype(float)
+    errors = []
+    for _ in range(12 if toolkit == "simpleitk" else 3):
+        motion = {"degrees": rng.uniform(-10, 10), "scale": rng.uniform(0.9, 1.1), "shift": rng.uniform(-12, 12, 2)}
+        moved, matrix = move(image, **motion)
+        moved_content = move(content.astype(np.float32), **motion)[0] > 0.99
+        opacity = 0.25 * np.exp(-(((x - rng.uniform(30, 98)) / 14) ** 2 + ((y - 75) / 14) ** 2))
+        moved = np.clip(0.9 * moved + 0.05 + opacity, 0, 1) * moved_content
+        result = register(image, moved, content, moved_content, toolkit=toolkit)
+        inverse = _matrix_of(result)
+        back = points @ matrix[:, :2].T + matrix[:, 2]
+        errors.append(np.linalg.norm(back @ inverse[:, :2].T + inverse[:, 2] - points, axis=1).mean())
+    assert np.median(errors) < (0.3 if toolkit == "simpleitk" else 0.6) and max(errors) < 1.5
+
+
+def _matrix_of(result: Registration) -> np.ndarray:
+    matrix = cv2.getRotationMatrix2D((CENTRE, CENTRE), -result.rotation_degrees, result.scale)
+    matrix[:, 2] += (result.shift_x_px, result.shift_y_px)
+    return matrix
+
+
+def test_the_same_input_gives_the_same_bits(chest):
+    image, content = chest
+    moved, _matrix = move(image, degrees=4, shift=(5, -3))
+    first, *others = (register(image, moved, content, content) for _ in range(6))
+    for other in others:
+        assert np.array_equal(first.image, other.image)
+        assert (first.scale, first.shift_x_px, first.gradient_correlation) == (
+            other.scale,
+            other.shift_x_px,
+            other.gradient_correlation,
+        )
+
+
+def test_a_registered_image_scores_better_and_laterality_stays(chest):
+    image, content = chest
+    image = image.copy()
+    image[20:30, 16:26] = 1  # a marker on image left, the patient's right
+    moved, _matrix = move(image, degrees=6, scale=0.95, shift=(8, 5))
+    result = register(image, moved, content, content)
+    assert result.gradient_correlation > 0.9 > gradient_correlation(image, moved, content) + 0.3
+    assert result.image[22:28, 18:24].mean() > 0.9 and result.image[22:28, 102:108].mean() < 0.9
+
+
+@pytest.mark.parametrize("transform", ["rigid", "affine"])
+def test_other_transforms(chest, transform):
+    image, content = chest
+    moved, _matrix = move(image, degrees=5, shift=(4, 4))
+    result = register(image, moved, content, content, transform=transform)
+    assert result.rotation_degrees == pytest.approx(-5, abs=0.5)
+    assert (result.scale == pytest.approx(1, abs=1e-9)) == (transform == "rigid")
+
+
+def test_wrong_pairs_score_low(chest):
+    image, content = chest
+    for wrong in (1 - image, np.rot90(image).copy(), np.random.default_rng(0).random(image.shape).astype(np.float32)):
+        result = register(image, wrong, content, content)
+        assert rejection(result) != ""
+
+
+def test_shapes_and_names_are_checked():
+    with pytest.raises(ImageError, match="one size"):
+        register(np.zeros((8, 8)), np.zeros((9, 9)))
+    with pytest.raises(ImageError, match="square"):
+        register(np.zeros((8, 9)), np.zeros((8, 9)))
+    with pytest.raises(ValueError, match="bspline"):
+        register(np.zeros((8, 8)), np.zeros((8, 8)), transform="bspline")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"stretch": (0.79, 1.0)}, "scale out of range"),
+        ({"stretch": (1.0, 1.26)}, "scale out of range"),
+        ({"rotation_degrees": -15.1}, "rotation out of range"),
+        ({"overlap": 0.69}, "overlap too small"),
+        ({"gradient_correlation": MIN_SCORE - 0.01}, "score below threshold"),
+        ({"gradient_correlation": float("nan")}, "score below threshold"),
+    ],
+)
+def test_sanity_limits(changes, reason):
+    sane = {"gradient_correlation": 0.5, "scale": 1.0, "rotation_degrees": 0.0, "shift_x_px": 0.0, "shift_y_px": 0.0}
+    registration = Registration(FULL, FULL, **(sane | {"stretch": (1.0, 1.0), "overlap": 0.9} | changes))
+    assert rejection(registration) == reason
+
+
+def test_real_pairs_are_kept_and_laterals_are_not():
+    if not REAL.is_dir():
+        pytest.skip("the real radiographs are not beside the project")
+    pandas = pytest.importorskip("pandas")
+    studies = pandas.read_csv(REAL / "studies.csv").sort_values(["patient", "offset_days"])
+    loaded = {name: load_with_content(REAL / "images" / name, size=SIZE) for name in studies["filename"]}
+    frontal = studies[studies["view_position"] != "LATERAL"]
+    kept = []
+    for _patient, group in frontal.groupby("patient"):
+        for prior, new in zip(group["filename"], group["filename"][1:]):
+            kept.append(not rejection(_register(loaded[prior], loaded[new])))
+    assert len(kept) >= 10 and np.mean(kept) >= 0.9
+    laterals = studies.loc[studies["view_position"] == "LATERAL", "filename"]
+    for prior, lateral in zip(frontal["filename"][::3], laterals):
+        assert rejection(_register(loaded[prior], loaded[lateral]))
+
+
+def _register(prior, new) -> Registration:
+    return register(prior[0], new[0], prior[1], new[1])
