@@ -57,7 +57,13 @@ class MimicFolder:
     admissions: list[dict] = field(default_factory=list)
 
     def add_patient(self, subject_id: int, *, races: tuple[str, ...] = ("WHITE",), **row) -> None:
-        row = {"gender": "F", "anchor_age": 60, "anchor_year": 2150, "anchor_year_group": "2014 - 2016", "dod": ""} | row
+        row = {
+            "gender": "F",
+            "anchor_age": 60,
+            "anchor_year": 2150,
+            "anchor_year_group": "2014 - 2016",
+            "dod": "",
+        } | row
         self.patients.append({"subject_id": subject_id, **row})
         self.admissions += [
             {"subject_id": subject_id, "hadm_id": 20000000 + n, "race": race} for n, race in enumerate(races)
@@ -89,7 +95,7 @@ class MimicFolder:
             path.write_bytes(image)
         elif image:
             Image.fromarray(draw_chest(subject_id, height=rows, shift=shift)).save(path, quality=92)
-        if report is not None:
+        if report is not None and not (folder / f"s{study_id}.txt").exists():
             (folder / f"s{study_id}.txt").write_text(f" FINAL REPORT\n {report}\n")
         row = dict.fromkeys(METADATA_COLUMNS, "") | {"dicom_id": dicom_id, "subject_id": subject_id}
         row |= {"study_id": study_id, "ViewPosition": view, "Rows": rows, "Columns": 200}

@@ -94,9 +94,9 @@ def write_progression(prior: StudyState, new: StudyState, *, rng: np.random.Gene
     sentences: list[str] = []
     for kind in (*rng.permutation(CHANGED_KINDS), "possible", "same"):
         sentences += _write_kind(str(kind), [change for change in changes if change.kind == kind], rng)
-    if not sentences:
+    if not changes:
         sentences.append(_pick(CLEAR_FRAMES, rng))
-    elif not new.findings and rng.random() < CLEARED_SHARE:
+    elif sentences and not new.findings and rng.random() < CLEARED_SHARE:
         sentences.append(_pick(CLEARED_FRAMES, rng))
     else:
         sentences += _write_denials(changes, prior, new, rng)
