@@ -154,6 +154,9 @@ def _mentions(sentence: str) -> list[tuple[str, re.Match[str]]]:
 
 def _last_cut(between: str) -> int:
     """Where the words between two findings stop to belong to the first."""
+    denial = words.DENIAL_STARTS.search(between)
+    if denial:  # "cardiomegaly with no evidence of failure or pneumonia"
+        return denial.start()
     separators = list(words.SEPARATOR.finditer(between))
     while len(separators) > 1 and _joins_two_sides(between, separators[-1]):
         separators.pop()  # "effusion and small left and large right pneumothoraces"
@@ -200,7 +203,7 @@ def _paired(text: str) -> dict[str, int]:
     pairs: dict[str, int] = {}
     for match in words.SEVERITY.finditer(text):
         behind = text[match.end() :]
-        side = re.match(r"(?: in size)?(?: on the| at the)? (left|right)\b", behind)
+        side = re.match(r"(?: in size)?(?: (?:on|at) \w+)? (left|right)\b", behind)
         if side:
             pairs[side[1]] = int(match.lastgroup[1:])
     return pairs if len(pairs) == 2 else {}

@@ -60,6 +60,7 @@ NEGATED_BEFORE = re.compile(
     r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
     r"|free of|absence of|resolution of|clearing of|resolved|resolving of|ruled out|no longer)\b"
 )
+DENIAL_STARTS = re.compile(r"\b(?:no(?! (?:\w+ )?change)(?! longer)|without|negative for)\b")
 NEGATED_AFTER = re.compile(
     r"\b(?:(?:has|have)(?: completely| nearly| now)? (?:resolved|cleared)"
     r"|(?:is|are) (?:now )?(?:resolved|cleared|absent)"

@@ -73,6 +73,8 @@ def test_a_denied_list_ends_where_something_is_stated():
     assert statements[EFFUSION].severities == {"left": 2} and not statements[PNEUMOTHORAX].is_present
     statements = read_statements("Small right effusion without pneumothorax, and mild edema.")
     assert statements[EFFUSION].severities == {"right": 1} and statements["Edema"].severities == {"": 1}
+    statements = read_statements("Slight cardiomegaly with no evidence for failure or pneumonia.")
+    assert statements["Cardiomegaly"].severities == {"": 1} and not statements["Pneumonia"].is_present
     statements = read_statements("The effusion is unchanged and the edema has resolved.")
     assert statements[EFFUSION].is_present and not statements["Edema"].is_present
 
