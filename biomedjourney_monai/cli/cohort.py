@@ -63,7 +63,10 @@ def run(args: argparse.Namespace) -> None:
     by_split = ", ".join(f"{split} {count:,}" for split, count in counts["kept_by_split"].items())
     patients = cohort.studies["subject_id"].nunique()
     print(f"{len(cohort.studies):,} studies of {patients:,} patients kept ({by_split}) -> {work / STUDIES_FILE}")
-    print(f"dropped images: {_listed(cohort.image_drops)}; dropped studies: {_listed(cohort.study_drops)}")
+    print(
+        f"dropped images: {_listed(cohort.image_drops)}; dropped studies: {_listed(cohort.study_drops)}; "
+        f"without a report, but kept: {counts['without_report']:,}"
+    )
     if cohort.studies["anchor_age"].isna().all():
         print("note: no ages: MIMIC-IV's patients table was not found in the source, or knows none of these patients")
 

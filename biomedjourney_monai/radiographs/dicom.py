@@ -8,6 +8,9 @@ entries, so tables are applied here.
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,10 +36,46 @@ def decode(data: bytes) -> np.ndarray:
         ImageError: if the data are damaged, hold no or several frames, are raw detector data (FOR PROCESSING), show
             another part of the body, or need a codec that is not installed.
     """
+    dataset = _read(data, with_pixels=True)
+    with _as_image_error():
+        _refuse_unsuitable(dataset)
+        return _displayed(dataset, _stored(dataset))
+
+
+def decode_size(data: bytes) -> tuple[int, int]:
+    """The (height, width) of the image, from the header."""
+    dataset = _read(data, with_pixels=False)
+    with _as_image_error():
+        _refuse_unsuitable(dataset, with_pixels=False)
+        return int(dataset.Rows), int(dataset.Columns)
+
+
+@contextmanager
+def _as_image_error() -> Iterator[None]:
+    """pydicom and its decoders raise many kinds on damaged files, and on attributes only when they are looked at.
+
+    Their warnings quote the file's values, which may identify a patient, so they are not shown.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError("a DICOM file must be whole", found=type(error).__name__, action="Fetch it again") from error
+
+
+def _read(data: bytes, *, with_pixels: bool) -> pydicom.Dataset:
+    import pydicom
+
+    with _as_image_error():
+        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not with_pixels)
+
+
+def _stored(dataset: pydicom.Dataset) -> np.ndarray:
     import pydicom.pixels
 
-    dataset = _read(data, with_pixels=True)
-    _refuse_unsuitable(dataset)
     try:
         stored = pydicom.pixels.pixel_array(dataset, index=0)
     except RuntimeError as error:  # pydicom: no decoder has its dependencies
@@ -46,29 +85,9 @@ def decode(data: bytes) -> np.ndarray:
             found=f"{name} without one, or damaged pixels",
             action="Install python-gdcm, pyjpegls or pylibjpeg-openjpeg",
         ) from error
-    except Exception as error:  # decoders raise many kinds on damaged pixels
-        raise ImageError("a DICOM file must be whole", found=type(error).__name__, action="Fetch it again") from error
     if stored.ndim == 3:  # colour, from a scanner or a screen
         stored = stored.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    return _displayed(dataset, stored)
-
-
-def decode_size(data: bytes) -> tuple[int, int]:
-    """The (height, width) of the image, from the header."""
-    dataset = _read(data, with_pixels=False)
-    _refuse_unsuitable(dataset, with_pixels=False)
-    return int(dataset.Rows), int(dataset.Columns)
-
-
-def _read(data: bytes, *, with_pixels: bool) -> pydicom.Dataset:
-    import pydicom
-
-    try:
-        dataset = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not with_pixels)
-        dataset.get("Rows"), dataset.file_meta.TransferSyntaxUID.name
-        return dataset
-    except Exception as error:  # pydicom raises many kinds on damaged headers
-        raise ImageError("a DICOM file must be whole", found=type(error).__name__, action="Fetch it again") from error
+    return stored
 
 
 def _refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True) -> None:

@@ -49,7 +49,9 @@ class SaveCounterfactuald(MapTransform):
         metadata: text chunks for the file, beside the synthetic mark.
     """
 
-    def __init__(self, keys: KeysCollection, *, output_dir: str | Path, metadata: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, keys: KeysCollection, *, output_dir: str | Path, metadata: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(keys)
         self.output_dir = Path(output_dir)
         self.metadata = {name: str(value) for name, value in (metadata or {}).items()}

@@ -1,6 +1,8 @@
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
@@ -127,3 +129,17 @@ def test_truncated_files_are_refused(write, kept):
     path.write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(ImageError):
         load_radiograph(path)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(132, 1200), value=st.integers(0, 255))
+def test_one_wrong_byte_never_crashes(write, place, value):
+    path = write(WindowCenter=1000, WindowWidth=400)
+    data = bytearray(path.read_bytes())
+    data[place] = value
+    path.write_bytes(data)
+    try:
+        image = load_radiograph(path, size=32)
+    except ImageError:
+        return
+    assert image.shape == (32, 32) and 0 <= image.min() <= image.max() <= 1
