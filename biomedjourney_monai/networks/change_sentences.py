@@ -49,6 +49,18 @@ _FRAMES = {
     "unchanged": "{unchanged|stable|persistent|similar} <full>|<full> is {unchanged|stable|similar}|"
     "no {significant|} change in <full>|<full> {persists|remains unchanged}|<full>, {unchanged|as before}",
 }
+_LISTS = {
+    "absent": "no <list>|no <list>|there is no <list>|no evidence of <list>",
+    "resolved": "<list> have resolved|resolution of <list>|<list> are no longer {seen|present}|resolved <list>|"
+    "previously seen <list> {have resolved|are no longer present}",
+    "present": "<list>|there {is|are} <list>|<list> are {present|seen}",
+    "new": "new <list>|new <list>|interval development of <list>|there are now <list>|<list> have {developed|appeared}|"
+    "<list> are new",
+    "unchanged": "<list> are {unchanged|stable}|unchanged <list>|stable <list>|persistent <list>",
+}
+"""Sentences about several findings with one status."""
+_LIST_SHARE = 0.6
+_PLURALS = {"pneumothorax": "pneumothoraces", "effusion": "effusions"}
 _HEART_SIZE = {
     "absent": "{the heart is|heart size is} {normal|within normal limits|not enlarged}",
     "resolved": "{the heart|heart size} {is now normal|has returned to normal|has normalized}",
@@ -100,25 +112,27 @@ def tell_story(rng: np.random.Generator, story: Story) -> str:
     Returns:
         Sentences such as "New moderate left pleural effusion. Cardiomegaly has resolved."
     """
-    return tell_with_subjects(rng, story)[0]
+    return join_parts(tell_in_parts(rng, story))
 
 
-def tell_with_subjects(rng: np.random.Generator, story: Story) -> tuple[str, list[int]]:
-    """Tell a story, and say what each sentence is about.
+def tell_in_parts(rng: np.random.Generator, story: Story) -> list[tuple[str, int]]:
+    """Tell a story, and say what each part of it is about.
 
     Returns:
-        The text, and for each of its sentences the index in `schema.FINDINGS`, or 5 for an aside. Each sentence ends
-        with the only full stop in it.
+        Parts in order, to be joined by `join_parts`; with each the index in `schema.FINDINGS` of what it is about, 5
+        for an aside, or -1 for words that several findings share and for punctuation.
     """
-    told = [
-        (_tell(rng, finding, story[finding]), subject)
-        for subject, finding in enumerate(FINDINGS)
-        if story[finding].status != "unmentioned"
-    ]
+    sentences = [_tell_group(rng, story, group) for group in _draw_groups(rng, story)]
     if rng.random() < 0.3:
-        told.append((_pick(rng, _ASIDES), len(FINDINGS)))
-    told = [told[index] for index in rng.permutation(len(told))]
-    return " ".join(f"{clause[0].upper()}{clause[1:]}." for clause, _ in told), [subject for _, subject in told]
+        sentences.append([(_pick(rng, _ASIDES), len(FINDINGS))])
+    return [part for index in rng.permutation(len(sentences)) for part in (*sentences[index], (".", -1))]
+
+
+def join_parts(parts: list[tuple[str, int]]) -> str:
+    """Join the parts of `tell_in_parts` to sentences."""
+    text = re.sub(r" +", " ", " ".join(part for part, _ in parts)).strip()
+    sentences = re.sub(r" ([,.])", r"\1", text).split(". ")
+    return ". ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
 
 
 def story_targets(story: Story) -> np.ndarray:
@@ -144,25 +158,61 @@ def _draw_change(rng: np.random.Generator, finding: str) -> FindingChange:
     return FindingChange(status, int(severities[0]) * (sides != 1), int(severities[1]) * (sides != 0))
 
 
+def _draw_groups(rng: np.random.Generator, story: Story) -> list[list[str]]:
+    """Draw which findings share a sentence: one to three with the same status."""
+    groups: list[list[str]] = []
+    for index in rng.permutation(len(FINDINGS)):
+        finding, status = FINDINGS[index], story[FINDINGS[index]].status
+        mates = [group for group in groups if story[group[0]].status == status and len(group) < 3]
+        if status in _LISTS and mates and rng.random() < _LIST_SHARE:
+            mates[0].append(finding)
+        elif status != "unmentioned":
+            groups.append([finding])
+    return groups
+
+
+def _tell_group(rng: np.random.Generator, story: Story, group: list[str]) -> list[tuple[str, int]]:
+    if len(group) == 1:
+        return [(_tell(rng, group[0], story[group[0]]), FINDINGS.index(group[0]))]
+    status = story[group[0]].status
+    before, after = _pick(rng, _LISTS[status]).split("<list>")
+    slot = {"absent": "name", "resolved": "sided"}.get(status, "full")
+    article = _pick(rng, "|the ") if status in ("resolved", "unchanged") else _pick(rng, "||a ")
+    parts: list[tuple[str, int]] = [(before.strip(), -1)]
+    for place, finding in enumerate(group):
+        if place:
+            joint = "or" if status == "absent" else "and"
+            is_last = place == len(group) - 1
+            parts.append((_pick(rng, f", {joint}|{joint}") if is_last else ",", -1))
+        words = _fill_slots(rng, finding, story[finding])[slot].strip(" ,")
+        parts.append(((article if status != "absent" else "") + words, FINDINGS.index(finding)))
+    return [*parts, (after.strip(), -1)]
+
+
 def _tell(rng: np.random.Generator, finding: str, change: FindingChange) -> str:
     if finding == "Cardiomegaly" and rng.random() < 0.35:
         adverb = _pick(rng, _ADVERBS[change.left])
         return _pick(rng, _HEART_SIZE[change.status]).replace("<adverb>", adverb)
-    name = _pick(rng, _NOUNS[finding])
     frame = _pick(rng, _FRAMES[change.status])
+    for slot, words in _fill_slots(rng, finding, change).items():
+        frame = frame.replace(f"<{slot}>", words)
+    return re.sub(r" +", " ", frame).replace(" ,", ",").replace(",,", ",").strip(" ,")
+
+
+def _fill_slots(rng: np.random.Generator, finding: str, change: FindingChange) -> dict[str, str]:
+    """Word the slots of a frame: <name>, <sided> with its side, <full> with severity too, <severity> alone."""
+    name = _pick(rng, _NOUNS[finding])
     scale = _SEVERITIES[finding in _SMALL_FINDINGS]
     left, right = (_pick(rng, scale[severity]) for severity in (change.left, change.right))
     if finding not in SIDED:
         slots = {"severity": left, "sided": name, "full": f"{left} {name}"}
-    elif change.status == "resolved":
+    elif change.status not in HAS_SEVERITY:
         slots = {"sided": f"{_pick(rng, 'left |right |bilateral |')}{name}"}
     elif change.left and change.right:
         slots = _both_sides(rng, name, (left, right), same=change.left == change.right)
     else:
         slots = _one_side(rng, name, "left" if change.left else "right", left or right)
-    for slot, words in {**slots, "name": name}.items():
-        frame = frame.replace(f"<{slot}>", words)
-    return re.sub(r" +", " ", frame).replace(" ,", ",").strip(" ,")
+    return {**slots, "name": name}
 
 
 def _one_side(rng: np.random.Generator, name: str, side: str, severity: str) -> dict[str, str]:
@@ -172,14 +222,20 @@ def _one_side(rng: np.random.Generator, name: str, side: str, severity: str) -> 
 
 def _both_sides(rng: np.random.Generator, name: str, severities: tuple[str, str], *, same: bool) -> dict[str, str]:
     left, right = severities
+    words = name.split()
+    plural = " ".join([*words[:-1], _PLURALS.get(words[-1], words[-1])]) if rng.random() < 0.6 else name
+    bilateral = f"bilateral {plural}"
     if same:
-        sided = f"bilateral {name}"
-        return {"severity": left, "sided": sided, "full": f"{left} {sided}"}
-    sides = [f"{left} {_pick(rng, '|on the ')}left", f"{right} {_pick(rng, '|on the ')}right"]
+        return {"severity": left, "sided": bilateral, "full": f"{left} {bilateral}"}
+    sides = [(left, "left"), (right, "right")]
     if rng.random() < 0.5:
         sides.reverse()
-    severity = " and ".join(f"{word} on the {side.split()[-1]}" for side in sides for word in [side.split()[0]])
-    return {"severity": severity, "sided": f"bilateral {name}", "full": f"bilateral {name}, {severity},"}
+    severity = " and ".join(f"{word} on the {side}" for word, side in sides)
+    if rng.random() < 0.5:
+        full = " and ".join(f"{word} {side}" for word, side in sides) + f" {plural}"
+    else:
+        full = f"bilateral {plural}, {severity},"
+    return {"severity": severity, "sided": bilateral, "full": full}
 
 
 def _pick(rng: np.random.Generator, choices: str) -> str:

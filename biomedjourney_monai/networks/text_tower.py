@@ -28,9 +28,10 @@ from biomedjourney_monai.files import write_json, written_atomically
 from biomedjourney_monai.networks.change_sentences import (
     STATUSES,
     draw_story,
+    join_parts,
     story_targets,
+    tell_in_parts,
     tell_story,
-    tell_with_subjects,
 )
 from biomedjourney_monai.networks.text_folder import quiet_root_logger
 from biomedjourney_monai.networks.text_vocabulary import SPECIAL_TOKENS, build_vocabulary
@@ -224,7 +225,6 @@ class _TowerTrainer:
         self.word_bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.meaning_head = nn.Linear(width, sum(ATTRIBUTE_CLASSES))
         self.token_head = nn.Linear(width, sum(_TOKEN_CLASSES))
-        self.stop_id = int(tokenizer(["."])[0, 1])
         self.clip_loss = ClipLoss()
         parameters = [*model.parameters(), *self.word_head.parameters(), *self.meaning_head.parameters()]
         parameters += [self.word_bias, *self.token_head.parameters()]
@@ -305,19 +305,45 @@ class _TowerTrainer:
     def _draw_changes(self, *, batches: int = 4) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Draw batches of change sentences for `_change_losses`, each of similar length, to pad less."""
         stories = [draw_story(self.rng) for _ in range(batches * 2 * self.batch_size)]
-        told = [tell_with_subjects(self.rng, story) for story in stories]
-        ids = self._tokenize([text for text, _ in told])
+        told = [tell_in_parts(self.rng, story) for story in stories]
+        ids = self._tokenize([join_parts(parts) for parts in told])
         numbers = np.stack([story_targets(story) for story in stories])
         targets = torch.from_numpy(numbers)
-        token_targets = torch.from_numpy(
-            _token_targets(ids.numpy(), numbers, [subjects for _, subjects in told], stop=self.stop_id)
-        )
+        token_targets = torch.from_numpy(self._token_targets(tuple(ids.shape), numbers, told))
         order = (ids != 0).sum(1).argsort(stable=True).chunk(batches)
         drawn = []
         for rows in (order[part] for part in self.rng.permutation(batches)):
             trimmed = _trimmed(ids[rows])
             drawn.append((trimmed, targets[rows], token_targets[rows, : trimmed.shape[1]]))
         return drawn
+
+    def _token_targets(
+        self, shape: tuple[int, int], numbers: np.ndarray, told: list[list[tuple[str, int]]]
+    ) -> np.ndarray:
+        """Tell each token what its own part of the text says.
+
+        Args:
+            shape: (C, N) of the token ids.
+            numbers: `story_targets` of each text, shape (C, 15).
+            told: each text's parts, as `tell_in_parts` gives them.
+
+        Returns:
+            int64, shape (C, N, 3): classes in `_TOKEN_CLASSES`; -1 for special tokens and words that findings share.
+        """
+        pieces = self.tokenizer.tokenizer([part for parts in told for part, _ in parts], add_special_tokens=False)
+        lengths = iter([len(ids) for ids in pieces.input_ids])
+        targets = np.full((*shape, 3), -1, dtype=np.int64)
+        for row, parts in enumerate(told):
+            place = 1  # after [CLS]
+            for _, subject in parts:
+                end = place + next(lengths)
+                if subject >= 0:
+                    own = numbers[row, 3 * subject : 3 * subject + 3] if subject < len(FINDINGS) else (0, 0, 0)
+                    targets[row, place:end] = [
+                        subject * size + number for size, number in zip((len(STATUSES), 4, 4), own)
+                    ]
+                place = end
+        return targets
 
     def _tokenize(self, texts: list[str]) -> Tensor:
         return _trimmed(self.tokenizer(texts))
@@ -396,30 +422,6 @@ def _fast_on_cpu() -> Iterator[None]:
     """bfloat16, and plain attention: the backward pass of the fused one takes ten times as long on a CPU."""
     with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", dtype=torch.bfloat16):
         yield
-
-
-def _token_targets(ids: np.ndarray, numbers: np.ndarray, subjects: list[list[int]], *, stop: int) -> np.ndarray:
-    """Tell each token what its sentence says.
-
-    Args:
-        ids: token ids, shape (C, N).
-        numbers: `story_targets` of each text, shape (C, 15).
-        subjects: of each text's sentences, as `tell_with_subjects` gives them.
-        stop: id of the full stop.
-
-    Returns:
-        int64, shape (C, N, 3): classes in `_TOKEN_CLASSES`; -1 for special tokens.
-    """
-    targets = np.full((*ids.shape, 3), -1, dtype=np.int64)
-    for row, order in enumerate(subjects):
-        sentence = np.cumsum(ids[row] == stop) - (ids[row] == stop)  # (N,)
-        says = np.zeros((len(order), 3), dtype=np.int64)
-        for place, subject in enumerate(order):
-            own = numbers[row, 3 * subject : 3 * subject + 3] if subject < len(FINDINGS) else (0, 0, 0)
-            says[place] = [subject * size + number for size, number in zip((len(STATUSES), 4, 4), own)]
-        is_word = (ids[row] >= len(SPECIAL_TOKENS)) & (sentence < len(order))
-        targets[row, is_word] = says[sentence[is_word]]
-    return targets
 
 
 def _trimmed(ids: Tensor) -> Tensor:

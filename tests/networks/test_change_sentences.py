@@ -9,9 +9,10 @@ from biomedjourney_monai.networks.change_sentences import (
     STATUSES,
     FindingChange,
     draw_story,
+    join_parts,
     story_targets,
+    tell_in_parts,
     tell_story,
-    tell_with_subjects,
 )
 from biomedjourney_monai.schema import FINDINGS
 
@@ -72,11 +73,29 @@ def test_targets_are_status_left_right_for_each_finding():
 
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_each_sentence_has_its_subject(seed):
+def test_parts_name_every_mentioned_finding_once_and_join_to_the_text(seed):
     rng = np.random.default_rng(seed)
     story = draw_story(rng)
-    text, subjects = tell_with_subjects(np.random.default_rng(seed), story)
-    assert text == tell_story(np.random.default_rng(seed), story)
-    assert text.count(".") == len(subjects)
-    mentioned = [place for place, name in enumerate(FINDINGS) if story[name].status != "unmentioned"]
-    assert sorted(subject for subject in subjects if subject < len(FINDINGS)) == mentioned
+    parts = tell_in_parts(np.random.default_rng(seed), story)
+    assert join_parts(parts) == tell_story(np.random.default_rng(seed), story)
+    subjects = sorted(subject for _, subject in parts if 0 <= subject < len(FINDINGS))
+    assert subjects == [place for place, name in enumerate(FINDINGS) if story[name].status != "unmentioned"]
+
+
+def test_findings_with_one_status_often_share_a_sentence():
+    story = {**QUIET, "Edema": FindingChange("new", left=1), "Pneumothorax": FindingChange("new", left=3)}
+    counts = {text.count(".") for text in tellings(story) if "edema" in text}
+    assert counts >= {1, 2}
+
+
+def test_parts_join_without_space_before_punctuation():
+    parts = [
+        ("new", -1),
+        ("mild edema", 2),
+        (", and", -1),
+        ("small effusion", 3),
+        ("", -1),
+        (".", -1),
+        ("low volumes", 5),
+    ]
+    assert join_parts(parts) == "New mild edema, and small effusion. Low volumes"
