@@ -92,7 +92,15 @@ def _sample_one(arguments: argparse.Namespace) -> None:
     image = generator(torch.from_numpy(prior)[None, None], arguments.description, seeds=[arguments.seed])[0, 0].numpy()
     height, width = original_size(arguments.prior)
     picture = mark_synthetic(restore(image, (height, width)))
-    save_png(arguments.out, picture, metadata=_metadata(arguments, generator, arguments.description, arguments.seed))
+    save_png(
+        arguments.out,
+        picture,
+        metadata={
+            **_provenance(arguments, generator),
+            "progression_description": arguments.description,
+            "seed": arguments.seed,
+        },
+    )
     print(f"wrote {arguments.out} ({width}×{height}, generated at {size}×{size})")
 
 
@@ -112,6 +120,7 @@ def _sample_journeys(arguments: argparse.Namespace) -> None:
     if not triples:
         raise BiomedJourneyError(f"{work / TRIPLES_FILE} must hold journeys of split {arguments.split}", found="none")
     generator = _generator(arguments)
+    provenance = _provenance(arguments, generator)
     images, rows = [], []
     with tqdm(total=len(triples), desc="sample", unit="image") as bar:
         for start in range(0, len(triples), arguments.batch_size):
@@ -122,7 +131,7 @@ def _sample_journeys(arguments: argparse.Namespace) -> None:
             images.append(generator(priors, descriptions, seeds=seeds)[:, 0].numpy())
             for row, image, seed in zip(batch, images[-1], seeds):
                 file = f"{SAMPLES_FOLDER}/{row['journey_id']}.png"
-                metadata = _metadata(arguments, generator, row["progression_description"], seed)
+                metadata = {**provenance, "progression_description": row["progression_description"], "seed": seed}
                 save_png(work / file, mark_synthetic(image), metadata=metadata)
                 rows.append({"journey_id": row["journey_id"], "file": file, "index": len(rows), **metadata})
             bar.update(len(batch))
@@ -139,7 +148,8 @@ def _image_size(arguments: argparse.Namespace) -> int:
     return int(compose(bundle_folder(arguments) / "configs" / "common.yaml").get("image_size"))
 
 
-def _metadata(arguments: argparse.Namespace, generator: Any, description: str, seed: int) -> dict[str, Any]:
+def _provenance(arguments: argparse.Namespace, generator: Any) -> dict[str, Any]:
+    """What made the pictures, for their metadata."""
     from biomedjourney_monai import __version__
     from biomedjourney_monai.networks.weights import weights_hash
     from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS
@@ -149,8 +159,6 @@ def _metadata(arguments: argparse.Namespace, generator: Any, description: str, s
         "Comment": NOT_FOR_DIAGNOSIS,
         "Software": f"biomedjourney_monai {__version__}",
         "model": weights_hash(model_file(arguments)),
-        "progression_description": description,
-        "seed": seed,
         "steps": sampler.steps,
         "text_guidance_scale": sampler.text_guidance_scale,
         "image_guidance_scale": sampler.image_guidance_scale,
