@@ -1,7 +1,7 @@
 # `make demo` and `make test` set everything up first: a .venv, made when absent or when requirements.txt changed.
 PYTHON ?= python3
 VENV ?= .venv
-STAMP = $(VENV)/.installed-$(shell cat requirements.txt pyproject.toml | sha256sum | cut -c1-16)
+STAMP = $(VENV)/.installed-$(shell (cat requirements.txt pyproject.toml; pwd) | sha256sum | cut -c1-16)
 RUN = $(VENV)/bin/
 
 .PHONY: demo test test-all lint format clean

@@ -13,7 +13,8 @@ from typing import Any
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 
 RUN_OPTIONS = frozenset(
-    "run_id init_id final_id meta_file config_file logging_file tracking args_file workflow_type properties_path".split()
+    "run_id init_id final_id meta_file config_file logging_file tracking args_file".split()
+    + "workflow_type workflow_name properties_path".split()
 )
 TRACKING_OPTIONS = frozenset("tracking_uri experiment_name run_name save_execute_config output_dir".split())
 
