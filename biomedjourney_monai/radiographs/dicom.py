@@ -133,14 +133,14 @@ def _padding_mask(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray | 
 
 def _modality(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
     if dataset.get("ModalityLUTSequence"):
-        return _look_up(dataset.ModalityLUTSequence[0], stored)
+        return _look_up(dataset.ModalityLUTSequence[0], stored, byte_order=_byte_order(dataset))
     slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
     return stored.astype(np.float32) * slope + intercept
 
 
 def _voi(dataset: pydicom.Dataset, values: np.ndarray) -> np.ndarray:
     if dataset.get("VOILUTSequence"):
-        return _look_up(dataset.VOILUTSequence[0], values)
+        return _look_up(dataset.VOILUTSequence[0], values, byte_order=_byte_order(dataset))
     center, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     if center is None or width is None or width < 1:  # absent, or the 0 that some devices write
         return values
@@ -149,12 +149,19 @@ def _voi(dataset: pydicom.Dataset, values: np.ndarray) -> np.ndarray:
     return np.clip(values, center - width / 2, center + width / 2)
 
 
-def _look_up(item: pydicom.Dataset, values: np.ndarray) -> np.ndarray:
+def _byte_order(dataset: pydicom.Dataset) -> str:
+    """The order of bytes in the file's words, "<" or ">": pydicom hands out OW values as they lie in the file."""
+    return ">" if dataset.original_encoding[1] is False else "<"
+
+
+def _look_up(item: pydicom.Dataset, values: np.ndarray, *, byte_order: str) -> np.ndarray:
+    """Map values through one LUT item; `byte_order` is that of the file's words."""
     count, first, _bits = (int(value) for value in item.LUTDescriptor)
     count = count or 65536
     table = item.LUTData
-    if isinstance(table, bytes):  # OW, or OB packed in 8 bits
-        table = np.frombuffer(table, "<u2" if len(table) >= 2 * count else np.uint8)
+    if isinstance(table, bytes):  # OW: words, or two 8-bit entries packed in each, the low byte first
+        words = np.frombuffer(table[: len(table) // 2 * 2], f"{byte_order}u2").astype("<u2")
+        table = words if words.size >= count else words.view(np.uint8)
     table = np.atleast_1d(np.asarray(table)).astype(np.float32)[:count]
     if table.size == 0:
         raise ImageError("a DICOM look-up table must not be empty", found="no LUTData")

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs import load_radiograph, original_size
@@ -91,6 +91,23 @@ def test_look_up_tables_of_any_depth_apply(write, bits):
     for name in ("VOILUTSequence", "ModalityLUTSequence"):
         pixels = read_pixels(write(**{name: look_up_table(table, bits=bits)}))
         assert np.array_equal(pixels, table[RAMP])
+
+
+@pytest.mark.parametrize("name", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_look_up_tables_of_big_endian_files_apply(write, tmp_path, name, bits):
+    table = np.linspace(2**bits - 1, 0, 4096).astype(int)
+    words = table.astype("u1").view("<u2") if bits == 8 else table  # 8-bit entries: two in a word, the low byte first
+    item = pydicom.Dataset()
+    item.add_new("LUTDescriptor", "US", [len(table), 0, bits])
+    item.add_new("LUTData", "OW", words.astype(">u2").tobytes())
+    dataset = pydicom.dcmread(write(**{name: Sequence([item])}))
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    dataset.PixelData = RAMP.astype(">u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+    pydicom.dcmwrite(tmp_path / "big.dcm", dataset, implicit_vr=False, little_endian=False, force_encoding=True)
+    assert pydicom.dcmread(tmp_path / "big.dcm").original_encoding == (False, False)
+    assert np.array_equal(read_pixels(tmp_path / "big.dcm"), table[RAMP])
 
 
 def test_values_outside_a_table_take_its_ends(write):
