@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 from monai.handlers import IgniteMetricHandler
 
-from biomedjourney_monai.evaluation.metrics import CMIGMetric, PathologyAUROCMetric, StructureDiceMetric
+from biomedjourney_monai.evaluation.metrics import (
+    CMIGMetric,
+    GroupAUROCMetric,
+    KLMetric,
+    PathologyAUROCMetric,
+    PearsonRMetric,
+    StructureDiceMetric,
+)
 
 
 class PathologyAUROC(IgniteMetricHandler):
@@ -14,6 +21,27 @@ class PathologyAUROC(IgniteMetricHandler):
 
     def __init__(self, output_transform: Callable = lambda output: output) -> None:
         super().__init__(metric_fn=PathologyAUROCMetric(), output_transform=output_transform, save_details=False)
+
+
+class GroupAUROC(IgniteMetricHandler):
+    """Mean one-vs-rest AUROC of the groups; `output_transform` gives (probabilities, group)."""
+
+    def __init__(self, output_transform: Callable = lambda output: output) -> None:
+        super().__init__(metric_fn=GroupAUROCMetric(), output_transform=output_transform, save_details=False)
+
+
+class PearsonR(IgniteMetricHandler):
+    """Pearson's r; `output_transform` gives two columns of shape (B,)."""
+
+    def __init__(self, output_transform: Callable = lambda output: output) -> None:
+        super().__init__(metric_fn=PearsonRMetric(), output_transform=output_transform, save_details=False)
+
+
+class KL(IgniteMetricHandler):
+    """Mean divergence; `output_transform` gives the findings' probabilities on the scored image and the reference."""
+
+    def __init__(self, form: str = "categorical", output_transform: Callable = lambda output: output) -> None:
+        super().__init__(metric_fn=KLMetric(form), output_transform=output_transform, save_details=False)
 
 
 class CMIG(IgniteMetricHandler):

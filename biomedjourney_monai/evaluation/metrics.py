@@ -13,6 +13,7 @@ from biomedjourney_monai.evaluation.auroc import compute_finding_aurocs, compute
 from biomedjourney_monai.evaluation.cmig import compute_cmig
 from biomedjourney_monai.evaluation.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.dice import compute_structure_dice
+from biomedjourney_monai.evaluation.divergence import compute_kl
 
 
 class PathologyAUROCMetric(CumulativeIterationMetric):
@@ -28,6 +29,53 @@ class PathologyAUROCMetric(CumulativeIterationMetric):
     def aggregate(self) -> Tensor:
         rows = _rows(self)
         return torch.tensor(_mean(compute_finding_aurocs(rows[..., 0], rows[..., 1])))
+
+
+class GroupAUROCMetric(CumulativeIterationMetric):
+    """The mean AUROC of each group against the rest.
+
+    `y_pred` holds the judge's probabilities, shape (B, G); `y` the group, shape (B,), 0 .. G-1 or NaN for left out.
+    `aggregate` leaves out a group that nobody or everybody is in.
+    """
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        return torch.cat([y.float()[:, None], y_pred.float()], dim=1)  # (B, 1 + G)
+
+    def aggregate(self) -> Tensor:
+        rows = _rows(self)
+        return torch.tensor(_mean(compute_group_aurocs(rows[:, 1:], rows[:, 0])))
+
+
+class PearsonRMetric(CumulativeIterationMetric):
+    """Pearson's r; `y_pred` and `y` are of shape (B,), NaN for left out."""
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        return torch.stack([y_pred.float(), y.float()], dim=1)  # (B, 2)
+
+    def aggregate(self) -> Tensor:
+        rows = _rows(self)
+        return torch.tensor(compute_pearson_r(rows[:, 0], rows[:, 1]))
+
+
+class KLMetric(CumulativeIterationMetric):
+    """The mean divergence of the judge's findings from those in the reference.
+
+    `y_pred` holds the probabilities on the scored image, shape (B, F), `y` those on the reference, same shape; rows
+    with NaN are left out of the mean.
+
+    Args:
+        form: as in `compute_kl`.
+    """
+
+    def __init__(self, form: str = "categorical") -> None:
+        super().__init__()
+        self.form = form
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        return torch.from_numpy(compute_kl(y.cpu().numpy(), y_pred.cpu().numpy(), form=self.form))[:, None]  # (B, 1)
+
+    def aggregate(self) -> Tensor:
+        return torch.tensor(_mean(_rows(self)))
 
 
 class CMIGMetric(CumulativeIterationMetric):

@@ -60,7 +60,7 @@ def score_systems(
                 for anchor in (RealReference(work), CopyPrior(work))
             }
             reference, prior = anchors.values()
-            valid = torch.stack([_valid_mask(work, row, reference[0].structures.shape[-2:]) for row in rows])
+            valid = torch.stack([valid_mask(work, row, reference[0].structures.shape[-2:]) for row in rows])
             for system in systems:
                 judged = anchors.get(system.name) or _judge(system, rows, judges, failures[system.name])
                 blocks[system.name].append(_columns(*judged, reference, prior, valid))
@@ -131,7 +131,7 @@ def _dice(scores: JudgeScores, other: JudgeScores, *, valid: torch.Tensor | None
     return compute_structure_dice(mine, other.structures, valid=valid).numpy()
 
 
-def _valid_mask(work: Path, row: dict, shape: Sequence[int]) -> torch.Tensor:
+def valid_mask(work: Path, row: dict, shape: Sequence[int]) -> torch.Tensor:
     """Read where the registered image has content, bool (1, H, W); everywhere if there is no such mask."""
     try:
         mask = read_picture(work, row["valid_mask"]) > 0.5
