@@ -225,12 +225,18 @@ def _write_reports(out: Path, untidy: UntidyPatient, seed: int) -> None:
 
 
 def _write_truth(folder: Path, untidy: UntidyPatient, size: int) -> Iterator[tuple[str, int, str]]:
-    """Write each sound PA image's counterfactual under each later study's findings; yield truth.csv's rows."""
+    """Write the counterfactual of each image that the tables call PA under each later study's findings.
+
+    What is wrong with a file is not repeated: an inverted prior's truth is upright grey, a lateral's is a lateral.
+
+    Yields:
+        The rows of truth.csv.
+    """
     patient = untidy.patient
     anatomy = anatomy_of(patient)
     for place, (visit, images) in enumerate(zip(patient.visits, untidy.images)):
         for image in images:
-            if not image.is_sound_pa:
+            if not image.is_recorded_pa:
                 continue
             for new in patient.visits[place + 1 :]:
                 name = f"{image.dicom_id}-{new.study_id}"
@@ -241,6 +247,7 @@ def _write_truth(folder: Path, untidy: UntidyPatient, size: int) -> Iterator[tup
                         new.findings,
                         size=size,
                         with_masks=True,
+                        view_position=image.view_position,
                         acquisition_seed=image.acquisition_seed,
                         anatomy=anatomy,
                     )

@@ -45,9 +45,9 @@ class PlannedImage:
     damage: str = ""
 
     @property
-    def is_sound_pa(self) -> bool:
-        """Whether this is a PA image that the tables call so, in an undamaged file."""
-        return self.view_position == "PA" and self.recorded_code == VIEW_CODES["PA"] and not self.damage
+    def is_recorded_pa(self) -> bool:
+        """Whether the tables call this image PA, rightly or wrongly, so that it may become a prior image."""
+        return self.recorded_code == VIEW_CODES["PA"]
 
 
 @dataclass(frozen=True)

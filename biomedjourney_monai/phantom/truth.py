@@ -45,6 +45,7 @@ def render_counterfactual(
     *,
     size: int,
     with_masks: bool = False,
+    view_position: str | None = None,
     acquisition_seed: int | None = None,
     anatomy: Anatomy | None = None,
 ) -> Rendering:
@@ -54,13 +55,14 @@ def render_counterfactual(
         findings: what the patient has instead; with the visit's own findings this is `render_visit`.
         size: rows and columns.
         with_masks: also return the masks of `schema.STRUCTURES`.
+        view_position: another view than the visit's.
         acquisition_seed: another exposure than the visit's first.
         anatomy: `anatomy_of(patient)`, if it is at hand already.
 
     Returns:
         The rendering; geometry, exposure, noise and devices are the visit's.
     """
-    return _render(patient, visit, findings, visit.devices, size, with_masks, None, acquisition_seed, anatomy)
+    return _render(patient, visit, findings, visit.devices, size, with_masks, view_position, acquisition_seed, anatomy)
 
 
 def _render(

@@ -54,6 +54,17 @@ def test_turning_moves_the_spine_against_the_front():
     assert np.nonzero(turned)[1].mean() < np.nonzero(middle)[1].mean() - 0.5
 
 
+def test_the_spines_outline_lies_on_the_drawn_spine():
+    visit = visit_with(size=256, turn=0.03)
+    bone, outline = draw_spine(visit), spine_outline(visit).astype(bool)
+
+    def share_covered(moved_px: int) -> float:
+        return float(bone[np.roll(outline, moved_px, axis=1)].sum() / bone.sum())
+
+    assert share_covered(0) > 0.8
+    assert max(share_covered(-6), share_covered(6)) < share_covered(0) - 0.05
+
+
 def test_scapulae_lie_over_the_lungs_in_a_portable_film():
     pa, ap = visit_with(size=256), visit_with(size=256, view_position="AP")
 

@@ -113,6 +113,31 @@ def test_truth_is_written_for_the_journeys_of_test_patients(written):
         assert masks.shape == (6, SIZE, SIZE)
 
 
+def test_truth_covers_every_image_that_the_tables_call_pa(tmp_path, monkeypatch):
+    rates = {"lateral_as_pa": 1.0, "ap_as_pa": 1.0, "view_empty": 0.3}
+    monkeypatch.setattr(cohort_module, "plant_faults", lambda patient, seed: plant_faults(patient, seed, rates=rates))
+    write_cohort(tmp_path, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=True)
+    rows = read(tmp_path / "mimic-cxr-2.0.0-metadata.csv.gz")
+    test = {row["subject_id"]: row for row in rows if row["subject_id"].startswith("19")}
+    when = {row["study_id"]: (row["StudyDate"], float(row["StudyTime"])) for row in rows}
+    expected = {
+        (prior["dicom_id"], new["study_id"])
+        for prior in rows
+        for new in rows
+        if prior["ViewCodeSequence_CodeMeaning"] == "postero-anterior"
+        and prior["subject_id"] == new["subject_id"] in test
+        and when[prior["study_id"]] < when[new["study_id"]]
+    }
+    truth = {
+        (row["prior_dicom_id"], row["new_study_id"]): row["file"] for row in read(tmp_path / "truth" / "truth.csv")
+    }
+    assert truth.keys() == expected and len(expected) > 3
+    for (dicom_id, _), file in truth.items():  # the same view: a lateral's truth is a lateral
+        prior = cv2.imread(str(next(tmp_path.glob(f"files/**/{dicom_id}.jpg"))), 0)
+        true = cv2.imread(str(tmp_path / "truth" / file), 0)
+        assert np.corrcoef(prior.ravel(), true.ravel())[0, 1] > 0.75
+
+
 @pytest.mark.slow
 def test_the_number_of_processes_does_not_change_a_byte(written, tmp_path):
     write_cohort(tmp_path / "two", patients=PATIENTS, seed=SEED, size=SIZE, processes=2, truth=True)

@@ -37,3 +37,13 @@ def test_findings_show_and_grow(finding):
     healthy = _render().image
     change = [np.abs(_render(**{finding: s}).image - healthy).sum() for s in (1, 2, 3)]
     assert 5 < change[0] < change[1] < change[2]
+
+
+def test_masks_fit_what_is_drawn():
+    result = _render()
+    image, masks = result.image, result.masks.astype(bool)
+    lung, heart, diaphragm, spine = masks[0], masks[2], masks[3], masks[5]
+    assert image[lung & ~spine].mean() + 0.06 < image[heart].mean()
+    assert image[lung].mean() + 0.3 < image[diaphragm].mean()
+    below = np.roll(lung, 6, axis=0) & ~lung  # moved down, the lungs' mask covers the bright abdomen
+    assert image[below].mean() > image[lung].mean() + 0.15

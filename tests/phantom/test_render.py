@@ -120,6 +120,35 @@ def test_masks_agree_with_what_is_drawn(rendered, patient):
     assert image[edge].mean() > image[lungs].mean() + 0.08  # the outline lies where the image turns bright
 
 
+def _contrast_across_border(image: np.ndarray, mask: np.ndarray) -> float:
+    """Mean grey in the mask's rim less mean grey just outside it, each 3 pixels wide."""
+    kernel = np.ones((7, 7), np.uint8)
+    rim = mask.astype(bool) & ~cv2.erode(mask, kernel, borderValue=1).astype(bool)
+    outside = cv2.dilate(mask, kernel).astype(bool) & ~mask.astype(bool)
+    return float(image[rim].mean() - image[outside].mean())
+
+
+@pytest.mark.parametrize("view_position", ["PA", "AP"])
+@pytest.mark.parametrize(
+    ("structure", "sign", "directions"),
+    [
+        (LEFT_LUNG, -1, ((0, 6), (0, -6), (6, 0), (-6, 0))),
+        (RIGHT_LUNG, -1, ((0, 6), (0, -6), (6, 0), (-6, 0))),
+        (HEART, 1, ((0, 6), (0, -6))),
+        (MEDIASTINUM, 1, ((0, 6), (0, -6))),
+        (DIAPHRAGM, 1, ((6, 0), (-6, 0))),
+    ],
+)
+def test_a_mask_fits_the_image_better_than_the_same_mask_moved(rendered, structure, sign, directions, view_position):
+    for patient in PATIENTS:
+        result = rendered(patient, view_position=view_position)
+        mask = result.masks[structure]
+        here = sign * _contrast_across_border(result.image, mask)
+        moved = [sign * _contrast_across_border(result.image, np.roll(mask, by, (0, 1))) for by in directions]
+        assert here > 0.08
+        assert max(moved) < 0.95 * here
+
+
 @pytest.mark.parametrize("patient", PATIENTS)
 def test_lungs_fill_the_frame_as_in_a_radiograph(rendered, patient):
     masks = rendered(patient).masks.astype(bool)
