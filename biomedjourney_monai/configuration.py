@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -49,11 +50,11 @@ def compose(common_file: str | Path, sections: Mapping[str, Mapping[str, Any]] |
         A `monai.bundle.ConfigParser`; `parser.get_parsed_content(name)` builds a component.
 
     Raises:
-        ConfigError: if a section or a key is not in `common.yaml`.
+        ConfigError: if the file cannot be read, or a section or a key is not in it.
     """
     from monai.bundle import ConfigParser
 
-    content = ConfigParser.load_config_file(str(common_file))
+    content = _load(common_file)
     for section, changes in (sections or {}).items():
         if section not in content:
             raise unknown_key(section, content)
@@ -78,16 +79,14 @@ def refuse_unknown_overrides(
     Raises:
         ConfigError: names the key and the nearest one that exists.
     """
-    from monai.bundle import ConfigParser
-
     arguments = sys.argv if arguments is None else list(arguments)
     files = config_files(arguments)
     if not files or "monai.bundle" not in " ".join(arguments[:1]).replace("/", "."):
         return
     known: dict[str, Any] = {}
     for name in files:
-        known.update(ConfigParser.load_config_file(str(name)))
-    common = ConfigParser.load_config_file(str(Path(bundle_root) / "configs" / "common.yaml"))
+        known.update(_load(name))
+    common = _load(Path(bundle_root) / "configs" / "common.yaml")
     for section in shared:
         known[section] = _union(common.get(section), known.get(section))
     options = RUN_OPTIONS | (TRACKING_OPTIONS if _has_option(arguments, "tracking") else frozenset())
@@ -118,14 +117,28 @@ def config_files(arguments: Sequence[str]) -> list[str]:
     return [name.strip(" '\"") for name in value.strip("[]()").split(",") if name.strip(" '\"")]
 
 
+def _load(path: str | Path) -> dict[str, Any]:
+    from monai.bundle import ConfigParser
+
+    try:
+        content = ConfigParser.load_config_file(str(path))
+    except Exception as error:  # YAML's, JSON's, MONAI's and the file system's
+        raise ConfigError(
+            f"{path} must be a readable config file", found=type(error).__name__, action="Check the path and its syntax"
+        ) from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold settings by name", found=type(content).__name__)
+    return content
+
+
 def _has_option(arguments: Sequence[str], name: str) -> bool:
     return any(argument == f"--{name}" or argument.startswith(f"--{name}=") for argument in arguments)
 
 
 def _override_keys(arguments: Sequence[str]) -> Iterator[str]:
     for argument in arguments[1:]:
-        if argument.startswith("--") and len(argument) > 2:
-            yield argument[2:].split("=", 1)[0].lstrip("+").replace("::", "#")
+        if re.match("--.|-[a-zA-Z]", argument):  # what Fire, MONAI's parser, takes for a key; -0.5 is a value
+            yield argument.lstrip("-").split("=", 1)[0].lstrip("+").replace("::", "#")
 
 
 def _addresses(content: Any, prefix: str = "") -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
@@ -34,32 +34,36 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON with sorted keys; NaN is written as null."""
+    """Write JSON with sorted keys; NaN and infinities, which JSON does not know, are written as null."""
     with written_atomically(path) as temporary:
-        temporary.write_text(json.dumps(_without_nan(content), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(_only_finite(content), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_json_lines(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write one JSON object per line."""
     with written_atomically(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for row in rows:
-            stream.write(json.dumps(_without_nan(row), sort_keys=True, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(_only_finite(row), sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_json_lines(path: str | Path, *, made_by: str) -> list[dict[str, Any]]:
+def read_json_lines(path: str | Path, *, made_by: str, keys: Iterable[str] = ()) -> list[dict[str, Any]]:
     """Read one JSON object per line.
 
     Args:
         made_by: the verb that writes this file, for the error message.
+        keys: that every object must have.
 
     Raises:
-        TableError: if the file is absent, empty or not JSON lines.
+        TableError: if the file is absent, empty, not JSON lines, or if an object lacks a key.
     """
     path = Path(path)
     _require_file(path, made_by)
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (ValueError, OSError) as error:
+        with path.open(encoding="utf-8") as stream:  # str.splitlines would also cut at U+2028 inside a text
+            rows = [json.loads(line) for line in stream if line.strip()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("not an object")
+    except (ValueError, OSError, RecursionError) as error:
         raise TableError(
             f"{path} must hold one JSON object per line",
             found=type(error).__name__,
@@ -67,6 +71,13 @@ def read_json_lines(path: str | Path, *, made_by: str) -> list[dict[str, Any]]:
         ) from error
     if not rows:
         raise TableError(f"{path} must not be empty", action=f"Look at what `biomedjourney {made_by}` dropped and why")
+    missing = [key for key in keys if not all(key in row for row in rows)]
+    if missing:
+        raise TableError(
+            f"{path} must have the entries of `biomedjourney {made_by}`",
+            found=f"rows without {', '.join(missing[:5])}",
+            action=f"Run `biomedjourney {made_by}` again",
+        )
     return rows
 
 
@@ -80,7 +91,7 @@ def read_json(path: str | Path, *, made_by: str) -> Any:
     _require_file(path, made_by)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise TableError(
             f"{path} must hold JSON", found=type(error).__name__, action=f"Run `biomedjourney {made_by}` again"
         ) from error
@@ -127,13 +138,13 @@ def _require_file(path: Path, made_by: str) -> None:
         raise TableError(f"{path} must exist", found="no such file", action=f"Run `biomedjourney {made_by}` first")
 
 
-def _without_nan(content: Any) -> Any:
+def _only_finite(content: Any) -> Any:
     if isinstance(content, dict):
-        return {str(key): _without_nan(value) for key, value in content.items()}
+        return {str(key): _only_finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_without_nan(value) for value in content]
+        return [_only_finite(value) for value in content]
     if hasattr(content, "item") and getattr(content, "ndim", 0) == 0:
         content = content.item()
-    if isinstance(content, float) and content != content:
+    if isinstance(content, float) and not math.isfinite(content):
         return None
     return content

@@ -1,0 +1,38 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biomedjourney_monai import errors
+from biomedjourney_monai.errors import BiomedJourneyError
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BiomedJourneyError)]
+WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"rule": "scale must be > 0"}, "scale must be > 0."),
+        ({"rule": "scale must be > 0."}, "scale must be > 0."),
+        ({"rule": "scale must be > 0", "found": "-1."}, "scale must be > 0; found -1."),
+        ({"rule": "scale must be > 0", "action": "Pass --scale 1"}, "scale must be > 0. Pass --scale 1."),
+        ({"rule": "a", "found": "b", "action": "Did you mean c?"}, "a; found b. Did you mean c?"),
+    ],
+)
+def test_the_message_says_rule_found_and_action(parts, message):
+    assert str(BiomedJourneyError(parts.pop("rule"), **parts)) == message
+
+
+@given(rule=WORDS, found=WORDS, action=WORDS)
+def test_every_part_is_in_the_message_once_ended(rule, found, action):
+    assert str(BiomedJourneyError(rule, found=found, action=action)) == f"{rule}; found {found}. {action}."
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_can_be_caught_as_the_users(kind):
+    with pytest.raises(BiomedJourneyError, match="rule"):
+        raise kind("rule", found="x")
+
+
+def test_all_kinds_are_looked_at():
+    assert {kind.__name__ for kind in KINDS} >= {"ImageError", "TableError", "WeightsError", "ConfigError"}
