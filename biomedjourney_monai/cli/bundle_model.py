@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.configuration import compose, locate_root
-from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,13 +21,48 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def bundle_folder(arguments: argparse.Namespace) -> Path:
-    """The bundle's folder."""
-    return Path(arguments.bundle) if arguments.bundle else Path(locate_root())
+    """The bundle's folder.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    root = Path(arguments.bundle) if arguments.bundle else Path(locate_root())
+    if not (root / "configs" / "common.yaml").is_file():
+        raise ConfigError(
+            f"{root} must be a bundle folder", found="no configs/common.yaml in it", action="Pass --bundle DIR"
+        )
+    return root
 
 
 def model_file(arguments: argparse.Namespace) -> Path:
     """The model file."""
     return Path(arguments.model) if arguments.model else bundle_folder(arguments) / "models" / "model.pt"
+
+
+def image_size(arguments: argparse.Namespace) -> int:
+    """Side of the square images that the bundle's model takes, in pixels."""
+    return int(compose(bundle_folder(arguments) / "configs" / "common.yaml").get("image_size"))
+
+
+def read_square_images(work: Path, files: Sequence[str], *, size: int) -> np.ndarray:
+    """Read pictures of the working folder: float32 in [0, 1], shape (B, size, size).
+
+    Raises:
+        ImageError: if one cannot be read or has another size than the bundle's model.
+    """
+    import numpy as np
+
+    from biomedjourney_monai.radiographs import read_png
+
+    images = [read_png(work / file) for file in files]
+    for image in images:
+        if image.shape != (size, size):
+            raise ImageError(
+                f"prepared images must be {size}×{size}, as the bundle's model is",
+                found=f"{image.shape[0]}×{image.shape[1]}",
+                action=f"Run `biomedjourney register --size {size}` again",
+            )
+    return np.stack(images)
 
 
 def load_generator(arguments: argparse.Namespace, **sampler: Any) -> Any:
@@ -36,10 +75,6 @@ def load_generator(arguments: argparse.Namespace, **sampler: Any) -> Any:
         WeightsError: if the weights are missing or do not fit.
     """
     root = bundle_folder(arguments)
-    if not (root / "configs" / "common.yaml").is_file():
-        raise WeightsError(
-            f"{root} must be a bundle folder", found="no configs/common.yaml in it", action="Pass --bundle DIR"
-        )
     changes = {key: value for key, value in sampler.items() if value is not None}
     parser = compose(root / "configs" / "common.yaml", {"bundle_root": str(root), "sampler": changes})
     generator = parser.get_parsed_content("generator")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from biomedjourney_monai.cli.bundle_model import bundle_folder
-from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 
 EXAMPLE = "biomedjourney demo --work demo"
 MARKER = ".biomedjourney-demo"
@@ -30,6 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
+    if arguments.training_steps < 1:
+        raise ConfigError("--training-steps must be >= 1", found=str(arguments.training_steps))
     work = Path(arguments.work)
     _make_folder(work)
     for name, verb in stages(arguments):
@@ -50,7 +52,7 @@ def stages(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], int]]]
     seed, steps = str(arguments.seed), str(arguments.training_steps)
     few = f"--epoch_length {steps} --pretrain_epochs 1 --finetune_epochs 1 --resume false".split()
     lines = [
-        f"phantom --out {cohort} --patients {arguments.patients} --seed {seed}".split(),
+        ["phantom", "--out", cohort, "--patients", str(arguments.patients), "--seed", seed],
         ["cohort", "--source", cohort, "--work", work],
         ["journeys", "--work", work],
         ["register", "--work", work],

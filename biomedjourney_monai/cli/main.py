@@ -59,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BiomedJourneyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # its own text would name the file, and a file's name may tell of a patient
+        reason = error.strerror or type(error).__name__
+        print(f"error: {reason}. Check the paths on the command line, and rights and space to write.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130

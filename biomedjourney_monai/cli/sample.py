@@ -7,10 +7,17 @@ working folder. Every picture is marked as synthetic, in its pixels and in its m
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.cli.bundle_model import add_model_arguments, load_generator, model_file
+from biomedjourney_monai.cli.bundle_model import (
+    add_model_arguments,
+    image_size,
+    load_generator,
+    model_file,
+    read_square_images,
+)
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.schema import SAMPLES_FOLDER, SPLITS, TRIPLES_FILE
 
@@ -69,6 +76,14 @@ def _generator(arguments: argparse.Namespace, **more: Any) -> Any:
 def _require_in_range(arguments: argparse.Namespace) -> None:
     if arguments.steps is not None and not 1 <= arguments.steps <= 999:
         raise BiomedJourneyError("--steps must be in [1, 999]", found=str(arguments.steps))
+    if arguments.batch_size < 1:
+        raise BiomedJourneyError("--batch-size must be >= 1", found=str(arguments.batch_size))
+    if arguments.limit is not None and arguments.limit < 1:
+        raise BiomedJourneyError("--limit must be >= 1", found=str(arguments.limit))
+    for name in ("text_guidance_scale", "image_guidance_scale"):
+        scale = getattr(arguments, name)
+        if scale is not None and not math.isfinite(scale):
+            raise BiomedJourneyError(f"--{name.replace('_', '-')} must be a finite number", found=str(scale))
     if not 0 <= arguments.seed < 2**63:
         raise BiomedJourneyError("--seed must be a non-negative 64-bit integer", found=str(arguments.seed))
 
@@ -86,7 +101,7 @@ def _sample_one(arguments: argparse.Namespace) -> None:
 
     from biomedjourney_monai.radiographs import load_radiograph, mark_synthetic, original_size, restore, save_png
 
-    size = _image_size(arguments)
+    size = image_size(arguments)
     prior = load_radiograph(arguments.prior, size=size)
     generator = _generator(arguments)
     image = generator(torch.from_numpy(prior)[None, None], arguments.description, seeds=[arguments.seed])[0, 0].numpy()
@@ -110,25 +125,25 @@ def _sample_journeys(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from biomedjourney_monai.files import read_json_lines, write_json_lines, written_atomically
-    from biomedjourney_monai.radiographs import mark_synthetic, read_png, save_png
+    from biomedjourney_monai.radiographs import mark_synthetic, save_png
 
     work = Path(arguments.work)
-    triples = [
-        row for row in read_json_lines(work / TRIPLES_FILE, made_by="describe") if row["split"] == arguments.split
-    ]
-    triples = triples[: arguments.limit]
+    keys = ("journey_id", "split", "prior_image", "progression_description")
+    rows = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=keys)
+    triples = [row for row in rows if row["split"] == arguments.split][: arguments.limit]
     if not triples:
         raise BiomedJourneyError(f"{work / TRIPLES_FILE} must hold journeys of split {arguments.split}", found="none")
+    size = image_size(arguments)
     generator = _generator(arguments)
     provenance = _provenance(arguments, generator)
     images, rows = [], []
     with tqdm(total=len(triples), desc="sample", unit="image") as bar:
         for start in range(0, len(triples), arguments.batch_size):
             batch = triples[start : start + arguments.batch_size]
-            priors = torch.from_numpy(np.stack([read_png(work / row["prior_image"]) for row in batch]))[:, None]
+            priors = torch.from_numpy(read_square_images(work, [row["prior_image"] for row in batch], size=size))
             seeds = [arguments.seed + start + offset for offset in range(len(batch))]
             descriptions = [row["progression_description"] for row in batch]
-            images.append(generator(priors, descriptions, seeds=seeds)[:, 0].numpy())
+            images.append(generator(priors[:, None], descriptions, seeds=seeds)[:, 0].numpy())
             for row, image, seed in zip(batch, images[-1], seeds):
                 file = f"{SAMPLES_FOLDER}/{row['journey_id']}.png"
                 metadata = {**provenance, "progression_description": row["progression_description"], "seed": seed}
@@ -139,13 +154,6 @@ def _sample_journeys(arguments: argparse.Namespace) -> None:
         np.save(temporary, np.concatenate(images).astype(np.float16))
     write_json_lines(work / SAMPLES_FOLDER / "samples.jsonl", rows)
     print(f"sampled {len(rows)} counterfactuals; wrote {work / SAMPLES_FOLDER}")
-
-
-def _image_size(arguments: argparse.Namespace) -> int:
-    from biomedjourney_monai.cli.bundle_model import bundle_folder
-    from biomedjourney_monai.configuration import compose
-
-    return int(compose(bundle_folder(arguments) / "configs" / "common.yaml").get("image_size"))
 
 
 def _provenance(arguments: argparse.Namespace, generator: Any) -> dict[str, Any]:

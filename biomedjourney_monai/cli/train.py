@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 from biomedjourney_monai.cli.bundle_model import bundle_folder
+from biomedjourney_monai.errors import ConfigError
 
 EXAMPLE = "biomedjourney train --work work --stage finetune -- --finetune_epochs 10"
 OVERLAYS = {"both": [], "pretrain": ["pretrain.yaml"], "finetune": ["finetune.yaml"], "autoencoder": []}
@@ -27,6 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
     configs = bundle_folder(arguments) / "configs"
+    if not Path(arguments.work).is_dir():
+        raise ConfigError(
+            "--work must be a working folder", found="no such folder", action="Run the stages before training first"
+        )
     first = "train_autoencoder.yaml" if arguments.stage == "autoencoder" else "train.yaml"
     files = [str(configs / name) for name in [first, *OVERLAYS[arguments.stage]]]
     listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
