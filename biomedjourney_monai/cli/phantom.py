@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything (default 0)")
     parser.add_argument("--size", type=int, default=256, metavar="PX", help="rows and columns (default 256)")
     parser.add_argument("--truth", action="store_true", help="also write the test patients' true counterfactuals")
-    parser.add_argument("--sheet", metavar="FILE", help="draw a contact sheet, eight patients by findings, as PNG")
+    parser.add_argument("--sheet", metavar="FILE", help="draw a contact sheet, eight patients by findings; PNG or JPEG")
     parser.add_argument("--format", choices=("jpg", "dicom"), default="jpg", help="of the images (default jpg)")
     parser.add_argument("--tables-only", action="store_true", help="write the tables alone, without images and reports")
     parser.add_argument("--images", type=int, metavar="N", help="with --tables-only: how many images to list")
@@ -74,8 +74,8 @@ def _draw_sheet(path: Path, *, seed: int, size: int) -> None:
     from biomedjourney_monai.files import written_atomically
     from biomedjourney_monai.phantom.sheet import contact_sheet
 
-    if path.suffix.lower() != ".png":
-        raise ConfigError("--sheet must name a PNG file", found=path.suffix or "no suffix")
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ConfigError("--sheet must name a PNG or JPEG file", found=path.suffix or "no suffix")
     with written_atomically(path) as temporary:
-        cv2.imwrite(str(temporary), contact_sheet(8, seed, size))
+        cv2.imwrite(str(temporary), contact_sheet(8, seed, size), [cv2.IMWRITE_JPEG_QUALITY, 85])
     print(f"contact sheet -> {path}")

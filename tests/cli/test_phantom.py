@@ -1,4 +1,5 @@
 import cv2
+import pytest
 
 from biomedjourney_monai.cli.main import main
 
@@ -10,9 +11,11 @@ def test_a_cohort_is_written(tmp_path, capsys):
     assert (out / "planted.csv").is_file() and list(out.glob("files/*/*/*.txt"))
 
 
-def test_a_contact_sheet_is_drawn(tmp_path):
-    assert main(f"phantom --sheet {tmp_path / 'sheet.png'} --size 64".split()) == 0
-    assert cv2.imread(str(tmp_path / "sheet.png")).shape[0] == 8 * 64
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_contact_sheet_is_drawn(tmp_path, suffix):
+    path = tmp_path / f"sheet.{suffix}"
+    assert main(f"phantom --sheet {path} --size 64".split()) == 0
+    assert cv2.imread(str(path)).shape[0] == 8 * 64
 
 
 def test_mistakes_are_one_line_and_status_2(tmp_path, capsys):
