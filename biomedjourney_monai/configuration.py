@@ -8,6 +8,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,8 @@ def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, or "" if there is none."""
     path = Path(path)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def run_name(stage: str) -> str:
+    """A name for MLflow that no earlier start of the stage has, since MLflow refuses changed settings in a run."""
+    return f"{stage}-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"
