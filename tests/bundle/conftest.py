@@ -1,0 +1,105 @@
+"""A latent cache of random numbers, a small model of random weights, and bundle runs in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from biomedjourney_monai.configuration import compose
+from biomedjourney_monai.networks.weights import save_tensors, weights_hash
+from biomedjourney_monai.training.latents import LatentCache, LatentRow
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "bundle" / "configs"
+SMALL = {"channels": [32, 32, 32], "num_head_channels": [0, 32, 32]}
+"""A denoiser that trains and samples in no time, as overrides of common.yaml's section."""
+
+
+def _run(run_id: str, config: str | list[str], *more: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    files = [str(CONFIGS / name) for name in ([config] if isinstance(config, str) else config)]
+    listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
+    command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", listed, *map(str, more)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def _small_generator(**sampler: object):
+    changes = {"bundle_root": str(ROOT / "bundle"), "denoiser": SMALL, "sampler": sampler}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return compose(CONFIGS / "common.yaml", changes).get_parsed_content("generator").eval()
+
+
+@pytest.fixture(scope="session")
+def run_bundle():
+    """Call `python -m monai.bundle run RUN_ID --config_file CONFIG …` as a user types it."""
+    return _run
+
+
+@pytest.fixture(scope="session")
+def small_generator():
+    """Build the generator of common.yaml with a small denoiser; keyword arguments override the sampler's section."""
+    return _small_generator
+
+
+@pytest.fixture(scope="session")
+def small_denoiser() -> list[str]:
+    """The small denoiser as overrides on the command line."""
+    return [part for key, value in SMALL.items() for part in (f"--denoiser#{key}", str(value).replace(" ", ""))]
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory) -> Path:
+    """Weights of a small generator."""
+    path = tmp_path_factory.mktemp("models") / "model.pt"
+    _small_generator().save(path, info={})
+    return path
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory) -> Path:
+    """A PNG of an odd size, brighter toward image left."""
+    path = tmp_path_factory.mktemp("pictures") / "chest.png"
+    ramp = np.linspace(230, 20, 150)[None] + np.random.default_rng(0).normal(0, 8, (190, 150))
+    Image.fromarray(np.clip(ramp, 0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def latent_work(tmp_path_factory) -> Path:
+    """A working folder with an autoencoder and the latent cache that `encode` would have made with it."""
+    work = tmp_path_factory.mktemp("work")
+    generator = _small_generator()
+    weights = work / "runs" / "autoencoder.pt"
+    save_tensors(weights, generator.autoencoder.state_dict(), info={})
+    numbers = np.random.default_rng(0)
+    LatentCache.write(
+        work / "latents",
+        mean=numbers.normal(size=(4, 24, 16, 16)).astype(np.float16),
+        log_variance=np.full((4, 24, 16, 16), -8, np.float16),
+        valid=np.ones((1, 16, 16), bool),
+        text_states=numbers.normal(size=(3, 64, generator.text_encoder.width)).astype(np.float16),
+        rows=[
+            LatentRow(stage, split, new=n, prior=prior, valid=valid, text=n % 3)
+            for stage, prior, valid in (("pretrain", -1, -1), ("finetune", 0, 0))
+            for split, count in (("train", 4), ("validate", 2))
+            for n in range(count)
+        ],
+        encoding={
+            "autoencoder": weights_hash(weights),
+            "text_encoder": generator.text_encoder.weights_hash,
+            "scale_factor": 0.9,
+            "dummy_prior": [0.0] * 24,
+            "channel_weight": [1.0] * 24,
+            "truncated_texts": 0,
+        },
+    )
+    return work
