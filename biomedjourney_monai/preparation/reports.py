@@ -6,48 +6,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-IMPRESSION_HEADINGS = (
-    "impression",
-    "impressions",
-    "conclusion",
-    "conclusions",
-    "findings and impression",
-    "findings/impression",
-    "impression and findings",
-    "impression/findings",
+from biomedjourney_monai.preparation.headings import (
+    COMPARISON_HEADINGS,
+    FINDINGS_HEADINGS,
+    IMPRESSION_HEADINGS,
+    Heading,
+    find_headings,
 )
-FINDINGS_HEADINGS = ("finding", "findings", "chest findings")
-COMPARISON_HEADINGS = ("comparison", "comparisons", "comparison study", "comparison studies")
-_OTHER_HEADINGS = (
-    "addendum",
-    "clinical history",
-    "clinical information",
-    "exam",
-    "examination",
-    "final report",
-    "history",
-    "indication",
-    "notification",
-    "procedure",
-    "reason for exam",
-    "reason for examination",
-    "recommendation",
-    "recommendation(s)",
-    "recommendations",
-    "technique",
-    "wet read",
-)
-
-_KNOWN = "|".join(
-    re.escape(name).replace("/", r"\s*/\s*").replace(r"\ ", r"\s+")
-    for name in sorted(
-        (*IMPRESSION_HEADINGS, *FINDINGS_HEADINGS, *COMPARISON_HEADINGS, *_OTHER_HEADINGS), key=len, reverse=True
-    )
-)
-_HEADING = re.compile(
-    rf"^[ \t]*(?:(?P<known>(?i:{_KNOWN}))[ \t]*:|(?P<other>[A-Z][A-Z ()/,-]*[A-Z)]):(?=\s|$))", re.MULTILINE
-)
-"""A heading stands at the start of a line and ends in a colon: a known one in any case, others in capitals."""
+from biomedjourney_monai.preparation.identifiers import strip_identifiers
 
 
 @dataclass(frozen=True)
@@ -80,18 +46,16 @@ def parse_report(text: str) -> Sections:
         'No acute process since.'
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    headings = list(_HEADING.finditer(text))
-    ends = [heading.start() for heading in headings[1:]] + [len(text)]
-    bodies: dict[str, str] = {}
-    for heading, end in zip(headings, ends):
-        body = text[heading.end() : end]
-        name = " ".join((heading["known"] or heading["other"]).lower().replace("/", " / ").split()).replace(" / ", "/")
-        if clean(body):
-            bodies[name] = body
+    headings = find_headings(text)
+    ends = [heading.start for heading in headings[1:]] + [len(text)]
+    bodies = [(heading.name, text[heading.end : end]) for heading, end in zip(headings, ends)]
     impression = _last(bodies, IMPRESSION_HEADINGS)
     findings_section = _last(bodies, FINDINGS_HEADINGS)
-    last_paragraph = "" if impression or findings_section else _last_paragraph(text, headings)
     comparison = _last(bodies, COMPARISON_HEADINGS)
+    last_paragraph = ""
+    if not impression and not findings_section:
+        last_paragraph = _last_paragraph(text, headings)
+        comparison = comparison and _paragraphs(comparison)[0]  # what follows it has no heading of its own
     return Sections(*(clean(part) for part in (impression, findings_section, last_paragraph, comparison)))
 
 
@@ -112,13 +76,11 @@ def read_report(path: str | Path) -> Sections:
 
 
 def clean(text: str) -> str:
-    """One line of text, without de-identification marks, list numbers and rules.
+    """One line of text, without de-identification marks, other identifiers, list numbers and rules.
 
     The marks are what models memorise best; what they leave behind, such as a space before a comma, is tidied.
     """
-    text = re.sub(r"^[ \t]*\(?\d{1,2}[.)](?=\s)", " ", text, flags=re.MULTILINE)  # list numbers
-    text = re.sub(r"(?<=[.;:])\s+\d{1,2}[.)](?=\s+[A-Z])", " ", text)  # … run on in one line
-    text = re.sub(r"\[?_{2,}\]?", " ", text)
+    text = strip_identifiers(_strip_list_numbers(text))
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r"\(\s*\)", "", text)
     text = re.sub(r"\s+([,.;:)])", r"\1", text)
@@ -128,12 +90,26 @@ def clean(text: str) -> str:
     return text.strip(" ,;:-")
 
 
-def _last(bodies: dict[str, str], names: tuple[str, ...]) -> str:
-    found = [body for name, body in bodies.items() if name in names]
+def _strip_list_numbers(text: str) -> str:
+    """Take out "1.", "2.", … in their order, at the starts of lines or behind sentences; "T12." at a line's end stays
+    because the count is not there."""
+    expected, parts, start = 1, [], 0
+    for match in re.finditer(r"(?:^[ \t]*|(?<=[.;:?])\s+)\(?(\d{1,2})[.)](?=\s)", text, re.MULTILINE):
+        if int(match[1]) in (1, expected):
+            parts += [text[start : match.start()], "\n"]
+            start, expected = match.end(), int(match[1]) + 1
+    return "".join([*parts, text[start:]])
+
+
+def _last(bodies: list[tuple[str, str]], names: tuple[str, ...]) -> str:
+    found = [body for name, body in bodies if name in names and clean(body)]
     return found[-1] if found else ""
 
 
-def _last_paragraph(text: str, headings: list[re.Match[str]]) -> str:
-    body = text[headings[-1].end() :] if headings else text
-    paragraphs = [paragraph for paragraph in re.split(r"\n[ \t]*\n", body) if clean(paragraph)]
+def _last_paragraph(text: str, headings: list[Heading]) -> str:
+    paragraphs = _paragraphs(text[headings[-1].end :] if headings else text)
     return paragraphs[-1] if paragraphs else ""
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [paragraph for paragraph in re.split(r"\n[ \t]*\n", text) if clean(paragraph)]
