@@ -1,4 +1,4 @@
-"""A tiny cohort in MIMIC-CXR-JPG's and MIMIC-IV's layout, for the tests of preparation and of its commands."""
+"""Shared fixtures: a tiny cohort in MIMIC-CXR-JPG's and MIMIC-IV's layout, and networks small enough for a test."""
 
 from __future__ import annotations
 
@@ -153,3 +153,49 @@ def small_mimic(mimic: MimicFolder) -> Path:
     mimic.add_study(19000003, 50000021, date="21500101", time="81500.5")
     mimic.add_study(19000003, 50000022, date="21500102", image=b"\xff\xd8\xff\xe0 cut short")
     return mimic.write()
+
+
+@pytest.fixture
+def make_denoiser():
+    """Builds a small denoiser for latents of 4 channels and token states 6 wide.
+
+    `awake` gives numbers to what starts at zero, except the weights that see the prior latent, so that the output is
+    not zero.
+    """
+    import torch
+
+    from biomedjourney_monai.networks.denoiser import Denoiser
+
+    def make(*, awake: bool = True, seed: int = 0, **settings) -> Denoiser:
+        torch.manual_seed(seed)
+        geometry = {"channels": (8, 16), "attention_levels": (False, True), "num_head_channels": (0, 8)}
+        geometry |= {"latent_channels": 4, "text_width": 6, "cross_attention_dim": 8, "norm_num_groups": 4}
+        denoiser = Denoiser(**{**geometry, **settings})
+        for parameter in denoiser.parameters():
+            if awake and not parameter.any():
+                torch.nn.init.normal_(parameter.data, std=0.2)
+        return denoiser.eval()
+
+    return make
+
+
+@pytest.fixture
+def word_encoder():
+    """A stand-in for the text encoder: 5 token states, 6 wide, drawn from the text itself."""
+    import zlib
+
+    import torch
+
+    class WordEncoder(torch.nn.Module):
+        weights_hash = "0" * 64
+        width, context_length, truncated = 6, 5, 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("unused", torch.zeros(1))
+
+        def encode(self, descriptions):
+            seeds = [zlib.crc32(text.encode()) for text in descriptions]
+            return torch.stack([torch.randn(5, 6, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+    return WordEncoder()

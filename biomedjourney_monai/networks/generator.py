@@ -124,7 +124,15 @@ class CounterfactualGenerator(nn.Module):
                 found=f"text encoder {self.text_encoder.weights_hash[:12]} where {trained_with[:12]} was used",
                 action="Point text_encoder_dir at the folder of the training",
             )
-        for name in ("autoencoder", "denoiser"):
+        parts = ("autoencoder", "denoiser")
+        strangers = [key for key in state if not key.startswith(tuple(f"{name}." for name in parts))]
+        if strangers:
+            raise WeightsError(
+                f"{Path(path).name} must hold the autoencoder's and the denoiser's tensors only",
+                found=f"{len(strangers)} others, first {strangers[0]}",
+                action="Pass a model file that training wrote",
+            )
+        for name in parts:
             part = {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f"{name}.")}
             load_into(getattr(self, name), part)
         return info

@@ -1,0 +1,79 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from monai.networks.schedulers import DDPMScheduler
+
+from biomedjourney_monai.diffusion.counterfactual_sampler import CounterfactualSampler, draw_noise
+
+SEEDS = st.integers(0, 2**63 - 1)
+PRIOR = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+TEXT = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(1))
+NULL = torch.zeros(1, 5, 6)
+
+
+@given(seeds=st.lists(SEEDS, min_size=1, max_size=4))
+def test_noise_depends_on_its_own_seed_alone(seeds):
+    together = draw_noise((2, 3, 3), seeds)
+    assert together.shape == (len(seeds), 2, 3, 3)
+    for seed, noise in zip(seeds, together):
+        assert torch.equal(draw_noise((2, 3, 3), [seed])[0], noise)
+
+
+def test_noise_is_standard_normal_and_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    noise = draw_noise((8, 16, 16), range(20))
+    assert torch.equal(torch.rand(2), expected)
+    assert float(noise.mean()) == pytest.approx(0, abs=0.02)
+    assert float(noise.std()) == pytest.approx(1, abs=0.02)
+
+
+def make_sampler(**settings):
+    scheduler = DDPMScheduler(num_train_timesteps=1000, schedule="cosine", prediction_type="sample", clip_sample=False)
+    return CounterfactualSampler(scheduler, **{"steps": 3, **settings})
+
+
+def test_without_seeds_every_case_gets_the_samplers_own(make_denoiser):
+    denoiser = make_denoiser()
+    drawn = make_sampler(seed=4)(denoiser, PRIOR, TEXT, NULL)
+    assert torch.equal(drawn, make_sampler()(denoiser, PRIOR, TEXT, NULL, seeds=[4, 4]))
+    assert not torch.equal(drawn, make_sampler()(denoiser, PRIOR, TEXT, NULL, seeds=[4, 5]))
+
+
+def test_seeds_must_be_one_for_each_case(make_denoiser):
+    with pytest.raises(ValueError, match="one seed for each of 2"):
+        make_sampler()(make_denoiser(), PRIOR, TEXT, NULL, seeds=[1])
+
+
+@pytest.mark.parametrize("scale", ["text_guidance_scale", "image_guidance_scale"])
+def test_each_guidance_scale_pulls(make_denoiser, scale):
+    denoiser = make_denoiser(residual_to_prior=True)
+    plain = make_sampler()(denoiser, PRIOR, TEXT, NULL)
+    pulled = make_sampler(**{scale: 4.0})(denoiser, PRIOR, TEXT, NULL)
+    assert (pulled - plain).abs().max() > 1e-3
+
+
+def test_text_guidance_does_nothing_where_the_text_is_the_null_text(make_denoiser):
+    denoiser = make_denoiser()
+    text = NULL.expand(2, -1, -1)
+    plain = make_sampler()(denoiser, PRIOR, text, NULL)
+    assert torch.allclose(plain, make_sampler(text_guidance_scale=7.0)(denoiser, PRIOR, text, NULL), atol=1e-5)
+
+
+def test_steps_are_announced_and_the_schedule_is_left_as_it_was(make_denoiser):
+    announced = []
+    sampler = make_sampler(steps=5, on_step=announced.append)
+    before = sampler.noise_scheduler.alphas_cumprod.clone()
+    sampler(make_denoiser(), PRIOR, TEXT, NULL)
+    assert announced == [0, 1, 2, 3, 4]
+    assert torch.equal(sampler.noise_scheduler.alphas_cumprod, before)
+
+
+def test_bfloat16_changes_little(make_denoiser):
+    denoiser = make_denoiser(residual_to_prior=True)
+    full = make_sampler()(denoiser, PRIOR, TEXT, NULL)
+    short = make_sampler(autocast=True)(denoiser, PRIOR, TEXT, NULL)
+    assert short.dtype == torch.float32
+    assert 0 < (full - short).abs().mean() < 0.02 * full.abs().mean()

@@ -1,0 +1,83 @@
+import pytest
+import torch
+
+
+def inputs(batch=2, *, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    noisy, prior = torch.randn(2, batch, 4, 8, 8, generator=generator)
+    text = torch.randn(batch, 5, 6, generator=generator)
+    return {
+        "noisy_latent": noisy,
+        "timesteps": torch.tensor([900, 3])[:batch],
+        "prior_latent": prior,
+        "text_states": text,
+    }
+
+
+@torch.no_grad()
+def predict(denoiser, **changes):
+    return denoiser(**{**inputs(), **changes})
+
+
+def test_the_prediction_has_the_latents_shape(make_denoiser):
+    assert predict(make_denoiser()).shape == (2, 4, 8, 8)
+
+
+def test_before_training_the_prior_latent_changes_nothing(make_denoiser):
+    denoiser = make_denoiser()
+    other = torch.randn(2, 4, 8, 8)
+    assert predict(denoiser).abs().max() > 0.01
+    assert torch.equal(predict(denoiser), predict(denoiser, prior_latent=other))
+
+
+def test_training_reaches_the_weights_that_see_the_prior_latent(make_denoiser):
+    denoiser = make_denoiser()
+    denoiser(**inputs()).square().sum().backward()
+    gradient = denoiser.unet.conv_in.conv.weight.grad
+    assert gradient[:, 4:].abs().sum() > 0
+    with torch.no_grad():
+        denoiser.unet.conv_in.conv.weight -= 0.1 * gradient
+    assert not torch.equal(predict(denoiser), predict(denoiser, prior_latent=torch.zeros(2, 4, 8, 8)))
+
+
+@pytest.mark.parametrize("scale_factor", [1.0, 0.5])
+def test_the_residual_adds_the_scaled_prior_latent(make_denoiser, scale_factor):
+    plain = make_denoiser(residual_to_prior=False)
+    residual = make_denoiser(residual_to_prior=True, scale_factor=scale_factor)
+    residual.unet.load_state_dict(plain.unet.state_dict())
+    residual.text_projection.load_state_dict(plain.text_projection.state_dict())
+    expected = predict(plain) + scale_factor * inputs()["prior_latent"]
+    assert torch.allclose(predict(residual), expected, atol=1e-6)
+
+
+def test_an_untrained_residual_denoiser_predicts_the_prior(make_denoiser):
+    denoiser = make_denoiser(awake=False, residual_to_prior=True, scale_factor=0.5)
+    assert torch.allclose(predict(denoiser), 0.5 * inputs()["prior_latent"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text_states": torch.zeros(2, 5, 6)},
+        {"timesteps": torch.tensor([10, 500])},
+        {"noisy_latent": torch.zeros(2, 4, 8, 8)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_each_input_changes_the_prediction(make_denoiser, change):
+    denoiser = make_denoiser()
+    difference = (predict(denoiser, **change) - predict(denoiser)).flatten(1).abs().amax(1)
+    assert (difference > 1e-4).all()
+
+
+def test_cases_of_a_batch_do_not_mix(make_denoiser):
+    denoiser = make_denoiser()
+    single = {name: value[1:] for name, value in inputs().items()}
+    assert torch.allclose(denoiser(**single), denoiser(**inputs())[1:], atol=1e-5)
+
+
+def test_the_scale_factor_is_saved_with_the_weights_and_not_trained(make_denoiser):
+    trained, fresh = make_denoiser(scale_factor=0.75), make_denoiser(scale_factor=1.0)
+    fresh.load_state_dict(trained.state_dict())
+    assert float(fresh.scale_factor) == 0.75
+    assert "scale_factor" not in dict(fresh.named_parameters())

@@ -1,0 +1,160 @@
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.networks.schedulers import DDPMScheduler
+
+from biomedjourney_monai.diffusion.counterfactual_sampler import CounterfactualSampler
+from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL
+from biomedjourney_monai.networks.generator import CounterfactualGenerator
+from biomedjourney_monai.networks.weights import load_tensors, save_tensors
+
+
+@pytest.fixture
+def make_generator(make_denoiser, word_encoder):
+    def make(*, seed=0, steps=3, scale_factor=1.0, default="No change.") -> CounterfactualGenerator:
+        torch.manual_seed(seed)
+        scheduler = DDPMScheduler(
+            num_train_timesteps=1000, schedule="cosine", prediction_type="sample", clip_sample=False
+        )
+        return CounterfactualGenerator(
+            autoencoder=PatchAutoencoderKL(latent_channels=4, patch=8, width=8, blocks=1),
+            denoiser=make_denoiser(seed=seed, residual_to_prior=True, scale_factor=scale_factor),
+            text_encoder=word_encoder,
+            sampler=CounterfactualSampler(scheduler, steps=steps, text_guidance_scale=3, image_guidance_scale=1.5),
+            default_description=default,
+        ).eval()
+
+    return make
+
+
+def images(count=3, *, height=32, width=32):
+    return torch.rand(count, 1, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def test_an_image_alone_becomes_a_counterfactual_of_the_default_description(make_generator):
+    generator = make_generator(default="Clear.")
+    made = generator(images())
+    assert made.shape == (3, 1, 32, 32)
+    assert made.dtype == torch.float32
+    assert torch.equal(made, generator(images(), "Clear."))
+    assert not torch.equal(made, generator(images(), "Not clear."))
+
+
+def test_values_are_in_the_unit_interval_whatever_the_weights(make_generator):
+    generator = make_generator()
+    with torch.no_grad():
+        generator.autoencoder.decoder.linear.weight.mul_(100)
+    made = generator(images(), "x")
+    assert (made.min(), made.max()) == (0, 1)
+
+
+def test_a_result_depends_on_its_own_seed_image_and_description_alone(make_generator):
+    generator = make_generator()
+    texts, seeds = ["a", "b", "c"], [5, 6, 7]
+    together = generator(images(), texts, seeds=seeds)
+    for case in range(3):
+        alone = generator(images()[case : case + 1], texts[case], seeds=seeds[case : case + 1])
+        assert torch.allclose(alone[0], together[case], atol=1e-5)
+    backwards = generator(images().flip(0), texts[::-1], seeds=seeds[::-1])
+    assert torch.allclose(backwards.flip(0), together, atol=1e-5)
+
+
+def test_the_seed_decides(make_generator):
+    generator = make_generator()
+    first = generator(images(1), "a", seeds=[1])
+    assert torch.equal(first, generator(images(1), "a", seeds=[1]))
+    assert not torch.equal(first, generator(images(1), "a", seeds=[2]))
+    torch.manual_seed(99)  # the global generator has no say
+    assert torch.equal(first, generator(images(1), "a", seeds=[1]))
+
+
+def test_the_decoder_gets_unscaled_latents(make_generator):
+    generator = make_generator(scale_factor=0.5)
+    latent = torch.randn(1, 4, 4, 4)
+    generator.sampler = lambda denoiser, prior, text, null, *, seeds: latent
+    expected = ((generator.autoencoder.decode(latent / 0.5) + 1) / 2).clamp(0, 1)
+    assert torch.allclose(generator(images(1), "a"), expected)
+
+
+def test_the_sampler_gets_the_priors_mode_the_text_and_the_null_text(make_generator, word_encoder):
+    generator = make_generator()
+    seen = {}
+
+    def sampler(denoiser, prior_latent, text_states, null_text_states, *, seeds):
+        seen.update(prior=prior_latent, text=text_states, null=null_text_states, seeds=seeds)
+        return prior_latent
+
+    generator.sampler = sampler
+    generator(images(2), ["a", "b"], seeds=[3, 4])
+    assert torch.equal(seen["prior"], generator.autoencoder.encode(images(2) * 2 - 1)[0])
+    assert torch.equal(seen["text"], word_encoder.encode(["a", "b"]))
+    assert torch.equal(seen["null"], word_encoder.encode([""]))
+    assert seen["seeds"] == [3, 4]
+
+
+def test_oblong_images_and_meta_tensors_are_taken(make_generator):
+    generator = make_generator()
+    oblong = images(1, height=32, width=48)
+    made = generator(MetaTensor(oblong), "a")
+    assert type(made) is torch.Tensor
+    assert torch.equal(made, generator(oblong, "a"))
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), (2, 3, 32, 32), (32, 32)])
+def test_images_of_another_shape_are_refused(make_generator, shape):
+    with pytest.raises(ValueError, match=r"\(B, 1, H, W\)"):
+        make_generator()(torch.zeros(shape))
+
+
+def test_a_wrong_number_of_descriptions_or_seeds_is_refused(make_generator):
+    generator = make_generator()
+    with pytest.raises(ValueError, match="one description for each of 3"):
+        generator(images(), ["a", "b"])
+    with pytest.raises(ValueError, match="one seed for each of 3"):
+        generator(images(), "a", seeds=[1])
+
+
+def test_weights_go_and_come_back(make_generator, tmp_path):
+    saved, fresh = make_generator(seed=1, scale_factor=0.75), make_generator(seed=2)
+    saved.save(tmp_path / "model.pt", info={"stage": "finetune"}, half=False)
+    info = fresh.load(tmp_path / "model.pt")
+    assert info == {"stage": "finetune", "text_encoder": "0" * 64}
+    assert torch.equal(fresh(images(), "a"), saved(images(), "a"))
+
+
+def test_half_precision_changes_little_and_the_text_encoder_is_not_saved(make_generator, tmp_path):
+    saved, fresh = make_generator(seed=1), make_generator(seed=2)
+    saved.save(tmp_path / "model.pt")
+    fresh.load(tmp_path / "model.pt")
+    state, _ = load_tensors(tmp_path / "model.pt")
+    assert {tensor.dtype for tensor in state.values()} == {torch.float16}
+    assert not any(name.startswith("text_encoder") for name in state)
+    assert torch.allclose(fresh(images(), "a"), saved(images(), "a"), atol=0.02)
+
+
+def test_weights_of_another_text_encoder_are_refused(make_generator, tmp_path):
+    generator = make_generator()
+    generator.save(tmp_path / "model.pt")
+    generator.text_encoder.weights_hash = "1" * 64
+    with pytest.raises(WeightsError, match="text encoder 111111111111 where 000000000000 was used"):
+        generator.load(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("denoiser.text_projection.bias"), "1 missing"),
+        (lambda state: state.update({"denoiser.more": torch.zeros(1)}), "1 surplus"),
+        (lambda state: state.update({"judge.weight": torch.zeros(1)}), "1 others, first judge.weight"),
+        (lambda state: state.update({"autoencoder.decoder.linear.bias": torch.zeros(3)}), "of another shape"),
+    ],
+)
+def test_weights_must_fit_tensor_for_tensor(make_generator, tmp_path, change, message):
+    generator = make_generator()
+    generator.save(tmp_path / "model.pt")
+    state, info = load_tensors(tmp_path / "model.pt")
+    change(state)
+    save_tensors(tmp_path / "model.pt", state, info=info)
+    with pytest.raises(WeightsError, match=message):
+        generator.load(tmp_path / "model.pt")
