@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 class StageCheckpoint:
     """Save everything a stage needs to go on at the end of an epoch; load it before the first.
 
-    The same command therefore resumes where it stopped, with the same noise and the same order of the data.
+    The same command therefore resumes where it stopped, with the same noise and, where an epoch goes once through the
+    data, the same order of the data.
 
     Args:
         path: the checkpoint file.
@@ -48,8 +49,9 @@ class StageCheckpoint:
         """Load the checkpoint into the engine's state, and register saving."""
         if self.resume and self.path.is_file():
             self._load(engine)
-            if engine.state.epoch >= engine.state.max_epochs:  # Ignite would start over
-                engine.add_event_handler(Events.STARTED, self._stop)
+            if engine.state.epoch >= engine.state.max_epochs:  # Ignite would start over, counting from 0
+                progress = (engine.state.epoch, engine.state.iteration)
+                engine.add_event_handler(Events.STARTED, self._stop, progress)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every_epochs), self._save)
 
     def _save(self, engine: Engine) -> None:
@@ -76,7 +78,8 @@ class StageCheckpoint:
             ) from error
         logger.info(f"Go on from epoch {engine.state.epoch}, iteration {engine.state.iteration}.")
 
-    def _stop(self, engine: Engine) -> None:
+    def _stop(self, engine: Engine, progress: tuple[int, int]) -> None:
+        engine.state.epoch, engine.state.iteration = progress
         logger.info(f"Nothing to do: all {engine.state.max_epochs} epochs of {self.path} are done.")
         engine.terminate()
 

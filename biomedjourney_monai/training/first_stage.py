@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from biomedjourney_monai.configuration import compose
-from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.errors import ImageError, TableError
 from biomedjourney_monai.files import read_json_lines
 from biomedjourney_monai.networks.weights import save_tensors
 from biomedjourney_monai.schema import SINGLES_FILE
@@ -25,7 +25,7 @@ class RadiographDataset(Dataset):
 
     def __init__(self, folder: str | Path, *, split: str) -> None:
         folder = Path(folder)
-        rows = read_json_lines(folder / SINGLES_FILE, made_by="describe")
+        rows = read_json_lines(folder / SINGLES_FILE, made_by="describe", keys=("image", "split"))
         self.paths = [folder / row["image"] for row in rows if row["split"] == split]
         if not self.paths:
             raise TableError(
@@ -38,8 +38,15 @@ class RadiographDataset(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        with Image.open(self.paths[index]) as image:
-            pixels = torch.from_numpy(np.asarray(image, np.float32) / 255)[None] * 2 - 1
+        try:
+            with Image.open(self.paths[index], formats=("PNG",)) as image:
+                pixels = torch.from_numpy(np.asarray(image.convert("L"), np.float32) / 255)[None] * 2 - 1
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ImageError(
+                "a prepared image must be a readable PNG",
+                found=type(error).__name__,
+                action="Run `biomedjourney register` again",
+            ) from error
         return {"image": pixels, "label": pixels}
 
 

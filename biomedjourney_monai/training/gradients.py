@@ -29,7 +29,7 @@ class ClipGradients:
 
     def __call__(self, engine: Engine) -> None:
         """Raises: ConfigError: if the loss is not finite; the last checkpoint stays as it is."""
-        loss = float(engine.state.output[CommonKeys.LOSS])
+        loss = float(engine.state.output[CommonKeys.LOSS].detach())
         if not math.isfinite(loss):
             raise ConfigError(
                 "the training loss must be finite",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,9 @@ class LatentCache:
             TableError: if a file is absent or unreadable.
         """
         self.folder = Path(folder)
-        self.rows = [LatentRow(**row) for row in read_json_lines(self.folder / ROWS_FILE, made_by="encode")]
+        keys = [field.name for field in fields(LatentRow)]
+        rows = read_json_lines(self.folder / ROWS_FILE, made_by="encode", keys=keys)
+        self.rows = [LatentRow(**{key: row[key] for key in keys}) for row in rows]
         self.encoding: dict[str, Any] = read_json(self.folder / ENCODING_FILE, made_by="encode")
         self.mean = self._open(MEAN_FILE)
         self.log_variance = self._open(LOG_VARIANCE_FILE)
@@ -115,7 +117,7 @@ class LatentCache:
     def _open(self, name: str) -> np.ndarray:
         try:
             return np.load(self.folder / name, mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise TableError(
                 f"{self.folder / name} must be a readable array",
                 found=type(error).__name__,

@@ -13,7 +13,7 @@ class WeightedTarget(NamedTuple):
     """What the denoiser should have predicted, and how much each element counts."""
 
     target: Tensor  # (B, C, h, w)
-    weight: Tensor  # (B, C, h, w), mean about 1 over a batch
+    weight: Tensor  # (B, 1 or C, h, w), >= 0
 
 
 def min_snr_weight(alpha_cumprod: Tensor, *, prediction_type: str, gamma: float) -> Tensor:
@@ -65,8 +65,9 @@ class DiffusionPrepareBatch(PrepareBatch):
         channel_weight: Tensor | None = None,
         seed: int = 0,
     ) -> None:
-        if drop_text + drop_image + drop_both > 1:
-            raise ValueError(f"probabilities must add up to at most 1, found {drop_text + drop_image + drop_both}")
+        if min(drop_text, drop_image, drop_both) < 0 or drop_text + drop_image + drop_both > 1:
+            found = f"{drop_text}, {drop_image} and {drop_both}"
+            raise ValueError(f"probabilities must be >= 0 and add up to at most 1, found {found}")
         self.noise_scheduler = noise_scheduler
         self.scale_factor = float(scale_factor)
         self.null_text_states = null_text_states
