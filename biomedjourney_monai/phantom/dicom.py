@@ -141,7 +141,8 @@ def _describe(patient: Patient, visit: Visit, planned: PlannedImage, form: Dicom
     dataset.PatientID = str(patient.subject_id)
     dataset.PatientBirthDate = ""
     dataset.PatientSex = patient.sex
-    dataset.PatientAge = f"{patient.anchor_age:03d}Y"
+    age = patient.anchor_age + visit.time.year - patient.anchor_year
+    dataset.PatientAge = f"{age if age <= 89 else 91:03d}Y"
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = "Rendered: there is no such person"
     dataset.add_new(0x0008001C, "CS", "YES")  # Synthetic Data

@@ -64,6 +64,8 @@ def test_tags_say_what_the_tables_say(written):
     for patient, visit, image, _, dataset in written:
         assert dataset.PatientID == str(patient.subject_id) and dataset.PatientSex == patient.sex
         assert dataset.StudyDate == f"{visit.time:%Y%m%d}"
+        age = patient.anchor_age + visit.time.year - patient.anchor_year
+        assert dataset.PatientAge == (f"{age:03d}Y" if age < 90 else "091Y")
         assert dataset.ViewCodeSequence[0].CodeMeaning == image.recorded_code
         assert dataset.PatientOrientation == (["A", "F"] if image.view_position == "LATERAL" else ["L", "F"])
         assert dataset[0x0008001C].value == "YES"
