@@ -58,9 +58,13 @@ def small_denoiser() -> list[str]:
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory) -> Path:
-    """Weights of a small generator."""
+    """Weights of a small generator, the layers that start at zero included, so that the description has an effect."""
     path = tmp_path_factory.mktemp("models") / "model.pt"
-    _small_generator().save(path, info={})
+    generator, numbers = _small_generator(), torch.Generator().manual_seed(1)
+    for parameter in generator.denoiser.parameters():
+        if not parameter.any():
+            parameter.data.normal_(0, 0.1, generator=numbers)
+    generator.save(path, info={})
     return path
 
 
