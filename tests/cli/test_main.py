@@ -1,0 +1,117 @@
+import argparse
+import importlib
+import shlex
+from types import SimpleNamespace
+
+import pytest
+
+from biomedjourney_monai import __version__
+from biomedjourney_monai.cli import main as command_line
+from biomedjourney_monai.cli.main import VERBS, main
+from biomedjourney_monai.errors import ConfigError
+
+
+def module_of(verb):
+    return importlib.import_module(f"biomedjourney_monai.cli.{verb.replace('-', '_')}")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([verb, "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"usage: biomedjourney {verb}" in shown
+    assert f"example:\n  biomedjourney {verb} " in shown
+    assert module_of(verb).__doc__.splitlines()[0] in shown
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_example_is_a_command_line_that_the_verb_takes(verb):
+    for line in module_of(verb).EXAMPLE.splitlines():
+        command, named, *arguments = shlex.split(line)
+        assert (command, named) == ("biomedjourney", verb)
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        module_of(verb).configure(parser)
+        parser.parse_args(arguments)
+
+
+def test_the_list_of_verbs_is_shown(capsys):
+    for arguments in ([], ["--help"]):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+        shown = capsys.readouterr().out
+        assert all(verb in shown for verb in VERBS)
+
+
+def test_the_version_is_shown(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"biomedjourney {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["smaple"], ["os.path"], ["sample", "--unknown"], ["report", "--work"]])
+def test_what_no_parser_knows_exits_with_two(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def run_ends_with(monkeypatch):
+    """Make the verb `report` end with an error."""
+
+    def install(error):
+        def run(arguments):
+            raise error
+
+        module = SimpleNamespace(EXAMPLE="x", configure=lambda parser: None, run=run, __doc__="A verb.")
+        monkeypatch.setattr(command_line.importlib, "import_module", lambda name: module)
+
+    return install
+
+
+def test_a_mistake_of_the_users_is_one_line(run_ends_with, capsys):
+    run_ends_with(ConfigError("--size must be > 0", found="-1", action="Pass --size 128"))
+    assert main(["report"]) == 2
+    assert capsys.readouterr().err == "error: --size must be > 0; found -1. Pass --size 128.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/data/Smith^John.dcm"), "No such file or directory"),
+        (PermissionError(13, "Permission denied", "/data/Smith^John.dcm"), "Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("cannot identify image file '/data/Smith^John.dcm'"), "OSError"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line_without_a_files_name(run_ends_with, capsys, error, reason):
+    run_ends_with(error)
+    assert main(["report"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {reason}. ")
+    assert shown.count("\n") == 1
+    assert "Smith" not in shown
+
+
+def test_an_interrupt_says_how_to_go_on(run_ends_with, capsys):
+    run_ends_with(KeyboardInterrupt())
+    assert main(["report"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_a_bug_of_ours_is_not_hidden(run_ends_with):
+    run_ends_with(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main(["report"])
+
+
+@pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (3, 3)])
+def test_the_verbs_status_is_the_commands(monkeypatch, returned, status):
+    module = SimpleNamespace(EXAMPLE="x", configure=lambda parser: None, run=lambda _: returned, __doc__="A verb.")
+    monkeypatch.setattr(command_line.importlib, "import_module", lambda name: module)
+    assert main(["report"]) == status

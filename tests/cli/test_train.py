@@ -1,0 +1,55 @@
+import sys
+
+import pytest
+
+from biomedjourney_monai.cli import train
+from biomedjourney_monai.cli.main import main
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The command lines that would have been started."""
+    lines = []
+
+    def call(command):
+        lines.append(command)
+        return 3
+
+    monkeypatch.setattr(train.subprocess, "call", call)
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("stage", "files"),
+    [
+        ([], "{}/train.yaml"),
+        (["--stage", "pretrain"], "['{}/train.yaml','{}/pretrain.yaml']"),
+        (["--stage", "finetune"], "['{}/train.yaml','{}/finetune.yaml']"),
+        (["--stage", "autoencoder"], "{}/train_autoencoder.yaml"),
+    ],
+)
+def test_training_is_the_bundle_run(started, bundle, tmp_path, stage, files):
+    status = main(["train", "--work", str(tmp_path), "--bundle", str(bundle), *stage, "--", "--learning_rate", "5e-4"])
+    assert status == 3
+    listed = files.format(*[bundle / "configs"] * 2)
+    expected = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", listed]
+    assert started == [[*expected, "--dataset_dir", str(tmp_path), "--learning_rate", "5e-4"]]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [(["--bundle", "nowhere"], "must be a bundle folder"), (["--work", "nowhere"], "--work must be a working folder")],
+)
+def test_wrong_folders_are_one_line_and_nothing_starts(started, bundle, tmp_path, capsys, more, message):
+    assert main(["train", "--work", str(tmp_path), "--bundle", str(bundle), *more]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert started == []
+
+
+def test_an_override_before_the_dashes_is_refused(started, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--work", str(tmp_path), "--learning_rate", "5e-4"])
+    assert end.value.code == 2
+    assert started == []
