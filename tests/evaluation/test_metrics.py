@@ -4,7 +4,15 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from biomedjourney_monai.evaluation import compute_cmig, compute_structure_dice
-from biomedjourney_monai.evaluation.metrics import CMIGMetric, PathologyAUROCMetric, StructureDiceMetric
+from biomedjourney_monai.evaluation.divergence import compute_kl
+from biomedjourney_monai.evaluation.metrics import (
+    CMIGMetric,
+    GroupAUROCMetric,
+    KLMetric,
+    PathologyAUROCMetric,
+    PearsonRMetric,
+    StructureDiceMetric,
+)
 
 
 def judged(rows=60, seed=0):
@@ -59,3 +67,34 @@ def test_dice_metric_is_the_mean_of_the_function():
     metric(one[:3], two[:3])
     metric(one[3:], two[3:])
     assert metric.aggregate().item() == pytest.approx(compute_structure_dice(one > 0.5, two > 0.5).mean().item())
+
+
+def test_group_metric_agrees_with_scikit_learn():
+    outputs, truth = judged()
+    metric = GroupAUROCMetric()
+    metric(outputs[:25, 5:8], truth[:25, 5])
+    metric(outputs[25:, 5:8], truth[25:, 5])
+    expected = roc_auc_score(np.eye(3)[truth[:, 5].int()], outputs[:, 5:8], average="macro")
+    assert metric.aggregate().item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_pearson_metric_agrees_with_numpy_and_leaves_unknown_ages_out():
+    outputs, truth = judged()
+    truth[7, 6] = torch.nan
+    metric = PearsonRMetric()
+    metric(outputs[:30, 8], truth[:30, 6])
+    metric(outputs[30:, 8], truth[30:, 6])
+    known = torch.isfinite(truth[:, 6])
+    expected = np.corrcoef(outputs[known, 8], truth[known, 6])[0, 1]
+    assert metric.aggregate().item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("form", ["categorical", "binary"])
+def test_kl_metric_is_the_mean_over_readable_images(form):
+    p, q = (torch.rand((9, 5), generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    expected = compute_kl(p[:8].numpy(), q[:8].numpy(), form=form).mean()
+    q[8] = torch.nan
+    metric = KLMetric(form)
+    metric(q[:4], p[:4])
+    metric(q[4:], p[4:])
+    assert metric.aggregate().item() == pytest.approx(expected, rel=1e-6)
