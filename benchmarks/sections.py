@@ -28,15 +28,15 @@ RULE = " " + "_" * 78
 HEADER = " " * 33 + "FINAL REPORT"
 
 
-def read_indiana() -> Iterator[dict[str, str]]:
-    """Read each report's sections: label in capitals → text, where XXXX marks what was taken out."""
+def read_indiana() -> Iterator[tuple[str, dict[str, str]]]:
+    """Read each report: its uid, and label in capitals → text, where XXXX marks what was taken out."""
     package = importlib.util.find_spec("torchxrayvision").origin  # found, not imported: that would take seconds
     with tarfile.open(Path(package).parent / "data" / "NLMCXR_reports.tgz") as archive:
         for member in archive:
             if member.name.endswith(".xml"):
                 root = ElementTree.fromstring(archive.extractfile(member).read())
                 parts = {part.get("Label"): (part.text or "").strip() for part in root.iter("AbstractText")}
-                yield {name: text for name, text in parts.items() if text}
+                yield root.find("uId").get("id"), {name: text for name, text in parts.items() if text}
 
 
 def wrap(text: str, *, width: int = 78) -> str:
@@ -160,7 +160,7 @@ def _both(sections: dict[str, str]) -> str:
 
 
 def main() -> None:
-    reports = [report for report in read_indiana() if report.keys() & {"IMPRESSION", "FINDINGS"}]
+    reports = [report for _uid, report in read_indiana() if report.keys() & {"IMPRESSION", "FINDINGS"}]
     random.Random(0).shuffle(reports)
     matches: Counter[str] = Counter()
     for report in tqdm(reports, desc="reports", unit=" reports"):

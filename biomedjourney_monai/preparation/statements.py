@@ -37,16 +37,22 @@ class Statement:
 
 
 def read_statements(text: str) -> dict[str, Statement]:
-    """Read what a text says about the findings in `vocabulary.TERMS`.
+    """Read what a text says about the findings in `vocabulary.TERMS` and `vocabulary.OTHER_TERMS`.
 
     Example:
         >>> read_statements("Small left pleural effusion. No edema.")["Pleural Effusion"].severities
         {'left': 1}
     """
+    sentences = split_sentences(text)
+    others = _read_terms(sentences, {**words.TERMS, **words.OTHER_TERMS})
+    return _read_terms(sentences, words.TERMS) | {k: v for k, v in others.items() if k in words.OTHER_TERMS}
+
+
+def _read_terms(sentences: list[str], terms: dict[str, str]) -> dict[str, Statement]:
     statements: dict[str, Statement] = {}
     certain: set[str] = set()
-    for sentence in split_sentences(text):
-        for segment in _segments(sentence):
+    for sentence in sentences:
+        for segment in _segments(sentence, terms):
             statement = statements.setdefault(segment.label, Statement())
             if segment.is_negated:
                 statement.denied.update(segment.sides() or {WHOLE})
@@ -87,10 +93,11 @@ class _Segment:
     negated_by_list: bool  # "no edema, effusion or pneumothorax"
     sentence: str
     is_alone: bool
+    is_a_doubted_cause: bool
 
     @property
     def is_negated(self) -> bool:
-        if self.label == "Cardiomegaly" and words.NEGATED_WITHIN.search(self.term):
+        if self.label in ("Cardiomegaly", "Enlarged Cardiomediastinum") and words.NEGATED_WITHIN.search(self.term):
             return True
         if self.negated_by_list or words.NEGATED_BEFORE.search(self.before):
             return True
@@ -98,7 +105,10 @@ class _Segment:
 
     @property
     def is_uncertain(self) -> bool:
-        return bool(words.UNCERTAIN.search(f"{self.before} {self.term} | {self.after}"))
+        if self.is_a_doubted_cause:
+            return True
+        after = "" if self.label == "Lung Opacity" else words.DOUBT_OF_THE_NEXT.sub("", self.after)  # of its cause
+        return bool(words.UNCERTAIN.search(f"{self.before} {self.term} | {after}"))
 
     @property
     def trend(self) -> str:
@@ -126,24 +136,27 @@ class _Segment:
         return {side: paired.get(side, whole) for side in sorted(sides)}
 
 
-def _segments(sentence: str) -> list[_Segment]:
-    mentions = _mentions(sentence)
-    parts, start = [], 0
+def _segments(sentence: str, terms: dict[str, str]) -> list[_Segment]:
+    mentions = _mentions(sentence, terms)
+    parts, doubted, start = [], [], 0
     for index, (label, match) in enumerate(mentions):
         following = mentions[index + 1][1].start() if index + 1 < len(mentions) else len(sentence)
         between = sentence[match.end() : following]
         cut = _last_cut(between) if index + 1 < len(mentions) else len(between)
         parts.append((label, sentence[start : match.start()], match.group(), between[:cut]))
+        doubted.append(bool(words.DOUBT_OF_A_CAUSE.search(sentence, 0, match.start())))
         start = match.end() + cut
     negated = _negated_by_list(parts)
     return [
-        _Segment(*part, negated_by_list=is_negated, sentence=sentence, is_alone=len(parts) == 1)
-        for part, is_negated in zip(parts, negated)
+        _Segment(*part, is_negated, sentence, is_alone=len(parts) == 1, is_a_doubted_cause=is_doubted)
+        for part, is_negated, is_doubted in zip(parts, negated, doubted)
     ]
 
 
-def _mentions(sentence: str) -> list[tuple[str, re.Match[str]]]:
-    found = [(label, match) for label, term in words.TERMS.items() for match in re.finditer(term, sentence)]
+def _mentions(sentence: str, terms: dict[str, str]) -> list[tuple[str, re.Match[str]]]:
+    found = [(label, match) for label, term in terms.items() for match in re.finditer(term, sentence)]
+    if words.OTHER_TERMS.keys() <= terms.keys():  # the mediastinum's words are not the heart's
+        found = [item for item in found if item[0] != "Cardiomegaly"]
     found.sort(key=lambda item: (item[1].start(), -item[1].end()))
     kept: list[tuple[str, re.Match[str]]] = []
     for label, match in found:

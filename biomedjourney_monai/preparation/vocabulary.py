@@ -13,15 +13,45 @@ TERMS: dict[str, str] = {
         rf"|enlarged (?:heart|cardiac silhouette)|borderline heart size|(?:{_HEART})[^.;,]*?\benlarged"
         r"|(?:prominence|enlargement) of the (?:heart|cardiac silhouette)"
         rf"|(?:{_HEART})[^.;,]*?(?:normaliz|within normal limits|\bnormal)|normal {_HEART}"
+        rf"|(?:{_HEART})(?:,? (?:and |the )*(?:mediastin\w+|hilar|pulmonary|vascul\w+|silhouettes?|contours?))+,? "
+        r"(?:are|is|appear) [^.;,]*normal"
     ),
     "Consolidation": r"consolidations?",
-    "Edema": r"(?:(?:interstitial|alveolar|pulmonary|vascular) )*(?:o?edema|vascular congestion)",
-    "Lung Opacity": r"(?:opacity|opacities|opacifications?)",
+    "Edema": (
+        r"(?:(?:interstitial|alveolar|pulmonary|vascular) )*(?:o?edema|vascular (?:congestion|prominence))"
+        r"|(?:(?:congestive|acute|overt) )*(?:heart|cardiac) failure|\bchf\b|acute failure"
+    ),
+    "Lung Opacity": r"(?:opacity|opacities|opacifications?)|air-? ?space (?:disease|abnormalit(?:y|ies))|infiltrates?",
     "Pleural Effusion": r"(?<!pericardial )(?:pleural )?effusions?|pleural fluid(?: collections?)?|hydrothorax",
-    "Pneumonia": r"pneumonias?",
+    "Pneumonia": r"pneumonias?|infections?|infectious process(?:es)?",
     "Pneumothorax": r"(?:hydro)?pneumothora(?:x|ces)|\bptx\b",
 }
 """CheXpert label → how it is named. A pattern for the heart takes in what is said of it."""
+
+OTHER_TERMS: dict[str, str] = {
+    "Enlarged Cardiomediastinum": (
+        r"(?:widen\w*|enlarge\w*|prominen\w*) (?:of the )?(?:superior |upper )?"
+        r"mediastin(?:um|al (?:contours?|silhouette))"
+        r"|mediastin(?:um|al (?:contours?|silhouette|width|structures))[^.;]*?\b"
+        r"(?:widen\w*|enlarged|prominent|(?:with)?in normal limits|normal|unremarkable)"
+        r"|(?:normal|unremarkable) mediastin(?:um|al (?:contours?|silhouette))"
+    ),
+    "Fracture": r"fractur\w+",
+    "Lung Lesion": (
+        r"nodul(?:es?|ar(?:ity)? (?:\w+ )?(?:densit\w+|opacit\w+|opacification|lesions?))|mass(?:es)?\b|neoplasms?"
+        r"|tumou?rs?|carcinomas?|metasta\w+|cavit(?:y|ies|ary lesions?)|lung cancer"
+    ),
+    "Pleural Other": r"pleural (?:thickening|scar\w*|plaques?|calcifications?)|fibrothorax|apical thickening",
+}
+"""Four further CheXpert labels. They are read apart from `TERMS`: where one sentence speaks of heart and mediastinum,
+both patterns want the same words."""
+
+DEVICE = re.compile(
+    r"\b(?:pacemaker|pacer|defibrillator|icd|generator|stimulator|catheter|picc|port-a-cath|mediport|shunt|drain"
+    r"|pacing leads?|(?:chest|endotracheal|enteric|nasogastric|orogastric|feeding|tracheostomy|ng|et) tubes?"
+    r"|central line|sternotomy|sternal wires|valve replacement|prosthetic valve)s?\b"
+)
+DEVICE_GONE = re.compile(r"\b(?:remov\w+|no (?:longer|evidence)|without|discontinued)\b")
 
 UNSIDED = ("Cardiomegaly", "Edema", "Pneumonia")
 
@@ -66,12 +96,24 @@ NEGATED_AFTER = re.compile(
     r"|(?:is|are) (?:now )?(?:resolved|cleared|absent)"
     r"|no longer|(?:has|have) (?:returned to normal|normalized)|not (?:seen|present|identified)(?! on| in the prior))\b"
 )
-NEGATED_WITHIN = re.compile(r"normal|not enlarged|no longer|not .*enlarged")
+NEGATED_WITHIN = re.compile(r"normal|unremarkable|not enlarged|no longer|not .*(?:enlarged|widened)")
 UNCERTAIN = re.compile(
     r"\b(?:possibl[ey]|questionable|question of|suspected|suspicious|may|might|could|probable|borderline"
     r"|(?<!newly )apparent"
-    r"|(?:cannot|can not|difficult to|not) (?:be )?(?:exclude|excluded|rule out|ruled out)|not excluded|versus|vs)\b"
+    r"|(?:cannot|can not|difficult to|not) (?:be )?(?:exclude|excluded|rule out|ruled out)|not excluded"
+    r"|versus|vs|differential)\b"
+    r"|\b(?:scar\w*|fibrosis|thickening|infiltrate)(?: and/or | or |/)"
+    r"|(?: and/or | or |/)(?:\w+ )?(?:scar\w*|fibrosis)\b"
 )
+DOUBT_OF_A_CAUSE = re.compile(
+    r"\b(?:(?:may|might|could|can) (?:also )?(?:be|represent|reflect|indicate|suggest)\b|possibly|differential"
+    r"|probabl[ey] represent\w*)"
+)
+"""Holds for all that the sentence names behind it: "opacity, possibly scarring, edema or pneumonia"."""
+
+DOUBT_OF_THE_NEXT = re.compile(r"(?:\bwith|\band|,) (?:an? )?(?:possible|probable|questionable|suspected)\b.*")
+"""Behind a finding: doubt of something else, "cardiomegaly with possible pericardial effusion"."""
+
 WORSE = re.compile(r"\b(?:worse|worsen\w*|increas\w*|progress\w*|enlarging|larger|more pronounced|greater)\b")
 BETTER = re.compile(r"\b(?:better|improv\w*|decreas\w*|diminish\w*|smaller|less pronounced|regress\w*|resolving)\b")
 SAME = re.compile(
@@ -80,7 +122,7 @@ SAME = re.compile(
 )
 LIST_WORDS = re.compile(
     r"[ ,]*(?:(?:or|nor)\b.*|(?:and )?"
-    r"(?:(?:evidence|of|overt|acute|focal|lobar|definite|any|new|other|interstitial) )*)"
+    r"(?:(?:evidence|of|overt|acute|focal|lobar|definite|any|new|other|interstitial|airspace|air space) )*)"
 )
 """What may stand between the findings of one denied list."""
 
@@ -96,4 +138,6 @@ GONE_PLURAL = re.compile(
 )
 """Behind a list: it speaks of all its members."""
 
-SEPARATOR = re.compile(r",| and | or | with | as well as | along with | but | plus ")
+SEPARATOR = re.compile(
+    r",| and |(?<!scarring) or |(?<!compatible)(?<!consistent) with | as well as | along with | but | plus "
+)
