@@ -19,6 +19,7 @@ RUN_OPTIONS = frozenset(
     + "workflow_type workflow_name properties_path".split()
 )
 TRACKING_OPTIONS = frozenset("tracking_uri experiment_name run_name save_execute_config output_dir".split())
+KEY = re.compile("--.|-[a-zA-Z]")
 
 
 def locate_root() -> str:
@@ -92,7 +93,8 @@ def refuse_unknown_overrides(
         known[section] = _union(common.get(section), known.get(section))
     options = RUN_OPTIONS | (TRACKING_OPTIONS if _has_option(arguments, "tracking") else frozenset())
     names = set(_addresses(known))
-    for key in _override_keys(arguments):
+    for given, _ in overrides(arguments):
+        key = given.lstrip("+").replace("::", "#")
         if key not in options and key not in names:
             raise unknown_key(key, names | options)
 
@@ -118,6 +120,23 @@ def config_files(arguments: Sequence[str]) -> list[str]:
     return [name.strip(" '\"") for name in value.strip("[]()").split(",") if name.strip(" '\"")]
 
 
+def overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """Every `--key value` and `--key=value` after the program's name, in order, as MONAI's parser (Fire) reads them.
+
+    One dash does as well as two; -0.5 is a value, and a key without a value is True.
+    """
+    pairs = []
+    for index, argument in enumerate(arguments):
+        if index == 0 or not KEY.match(argument):
+            continue
+        key, equals, value = argument.lstrip("-").partition("=")
+        if not equals:
+            following = arguments[index + 1] if index + 1 < len(arguments) else "--"
+            value = "True" if following.startswith("--") or KEY.match(following) else following
+        pairs.append((key, value))
+    return pairs
+
+
 def _load(path: str | Path) -> dict[str, Any]:
     from monai.bundle import ConfigParser
 
@@ -134,12 +153,6 @@ def _load(path: str | Path) -> dict[str, Any]:
 
 def _has_option(arguments: Sequence[str], name: str) -> bool:
     return any(argument == f"--{name}" or argument.startswith(f"--{name}=") for argument in arguments)
-
-
-def _override_keys(arguments: Sequence[str]) -> Iterator[str]:
-    for argument in arguments[1:]:
-        if re.match("--.|-[a-zA-Z]", argument):  # what Fire, MONAI's parser, takes for a key; -0.5 is a value
-            yield argument.lstrip("-").split("=", 1)[0].lstrip("+").replace("::", "#")
 
 
 def _addresses(content: Any, prefix: str = "") -> Iterator[str]:

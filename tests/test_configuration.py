@@ -13,6 +13,7 @@ from biomedjourney_monai.configuration import (
     file_hash,
     list_images,
     locate_root,
+    overrides,
     refuse_unknown_overrides,
 )
 from biomedjourney_monai.errors import ConfigError
@@ -124,6 +125,20 @@ def test_config_files_are_read_as_monai_reads_them(given_, files):
 @given(names=st.lists(NAMES, min_size=1, max_size=4))
 def test_a_list_of_config_files_comes_back(names):
     assert config_files(["run", "--config_file", str(names)]) == names
+
+
+@pytest.mark.parametrize(
+    ("line", "pairs"),
+    [
+        ("run --a 1 --b=2 -c 3", [("a", "1"), ("b", "2"), ("c", "3")]),
+        ("run --a -0.5 --b -x 1", [("a", "-0.5"), ("b", "True"), ("x", "1")]),
+        ("run training --resume", [("resume", "True")]),
+        ("run --a=b=c --x#y z", [("a", "b=c"), ("x#y", "z")]),
+        ("--program --a", [("a", "True")]),
+    ],
+)
+def test_overrides_are_read_as_fire_reads_them(line, pairs):
+    assert overrides(line.split()) == pairs
 
 
 def test_sections_are_laid_over_common(root):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.configuration import compose, config_files
+from biomedjourney_monai.configuration import compose, config_files, overrides
 from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.files import read_json
 from biomedjourney_monai.networks.weights import load_into, load_tensors, weights_hash
@@ -130,7 +130,7 @@ def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Seq
             action="From Python, run ['train.yaml', 'pretrain.yaml'] and then ['train.yaml', 'finetune.yaml']",
         )
     options = {
-        key: DefaultParseValue(value) for key, value in _pairs(arguments) if key not in ("config_file", "run_id")
+        key: DefaultParseValue(value) for key, value in overrides(arguments) if key not in ("config_file", "run_id")
     }
     for stage in stages:
         logger.info(f"Stage {stage}.")
@@ -139,18 +139,3 @@ def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Seq
         workflow.initialize()
         workflow.run()
         workflow.finalize()
-
-
-def _pairs(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """`--key value` and `--key=value`, in order."""
-    pairs, index = [], 1
-    while index < len(arguments):
-        argument = arguments[index]
-        if argument.startswith("--"):
-            key, equals, value = argument[2:].partition("=")
-            if not equals:
-                index += 1
-                value = arguments[index] if index < len(arguments) else ""
-            pairs.append((key, value))
-        index += 1
-    return pairs

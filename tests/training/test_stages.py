@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from biomedjourney_monai.configuration import compose
+from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
+from biomedjourney_monai.networks.weights import save_tensors, weights_hash
+from biomedjourney_monai.training.latents import LatentCache, LatentRow
+from biomedjourney_monai.training.stages import StageSetup, run_stages
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """A latent cache and the autoencoder that made it, by the shipped configuration with random weights."""
+    folder = tmp_path_factory.mktemp("encoded")
+    torch.manual_seed(5)
+    autoencoder = compose(BUNDLE / "configs" / "common.yaml").get_parsed_content("autoencoder")
+    save_tensors(folder / "autoencoder.pt", autoencoder.state_dict(), info={})
+    latents = np.zeros((1, 24, 16, 16), np.float16)
+    LatentCache.write(
+        folder / "latents",
+        mean=latents,
+        log_variance=latents,
+        valid=np.ones((1, 16, 16), bool),
+        text_states=np.zeros((1, 64, 128), np.float16),
+        rows=[LatentRow("pretrain", "train", 0, -1, -1, 0)],
+        encoding={
+            "autoencoder": weights_hash(folder / "autoencoder.pt"),
+            "scale_factor": 0.75,
+            "dummy_prior": [0.0] * 24,
+            "channel_weight": [1.0] * 24,
+        },
+    )
+    return folder
+
+
+def make_setup(encoded, **changes):
+    settings = {
+        "bundle_root": BUNDLE,
+        "latents_dir": encoded / "latents",
+        "autoencoder_file": encoded / "autoencoder.pt",
+        "start_from": None,
+        "text_encoder_dir": None,
+        "seed": 0,
+        "device": "cpu",
+        "sections": {"autoencoder": {}, "denoiser": {}},
+    }
+    return StageSetup(**{**settings, **changes})
+
+
+def test_the_stage_has_the_caches_autoencoder_and_scale_factor(encoded):
+    setup = make_setup(encoded)
+    state = torch.load(encoded / "autoencoder.pt", weights_only=True)["model"]
+    assert all(torch.equal(value, state[name]) for name, value in setup.generator.autoencoder.state_dict().items())
+    assert float(setup.denoiser.scale_factor) == setup.scale_factor == 0.75
+    assert setup.noise_scheduler is setup.generator.sampler.noise_scheduler
+    assert setup.channel_weight.shape == (24,)
+    assert setup.null_text_states.shape == (1, 64, 128)
+    facts = setup.parameters(stage="pretrain")
+    assert (facts["stage"], facts["scale_factor"]) == ("pretrain", 0.75)
+    assert facts["denoiser_parameters"] > 1e6
+
+
+def test_the_seed_decides_the_random_weights(encoded):
+    first, second, other = (make_setup(encoded, seed=seed).denoiser.text_projection.weight for seed in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_a_stage_goes_on_from_the_stage_before(encoded, tmp_path):
+    before = make_setup(encoded, seed=1)
+    before.denoiser.scale_factor.fill_(0.5)  # as another cache would have had
+    before.generator.save(tmp_path / "model.pt", half=False)
+    after = make_setup(encoded, seed=2, start_from=tmp_path / "model.pt")
+    assert torch.equal(after.denoiser.text_projection.weight, before.denoiser.text_projection.weight)
+    assert float(after.denoiser.scale_factor) == 0.75
+
+
+def test_overrides_reach_the_networks_and_misspelt_ones_are_refused(encoded):
+    setup = make_setup(encoded, sections={"noise_scheduler": {"prediction_type": "v_prediction"}})
+    assert setup.noise_scheduler.prediction_type == "v_prediction"
+    with pytest.raises(ConfigError, match="prediction_type"):
+        make_setup(encoded, sections={"noise_scheduler": {"predicton_type": "epsilon"}})
+
+
+def test_a_cache_of_another_autoencoder_is_refused(encoded, tmp_path):
+    save_tensors(tmp_path / "autoencoder.pt", {"a": torch.zeros(1)}, info={})
+    with pytest.raises(WeightsError, match="biomedjourney encode"):
+        make_setup(encoded, autoencoder_file=tmp_path / "autoencoder.pt").generator  # noqa: B018
+
+
+def test_without_a_cache_the_stage_says_what_to_run(encoded, tmp_path):
+    with pytest.raises(TableError, match="biomedjourney encode"):
+        make_setup(encoded, latents_dir=tmp_path)
+
+
+def test_both_stages_need_monais_command_line():
+    with pytest.raises(ConfigError, match="--config_file"):
+        run_stages(["pretrain"], BUNDLE, arguments=["pytest"])
+
+
+@pytest.fixture
+def workflows(monkeypatch):
+    """What would have been run, in order."""
+    import monai.bundle
+
+    made = []
+
+    class Workflow:
+        def __init__(self, **settings):
+            made.append({**settings, "done": []})
+
+        def initialize(self):
+            made[-1]["done"].append("initialize")
+
+        def run(self):
+            made[-1]["done"].append("run")
+
+        def finalize(self):
+            made[-1]["done"].append("finalize")
+
+    monkeypatch.setattr(monai.bundle, "ConfigWorkflow", Workflow)
+    return made
+
+
+def test_each_stage_is_a_run_of_its_own_with_all_overrides(workflows):
+    line = "monai run training --config_file train.yaml --learning_rate 5e-4 --train#handlers#0=none"
+    line += " -seed 4 --resume false"
+    run_stages(["pretrain", "finetune"], "bundle", arguments=line.split())
+    overlays = [["train.yaml", str(Path("bundle", "configs", f"{stage}.yaml"))] for stage in ("pretrain", "finetune")]
+    assert [workflow["config_file"] for workflow in workflows] == overlays
+    for workflow in workflows:
+        assert workflow["run_id"] == "run"
+        assert workflow["learning_rate"] == 5e-4
+        assert workflow["seed"] == 4
+        assert workflow["resume"] in (False, "false")
+        assert workflow["train#handlers#0"] == "none"
+        assert workflow["done"] == ["initialize", "run", "finalize"]
