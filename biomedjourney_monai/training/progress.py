@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from ignite.engine import Engine
 from ignite.handlers.tqdm_logger import ProgressBar
 from monai.utils.enums import CommonKeys
@@ -25,4 +26,4 @@ class TrainingProgress:
 
 def _loss(output: object) -> dict[str, float]:
     first = output[0] if isinstance(output, (list, tuple)) else output
-    return {"loss": float(first[CommonKeys.LOSS])}
+    return {"loss": float(torch.as_tensor(first[CommonKeys.LOSS]).detach())}
