@@ -91,13 +91,15 @@ def build_singles(studies: pd.DataFrame, work: Path, *, seed: int = 0) -> tuple[
 
 
 def _build_triple(pair: dict[str, Any], text: str, seed: int) -> dict[str, Any] | None:
-    impressions = {which: read_report(pair[f"{which}_report_path"]).summary for which in ("prior", "new")}
+    sections = {which: read_report(pair[f"{which}_report_path"]) for which in ("prior", "new")}
+    impressions = {which: read.summary for which, read in sections.items()}
     states = {}
     for which, impression in impressions.items():
         labels = {label: pair[f"{which}_{label}"] for label in CHEXPERT_LABELS}
         if not impression and all(np.isnan(value) for value in labels.values()):
             return None
-        states[which] = read_state(labels, impression)
+        details = sections[which].findings_section if sections[which].impression else ""
+        states[which] = read_state(labels, impression, details=details)
     if text == "impression" and impressions["new"]:
         description = impressions["new"]
     else:

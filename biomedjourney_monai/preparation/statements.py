@@ -52,7 +52,7 @@ def _read_terms(sentences: list[str], terms: dict[str, str]) -> dict[str, Statem
     statements: dict[str, Statement] = {}
     certain: set[str] = set()
     for sentence in sentences:
-        for segment in _segments(sentence, terms):
+        for segment in read_segments(sentence, terms):
             statement = statements.setdefault(segment.label, Statement())
             if segment.is_negated:
                 statement.denied.update(segment.sides() or {WHOLE})
@@ -83,7 +83,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Segment:
+class Segment:
     """One finding in one sentence: the words before it, its own, and those after it, up to its neighbours."""
 
     label: str
@@ -136,7 +136,12 @@ class _Segment:
         return {side: paired.get(side, whole) for side in sorted(sides)}
 
 
-def _segments(sentence: str, terms: dict[str, str]) -> list[_Segment]:
+def read_segments(sentence: str, terms: dict[str, str]) -> list[Segment]:
+    """Cut one of `split_sentences` into a segment for each finding that it names.
+
+    Args:
+        terms: label → pattern, such as `vocabulary.TERMS`.
+    """
     mentions = _mentions(sentence, terms)
     parts, doubted, start = [], [], 0
     for index, (label, match) in enumerate(mentions):
@@ -148,7 +153,7 @@ def _segments(sentence: str, terms: dict[str, str]) -> list[_Segment]:
         start = match.end() + cut
     negated = _negated_by_list(parts)
     return [
-        _Segment(*part, is_negated, sentence, is_alone=len(parts) == 1, is_a_doubted_cause=is_doubted)
+        Segment(*part, is_negated, sentence, is_alone=len(parts) == 1, is_a_doubted_cause=is_doubted)
         for part, is_negated, is_doubted in zip(parts, negated, doubted)
     ]
 

@@ -57,28 +57,38 @@ class Change:
     severities: Mapping[str, int]
 
 
-def read_state(labels: Mapping[str, float], text: str) -> StudyState:
+def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> StudyState:
     """Combine a study's labels and text. Labels say what is there, the text on which side and how much.
 
     Args:
         labels: CheXpert label → 1, 0, -1 or NaN. Where all are NaN, the text alone decides.
         text: the impression, or what stands for it; may be empty.
+        details: the findings section beside an impression. Side and severity come from it where the text has neither;
+            without labels, so does all that the text passes over.
     """
-    statements = read_statements(text)
+    statements, further = read_statements(text), read_statements(details)
     known = any(not math.isnan(value) for value in labels.values())
     findings: dict[str, State] = {}
+    denied = []
     for label in DESCRIBED:
         statement = statements.get(label, Statement())
+        if not statement.is_present and (known or label not in statements):
+            statement = further.get(label, statement)
+        elif statement.severities == {WHOLE: 0} and not statement.uncertain and label in further:
+            statement = Statement(further[label].severities or {WHOLE: 0}, set(), statement.trends)
         present = labels.get(label, math.nan) in (1, -1) if known else statement.is_present
         if present:
             uncertain = labels.get(label) == -1 if known else statement.uncertain
             severities = dict(statement.severities) or {WHOLE: 0}
             findings[label] = State(severities, uncertain, dict(statement.trends))
+        elif labels.get(label) == 0 if known else bool(statement.denied):
+            denied.append(label)
     if findings.keys() & {"Atelectasis", "Consolidation", "Edema", "Pneumonia"}:
         findings.pop("Lung Opacity", None)  # it is what the others are seen by
     has_devices = labels.get("Support Devices") == 1 if known else None
-    denied = tuple(label for label in DESCRIBED if labels.get(label) == 0 and label not in findings)
-    return StudyState(findings, denied, tuple(read_devices(text)), has_devices)
+    return StudyState(
+        findings, tuple(denied), tuple(read_devices(text if known else f"{text}\n{details}")), has_devices
+    )
 
 
 def compare_states(prior: StudyState, new: StudyState) -> list[Change]:
