@@ -26,7 +26,7 @@ def runs(trained, latent_work):
     client = MlflowClient(f"sqlite:///{latent_work}/runs/mlruns.db")
     experiment = client.get_experiment_by_name("biomedjourney")
     found = client.search_runs([experiment.experiment_id])
-    return {run.info.run_name: run for run in found}
+    return {run.data.params["stage"]: run for run in found if "stage" in run.data.params}
 
 
 def test_both_stages_leave_a_model_and_a_checkpoint(trained, latent_work):
