@@ -1,7 +1,8 @@
 """What writing the phantom costs in time and memory: python benchmarks/phantom_writing.py (about ten minutes)
 
 Runs `biomedjourney phantom` as a user would, once for tables of MIMIC-CXR-JPG's length and once for a cohort of 5,000
-patients at 256 px, and watches the command with all its processes. Time is by the clock on the wall; memory is the
+patients at 256 px, and watches the command with all its processes. The bar on time is by the clock on the wall, and
+holds on a machine that does nothing else; processor time says what a busy one would have taken. Memory is the
 proportional set size (PSS), so that what processes share counts once. The files are removed at the end.
 The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,6 +32,7 @@ class Cost:
     """What one command took."""
 
     seconds: float
+    processor_seconds: float
     peak_mib: float
     images: int
 
@@ -46,17 +49,19 @@ def main() -> None:
     figures, bars = {}, {}
     common = ("--seed", "1", "--processes", str(args.processes))
     tables = watch(("--tables-only", "--images", str(args.images), *common), within=args.within)
-    figures |= {"tables_images": tables.images, "tables_seconds": tables.seconds, "tables_peak_mib": tables.peak_mib}
+    figures |= {"tables_images": tables.images, "tables_seconds": tables.seconds}
+    figures |= {"tables_processor_seconds": tables.processor_seconds, "tables_peak_mib": tables.peak_mib}
     bars["tables in under a minute"] = tables.seconds < TABLES_BAR_SECONDS
     if args.patients:
         asked = ("--patients", str(args.patients), "--size", str(args.size), "--truth", *common)
         cohort = watch(asked, within=args.within)
         figures |= {"cohort_images": cohort.images, "cohort_seconds": cohort.seconds}
-        figures |= {"cohort_images_per_second": cohort.images / cohort.seconds, "cohort_peak_mib": cohort.peak_mib}
+        figures |= {"cohort_processor_seconds": cohort.processor_seconds, "cohort_peak_mib": cohort.peak_mib}
+        figures |= {"cohort_images_per_processor_second": cohort.images / cohort.processor_seconds}
         bars["a cohort in 2 GB of memory"] = cohort.peak_mib < MEMORY_BAR_MIB
     figures["processes"] = args.processes
     for name, value in figures.items():
-        print(f"{name:26s} {value:12,.1f}")
+        print(f"{name:36s} {value:12,.1f}")
     print(json.dumps({"figures": {k: round(v, 2) for k, v in figures.items()}, "bars": bars}))
 
 
@@ -75,7 +80,7 @@ def watch(arguments: tuple[str, ...], *, within: str | None) -> Cost:
             "--out",
             str(Path(folder) / "cohort"),
         ]
-        started, peak = time.perf_counter(), 0.0
+        started, used, peak = time.perf_counter(), processor_seconds(), 0.0
         process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
         while process.poll() is None:
             peak = max(peak, memory_mib(process.pid))
@@ -84,7 +89,13 @@ def watch(arguments: tuple[str, ...], *, within: str | None) -> Cost:
         said = process.stdout.read()
     if process.returncode:
         raise RuntimeError(f"the command ended with status {process.returncode}")
-    return Cost(seconds, peak, int(re.search(r"(\d+) images", said).group(1)))
+    return Cost(seconds, processor_seconds() - used, peak, int(re.search(r"(\d+) images", said).group(1)))
+
+
+def processor_seconds() -> float:
+    """Return the processor time of all commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def memory_mib(pid: int) -> float:

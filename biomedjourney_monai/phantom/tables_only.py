@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,6 +19,9 @@ MIMIC_IMAGES = 377_110
 
 RATES = {**FAULT_RATES, "lateral": 0.60}
 """MIMIC-CXR has 1.66 images per study, and so have these tables."""
+
+IMAGES_PER_PATIENT = 5.2
+"""About how many images a patient has at these rates: says how many patients to draw at once."""
 
 _CHUNK = 500
 """Patients listed by one task."""
@@ -42,21 +46,27 @@ def write_tables_only(
         raise ConfigError(f"the number of images must be in [1, {MAX_PATIENTS}]", found=str(images))
     out = Path(out)
     claim_folder(out, {"tables_only": True, "images": images, "seed": seed, "size": size})
-    rows = TableRows()
-    tasks = ((seed, size, start, min(_CHUNK, images)) for start in range(0, MAX_PATIENTS, _CHUNK))
+    rows, listed = TableRows(), 0
     with tqdm(total=images, desc="tables", unit="image", mininterval=1) as progress:
-        for listed in map_in_order(_list_chunk, tasks, processes=processes):
-            for patient_rows in listed:
-                surplus = len(rows.metadata) + len(patient_rows.metadata) - images
-                rows.add(_without_last(patient_rows, surplus))
-                progress.update(len(patient_rows.metadata))
-                if surplus >= 0:
-                    break
-            if len(rows.metadata) >= images:
-                break
+        while len(rows.metadata) < images:
+            wanted = ceil((images - len(rows.metadata)) / IMAGES_PER_PATIENT)
+            starts = range(listed, listed + wanted, _CHUNK)
+            tasks = ((seed, size, start, min(_CHUNK, listed + wanted - start)) for start in starts)
+            for chunk in map_in_order(_list_chunk, tasks, processes=processes):
+                _add_until(rows, chunk, images)
+                progress.update(len(rows.metadata) - progress.n)
+            listed += wanted
     write_tables(out, rows)
     studies = len({row[2] for row in rows.metadata})
     return CohortSummary(len(rows.patients), studies, len(rows.metadata), len(rows.planted), 0)
+
+
+def _add_until(rows: TableRows, patients: list[TableRows], images: int) -> None:
+    """Append patients until there are exactly this many images."""
+    for patient_rows in patients:
+        surplus = len(rows.metadata) + len(patient_rows.metadata) - images
+        if len(rows.metadata) < images:
+            rows.add(_without_last(patient_rows, surplus))
 
 
 def _list_chunk(task: tuple[int, int, int, int]) -> list[TableRows]:
