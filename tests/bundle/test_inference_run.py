@@ -79,7 +79,9 @@ def test_a_mistake_ends_with_one_line_and_leaves_nothing(
     files = ["--prior", prior, "--checkpoint", small_model, "--output_dir", tmp_path / "out"]
     result = run_bundle("inference", "inference.yaml", *files, *more, "--sampler#steps", 1, *small_denoiser)
     assert result.returncode != 0
-    assert result.stderr.strip().splitlines()[-1].startswith("error: ")
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "secret-name" not in last
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
 
