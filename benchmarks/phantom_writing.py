@@ -3,7 +3,8 @@
 Runs `biomedjourney phantom` as a user would, once for tables of MIMIC-CXR-JPG's length and once for a cohort of 5,000
 patients at 256 px, and watches the command with all its processes. The bar on time is by the clock on the wall, and
 holds on a machine that does nothing else; processor time says what a busy one would have taken. Memory is the
-proportional set size (PSS), so that what processes share counts once. The files are removed at the end.
+proportional set size (PSS), so that what processes share counts once, with what is swapped out. The files are removed
+at the end.
 The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
 
@@ -99,7 +100,7 @@ def processor_seconds() -> float:
 
 
 def memory_mib(pid: int) -> float:
-    """Return the proportional set size of a process and all below it."""
+    """Return the proportional set size of a process and all below it, what is swapped out included."""
     total = 0
     try:
         parent = psutil.Process(pid)
@@ -108,7 +109,8 @@ def memory_mib(pid: int) -> float:
         return 0.0
     for process in family:
         try:
-            total += process.memory_full_info().pss
+            memory = process.memory_full_info()
+            total += memory.pss + memory.swap
         except psutil.Error:  # it has just ended
             continue
     return total / 2**20
