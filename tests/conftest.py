@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.schema import CHEXPERT_LABELS
+
+_spec = importlib.util.spec_from_file_location("fake_service", Path(__file__).with_name("fake_service.py"))
+fake_service = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fake_service)
 
 METADATA_COLUMNS = (
     "dicom_id",
@@ -199,3 +204,15 @@ def word_encoder():
             return torch.stack([torch.randn(5, 6, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
     return WordEncoder()
+
+
+@pytest.fixture
+def serve():
+    """`fake_service.serve`: a language-model service at 127.0.0.1 that follows a script."""
+    return fake_service.serve
+
+
+@pytest.fixture
+def describe():
+    """`fake_service.describe`: an answer that keeps to the schema."""
+    return fake_service.describe

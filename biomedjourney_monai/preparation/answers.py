@@ -17,7 +17,7 @@ class AnswerCache:
     run resumes. Only digests of questions are stored, but answers are patients' data: the file is its owner's alone.
 
     Args:
-        path: the file; made when absent.
+        path: the file, made when absent; or ":memory:".
 
     Raises:
         TableError: if the file is no such cache.
@@ -26,10 +26,8 @@ class AnswerCache:
     def __init__(self, path: str | Path) -> None:
         self._lock = threading.Lock()
         try:
-            path = Path(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            if str(path) != ":memory:":
+                _make_private(Path(path))
             self._database = sqlite3.connect(path, check_same_thread=False, timeout=30)
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID"
@@ -57,6 +55,12 @@ class AnswerCache:
         """Close the file."""
         with self._lock:
             self._database.close()
+
+
+def _make_private(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
 def question_key(messages: list[dict[str, str]], *, model: str, prompt_version: str, prompt_digest: str) -> str:

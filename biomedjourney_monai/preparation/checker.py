@@ -28,6 +28,7 @@ WRONG_SEVERITY = "wrong severity"
 WRONG_TREND = "wrong direction of change"
 DENIES = "denies a finding that the new study shows"
 NEVER_THERE = "calls a finding gone that was not there"
+PASSED_OVER = "calls a finding gone that the new study says nothing of"
 NOT_NEW = "calls a finding new that was there before"
 CERTAIN = "states for certain what is in doubt"
 UNSUPPORTED_DENIAL = "denies a finding that neither study mentions"
@@ -83,6 +84,8 @@ def _check_denial(segment: Segment, prior: Evidence, new: Evidence) -> Iterator[
     if is_gone:
         if not prior.shows(label):
             yield NEVER_THERE
+        elif label in new.state.passed_over:
+            yield PASSED_OVER
         elif not sides <= prior.sides(label):
             yield WRONG_SIDE
     elif not (new.denies(label) or prior.denies(label) or prior.shows(label) or new.shows(label)) and _shows_any(new):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from biomedjourney_monai.preparation.progression import write_progression, write_summary
-from biomedjourney_monai.preparation.reports import read_report
+from biomedjourney_monai.preparation.evidence import Evidence
+from biomedjourney_monai.preparation.progression import write_summary
+from biomedjourney_monai.preparation.reports import Sections, read_report
 from biomedjourney_monai.preparation.states import read_state
+from biomedjourney_monai.preparation.writers import REPORT, Case, Written, write_all, write_by_rules
 from biomedjourney_monai.schema import CHEXPERT_LABELS, IMAGES_FOLDER
 
 TEXTS = ("progression", "impression")
@@ -34,32 +39,92 @@ _COPIED = (
 )
 
 
+@dataclass
+class Triples:
+    """What `build_triples` made.
+
+    Args:
+        rows: of triples.jsonl.
+        drops: pairs without a row, by reason.
+        rejections: attempts that the checker or the service turned down, by reason.
+        fell_back: rows of the rules where a language model was to write, by its last reason.
+    """
+
+    rows: list[dict[str, Any]]
+    drops: dict[str, int]
+    rejections: dict[str, int]
+    fell_back: dict[str, int]
+
+
 def build_triples(
-    pairs: pd.DataFrame, *, text: str = "progression", seed: int = 0
-) -> tuple[list[dict], dict[str, int]]:
+    pairs: pd.DataFrame,
+    *,
+    text: str = "progression",
+    seed: int = 0,
+    write: Callable[[Case], Written] = write_by_rules,
+    concurrency: int = 1,
+) -> Triples:
     """Write one triple for each kept pair.
 
     Args:
         pairs: columns `schema.PAIR_COLUMNS`.
         text: "progression" describes the change; "impression" takes the new study's impression instead, the paper's
-            ablation.
+            ablation, and falls back on a description where there is none.
         seed: chooses the wording; a pair's wording does not depend on the other pairs.
+        write: the writer.
+        concurrency: how many descriptions are written at once.
 
     Returns:
-        The rows, and the drops by reason. `source` is "reports" where both studies have one, else "labels".
+        The rows with their counts. `source` is "reports" where both studies have one, else "labels"; `written_by` is
+        "rules", "language model" or "report".
     """
-    drops: Counter[str] = Counter()
-    triples = []
-    for pair in tqdm(_rows(pairs), total=len(pairs), desc="triples", unit=" pairs", mininterval=0.5):
+    kept, cases, drops = read_cases(pairs, seed=seed)
+
+    def write_one(case: Case) -> Written:
+        if text == "impression" and case.new_impression:
+            return Written(case.new_impression, REPORT)
+        return write(case)
+
+    rows, rejections, fell_back = [], Counter(), Counter()
+    for pair, case, written in zip(kept, cases, write_all(cases, write_one, concurrency=concurrency, label="triples")):
+        rejections.update(written.rejections)
+        if written.fell_back:
+            fell_back[written.rejections[-1]] += 1
+        if written.text:
+            rows.append(_triple(pair, case, written))
+        else:
+            drops["no description passed the check"] += 1
+    return Triples(rows, dict(drops), dict(rejections), dict(fell_back))
+
+
+def read_cases(pairs: pd.DataFrame, *, seed: int = 0) -> tuple[list[dict[str, Any]], list[Case], Counter[str]]:
+    """Read the reports and labels of each kept pair: pairs, cases in the same order, and drops by reason."""
+    kept, cases, drops = [], [], Counter()
+    for pair in tqdm(_rows(pairs), total=len(pairs), desc="reports", unit=" pairs", mininterval=0.5):
         if not pair["kept"]:
             drops["pair not kept by register"] += 1
             continue
-        triple = _build_triple(pair, text, seed)
-        if triple is None:
+        studies = {which: _read_study(pair, which) for which in ("prior", "new")}
+        if not all(studies.values()):
             drops["neither reports nor labels"] += 1
-        else:
-            triples.append(triple)
-    return triples, dict(drops)
+            continue
+        (prior, prior_impression), (new, new_impression) = studies["prior"], studies["new"]
+        draw = partial(_draw, seed, pair["prior_study_id"], pair["new_study_id"])
+        kept.append(pair)
+        cases.append(Case(prior, new, prior_impression, new_impression, draw))
+    return kept, cases, drops
+
+
+def compare_reports(prior: Sections, new: Sections, *, seed: int = 0) -> Case:
+    """Make a case of two reports without labels."""
+    unlabelled = dict.fromkeys(CHEXPERT_LABELS, math.nan)
+    return Case(
+        _evidence(unlabelled, prior),
+        _evidence(unlabelled, new),
+        prior.summary,
+        new.summary,
+        partial(_draw, seed, prior.summary, new.summary),
+    )
 
 
 def build_singles(studies: pd.DataFrame, work: Path, *, seed: int = 0) -> tuple[list[dict], dict[str, int]]:
@@ -90,28 +155,32 @@ def build_singles(studies: pd.DataFrame, work: Path, *, seed: int = 0) -> tuple[
     return singles, dict(drops)
 
 
-def _build_triple(pair: dict[str, Any], text: str, seed: int) -> dict[str, Any] | None:
-    sections = {which: read_report(pair[f"{which}_report_path"]) for which in ("prior", "new")}
-    impressions = {which: read.summary for which, read in sections.items()}
-    states = {}
-    for which, impression in impressions.items():
-        labels = {label: pair[f"{which}_{label}"] for label in CHEXPERT_LABELS}
-        if not impression and all(np.isnan(value) for value in labels.values()):
-            return None
-        details = sections[which].findings_section if sections[which].impression else ""
-        states[which] = read_state(labels, impression, details=details)
-    if text == "impression" and impressions["new"]:
-        description = impressions["new"]
-    else:
-        rng = _rng(seed, pair["prior_study_id"], pair["new_study_id"])
-        description = write_progression(states["prior"], states["new"], rng=rng)
+def _read_study(pair: dict[str, Any], which: str) -> tuple[Evidence, str] | None:
+    sections = read_report(pair[f"{which}_report_path"])
+    labels = {label: pair[f"{which}_{label}"] for label in CHEXPERT_LABELS}
+    if not sections.summary and all(np.isnan(value) for value in labels.values()):
+        return None
+    return _evidence(labels, sections), sections.summary
+
+
+def _evidence(labels: Mapping[str, float], sections: Sections) -> Evidence:
+    details = sections.findings_section if sections.impression else ""
+    return Evidence(read_state(labels, sections.summary, details=details), f"{sections.summary}\n{details}".strip())
+
+
+def _triple(pair: dict[str, Any], case: Case, written: Written) -> dict[str, Any]:
     return {
         **{name: pair[name] for name in _COPIED},
-        "prior_impression": impressions["prior"],
-        "new_impression": impressions["new"],
-        "progression_description": description,
-        "source": "reports" if all(impressions.values()) else "labels",
+        "prior_impression": case.prior_impression,
+        "new_impression": case.new_impression,
+        "progression_description": written.text,
+        "source": "reports" if case.prior_impression and case.new_impression else "labels",
+        "written_by": written.written_by,
     }
+
+
+def _draw(seed: int, prior_key: str, new_key: str, attempt: int) -> np.random.Generator:
+    return _rng(seed, prior_key, new_key, *(["again"] * attempt))
 
 
 def _rng(seed: int, *keys: str) -> np.random.Generator:

@@ -59,7 +59,7 @@ class LanguageModel:
         import openai  # two seconds: only when a language model writes
 
         logging.getLogger("openai").setLevel(logging.WARNING)  # OPENAI_LOG=debug would log the reports
-        self.model, self.prompt, self.usage = model, prompt, Usage()
+        self.endpoint, self.model, self.prompt, self.usage = endpoint, model, prompt, Usage()
         self._cache, self._openai, self._lock = cache, openai, threading.Lock()
         self._failures_in_a_row = 0
         # A redirect would carry reports elsewhere, and a proxy from the environment would read them.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from biomedjourney_monai.preparation.statements import WHOLE, Statement, read_devices, read_statements
+from biomedjourney_monai.preparation.vocabulary import CLEAR
 from biomedjourney_monai.schema import FINDINGS
 
 DESCRIBED = (*FINDINGS, "Consolidation", "Pneumonia", "Lung Opacity")
@@ -40,12 +41,15 @@ class StudyState:
         denied: labels of `DESCRIBED` that the report says are absent.
         devices: names of devices in the report.
         has_devices: the Support Devices label; None where the study has no labels.
+        passed_over: labels that a report without labels says nothing of, while it calls nothing clear: what was there
+            before may still be.
     """
 
     findings: Mapping[str, State]
     denied: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     has_devices: bool | None = None
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,18 @@ def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> 
     if findings.keys() & {"Atelectasis", "Consolidation", "Edema", "Pneumonia"}:
         findings.pop("Lung Opacity", None)  # it is what the others are seen by
     has_devices = labels.get("Support Devices") == 1 if known else None
-    return StudyState(
-        findings, tuple(denied), tuple(read_devices(text if known else f"{text}\n{details}")), has_devices
-    )
+    devices = read_devices(text if known else f"{text}\n{details}")
+    is_silent = not known and not CLEAR.search(f"{text}\n{details}".lower())
+    passed_over = tuple(label for label in DESCRIBED if is_silent and label not in findings and label not in denied)
+    return StudyState(findings, tuple(denied), tuple(devices), has_devices, passed_over)
 
 
 def compare_states(prior: StudyState, new: StudyState) -> list[Change]:
     """List what became of each finding, side by side where both studies name sides."""
     changes: list[Change] = []
     for label in DESCRIBED:
+        if label in new.passed_over:
+            continue
         changes += _compare_finding(label, prior.findings.get(label), new.findings.get(label))
     return changes
 

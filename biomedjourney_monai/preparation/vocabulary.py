@@ -86,6 +86,12 @@ SIDE = re.compile(
     r"|(?P<left>\bleft\b|\bleft-)|(?P<right>\bright\b|\bright-)"
 )
 
+CLEAR = re.compile(
+    r"\b(?:(?:is|are|remain|now|lungs) clear|clear (?:lungs|chest)|(?:normal|unremarkable|negative) chest"
+    r"|no (?:evidence of )?(?:acute|active))\b"
+)
+"""A chest that is called clear has none of the findings that the report does not name."""
+
 NEGATED_BEFORE = re.compile(
     r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
     r"|free of|absence of|resolution of|clearing of|resolved|resolving of|ruled out|no longer)\b"

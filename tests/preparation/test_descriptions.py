@@ -21,8 +21,9 @@ def pairs(studies) -> pd.DataFrame:
 
 
 def test_triples_say_what_changed(pairs):
-    triples, drops = build_triples(pairs)
-    assert drops == {} and len(triples) == len(pairs)
+    built = build_triples(pairs)
+    triples = built.rows
+    assert built.drops == built.rejections == {} and len(triples) == len(pairs)
     first, second, third, _fourth = triples
     assert "left pleural effusion" in first["progression_description"] and "large" in first["progression_description"]
     assert first["prior_impression"] == "Small left pleural effusion." and first["source"] == "reports"
@@ -33,27 +34,27 @@ def test_triples_say_what_changed(pairs):
 
 def test_pairs_that_were_dropped_are_counted(pairs):
     pairs.loc[0, "kept"] = False
-    triples, drops = build_triples(pairs)
-    assert len(triples) == len(pairs) - 1 and drops == {"pair not kept by register": 1}
+    built = build_triples(pairs)
+    assert len(built.rows) == len(pairs) - 1 and built.drops == {"pair not kept by register": 1}
 
 
 def test_wording_depends_on_the_seed_and_the_pair_alone(pairs):
-    all_of_them, _drops = build_triples(pairs)
-    some, _drops = build_triples(pairs.iloc[1:])
-    assert some == all_of_them[1:]
-    texts = {build_triples(pairs, seed=seed)[0][0]["progression_description"] for seed in range(12)}
+    assert build_triples(pairs.iloc[1:]).rows == build_triples(pairs).rows[1:]
+    texts = {build_triples(pairs, seed=seed).rows[0]["progression_description"] for seed in range(12)}
     assert len(texts) > 3
 
 
 def test_the_impression_alone_for_the_ablation(pairs):
-    triples, _drops = build_triples(pairs, text="impression")
+    triples = build_triples(pairs, text="impression").rows
     assert triples[0]["progression_description"] == "Large left pleural effusion, increased."
+    assert {triple["written_by"] for triple in triples} == {"report"}
 
 
 def test_neither_report_nor_labels(pairs):
     nothing = {f"{which}_{label}": np.nan for which in ("prior", "new") for label in CHEXPERT_LABELS}
     pairs = pairs.assign(**nothing, new_report_path="")
-    assert build_triples(pairs) == ([], {"neither reports nor labels": len(pairs)})
+    built = build_triples(pairs)
+    assert built.rows == [] and built.drops == {"neither reports nor labels": len(pairs)}
 
 
 def test_singles_are_studies_with_an_image(studies, tmp_path):
