@@ -22,7 +22,7 @@ MARKER = ".biomedjourney-demo"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--work", default="demo", metavar="DIR", help="folder for everything (default: demo)")
-    parser.add_argument("--patients", type=int, default=160, metavar="N", help="patients to render (default: 160)")
+    parser.add_argument("--patients", type=int, default=400, metavar="N", help="patients to render (default: 400)")
     parser.add_argument("--seed", type=int, default=7, help="of the cohort and the samples (default: 7)")
     parser.add_argument("--training-steps", type=int, default=3, metavar="N", help="per training stage (default: 3)")
     parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
