@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from biomedjourney_monai.preparation.descriptions import Triples
+    from biomedjourney_monai.preparation.endpoint import Endpoint
     from biomedjourney_monai.preparation.language_model import LanguageModel
+
+CACHE_FILE = "descriptions.sqlite"
 
 EXAMPLE = "biomedjourney describe --work work --seed 0"
 
@@ -63,9 +66,7 @@ def _configure_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--concurrency", type=int, default=4, help="requests at once (default: 4)")
     group.add_argument("--retries", type=int, default=5, help="after 429, 5xx and time-outs (default: 5)")
     group.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="of one request (default: 60)")
-    group.add_argument(
-        "--cache", metavar="FILE", help="of answers (default: descriptions.sqlite in the working folder)"
-    )
+    group.add_argument("--cache", metavar="FILE", help=f"of answers (default: {CACHE_FILE} in the working folder)")
     group.add_argument("--dry-run", action="store_true", help="estimate requests, tokens and cost; ask nothing")
     group.add_argument("--input-price", type=float, default=0, metavar="PRICE", help="per million tokens read")
     group.add_argument("--output-price", type=float, default=0, metavar="PRICE", help="per million tokens written")
@@ -82,42 +83,51 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("--dry-run goes with --writer language-model", found="--writer rules, which costs nothing")
     if args.concurrency < 1 or args.retries < 0 or not args.timeout > 0:
         raise ConfigError("--concurrency must be >= 1, --retries >= 0 and --timeout > 0")
-    model = _open_model(args) if args.writer == "language-model" else None
+    endpoint = _check_model(args) if args.writer == "language-model" else None
     if args.prior_report is not None:
-        _describe_two_reports(args, model)
+        _describe_two_reports(args, endpoint)
     else:
-        _describe_pairs(args, model)
+        _describe_pairs(args, endpoint)
 
 
-def _open_model(args: argparse.Namespace) -> LanguageModel:
+def _check_model(args: argparse.Namespace) -> Endpoint:
     import os
 
     from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.preparation.answers import AnswerCache
     from biomedjourney_monai.preparation.endpoint import open_endpoint
-    from biomedjourney_monai.preparation.language_model import LanguageModel
-    from biomedjourney_monai.preparation.prompt import load_prompt
 
     if not args.model:
         raise ConfigError("--writer language-model needs --model", action="Name a model that the service has")
     endpoint = open_endpoint(args.base_url, attested=args.attest_zero_retention)
-    key = os.environ.get(args.key_variable, "")
-    if not key and not endpoint.is_loopback and not args.dry_run:
+    if not endpoint.is_loopback and not os.environ.get(args.key_variable) and not args.dry_run:
         raise ConfigError("a remote service needs a key", found="none", action=f"Set {args.key_variable}")
-    default = ":memory:" if args.prior_report is not None else Path(args.work) / "descriptions.sqlite"
-    cache = AnswerCache(args.cache or default)
+    return endpoint
+
+
+def _open_model(args: argparse.Namespace, endpoint: Endpoint | None) -> LanguageModel | None:
+    import os
+
+    from biomedjourney_monai.preparation.answers import AnswerCache
+    from biomedjourney_monai.preparation.language_model import LanguageModel
+    from biomedjourney_monai.preparation.prompt import load_prompt
+
+    if endpoint is None:
+        return None
+    path = args.cache or (":memory:" if args.prior_report is not None else str(Path(args.work) / CACHE_FILE))
+    if args.dry_run and not Path(path).exists():
+        path = ":memory:"  # leave no file behind
     return LanguageModel(
         endpoint,
         model=args.model,
         prompt=load_prompt(),
-        cache=cache,
-        api_key=key,
+        cache=AnswerCache(path),
+        api_key=os.environ.get(args.key_variable, ""),
         retries=args.retries,
         timeout_s=args.timeout,
     )
 
 
-def _describe_two_reports(args: argparse.Namespace, model: LanguageModel | None) -> None:
+def _describe_two_reports(args: argparse.Namespace, endpoint: Endpoint | None) -> None:
     import sys
 
     from biomedjourney_monai.errors import TableError
@@ -130,6 +140,7 @@ def _describe_two_reports(args: argparse.Namespace, model: LanguageModel | None)
         if not report.summary:
             raise TableError(f"{option} must name a readable text file with a report in it", found="no text")
     case = compare_reports(*reports, seed=args.seed)
+    model = _open_model(args, endpoint)
     if args.dry_run:
         _print_estimate([case], args, model)
         return
@@ -144,7 +155,7 @@ def _describe_two_reports(args: argparse.Namespace, model: LanguageModel | None)
     print(written.text)
 
 
-def _describe_pairs(args: argparse.Namespace, model: LanguageModel | None) -> None:
+def _describe_pairs(args: argparse.Namespace, endpoint: Endpoint | None) -> None:
     from functools import partial
 
     from biomedjourney_monai.files import read_table
@@ -155,6 +166,7 @@ def _describe_pairs(args: argparse.Namespace, model: LanguageModel | None) -> No
     work = Path(args.work)
     studies = read_table(work / STUDIES_FILE, columns=STUDY_COLUMNS, made_by="cohort")
     pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
+    model = _open_model(args, endpoint)
     if args.dry_run:
         _print_estimate(read_cases(pairs, seed=args.seed)[1], args, model)
         return

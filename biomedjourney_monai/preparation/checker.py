@@ -45,6 +45,8 @@ _OTHER_DISEASES = re.compile(
     r"|pneumomediastin|pneumoperiton|scolio|adenopath|malignan|cancer|sarcoid|infarct|bronchiect|interstitial lung"
     r"|pericardial|hiatal|dissect|calcif|scar)\w*"
 )
+_TRENDS = {"worse": {"worse", "new", "possible"}, "better": {"better", "resolved", "possible"}}
+"""A trend that is written → the kinds of change, on one of the sides, that bear it out."""
 
 
 def check_description(description: str, prior: Evidence, new: Evidence) -> list[str]:
@@ -117,8 +119,7 @@ def _check_trend(segment: Segment, sides: set[str], prior: Evidence, new: Eviden
         change.kind for change in changes if "" in sides or "" in change.severities or sides & change.severities.keys()
     }
     kinds |= new.trends(label)
-    opposite = {"worse": "better", "better": "worse"}.get(segment.trend)
-    if opposite in kinds and segment.trend not in kinds:
+    if segment.trend in _TRENDS and kinds and not kinds & _TRENDS[segment.trend]:
         yield WRONG_TREND
     if segment.trend == "same" and kinds and not kinds & {"same", "possible"}:
         yield WRONG_TREND
