@@ -35,13 +35,13 @@ def read_examples(patients: int) -> Iterator[tuple[str, str, dict[str, str]]]:
         for row in csv.DictReader(stream):
             uid, part = row.pop("uid"), row.pop("part")
             yield f"indiana, {part}", clean(indiana[uid]["IMPRESSION"]), row
-    for report, labels in write_phantom_reports(patients):
+    for _index, report, labels in write_phantom_reports(patients):
         cells = {label: "" if labels[label] is None else str(labels[label]) for label in FIVE}
         yield "phantom", parse_report(report).summary, cells
 
 
-def write_phantom_reports(patients: int) -> Iterator[tuple[str, dict[str, int | None]]]:
-    """Write the phantom's reports without its images: (report, CheXpert label → 1, 0, -1 or None)."""
+def write_phantom_reports(patients: int) -> Iterator[tuple[int, str, dict[str, int | None]]]:
+    """Write the phantom's reports without its images: (patient's number, report, CheXpert label → 1, 0, -1 or None)."""
     from biomedjourney_monai.phantom.mentions import chexpert_labels
     from biomedjourney_monai.phantom.patients import draw_patient
     from biomedjourney_monai.phantom.reports import write_report
@@ -51,7 +51,7 @@ def write_phantom_reports(patients: int) -> Iterator[tuple[str, dict[str, int | 
         patient, previous = draw_patient(5, index), None
         for visit in patient.visits:
             rng = derive_rng(5, "report", visit.study_id)
-            yield write_report(patient, visit, previous, rng), chexpert_labels(visit.mentions, visit.devices)
+            yield index, write_report(patient, visit, previous, rng), chexpert_labels(visit.mentions, visit.devices)
             previous = visit
 
 

@@ -118,13 +118,15 @@ def read_cases(pairs: pd.DataFrame, *, seed: int = 0) -> tuple[list[dict[str, An
 def compare_reports(prior: Sections, new: Sections, *, seed: int = 0) -> Case:
     """Make a case of two reports without labels."""
     unlabelled = dict.fromkeys(CHEXPERT_LABELS, math.nan)
-    return Case(
-        _evidence(unlabelled, prior),
-        _evidence(unlabelled, new),
-        prior.summary,
-        new.summary,
-        partial(_draw, seed, prior.summary, new.summary),
-    )
+    return compare_studies(prior, unlabelled, new, unlabelled, seed=seed)
+
+
+def compare_studies(
+    prior: Sections, prior_labels: Mapping[str, float], new: Sections, new_labels: Mapping[str, float], *, seed: int = 0
+) -> Case:
+    """Make a case of two reports and their labels, CheXpert label → 1, 0, -1 or NaN; the texts choose the wording."""
+    draw = partial(_draw, seed, prior.summary, new.summary)
+    return Case(_evidence(prior_labels, prior), _evidence(new_labels, new), prior.summary, new.summary, draw)
 
 
 def build_singles(studies: pd.DataFrame, work: Path, *, seed: int = 0) -> tuple[list[dict], dict[str, int]]:

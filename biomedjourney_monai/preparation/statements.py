@@ -190,9 +190,11 @@ def _negated_by_list(parts: list[tuple[str, str, str, str]]) -> list[bool]:
     """Which of a sentence's findings are denied by a word that stands before the first or behind the last of a list."""
     negated = []
     pattern = None  # what may continue the list that is being denied
-    for _label, before, _term, _after in parts:
+    for index, (_label, before, _term, _after) in enumerate(parts):
         if words.NEGATED_BEFORE.search(before):
             pattern = words.GONE_LIST_WORDS if words.GONE_BEFORE.search(before) else words.LIST_WORDS
+        elif pattern is words.LIST_WORDS and any(words.LIST_CLOSES.match(later[1]) for later in parts[index:]):
+            pass  # "no consolidation, large effusion, or pneumothorax"
         elif pattern is not None and not pattern.fullmatch(before.rstrip() + " "):
             pattern = None
         negated.append(pattern is not None)

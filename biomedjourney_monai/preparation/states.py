@@ -41,8 +41,8 @@ class StudyState:
         denied: labels of `DESCRIBED` that the report says are absent.
         devices: names of devices in the report.
         has_devices: the Support Devices label; None where the study has no labels.
-        passed_over: labels that a report without labels says nothing of, while it calls nothing clear: what was there
-            before may still be.
+        passed_over: labels that are not spoken of, so that nothing is gone: what a report without labels says nothing
+            of, while it calls nothing clear; and an opacity beside its cause.
     """
 
     findings: Mapping[str, State]
@@ -87,13 +87,15 @@ def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> 
             findings[label] = State(severities, uncertain, dict(statement.trends))
         elif labels.get(label) == 0 if known else bool(statement.denied):
             denied.append(label)
-    if findings.keys() & {"Atelectasis", "Consolidation", "Edema", "Pneumonia"}:
-        findings.pop("Lung Opacity", None)  # it is what the others are seen by
+    is_explained = bool(findings.keys() & {"Atelectasis", "Consolidation", "Edema", "Pneumonia"})
+    explained = findings.pop("Lung Opacity", None) if is_explained else None  # it is what the others are seen by
     has_devices = labels.get("Support Devices") == 1 if known else None
     devices = read_devices(text if known else f"{text}\n{details}")
     is_silent = not known and not CLEAR.search(f"{text}\n{details}".lower())
-    passed_over = tuple(label for label in DESCRIBED if is_silent and label not in findings and label not in denied)
-    return StudyState(findings, tuple(denied), tuple(devices), has_devices, passed_over)
+    passed_over = [label for label in DESCRIBED if is_silent and label not in findings and label not in denied]
+    if explained and "Lung Opacity" not in passed_over:
+        passed_over.append("Lung Opacity")
+    return StudyState(findings, tuple(denied), tuple(devices), has_devices, tuple(passed_over))
 
 
 def compare_states(prior: StudyState, new: StudyState) -> list[Change]:

@@ -94,7 +94,7 @@ CLEAR = re.compile(
 
 NEGATED_BEFORE = re.compile(
     r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
-    r"|free of|absence of|resolution of|clearing of|resolved|resolving of|ruled out|no longer)\b"
+    r"|free of|clear of|absence of|resolution of|clearing of|resolved|resolving of|ruled out|no longer)\b"
 )
 DENIAL_STARTS = re.compile(r"\b(?:no(?! (?:\w+ )?change)(?! longer)|without|negative for)\b")
 NEGATED_AFTER = re.compile(
@@ -132,10 +132,13 @@ LIST_WORDS = re.compile(
 )
 """What may stand between the findings of one denied list."""
 
+LIST_CLOSES = re.compile(r",? (?:or|nor)\b")
+"""Before a finding: "no consolidation, suspicious opacity, large effusion, or pneumothorax" is one denied list."""
+
 GONE_BEFORE = re.compile(r"\b(?:resolution of|clearing of|resolved)\b")
 GONE_LIST_WORDS = re.compile(
     r"[ ,]*(?:and )?(?:(?:the|left|right|bilateral|left-sided|right-sided|small|moderate|large|mild|severe|basilar"
-    r"|basal|bibasilar|lower|lobe) )*"
+    r"|basal|bibasilar|lower|lobe|lung|pulmonary) )*"
 )
 """What may stand between the findings of one list of what has gone."""
 
