@@ -74,8 +74,8 @@ def _generator(arguments: argparse.Namespace, **more: Any) -> Any:
 
 
 def _require_in_range(arguments: argparse.Namespace) -> None:
-    if arguments.steps is not None and not 1 <= arguments.steps <= 999:
-        raise BiomedJourneyError("--steps must be in [1, 999]", found=str(arguments.steps))
+    if arguments.steps is not None and not 1 <= arguments.steps <= 1000:
+        raise BiomedJourneyError("--steps must be in [1, 1000]", found=str(arguments.steps))
     if arguments.batch_size < 1:
         raise BiomedJourneyError("--batch-size must be >= 1", found=str(arguments.batch_size))
     if arguments.limit is not None and arguments.limit < 1:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.diffusion.schedule import leading_timesteps, to_clean_and_noise
+from biomedjourney_monai.diffusion.schedule import trailing_timesteps, to_clean_and_noise
 
 
 def ddim_sample(
@@ -22,14 +22,14 @@ def ddim_sample(
     """Denoise from pure noise with DDIM (eta = 0).
 
     MONAI's own DDIM steps from t to t - T // N while its timesteps are spaced by `linspace`; here each step goes to
-    the next timestep of the list, and the last one to alpha_cumprod[0], as diffusers does with
-    `set_alpha_to_one=False`.
+    the next timestep of the list, and the last one to the clean latent: diffusers' DDIM with
+    `timestep_spacing="trailing"` and `set_alpha_to_one=True`.
 
     Args:
         predict: `predict(noisy_latent, timestep)` with an int64 scalar tensor as timestep.
         noise: standard normal, shape (B, C, h, w).
         alphas_cumprod: shape (T,), falling.
-        steps: number of steps, in [1, T - 1].
+        steps: number of steps, in [1, T].
         prediction_type: what `predict` returns: epsilon, v_prediction or sample.
         on_step: called with the index of each finished step.
 
@@ -39,10 +39,10 @@ def ddim_sample(
     Source: Song et al. 2021, DDIM, equation 12.
     """
     alphas_cumprod = alphas_cumprod.to(noise.device, torch.float32)
-    timesteps = leading_timesteps(train_timesteps=len(alphas_cumprod), steps=steps).to(noise.device)
+    timesteps = trailing_timesteps(train_timesteps=len(alphas_cumprod), steps=steps).to(noise.device)
     latent = noise
     for index, timestep in enumerate(timesteps):
-        following = alphas_cumprod[timesteps[index + 1]] if index + 1 < steps else alphas_cumprod[0]
+        following = alphas_cumprod[timesteps[index + 1]] if index + 1 < steps else alphas_cumprod.new_ones(())
         clean, direction = to_clean_and_noise(
             predict(latent, timestep).float(), latent, alphas_cumprod[timestep], prediction_type=prediction_type
         )

@@ -32,15 +32,24 @@ def to_clean_and_noise(
     raise ValueError(f"prediction_type must be one of {PREDICTION_TYPES}, found {prediction_type!r}")
 
 
-def leading_timesteps(*, train_timesteps: int, steps: int) -> Tensor:
-    """Evenly spaced timesteps from high to low, the first below T and the last at 1 (InstructPix2Pix's spacing).
+def trailing_timesteps(*, train_timesteps: int, steps: int) -> Tensor:
+    """Evenly spaced timesteps from the last one down; diffusers' `timestep_spacing="trailing"`.
+
+    Sampling starts from pure noise, so it must start at the timestep that stands for pure noise. The leading spacing,
+    which InstructPix2Pix uses, starts at 901 of 1000 in ten steps, at 501 in two and at 1 in one.
+
+    Args:
+        train_timesteps: T.
+        steps: N.
 
     Returns:
-        int64, shape (steps,).
+        int64, shape (N,), from T - 1 down to about T / N - 1.
 
     Raises:
-        ValueError: unless 1 <= steps <= train_timesteps - 1.
+        ValueError: unless 1 <= steps <= train_timesteps.
+
+    Source: Lin et al. 2023, Common Diffusion Noise Schedules and Sample Steps are Flawed, section 3.3.
     """
-    if not 1 <= steps < train_timesteps:
-        raise ValueError(f"steps must be in [1, {train_timesteps - 1}], found {steps}")
-    return (torch.arange(steps) * (train_timesteps // steps) + 1).flip(0)
+    if not 1 <= steps <= train_timesteps:
+        raise ValueError(f"steps must be in [1, {train_timesteps}], found {steps}")
+    return torch.tensor([round(train_timesteps - index * train_timesteps / steps) - 1 for index in range(steps)])

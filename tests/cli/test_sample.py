@@ -108,8 +108,8 @@ def assert_refused(status, capsys, message):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--steps", "0"], "--steps must be in [1, 999]"),
-        (["--steps", "1000"], "--steps must be in [1, 999]"),
+        (["--steps", "0"], "--steps must be in [1, 1000]"),
+        (["--steps", "1001"], "--steps must be in [1, 1000]"),
         (["--seed", "-1"], "--seed must be"),
         (["--text-guidance-scale", "nan"], "--text-guidance-scale must be a finite number"),
         (["--image-guidance-scale", "inf"], "--image-guidance-scale must be a finite number"),

@@ -19,11 +19,11 @@ def predict_anything(noisy, timestep):
 
 def ddim_by_the_paper(noise, alphas, *, steps, prediction_type):
     """Song et al. 2021, equation 14: a step of x / sqrt(alpha) along the noise; numpy, float64."""
-    timesteps = [index * (len(alphas) // steps) + 1 for index in range(steps)][::-1]
+    timesteps = (np.round(np.arange(len(alphas), 0, -len(alphas) / steps)).astype(int) - 1).tolist()
     x = noise.astype(np.float64)
     for index, timestep in enumerate(timesteps):
         alpha = alphas[timestep]
-        following = alphas[timesteps[index + 1]] if index + 1 < steps else alphas[0]
+        following = alphas[timesteps[index + 1]] if index + 1 < steps else 1.0
         said = predict_anything(x, timestep)
         if prediction_type == "epsilon":
             epsilon = said
@@ -36,8 +36,15 @@ def ddim_by_the_paper(noise, alphas, *, steps, prediction_type):
     return x
 
 
-@pytest.mark.parametrize("schedule", list(ALPHAS))
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize(
+    ("schedule", "prediction_type"),
+    [
+        (schedule, prediction_type)
+        for schedule in ALPHAS
+        for prediction_type in PREDICTION_TYPES
+        if (schedule, prediction_type) != ("cosine", "epsilon")  # no signal at the last timestep: nothing to divide by
+    ],
+)
 @pytest.mark.parametrize("steps", [1, 4, 10, 50])
 def test_sampling_follows_the_paper(schedule, prediction_type, steps):
     noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -50,7 +57,7 @@ def test_sampling_follows_the_paper(schedule, prediction_type, steps):
 @pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
 @pytest.mark.parametrize("steps", [7, 20, 100])
 def test_a_denoiser_that_knows_the_clean_latent_gets_it_back(prediction_type, steps):
-    alphas = torch.tensor(ALPHAS["cosine"], dtype=torch.float32)
+    alphas = torch.tensor(ALPHAS["scaled_linear_beta"], dtype=torch.float32)
     noise, clean = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(1))
 
     def know(noisy, timestep):
@@ -61,11 +68,7 @@ def test_a_denoiser_that_knows_the_clean_latent_gets_it_back(prediction_type, st
         return epsilon if prediction_type == "epsilon" else signal * epsilon - sigma * clean
 
     found = ddim_sample(know, noise, alphas, steps=steps, prediction_type=prediction_type)
-    last = alphas[0]  # the noise that the last step leaves in, as diffusers' set_alpha_to_one=False
-    first = alphas[(1000 // steps) * (steps - 1) + 1]
-    left = (noise - first.sqrt() * clean) / (1 - first).sqrt()
-    assert torch.allclose(found, last.sqrt() * clean + (1 - last).sqrt() * left, atol=1e-3)
-    assert float((found - clean).abs().max()) < 4 * float((1 - last).sqrt()) + 1e-3
+    assert torch.allclose(found, clean, atol=1e-3)
 
 
 def test_every_step_is_announced_and_sees_its_timestep():
@@ -83,7 +86,7 @@ def test_every_step_is_announced_and_sees_its_timestep():
         prediction_type="epsilon",
         on_step=announced.append,
     )
-    assert seen == [(t, torch.int64) for t in (751, 501, 251, 1)]
+    assert seen == [(t, torch.int64) for t in (999, 749, 499, 249)]
     assert announced == [0, 1, 2, 3]
 
 
