@@ -126,7 +126,7 @@ def score(examples: list, read: Callable[[str, list], dict[str, str]], labels: t
 
 
 def score_sides(examples: list) -> dict[str, float]:
-    """Of the five findings that are present or in doubt in both: are the sides right, and the severities?"""
+    """Of the five findings, where both see one: are its sides right, or at least not wrong, and its severities?"""
     from biomedjourney_monai.preparation.statements import read_statements
 
     counts: Counter[str] = Counter()
@@ -140,10 +140,12 @@ def score_sides(examples: list) -> dict[str, float]:
                 if statement is not None and statement.is_present:
                     counts["total"] += 1
                     counts["sides"] += statement.severities.keys() == wanted.keys()
+                    counts["sides without a wrong one"] += statement.severities.keys() <= {"", *wanted}
                     counts["severities"] += statement.severities == wanted
-    for kind in ("sides", "severities"):
+    kinds = ("sides", "sides without a wrong one", "severities")
+    for kind in kinds:
         print(f"indiana, {kind}: {counts[kind]} of {counts['total']}")
-    return {f"indiana, {kind}": round(100 * counts[kind] / counts["total"], 2) for kind in ("sides", "severities")}
+    return {f"indiana, {kind}": round(100 * counts[kind] / counts["total"], 2) for kind in kinds}
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ NOT_SHOWN = "names a finding that neither study shows"
 NEGATED = "states a finding that the new study denies"
 GONE = "states a finding that the new study no longer shows"
 WRONG_SIDE = "wrong side"
+UNCLEAR_SIDE = "gives a side in words that cannot be checked"
 WRONG_SEVERITY = "wrong severity"
 WRONG_TREND = "wrong direction of change"
 DENIES = "denies a finding that the new study shows"
@@ -35,6 +36,7 @@ UNSUPPORTED_DENIAL = "denies a finding that neither study mentions"
 NO_CHANGE = "denies that anything changed"
 MISSES_CHANGE = "names none of the changes"
 
+_UNCLEAR_SIDES = re.compile(r"\b(?:[RL](?!\d)|(?i:rt|lt|contralateral|ipsilateral|opposite|other side))\b")
 _GONE_WORDS = re.compile(r"\b(?:resol\w+|clear(?:ed|ing)|no longer|has gone|disappear\w*|previously)\b")
 _DENIAL_WORDS = re.compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
 _DOUBTED_LIST = re.compile(r"(?:possible|questionable|probable|suspected)\b")
@@ -69,6 +71,8 @@ def _check_form(description: str) -> Iterator[str]:
         yield TOO_LONG
     if find_identifiers(description):
         yield IDENTIFIER
+    if _UNCLEAR_SIDES.search(description):
+        yield UNCLEAR_SIDE
 
 
 def _check_segment(segment: Segment, prior: Evidence, new: Evidence) -> Iterator[str]:

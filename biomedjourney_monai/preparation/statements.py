@@ -123,7 +123,7 @@ class Segment:
         if self.label in words.UNSIDED:
             return set()
         found = _sides(self.before) | _sides(self.after)
-        return found or (_sides(self.sentence) if self.is_alone else set())
+        return found or (_sides(self.sentence) if self.is_alone or self.is_a_doubted_cause else set())
 
     def severities(self) -> dict[str, int]:
         """Side → severity. "small left and large right effusions", "effusions, small on the left and large …"."""

@@ -72,7 +72,10 @@ SEVERITY_WORDS = {
         r"|thin|streaky"
     ),
     2: r"moderate(?:ly)?[ -]sized|medium[ -]sized|moderate(?:ly)?",
-    3: r"(?:very )?large|severe(?:ly)?|marked(?:ly)?|extensive|massive(?:ly)?|substantial|gross(?:ly)?|florid",
+    3: (
+        r"(?:very )?large|severe(?:ly)?|marked(?:ly)?|extensive|massive(?:ly)?|substantial"
+        r"|gross(?:ly)?(?! (?:stable|unchanged|clear|normal|unremarkable|within))|florid"
+    ),
 }
 SEVERITY = re.compile("|".join(rf"(?P<s{level}>\b(?:{words})\b(?!r))" for level, words in SEVERITY_WORDS.items()))
 SEVERITY_RANGE = re.compile(
@@ -82,7 +85,7 @@ SEVERITY_RANGE = re.compile(
 
 SIDE = re.compile(
     r"(?P<both>\b(?:bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
-    r"|left greater than right|right greater than left)\b)"
+    r"|left (?:greater|worse) than right|right (?:greater|worse) than left)\b)"
     r"|(?P<left>\bleft\b|\bleft-)|(?P<right>\bright\b|\bright-)"
 )
 

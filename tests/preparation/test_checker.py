@@ -57,6 +57,8 @@ def test_what_is_borne_out_stands(description):
         ("New cardiomegaly and a hiatal hernia.", checker.NOT_SHOWN),
         ("New cardiomegaly. A chest tube is now in place.", checker.NOT_SHOWN),
         ("New cardiomegaly. Worsening in the right base.", checker.WRONG_SIDE),
+        ("New cardiomegaly. Small R pleural effusion.", checker.UNCLEAR_SIDE),
+        ("New cardiomegaly. Contralateral pleural effusion.", checker.UNCLEAR_SIDE),
         ("New cardiomegaly since 03/04/2019.", checker.IDENTIFIER),
         ("New cardiomegaly since ___.", checker.IDENTIFIER),
         ("Worse.", checker.TOO_SHORT),

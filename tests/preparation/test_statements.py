@@ -32,6 +32,8 @@ EFFUSION, PNEUMOTHORAX = "Pleural Effusion", "Pneumothorax"
         ("Moderate cardiomegaly with mild interstitial edema.", "Cardiomegaly", {"": 2}),
         ("No change in moderate edema.", "Edema", {"": 2}),
         ("No significant interval change in the small right pneumothorax.", PNEUMOTHORAX, {"right": 1}),
+        ("Right pleural effusion, grossly stable.", EFFUSION, {"right": 0}),
+        ("Bibasilar airspace disease, possibly atelectasis.", "Atelectasis", {"left": 0, "right": 0}),
         ("Small left pneumothorax, not seen on the prior study.", PNEUMOTHORAX, {"left": 1}),
     ],
 )
@@ -54,6 +56,8 @@ def test_what_is_present(text, label, severities):
         "Previously seen right pneumothorax is no longer seen.",
         "Interval clearing of the pneumothorax.",
         "Lungs are free of edema or pneumothorax.",
+        "The lungs are clear of focal airspace disease, pneumothorax, or pleural effusion.",
+        "No focal consolidation, suspicious pulmonary opacity, large pleural effusion, or pneumothorax is identified.",
     ],
 )
 def test_what_is_denied_or_gone(text):

@@ -84,3 +84,24 @@ def test_devices_and_their_label():
     assert state.devices == ("pacemaker",) and state.has_devices is True
     assert read_state(labels(Edema=1), "").has_devices is False
     assert read_state(UNLABELLED, "").has_devices is None
+
+
+def test_the_findings_section_gives_what_the_impression_lacks():
+    details = "Small right effusion. Mild cardiomegaly. Moderate edema."
+    state = read_state(labels(Pleural_Effusion=1, Edema=1, Cardiomegaly=0), "Effusion. Mild edema.", details=details)
+    assert state.findings == {"Edema": State({"": 1}), EFFUSION: State({"right": 1})}
+    state = read_state(UNLABELLED, "Effusion. No edema.", details=details)
+    assert state.findings == {"Cardiomegaly": State({"": 1}), EFFUSION: State({"right": 1})}
+    assert state.denied == ("Edema",)
+
+
+def test_a_report_without_labels_that_passes_a_finding_over_does_not_resolve_it():
+    prior = read_state(UNLABELLED, "Edema. Left effusion.")
+    silent, clear = read_state(UNLABELLED, "Left effusion."), read_state(UNLABELLED, "The lungs are clear.")
+    assert [change.kind for change in compare_states(prior, silent)] == ["same"]
+    assert [change.kind for change in compare_states(prior, clear)] == ["resolved", "resolved"]
+
+
+def test_an_opacity_beside_its_cause_has_not_resolved():
+    prior, new = (read_state(labels(Lung_Opacity=1, Atelectasis=a), "") for a in (0, 1))
+    assert [(change.label, change.kind) for change in compare_states(prior, new)] == [("Atelectasis", "new")]
