@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from biomedjourney_monai.schema import CHEXPERT_LABELS
+
+settings.register_profile("steady", derandomize=True, deadline=None)  # the same cases on every machine, slow or not
+settings.load_profile("steady")
 
 _spec = importlib.util.spec_from_file_location("fake_service", Path(__file__).with_name("fake_service.py"))
 fake_service = importlib.util.module_from_spec(_spec)
