@@ -74,7 +74,7 @@ def score(name: str, cases: Iterator[Case]) -> dict[str, float]:
         length += len(written.text)
         for kind, spoil in spoilers.items():
             spoiled = spoil(written.text)
-            if sorted(spoiled.lower().split()) != sorted(written.text.lower().split()):
+            if spoiled != written.text:
                 counts[f"{kind} made"] += 1
                 counts[f"{kind} caught"] += bool(check_description(spoiled, case.prior, case.new))
     figures = {f"{name}, passed": 100 * counts["passed"] / counts["pairs"]}

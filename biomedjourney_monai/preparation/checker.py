@@ -40,14 +40,14 @@ _UNCLEAR_SIDES = re.compile(r"\b(?:[RL](?!\d)|(?i:rt|lt|contralateral|ipsilatera
 _GONE_WORDS = re.compile(r"\b(?:resol\w+|clear(?:ed|ing)|no longer|has gone|disappear\w*|previously)\b")
 _DENIAL_WORDS = re.compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
 _DOUBTED_LIST = re.compile(r"(?:possible|questionable|probable|suspected)\b")
-_NEW_WORDS = re.compile(r"\b(?:new(?:ly)?|developed|development)\b")
+_NEW_WORDS = re.compile(r"\b(?:new(?:ly)?|developed|development|there (?:is|are) now)\b")
 _NO_CHANGE = re.compile(r"\b(?:no (?:\w+ ){0,3}change|unchanged|stable|remains? clear)\b")
 _OTHER_DISEASES = re.compile(
     r"\b(hernia|tubercul|granulom|emphysem|copd|fibros|abscess|empyem|embol|aneurysm|hemothora|haemothora"
     r"|pneumomediastin|pneumoperiton|scolio|adenopath|malignan|cancer|sarcoid|infarct|bronchiect|interstitial lung"
     r"|pericardial|hiatal|dissect|calcif|scar)\w*"
 )
-_TRENDS = {"worse": {"worse", "new", "possible"}, "better": {"better", "resolved", "possible"}}
+_TRENDS = {"worse": {"worse", "possible"}, "better": {"better", "resolved", "possible"}}
 """A trend that is written → the kinds of change, on one of the sides, that bear it out."""
 
 
@@ -122,7 +122,7 @@ def _check_trend(segment: Segment, sides: set[str], prior: Evidence, new: Eviden
     kinds = {
         change.kind for change in changes if "" in sides or "" in change.severities or sides & change.severities.keys()
     }
-    kinds |= new.trends(label)
+    kinds |= new.trends(label, sides)
     if segment.trend in _TRENDS and kinds and not kinds & _TRENDS[segment.trend]:
         yield WRONG_TREND
     if segment.trend == "same" and kinds and not kinds & {"same", "possible"}:

@@ -47,7 +47,7 @@ class Triples:
         rows: of triples.jsonl.
         drops: pairs without a row, by reason.
         rejections: attempts that the checker or the service turned down, by reason.
-        fell_back: rows of the rules where a language model was to write, by its last reason.
+        fell_back: rows of the rules where a language model was to write, by the first reason of its last attempt.
     """
 
     rows: list[dict[str, Any]]
@@ -87,9 +87,10 @@ def build_triples(
 
     rows, rejections, fell_back = [], Counter(), Counter()
     for pair, case, written in zip(kept, cases, write_all(cases, write_one, concurrency=concurrency, label="triples")):
-        rejections.update(written.rejections)
+        for rejection in written.rejections:
+            rejections.update(rejection.split("; "))
         if written.fell_back:
-            fell_back[written.rejections[-1]] += 1
+            fell_back[written.rejections[-1].partition("; ")[0]] += 1
         if written.text:
             rows.append(_triple(pair, case, written))
         else:

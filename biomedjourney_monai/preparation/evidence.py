@@ -54,9 +54,10 @@ class Evidence:
             found |= {severities.get(where, 0) for where in sides}
         return found - {0}
 
-    def trends(self, label: str) -> set[str]:
-        """What the report itself says of the change: "worse", "better", "same"."""
-        return {*self._state(label).trends.values(), *self._statement(label).trends.values()}
+    def trends(self, label: str, sides: set[str]) -> set[str]:
+        """What the report itself says of the change on these sides, "" for all: "worse", "better", "same"."""
+        found = (*self._state(label).trends.items(), *self._statement(label).trends.items())
+        return {trend for side, trend in found if side == WHOLE or WHOLE in sides or side in sides}
 
     def _statement(self, label: str) -> Statement:
         return self.statements.get(label, self._nothing)

@@ -91,7 +91,7 @@ class LanguageModel:
         if self._failures_in_a_row >= GIVE_UP_AFTER:
             raise AnswerError("service given up")
         try:
-            completion = self._request(messages)
+            completion = self._request_twice(messages)
         except self._openai.OpenAIError as error:
             self._failures_in_a_row += 1
             raise AnswerError(_reason(self._openai, error)) from None  # the cause's text may quote a report
@@ -102,6 +102,12 @@ class LanguageModel:
         self._count(completion)
         self._cache.put(key, content)
         return content
+
+    def _request_twice(self, messages: list[dict[str, str]]) -> Any:
+        try:
+            return self._request(messages)
+        except ValueError:  # a body cut short: the client retries what has a bad status, not this
+            return self._request(messages)
 
     def _request(self, messages: list[dict[str, str]]) -> Any:
         schema = {"name": "description", "strict": True, "schema": self.prompt.schema}

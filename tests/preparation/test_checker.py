@@ -80,6 +80,20 @@ def test_a_side_swapped_in_any_sentence_is_caught():
         assert check(". ".join([*parts[:index], swapped, *parts[index + 1 :]])) != []
 
 
+@pytest.mark.parametrize(
+    "description",
+    [
+        "There is now a large right pleural effusion. Stable large left pleural effusion.",
+        "New large right pleural effusion. The left effusion persists.",
+        "Unchanged large left effusion.",
+    ],
+)
+def test_a_change_on_the_other_side_is_caught_where_both_sides_are_there(description):
+    prior, new = "Large right effusion.", "New large left effusion. Stable large right effusion."
+    assert check(description, prior, new) != []
+    assert check("There is now a large left effusion. Stable large right effusion.", prior, new) == []
+
+
 def test_a_report_that_passes_a_finding_over_does_not_call_it_gone():
     assert checker.PASSED_OVER in check("The edema has resolved. New left effusion.", "Edema.", "Left effusion.")
     assert check("The edema has resolved.", "Edema.", "The lungs are clear.") == []
