@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biomedjourney_monai.diffusion.schedule import PREDICTION_TYPES, trailing_timesteps, to_clean_and_noise
+from biomedjourney_monai.diffusion.schedule import PREDICTION_TYPES, to_clean_and_noise, trailing_timesteps
 
 
 @given(data=st.data(), train_timesteps=st.integers(1, 2000))
