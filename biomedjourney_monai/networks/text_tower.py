@@ -7,12 +7,10 @@ all, so that side, severity and change of each finding stay apart.
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from biomedjourney_monai.errors import ConfigError
-from biomedjourney_monai.files import write_json, written_atomically
+from biomedjourney_monai.files import write_json
 from biomedjourney_monai.networks.change_sentences import (
     STATUSES,
     draw_story,
@@ -33,11 +31,16 @@ from biomedjourney_monai.networks.change_sentences import (
     tell_in_parts,
     tell_story,
 )
-from biomedjourney_monai.networks.text_folder import quiet_root_logger
 from biomedjourney_monai.networks.text_vocabulary import SPECIAL_TOKENS, build_vocabulary
+from biomedjourney_monai.networks.tower_folder import (
+    WEIGHTS_FILE,
+    TowerGeometry,
+    build_tower,
+    write_tower_folder,
+    write_tower_weights,
+)
 from biomedjourney_monai.schema import FINDINGS
 
-WEIGHTS_FILE = "open_clip_model.safetensors"
 TRAINING_FILE = "training.json"
 ATTRIBUTE_CLASSES = tuple(size for _ in FINDINGS for size in (len(STATUSES), 4, 4))
 """Classes of each of `story_targets`' 15 numbers."""
@@ -45,97 +48,10 @@ ATTRIBUTE_CLASSES = tuple(size for _ in FINDINGS for size in (len(STATUSES), 4, 
 _TOKEN_CLASSES = ((len(FINDINGS) + 1) * len(STATUSES), (len(FINDINGS) + 1) * 4, (len(FINDINGS) + 1) * 4)
 """Classes of a token: what its sentence is about, together with the status, and the severity left and right."""
 
-_NAME = "biomedjourney/small-text-tower"
 _HELD_OUT = 0.1
 _IMAGE_EVERY = 3
 """Steps from one batch of images to the next: the states of words matter more here than the images."""
 _LOSS_WEIGHTS = {"meaning": 4.0, "token_meaning": 2.0, "words": 0.5, "report_words": 0.5, "contrastive": 1.0}
-
-
-@dataclass(frozen=True)
-class TowerGeometry:
-    """Sizes of the small tower.
-
-    Args:
-        width: features of a token state.
-        layers: of the text transformer.
-        heads: of each of its attentions.
-        context_length: token states of a text.
-        embed_dim: features of the space that images and texts share.
-        image_size: side of the radiographs, in pixels.
-        image_width: features of the image transformer.
-        image_layers: of the image transformer.
-        patch_size: side of its patches, in pixels.
-    """
-
-    width: int = 128
-    layers: int = 4
-    heads: int = 4
-    context_length: int = 64
-    embed_dim: int = 128
-    image_size: int = 128
-    image_width: int = 96
-    image_layers: int = 3
-    patch_size: int = 16
-
-    def open_clip_config(self) -> dict[str, Any]:
-        """The content of `open_clip_config.json`."""
-        return {
-            "model_cfg": {
-                "embed_dim": self.embed_dim,
-                "vision_cfg": {
-                    "layers": self.image_layers,
-                    "width": self.image_width,
-                    "head_width": self.image_width // 3,
-                    "patch_size": self.patch_size,
-                    "image_size": self.image_size,
-                    "pool_type": "avg",
-                },
-                "text_cfg": {
-                    "hf_model_name": _NAME,
-                    "hf_tokenizer_name": _NAME,
-                    "hf_proj_type": "mlp",
-                    "hf_pooler_type": "mean_pooler",
-                    "context_length": self.context_length,
-                },
-            },
-            "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
-        }
-
-    def bert_config(self, vocab_size: int) -> dict[str, Any]:
-        """The content of BERT's `config.json`."""
-        return {
-            "model_type": "bert",
-            "architectures": ["BertModel"],
-            "vocab_size": vocab_size,
-            "hidden_size": self.width,
-            "num_hidden_layers": self.layers,
-            "num_attention_heads": self.heads,
-            "intermediate_size": 4 * self.width,
-            "initializer_range": 0.08,  # 1 over the root of the width: BERT's own 0.02 suits 768 and learns slowly here
-            "max_position_embeddings": self.context_length,
-            "type_vocab_size": 1,
-            "hidden_dropout_prob": 0.0,
-            "attention_probs_dropout_prob": 0.0,
-            "pad_token_id": 0,
-        }
-
-
-def write_tower_folder(folder: str | Path, vocabulary: Sequence[str], *, geometry: TowerGeometry) -> None:
-    """Write all files of a tower but its weights.
-
-    Args:
-        folder: made if absent.
-        vocabulary: word pieces by token id.
-        geometry: sizes of the tower.
-    """
-    folder = Path(folder)
-    write_json(folder / "open_clip_config.json", geometry.open_clip_config())
-    write_json(folder / "config.json", geometry.bert_config(len(vocabulary)))
-    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": geometry.context_length}
-    write_json(folder / "tokenizer_config.json", tokenizer)
-    with written_atomically(folder / "vocab.txt") as temporary:
-        temporary.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
 
 
 def train_text_tower(
@@ -174,13 +90,13 @@ def train_text_tower(
     with tempfile.TemporaryDirectory() as temporary, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         write_tower_folder(temporary, vocabulary, geometry=geometry)
-        model, tokenizer = _build_model(Path(temporary))
+        model, tokenizer = build_tower(Path(temporary))
         held_out = max(1, round(len(images) * _HELD_OUT))
         trainer = _TowerTrainer(model, tokenizer, rng, steps=steps, batch_size=batch_size)
         losses = trainer.train(images[:-held_out], texts[:-held_out])
         figures = {**measure_retrieval(model, tokenizer, images[-held_out:], texts[-held_out:]), **losses}
     write_tower_folder(out, vocabulary, geometry=geometry)
-    _write_weights(out / WEIGHTS_FILE, model)
+    write_tower_weights(out / WEIGHTS_FILE, model)
     write_json(out / TRAINING_FILE, {"seed": seed, "steps": steps, "images": len(images), "figures": figures})
     return figures
 
@@ -362,28 +278,6 @@ class _TowerTrainer:
         words = self.model.text.transformer.embeddings.word_embeddings.weight  # (V, W)
         guesses = self.word_head(states[hidden]) @ words.T + self.word_bias
         return functional.cross_entropy(guesses.float(), ids[hidden])
-
-
-def _build_model(folder: Path) -> tuple[nn.Module, Any]:
-    import open_clip
-
-    text_cfg = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
-    text_cfg |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
-    name = f"local-dir:{folder}"
-    with quiet_root_logger():
-        model = open_clip.create_model(name, text_cfg=text_cfg, load_weights=False)
-    return model, open_clip.get_tokenizer(name, local_files_only=True, trust_remote_code=False)
-
-
-def _write_weights(path: Path, model: nn.Module) -> None:
-    from safetensors.torch import save_file
-
-    state = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in model.state_dict().items()
-    }
-    with written_atomically(path) as temporary:
-        save_file(state, temporary)
 
 
 def _check_pairs(images: np.ndarray, texts: Sequence[Sequence[str]], geometry: TowerGeometry, steps: int) -> None:

@@ -7,7 +7,8 @@ from torch import nn
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.networks.text_encoder import TextEncoder
-from biomedjourney_monai.networks.text_tower import TowerGeometry, measure_retrieval, train_text_tower
+from biomedjourney_monai.networks.text_tower import measure_retrieval, train_text_tower
+from biomedjourney_monai.networks.tower_folder import TowerGeometry
 
 TINY = TowerGeometry(
     width=32, layers=1, heads=2, embed_dim=16, image_size=32, image_width=24, image_layers=1, patch_size=16
