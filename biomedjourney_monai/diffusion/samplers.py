@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.diffusion.schedule import trailing_timesteps, to_clean_and_noise
+from biomedjourney_monai.diffusion.schedule import to_clean_and_noise, trailing_timesteps
 
 
 def ddim_sample(
