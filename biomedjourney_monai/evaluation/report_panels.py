@@ -85,7 +85,7 @@ def choose_panels(journeys: pandas.DataFrame, *, count: int = 12, seed: int = 0)
     for wanted in (~changes.any(axis=1), changes.any(axis=1)):
         for n in np.flatnonzero(wanted):
             if n not in chosen and len(chosen) < count:
-                chosen[n] = "Several changes" if changes[n].any() else "No finding changes"
+                chosen[n] = "Several changes" if changes[n].any() else "No finding appears or resolves"
     rows = shuffled.iloc[list(chosen)].copy()
     rows["why"] = list(chosen.values())
     return rows
