@@ -88,7 +88,7 @@ def write_cohort(
         ConfigError: if the folder holds something else, or an argument is out of range.
     """
     plan = CohortPlan(patients, seed, size, image_format)
-    out = Path(out)
+    out = Path(out).resolve()  # reused workers may have started in another folder
     claim_folder(out, asdict(plan))
     rows = TableRows()
     tasks = ((str(out), plan, index, truth) for index in range(patients))

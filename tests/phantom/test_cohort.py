@@ -235,3 +235,11 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
     half.write_bytes(b"\xff\xd8")
     write_cohort(out, patients=2, seed=SEED, size=SIZE, processes=1)
     assert hash_folder(out) == before
+
+
+def test_a_relative_folder_lies_where_the_caller_stands(tmp_path, monkeypatch):
+    for place in ("first", "second"):  # joblib keeps its workers, and they their folder, from one call to the next
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        summary = write_cohort("cohort", patients=2, seed=5, size=64, processes=2)
+        assert len(list((tmp_path / place / "cohort" / "files").rglob("*.jpg"))) == summary.images
