@@ -68,11 +68,10 @@ class StageSetup:
                 action="Run `biomedjourney encode` again",
             )
         generator = self.parser.get_parsed_content("generator")
-        load_into(generator.autoencoder, load_tensors(self.autoencoder_file)[0])
-        generator.denoiser.scale_factor.fill_(self.scale_factor)
         if self.start_from is not None:
             generator.load(self.start_from)
-            generator.denoiser.scale_factor.fill_(self.scale_factor)
+        load_into(generator.autoencoder, load_tensors(self.autoencoder_file)[0])  # start_from may hold another one
+        generator.denoiser.scale_factor.fill_(self.scale_factor)
         return generator.to(self.device)
 
     @property

@@ -80,6 +80,16 @@ def test_a_stage_goes_on_from_the_stage_before(encoded, tmp_path):
     assert float(after.denoiser.scale_factor) == 0.75
 
 
+def test_a_stage_keeps_the_caches_autoencoder_though_the_model_before_has_another(encoded, tmp_path):
+    before = make_setup(encoded, seed=1)
+    with torch.no_grad():
+        before.generator.autoencoder.decoder.linear.bias.add_(1)
+    before.generator.save(tmp_path / "model.pt", half=False)
+    after = make_setup(encoded, start_from=tmp_path / "model.pt")
+    own = torch.load(encoded / "autoencoder.pt", weights_only=True)["model"]
+    assert torch.equal(after.generator.autoencoder.decoder.linear.bias, own["decoder.linear.bias"])
+
+
 def test_overrides_reach_the_networks_and_misspelt_ones_are_refused(encoded):
     setup = make_setup(encoded, sections={"noise_scheduler": {"prediction_type": "v_prediction"}})
     assert setup.noise_scheduler.prediction_type == "v_prediction"
