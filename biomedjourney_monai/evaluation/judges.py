@@ -6,7 +6,6 @@ models) join by implementing `Judges` and a line in `load_judges`; nothing else 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.evaluation.judge_networks import JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
-from biomedjourney_monai.files import written_atomically
+from biomedjourney_monai.files import file_hash, written_atomically
 
 CLASSIFIER_FILE = "phantom_classifier.pt"
 SEGMENTER_FILE = "phantom_segmenter.pt"
@@ -138,7 +137,7 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
         raise WeightsError(
             f"{path} must hold the tensors of {type(network).__name__}", found=type(error).__name__, action=action
         ) from error
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_hash(path)
 
 
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:

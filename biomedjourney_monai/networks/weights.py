@@ -6,7 +6,6 @@ and MONAI Label look for, so they read these files too. Equal tensors and facts 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from biomedjourney_monai.errors import WeightsError
-from biomedjourney_monai.files import written_atomically
+from biomedjourney_monai.files import file_hash, written_atomically
 
 MODEL_KEY = "model"
 INFO_KEY = "info"
@@ -123,11 +122,7 @@ def weights_hash(path: str | Path) -> str:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path} must exist", found="no such file", action="Pass the path of a weights file")
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_hash(path)
 
 
 def _stored(name: str, value: Any, *, half: bool) -> torch.Tensor:
