@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import hashlib
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
-from biomedjourney_monai.files import file_hash as hash_of_file
 
 RUN_OPTIONS = frozenset(
     "run_id init_id final_id meta_file config_file logging_file tracking args_file".split()
@@ -218,7 +218,8 @@ def list_images(prior: str | Path | None, folder: str | Path | None) -> list[dic
 
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, or "" if there is none."""
-    return hash_of_file(path) if Path(path).is_file() else ""
+    path = Path(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def run_name(stage: str) -> str:
