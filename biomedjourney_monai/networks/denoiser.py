@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
+from monai.networks.nets.diffusion_model_unet import SpatialTransformer
 from torch import Tensor, nn
 
 
@@ -22,8 +23,10 @@ class Denoiser(nn.Module):
         residual_to_prior: add `scale_factor · prior_latent` to the output. For `prediction_type: sample`, where the
             network then predicts what changes; it must be off for epsilon and v.
         scale_factor: the latent multiplier of the noisy latents; the prior latent arrives unscaled.
-        channels, num_res_blocks, attention_levels, num_head_channels, norm_num_groups, transformer_num_layers,
-            use_flash_attention: as in MONAI's `DiffusionModelUNet`.
+        transformer_norm_eps: epsilon of the group norm before each transformer; None for `norm_eps`. Stable Diffusion
+            1.5 has 1e-6 here and a `norm_eps` of 1e-5, where MONAI's network has one value for both.
+        channels, num_res_blocks, attention_levels, num_head_channels, norm_num_groups, norm_eps,
+            transformer_num_layers, use_flash_attention: as in MONAI's `DiffusionModelUNet`.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Denoiser(nn.Module):
         num_head_channels: int | Sequence[int],
         num_res_blocks: int = 1,
         norm_num_groups: int = 16,
+        norm_eps: float = 1e-6,
+        transformer_norm_eps: float | None = None,
         transformer_num_layers: int = 1,
         use_flash_attention: bool = False,
         residual_to_prior: bool = False,
@@ -52,6 +57,7 @@ class Denoiser(nn.Module):
             attention_levels=tuple(attention_levels),
             num_head_channels=num_head_channels if isinstance(num_head_channels, int) else tuple(num_head_channels),
             norm_num_groups=norm_num_groups,
+            norm_eps=norm_eps,
             with_conditioning=True,
             cross_attention_dim=cross_attention_dim,
             transformer_num_layers=transformer_num_layers,
@@ -59,6 +65,10 @@ class Denoiser(nn.Module):
             use_combined_linear=False,
             use_flash_attention=use_flash_attention,
         )
+        if transformer_norm_eps is not None:
+            for module in self.unet.modules():
+                if isinstance(module, SpatialTransformer):
+                    module.norm.eps = transformer_norm_eps
         with torch.no_grad():
             self.unet.conv_in.conv.weight[:, latent_channels:].zero_()
         self.text_projection = nn.Linear(text_width, cross_attention_dim)
