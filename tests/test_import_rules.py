@@ -34,7 +34,11 @@ HEAVY = ("torch", "itk", "SimpleITK", "mlflow", "torchxrayvision", "open_clip", 
 HEAVY += ("numpy", "pandas", "dask", "cv2")
 
 TOOLKITS = ("itk", "SimpleITK", "mlflow", "torchxrayvision", "open_clip", "transformers", "monai.bundle", "matplotlib")
-ABOUT = {"preparation/simpleitk.py": {"SimpleITK"}, "preparation/elastix.py": {"itk", "SimpleITK"}}
+ABOUT = {
+    "preparation/simpleitk.py": {"SimpleITK"},
+    "preparation/elastix.py": {"itk", "SimpleITK"},
+    "training/tracking.py": {"mlflow"},
+}
 """Modules that are about nothing but their toolkit."""
 
 

@@ -7,6 +7,8 @@ from ignite.handlers import EMAHandler
 from ignite.handlers.ema_handler import EMAWarmUp
 from torch import nn
 
+from biomedjourney_monai.training.gradients import steps_now
+
 
 class WeightAverage(EMAHandler):
     """Ignite's exponential moving average, with a warm-up that follows the trainer's iteration.
@@ -25,9 +27,11 @@ class WeightAverage(EMAHandler):
         self.momentum_at = EMAWarmUp(momentum_warmup, warmup_iters, momentum)
 
     def attach(self, engine: Engine, name: str = "ema_momentum") -> None:
-        """Update the average after each iteration, and keep the share in `engine.state` under `name`."""
+        """Update the average after each step of the optimiser, and keep the share in `engine.state` under `name`."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._update, name)
 
     def _update(self, engine: Engine, name: str) -> None:
+        if not steps_now(engine):
+            return
         setattr(engine.state, name, self.momentum_at(engine.state.iteration))
         self._update_ema_model(engine, name)

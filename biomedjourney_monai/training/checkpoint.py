@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.files import written_atomically
+from biomedjourney_monai.training.processes import this_process
 
 logger = logging.getLogger(__name__)
 
 
 class StageCheckpoint:
-    """Save everything a stage needs to go on at the end of an epoch; load it before the first.
+    """Save everything a stage needs to go on; load it before the first iteration.
 
-    The same command therefore resumes where it stopped, with the same noise and, where an epoch goes once through the
-    data, the same order of the data.
+    The same command therefore resumes where it stopped, with the same noise, the same order of the data and the same
+    random numbers: on a CPU the weights at the end are those of an uninterrupted training, bit for bit.
 
     Args:
         path: the checkpoint file.
         states: objects with `state_dict` and `load_state_dict`, by name.
         generators: random generators whose states are part of the checkpoint, by name.
         every_epochs: epochs between checkpoints.
+        every_iterations: iterations between checkpoints within an epoch; 0 for none.
         resume: load the checkpoint if there is one.
     """
 
@@ -37,12 +41,13 @@ class StageCheckpoint:
         states: Mapping[str, Any],
         generators: Mapping[str, torch.Generator],
         every_epochs: int = 1,
+        every_iterations: int = 0,
         resume: bool = True,
     ) -> None:
         self.path = Path(path)
         self.states = dict(states)
         self.generators = dict(generators)
-        self.every_epochs = every_epochs
+        self.every_epochs, self.every_iterations = every_epochs, every_iterations
         self.resume = resume
 
     def attach(self, engine: Engine) -> None:
@@ -52,36 +57,98 @@ class StageCheckpoint:
             if engine.state.epoch >= engine.state.max_epochs:  # Ignite would start over, counting from 0
                 progress = (engine.state.epoch, engine.state.iteration)
                 engine.add_event_handler(Events.STARTED, self._stop, progress)
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every_epochs), self._save)
+        if self.every_iterations:
+            engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.every_iterations), self.save)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every_epochs), self.save)
 
-    def _save(self, engine: Engine) -> None:
+    def save(self, engine: Engine) -> None:
+        """Write the checkpoint, in the first process alone; the one before stays whole until this one is.
+
+        Raises:
+            ConfigError: if it cannot be written, e.g. onto a full disk.
+        """
+        if this_process() != 0:
+            return
         content = {name: state.state_dict() for name, state in self.states.items()}
         content["generators"] = {name: generator.get_state() for name, generator in self.generators.items()}
-        content["engine"] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
-        with written_atomically(self.path) as temporary:
-            torch.save(content, temporary)
+        content["random"] = random_states()
+        content["engine"] = {"iteration": engine.state.iteration}
+        try:
+            with written_atomically(self.path) as temporary:
+                torch.save(content, temporary)
+        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
+            raise ConfigError(
+                f"{self.path} must be writable",
+                found=getattr(error, "strerror", None) or type(error).__name__,
+                action="Make room and run the same command again: the checkpoint before is whole",
+            ) from error
 
     def _load(self, engine: Engine) -> None:
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             for name, state in self.states.items():
+                self._require_same_tensors(state, content[name])
                 state.load_state_dict(content[name])
             for name, generator in self.generators.items():
                 generator.set_state(content["generators"][name])
-            engine.state.epoch = content["engine"]["epoch"]
+            set_random_states(content["random"])
             engine.state.iteration = content["engine"]["iteration"]
-        except Exception as error:  # unpickling, missing keys and shapes raise many kinds
-            raise WeightsError(
-                f"{self.path} must be a checkpoint of this configuration",
-                found=type(error).__name__,
-                action="Train into another --output_dir, or pass --resume false to start afresh",
-            ) from error
+        except WeightsError:
+            raise
+        except Exception as error:  # unpickling and missing keys raise many kinds
+            raise self._refusal(type(error).__name__) from error
+        engine.state.epoch = engine.state.iteration // engine.state.epoch_length  # whole ones
         logger.info(f"Go on from epoch {engine.state.epoch}, iteration {engine.state.iteration}.")
+
+    def _require_same_tensors(self, state: Any, saved: Mapping[str, Any]) -> None:
+        if isinstance(state, torch.nn.Module):
+            differing = differing_tensors(state.state_dict(), saved)
+            if differing:
+                raise self._refusal(f"{len(differing)} tensors that differ, first {differing[0]}")
+
+    def _refusal(self, found: str) -> WeightsError:
+        return WeightsError(
+            f"{self.path} must be a checkpoint of this configuration",
+            found=found,
+            action="Train into another --output_dir, or pass --resume false to start afresh",
+        )
 
     def _stop(self, engine: Engine, progress: tuple[int, int]) -> None:
         engine.state.epoch, engine.state.iteration = progress
         logger.info(f"Nothing to do: all {engine.state.max_epochs} epochs of {self.path} are done.")
         engine.terminate()
+
+
+def differing_tensors(own: Mapping[str, torch.Tensor], saved: Mapping[str, Any]) -> list[str]:
+    """Names of the tensors that one of the two lacks or that have another shape, with both shapes."""
+
+    def shape(tensors: Mapping[str, Any], name: str) -> str:
+        return str(tuple(tensors[name].shape)) if name in tensors else "none"
+
+    names = [*own, *(name for name in saved if name not in own)]
+    shapes = [(name, shape(own, name), shape(saved, name)) for name in names]
+    return [f"{name} {there} where {here} is needed" for name, here, there in shapes if here != there]
+
+
+def random_states() -> dict[str, Any]:
+    """The states of the global generators of Python, NumPy and torch (CPU and GPUs), as tensors and plain numbers."""
+    algorithm, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (algorithm, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+    }
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Set what `random_states` gave; GPUs only where there are as many."""
+    random.setstate(states["python"])
+    algorithm, keys, *rest = states["numpy"]
+    np.random.set_state((algorithm, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
 
 
 class ExportModel:

@@ -1,4 +1,4 @@
-"""Mixed precision for the stock trainer on a CPU, whose own `amp` is for CUDA alone."""
+"""Mixed precision for the stock trainer, on a CPU too, where its own `amp` does nothing."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ import torch
 from monai.inferers import SimpleInferer
 from torch import Tensor
 
+from biomedjourney_monai.errors import ConfigError
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 class AutocastInferer(SimpleInferer):
-    """Call the network under bfloat16 autocast; parameters and loss stay float32.
+    """Call the network under autocast; parameters and loss stay float32.
 
     Args:
-        enabled: off runs in float32.
+        precision: "float32", "bfloat16", or "float16", which needs the trainer's gradient scaler (`amp: true`).
+
+    Raises:
+        ConfigError: for another precision.
     """
 
-    def __init__(self, *, enabled: bool = True) -> None:
+    def __init__(self, *, precision: str = "bfloat16") -> None:
         super().__init__()
-        self.enabled = enabled
+        if precision not in PRECISIONS:
+            raise ConfigError(f"--precision must be one of {', '.join(PRECISIONS)}", found=str(precision))
+        self.dtype = PRECISIONS[precision]
 
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.enabled):
+        with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None):
             return network(inputs, *args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +16,14 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.files import read_json, read_json_lines, write_json, write_json_lines, written_atomically
+from biomedjourney_monai.files import (
+    file_hash,
+    read_json,
+    read_json_lines,
+    write_json,
+    write_json_lines,
+    written_atomically,
+)
 
 MEAN_FILE = "mean.npy"
 LOG_VARIANCE_FILE = "log_variance.npy"
@@ -151,17 +159,20 @@ class LatentDataset(Dataset):
     """Training examples of one stage and split.
 
     Each item is a dict of tensors: `new_mean`, `new_log_variance`, `prior_latent` (C, h, w); `valid` (1, h, w);
-    `text_states` (L, W).
+    `text_states` (L, W); `row`, the place in the cache's rows, ().
 
     Args:
         folder: the latent cache.
         stage: "pretrain" or "finetune".
         split: one of schema.SPLITS.
+        process, processes: take every `processes`-th example, from `process` on.
     """
 
-    def __init__(self, folder: str | Path, *, stage: str, split: str) -> None:
+    def __init__(self, folder: str | Path, *, stage: str, split: str, process: int = 0, processes: int = 1) -> None:
         self.cache = LatentCache(folder)
-        self.rows = [row for row in self.cache.rows if row.stage == stage and row.split == split]
+        chosen = [place for place, row in enumerate(self.cache.rows) if row.stage == stage and row.split == split]
+        self.places = chosen[process::processes]  # among all rows of the cache
+        self.rows = [self.cache.rows[place] for place in self.places]
         if not self.rows:
             raise TableError(
                 f"the latent cache must hold {stage} examples of split {split}",
@@ -172,6 +183,13 @@ class LatentDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def describe(self) -> dict[str, Any]:
+        """A fingerprint of the examples, 64 hexadecimal digits, and how many there are."""
+        digest = hashlib.sha256(file_hash(self.cache.folder / ENCODING_FILE).encode())
+        digest.update(file_hash(self.cache.folder / ROWS_FILE).encode())
+        digest.update(repr((self.places, self.cache.mean.shape, self.cache.text.shape)).encode())
+        return {"fingerprint": digest.hexdigest(), "examples": len(self)}
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         row, cache = self.rows[index], self.cache
@@ -187,6 +205,7 @@ class LatentDataset(Dataset):
             "prior_latent": prior_latent,
             "valid": valid,
             "text_states": _tensor(cache.text[row.text]),
+            "row": torch.tensor(self.places[index]),
         }
 
 

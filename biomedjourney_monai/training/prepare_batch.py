@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from ignite.engine import Engine, Events
 from monai.engines import PrepareBatch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ class WeightedTarget(NamedTuple):
 
     target: Tensor  # (B, C, h, w)
     weight: Tensor  # (B, 1 or C, h, w), >= 0
+    timesteps: Tensor  # (B,), at which it was asked
 
 
 def min_snr_weight(alpha_cumprod: Tensor, *, prediction_type: str, gamma: float) -> Tensor:
@@ -50,6 +52,8 @@ class DiffusionPrepareBatch(PrepareBatch):
         min_snr_gamma: None for no weighting by timestep.
         channel_weight: shape (C,), how much each latent channel counts; None for all alike.
         seed: of the generator for noise, timesteps and dropping.
+        process, processes: this process and how many train together. Each draws for all of them and keeps every
+            `processes`-th draw, so that together they see the noise that one process would.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class DiffusionPrepareBatch(PrepareBatch):
         min_snr_gamma: float | None = None,
         channel_weight: Tensor | None = None,
         seed: int = 0,
+        process: int = 0,
+        processes: int = 1,
     ) -> None:
         if min(drop_text, drop_image, drop_both) < 0 or drop_text + drop_image + drop_both > 1:
             found = f"{drop_text}, {drop_image} and {drop_both}"
@@ -74,7 +80,13 @@ class DiffusionPrepareBatch(PrepareBatch):
         self.drop_text, self.drop_image, self.drop_both = drop_text, drop_image, drop_both
         self.min_snr_gamma = min_snr_gamma
         self.channel_weight = channel_weight
+        self.seed = seed
+        self.process, self.processes = process, processes
         self.generator = torch.Generator().manual_seed(seed)
+
+    def attach(self, engine: Engine) -> None:
+        """Draw the same noise and timesteps in every run of an evaluator, so that its losses can be compared."""
+        engine.add_event_handler(Events.STARTED, lambda: self.generator.manual_seed(self.seed))
 
     def __call__(
         self,
@@ -88,12 +100,12 @@ class DiffusionPrepareBatch(PrepareBatch):
         deviation = (batchdata["new_log_variance"] / 2).exp()
         clean = self.scale_factor * (mean + deviation * self._normal(mean.shape))
         noise = self._normal(mean.shape)
-        timesteps = torch.randint(
-            0, self.noise_scheduler.num_train_timesteps, (len(mean),), generator=self.generator, dtype=torch.int64
-        )
+        timesteps = self._timesteps(len(mean))
         noisy = self.noise_scheduler.add_noise(original_samples=clean, noise=noise, timesteps=timesteps)
         prior_latent, text_states = self._drop_conditions(batchdata["prior_latent"], batchdata["text_states"])
-        target = WeightedTarget(self._target(clean, noise, timesteps), self._weight(batchdata["valid"], timesteps))
+        target = WeightedTarget(
+            self._target(clean, noise, timesteps), self._weight(batchdata["valid"], timesteps), timesteps
+        )
         inputs = {"timesteps": timesteps, "prior_latent": prior_latent, "text_states": text_states}
         return (
             noisy.to(device, non_blocking=non_blocking),
@@ -103,10 +115,17 @@ class DiffusionPrepareBatch(PrepareBatch):
         )
 
     def _normal(self, shape: torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.generator)
+        return self._own(torch.randn(self.processes * shape[0], *shape[1:], generator=self.generator))
+
+    def _timesteps(self, count: int) -> Tensor:
+        steps = self.noise_scheduler.num_train_timesteps
+        return self._own(torch.randint(0, steps, (self.processes * count,), generator=self.generator))
+
+    def _own(self, draws: Tensor) -> Tensor:
+        return draws[self.process :: self.processes]
 
     def _drop_conditions(self, prior_latent: Tensor, text_states: Tensor) -> tuple[Tensor, Tensor]:
-        chance = torch.rand(len(prior_latent), generator=self.generator)
+        chance = self._own(torch.rand(self.processes * len(prior_latent), generator=self.generator))
         without_text = chance < self.drop_text + self.drop_both
         without_image = (chance >= self.drop_text) & (chance < self.drop_text + self.drop_both + self.drop_image)
         prior_latent = torch.where(without_image[:, None, None, None], 0.0, prior_latent)

@@ -22,10 +22,14 @@ SMALL = {"channels": [32, 32, 32], "num_head_channels": [0, 32, 32]}
 """A denoiser that trains and samples in no time, as overrides of common.yaml's section."""
 
 
-def _run(run_id: str, config: str | list[str], *more: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+def _run(
+    run_id: str, config: str | list[str], *more: object, cwd: Path = ROOT, processes: int = 1
+) -> subprocess.CompletedProcess:
     files = [str(CONFIGS / name) for name in ([config] if isinstance(config, str) else config)]
     listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
-    command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", listed, *map(str, more)]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    launch = [sys.executable, *(torchrun if processes > 1 else []), "-m", "monai.bundle"]
+    command = [*launch, "run", run_id, "--config_file", listed, *map(str, more)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("MLFLOW_TRACKING_URI", None)
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -40,7 +44,7 @@ def _small_generator(**sampler: object):
 
 @pytest.fixture(scope="session")
 def run_bundle():
-    """Call `python -m monai.bundle run RUN_ID --config_file CONFIG …` as a user types it."""
+    """Call `python -m monai.bundle run RUN_ID --config_file CONFIG …` as a user types it, also through torchrun."""
     return _run
 
 

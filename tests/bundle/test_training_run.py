@@ -9,7 +9,7 @@ from PIL import Image
 from biomedjourney_monai.networks.weights import load_tensors
 
 FEW = ["--pretrain_epochs", 3, "--finetune_epochs", 1, "--epoch_length", 2, "--batch_size", 2]
-SETTINGS = ["--learning_rate", 0.0005, "--warmup_iterations", 1, "--val_interval", 1, "--autocast", False]
+SETTINGS = ["--learning_rate", 0.0005, "--warmup_iterations", 1, "--val_interval", 1, "--precision", "float32"]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from biomedjourney_monai.training.averaging import WeightAverage
 from biomedjourney_monai.training.checkpoint import ExportModel, StageCheckpoint
 from biomedjourney_monai.training.gradients import ClipGradients
 from biomedjourney_monai.training.inferers import AutocastInferer
+from biomedjourney_monai.training.interruption import SaveOnSignal
+from biomedjourney_monai.training.order import ShuffledBatches
 from biomedjourney_monai.training.prepare_batch import DiffusionPrepareBatch, WeightedLatentLoss
 
 
@@ -28,21 +30,21 @@ class TinyDenoiser(torch.nn.Module):
 class Training:
     """Everything of one run; `run` trains to the end of `max_epochs`."""
 
-    def __init__(self, folder, *, max_epochs, resume=True, items=10):
+    def __init__(self, folder, *, max_epochs, resume=True, items=10, every_iterations=0, accumulate=1):
         torch.manual_seed(0)
         self.folder = folder
         self.network = TinyDenoiser()
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.05)
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 1 / (1 + step))
         self.average = WeightAverage(self.network, momentum=0.1, momentum_warmup=0.5, warmup_iters=8)
-        self.order = torch.Generator().manual_seed(1)
+        self.order = ShuffledBatches(items, batch_size=4, seed=1)
         scheduler = DDPMScheduler(num_train_timesteps=100, schedule="cosine", prediction_type="sample")
         prepare = DiffusionPrepareBatch(scheduler, scale_factor=1.0, null_text_states=torch.zeros(1, 3, 2), seed=2)
         self.exported = []
         handlers = [
             self.average,
             LrScheduleHandler(self.lr_scheduler, print_lr=False, epoch_level=False),
-            ClipGradients(list(self.network.parameters()), 1.0),
+            ClipGradients(list(self.network.parameters()), 1.0, checkpoint=folder / "checkpoint.pt"),
             ExportModel(
                 save=lambda path, info: self.exported.append((path, info)),
                 path=folder / "model.pt",
@@ -58,12 +60,15 @@ class Training:
                     "optimizer": self.optimizer,
                     "lr_scheduler": self.lr_scheduler,
                 },
-                generators={"noise": prepare.generator, "order": self.order},
+                generators={"noise": prepare.generator},
+                every_iterations=every_iterations,
                 resume=resume,
             ),
+            self.order,
         ]
+        handlers.append(SaveOnSignal(handlers[-2].save))
         dataset = make_items(items)
-        loader = torch.utils.data.DataLoader(dataset, batch_size=4, shuffle=True, generator=self.order)
+        loader = torch.utils.data.DataLoader(dataset, batch_sampler=self.order)
         self.trainer = SupervisedTrainer(
             device="cpu",
             max_epochs=max_epochs,
@@ -72,8 +77,9 @@ class Training:
             optimizer=self.optimizer,
             loss_function=WeightedLatentLoss(),
             prepare_batch=prepare,
-            inferer=AutocastInferer(enabled=False),
+            inferer=AutocastInferer(precision="float32"),
             train_handlers=handlers,
+            accumulation_steps=accumulate,
             decollate=False,
         )
         self.losses = []
@@ -95,8 +101,9 @@ def make_items(count):
             "prior_latent": torch.randn(2, 4, 4, generator=generator),
             "valid": torch.ones(1, 4, 4),
             "text_states": torch.randn(3, 2, generator=generator),
+            "row": torch.tensor(number),
         }
-        for _ in range(count)
+        for number in range(count)
     ]
 
 

@@ -1,10 +1,12 @@
+import re
+
 import pytest
 import torch
 from ignite.engine import Engine
 from monai.engines import IterationEvents
 
 from biomedjourney_monai.errors import ConfigError
-from biomedjourney_monai.training.gradients import ClipGradients
+from biomedjourney_monai.training.gradients import ClipGradients, steps_now
 
 
 def run(loss, *, max_norm=1.0):
@@ -37,6 +39,30 @@ def test_a_loss_that_is_not_finite_stops_the_run_in_one_line(loss):
         run(loss)
     assert "\n" not in str(error.value)
     assert "--learning_rate" in str(error.value)
+
+
+def test_an_infinite_loss_names_the_rows_and_the_last_good_checkpoint(make_training, tmp_path):
+    make_training(tmp_path, max_epochs=1).run()
+    broken = make_training(tmp_path, max_epochs=2)
+    with torch.no_grad():
+        broken.network.layer.weight.fill_(float("nan"))
+    with pytest.raises(ConfigError) as error:
+        broken.run()
+    named = re.search(r"rows ([\d, ]+) of the latent cache", str(error.value))[1].split(", ")
+    assert len(named) == 4
+    assert {int(row) for row in named} <= set(range(10))
+    assert f"the last good checkpoint is {tmp_path / 'checkpoint.pt'}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "iteration, length, accumulated, steps",
+    [(1, 5, 1, True), (1, 5, 2, False), (2, 5, 2, True), (5, 5, 2, True), (6, 5, 2, False), (7, 5, 2, True)],
+)
+def test_a_step_follows_the_last_accumulated_batch_and_an_epochs_end(iteration, length, accumulated, steps):
+    engine = Engine(lambda engine, batch: None)
+    engine.accumulation_steps = accumulated
+    engine.state.iteration, engine.state.epoch_length = iteration, length
+    assert steps_now(engine) is steps
 
 
 def test_the_last_checkpoint_survives_a_broken_training(make_training, tmp_path):

@@ -58,6 +58,7 @@ def test_a_triple_joins_new_prior_mask_and_text(cache):
     assert np.array_equal(item["prior_latent"], expected["mean"][0].astype(np.float32))
     assert item["valid"].tolist() == [[[1, 0], [1, 1]]]
     assert np.array_equal(item["text_states"], expected["text_states"][1].astype(np.float32))
+    assert int(item.pop("row")) == ROWS.index(dataset.rows[0])
     assert {value.dtype for value in item.values()} == {torch.float32}
 
 
@@ -142,3 +143,10 @@ def test_images_are_encoded_to_mean_and_log_variance_whatever_the_batch_size():
 
 def test_the_dummy_prior_is_grey_128():
     assert DUMMY_GREY * 255 == 128
+
+
+def test_processes_share_the_examples(cache):
+    shares = [LatentDataset(cache, stage="finetune", split="train", process=0, processes=2)]
+    assert [len(share) for share in shares] == [1]
+    with pytest.raises(TableError, match="finetune examples of split train"):
+        LatentDataset(cache, stage="finetune", split="train", process=1, processes=2)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from ignite.engine import Engine
 from monai.networks.schedulers import DDPMScheduler
 
 from biomedjourney_monai.training.prepare_batch import (
@@ -13,6 +14,7 @@ from biomedjourney_monai.training.prepare_batch import (
 
 TYPES = ("epsilon", "v_prediction", "sample")
 NULL = torch.full((1, 5, 6), -1.0)
+STEP = torch.zeros(1, dtype=torch.int64)
 NO_DROP = {"drop_text": 0.0, "drop_image": 0.0, "drop_both": 0.0}
 
 
@@ -59,7 +61,7 @@ def test_timesteps_cover_the_whole_schedule():
 def test_the_noisy_latent_and_the_target_belong_together(prediction_type):
     batch = make_batch(64)
     prepare = make_prepare(prediction_type)
-    noisy, (target, _), _, named = prepare(batch, "cpu")
+    noisy, (target, *_), _, named = prepare(batch, "cpu")
     alpha = prepare.noise_scheduler.alphas_cumprod[named["timesteps"]][:, None, None, None]
     clean = 0.5 * batch["new_mean"]  # the posterior's deviation is 1e-13
     noise = (noisy - alpha.sqrt() * clean) / (1 - alpha).sqrt()
@@ -72,7 +74,7 @@ def test_the_noisy_latent_and_the_target_belong_together(prediction_type):
 
 def test_the_target_is_a_scaled_sample_of_the_posterior():
     batch = make_batch(200, log_variance=2 * float(torch.tensor(0.3).log()))
-    _, (target, _), _, _ = make_prepare("sample")(batch, "cpu")
+    _, (target, *_), _, _ = make_prepare("sample")(batch, "cpu")
     scatter = target - 0.5 * batch["new_mean"]
     assert float(scatter.std()) == pytest.approx(0.5 * 0.3, rel=0.03)
     assert float(scatter.mean()) == pytest.approx(0, abs=0.01)
@@ -137,7 +139,7 @@ def test_weights_multiply_mask_timestep_and_channel():
     prepare = make_prepare(min_snr_gamma=5.0, channel_weight=torch.tensor([2.0, 1.0, 0.5, 0.5]))
     batch = make_batch()
     batch["valid"][0, 0, 2, 3] = 0
-    _, (_, weight), _, named = prepare(batch, "cpu")
+    _, (_, weight, _), _, named = prepare(batch, "cpu")
     alpha = prepare.noise_scheduler.alphas_cumprod[named["timesteps"][0]]
     by_timestep = min(float(alpha / (1 - alpha)), 5.0)
     assert weight.shape == (4, 4, 8, 8)
@@ -154,13 +156,15 @@ def test_what_the_mask_hides_does_not_count():
     spoiled = prediction.clone()
     spoiled[..., 0] = 1e3
     loss = WeightedLatentLoss()
-    assert loss(prediction, WeightedTarget(target, weight)).item() == pytest.approx(0.5)  # half of the places
-    assert torch.equal(loss(spoiled, WeightedTarget(target, weight)), loss(prediction, WeightedTarget(target, weight)))
+    assert loss(prediction, WeightedTarget(target, weight, STEP)).item() == pytest.approx(0.5)  # half of the places
+    assert torch.equal(
+        loss(spoiled, WeightedTarget(target, weight, STEP)), loss(prediction, WeightedTarget(target, weight, STEP))
+    )
 
 
 def test_the_loss_by_hand_and_in_bfloat16():
     prediction = torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)
-    wanted = WeightedTarget(torch.zeros(1, 2, 1, 1), torch.tensor([2.0, 0.5]).reshape(1, 2, 1, 1))
+    wanted = WeightedTarget(torch.zeros(1, 2, 1, 1), torch.tensor([2.0, 0.5]).reshape(1, 2, 1, 1), STEP)
     assert WeightedLatentLoss()(prediction, wanted).item() == pytest.approx((2 * 1 + 0.5 * 9) / 2)
     assert WeightedLatentLoss()(prediction.bfloat16(), wanted).dtype == torch.float32
 
@@ -197,3 +201,23 @@ def test_the_schedule_stays_in_float32(dtype):
     noisy, _, _, _ = prepare(batch, "cpu")
     assert noisy.dtype == prepare.noise_scheduler.alphas_cumprod.dtype == torch.float32
     assert torch.equal(prepare.noise_scheduler.alphas_cumprod, before)
+
+
+def test_processes_draw_together_what_one_draws_alone():
+    batch = make_batch(8, log_variance=-2.0)
+    alone = make_prepare(seed=4)(batch, "cpu")
+    for number in range(2):
+        share = {name: value[number::2] for name, value in batch.items()}
+        noisy, target, _, named = make_prepare(seed=4, process=number, processes=2)(share, "cpu")
+        assert torch.equal(noisy, alone[0][number::2])
+        assert torch.equal(target.target, alone[1].target[number::2])
+        assert all(torch.equal(value, alone[3][name][number::2]) for name, value in named.items())
+
+
+def test_an_evaluator_draws_the_same_noise_in_every_run():
+    prepare, drawn = make_prepare(seed=1), []
+    evaluator = Engine(lambda engine, batch: drawn.append(prepare(batch, "cpu")[0]))
+    prepare.attach(evaluator)
+    evaluator.run([make_batch()])
+    evaluator.run([make_batch()])
+    assert torch.equal(drawn[0], drawn[1])

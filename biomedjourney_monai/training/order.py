@@ -1,0 +1,62 @@
+"""In which order a training sees its examples: a function of the seed and of how far it has come, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from ignite.engine import Engine, Events
+from torch.utils.data import Sampler
+
+
+class ShuffledBatches(Sampler):
+    """Batches of places in the dataset, without end.
+
+    The stream is one shuffle of the dataset after another. A batch is the next `batch_size · processes` places of it,
+    and each process takes every `processes`-th of them. So a resumed training goes on with the batch it would have
+    seen, also in the middle of an epoch, and several processes see together what one would see alone.
+
+    Args:
+        items: length of the dataset.
+        batch_size: examples per batch and process.
+        seed: of the shuffles.
+        process: number of this process.
+        processes: how many train together.
+    """
+
+    def __init__(self, items: int, *, batch_size: int, seed: int, process: int = 0, processes: int = 1) -> None:
+        if items < 1 or batch_size < 1:
+            raise ValueError(f"items and batch_size must be >= 1, found {items} and {batch_size}")
+        if not 0 <= process < processes:
+            raise ValueError(f"process must be in [0, {processes}), found {process}")
+        self.items, self.batch_size, self.seed = items, batch_size, seed
+        self.process, self.processes = process, processes
+        self.first_batch = 0
+
+    def __len__(self) -> int:
+        """Batches in an epoch: once through the data, but for what does not fill a batch, which opens the next."""
+        return max(1, self.items // (self.batch_size * self.processes))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        share = self.batch_size * self.processes
+        batch, shuffle, shuffled = self.first_batch, None, -1
+        while True:
+            places = []
+            for position in range(batch * share + self.process, (batch + 1) * share, self.processes):
+                if position // self.items != shuffled:
+                    shuffled = position // self.items
+                    shuffle = self._shuffle(shuffled)
+                places.append(shuffle[position % self.items])
+            yield places
+            batch += 1
+
+    def attach(self, engine: Engine) -> None:
+        """Start at the trainer's iteration, which a checkpoint may have set."""
+        engine.add_event_handler(Events.STARTED, self._start)
+
+    def _start(self, engine: Engine) -> None:
+        self.first_batch = engine.state.iteration
+
+    def _shuffle(self, number: int) -> list[int]:
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * number)
+        return torch.randperm(self.items, generator=generator).tolist()
