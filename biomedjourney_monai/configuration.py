@@ -20,6 +20,7 @@ RUN_OPTIONS = frozenset(
 )
 TRACKING_OPTIONS = frozenset("tracking_uri experiment_name run_name save_execute_config output_dir".split())
 KEY = re.compile("--.|-[a-zA-Z]")
+CLASS_KEY = "_class_"
 
 
 def locate_root() -> str:
@@ -46,7 +47,9 @@ def compose(common_file: str | Path, sections: Mapping[str, Mapping[str, Any]] |
 
     Args:
         common_file: the file where every network is defined, once.
-        sections: what differs, by section; nested mappings are merged, everything else is replaced.
+        sections: what differs, by section; nested mappings are merged, everything else is replaced, None changes
+            nothing. A section with a `_class_` in it replaces the whole section: it is another network, whose
+            settings have other names. (The key is not `_target_`, since MONAI would build that where it stands.)
 
     Returns:
         A `monai.bundle.ConfigParser`; `parser.get_parsed_content(name)` builds a component.
@@ -60,7 +63,9 @@ def compose(common_file: str | Path, sections: Mapping[str, Mapping[str, Any]] |
     for section, changes in (sections or {}).items():
         if section not in content:
             raise unknown_key(section, content)
-        content[section] = _merge(content[section], changes, section)
+        if changes is None:
+            continue
+        content[section] = _lay_over(content[section], changes, section)
     parser = ConfigParser(content)
     parser.parse()
     return parser
@@ -167,6 +172,19 @@ def _union(base: Any, extra: Any) -> Any:
     if isinstance(base, Mapping) and isinstance(extra, Mapping):
         return {key: _union(base.get(key), extra.get(key)) for key in {**base, **extra}}
     return base if extra is None else extra if base is None else base
+
+
+def read_overlay(file: str | Path, common_file: str | Path) -> dict[str, Any]:
+    """The sections of `common.yaml` that an overlay changes, as `compose` takes them; its other keys are left out."""
+    content, common = _load(file), _load(common_file)
+    return {section: changes for section, changes in content.items() if section in common}
+
+
+def _lay_over(base: Any, changes: Any, section: str) -> Any:
+    if isinstance(changes, Mapping) and CLASS_KEY in changes:
+        rest = {key: value for key, value in changes.items() if key != CLASS_KEY}
+        return {"_target_": changes[CLASS_KEY], **copy.deepcopy(rest)}
+    return _merge(base, changes, section)
 
 
 def _merge(base: Any, changes: Any, address: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from biomedjourney_monai.configuration import compose, locate_root
+from biomedjourney_monai.configuration import compose, locate_root, read_overlay
 from biomedjourney_monai.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -18,6 +18,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which bundle, which weights."""
     parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
     parser.add_argument("--model", metavar="FILE", help="model file (default: models/model.pt of the bundle)")
+    add_overlay_argument(parser)
+
+
+def add_overlay_argument(parser: argparse.ArgumentParser) -> None:
+    """Which geometry."""
+    parser.add_argument(
+        "--overlay", metavar="FILE", help="config laid over common.yaml, e.g. configs/sd15.yaml of the bundle"
+    )
 
 
 def bundle_folder(arguments: argparse.Namespace) -> Path:
@@ -41,7 +49,17 @@ def model_file(arguments: argparse.Namespace) -> Path:
 
 def image_size(arguments: argparse.Namespace) -> int:
     """Side of the square images that the bundle's model takes, in pixels."""
-    return int(compose(bundle_folder(arguments) / "configs" / "common.yaml").get("image_size"))
+    return int(compose_networks(arguments).get("image_size"))
+
+
+def compose_networks(arguments: argparse.Namespace, **sections: Any) -> Any:
+    """MONAI's parser of `common.yaml` under the overlay, if there is one, and under the given sections."""
+    root = bundle_folder(arguments)
+    common = root / "configs" / "common.yaml"
+    changes = read_overlay(arguments.overlay, common) if getattr(arguments, "overlay", None) else {}
+    for name, section in sections.items():
+        changes[name] = {**changes.get(name, {}), **section}
+    return compose(common, {**changes, "bundle_root": str(root)})
 
 
 def read_square_images(work: Path, files: Sequence[str], *, size: int) -> np.ndarray:
@@ -74,9 +92,8 @@ def load_generator(arguments: argparse.Namespace, **sampler: Any) -> Any:
     Raises:
         WeightsError: if the weights are missing or do not fit.
     """
-    root = bundle_folder(arguments)
     changes = {key: value for key, value in sampler.items() if value is not None}
-    parser = compose(root / "configs" / "common.yaml", {"bundle_root": str(root), "sampler": changes})
+    parser = compose_networks(arguments, sampler=changes)
     generator = parser.get_parsed_content("generator")
     generator.load(model_file(arguments))
     return generator.eval()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.bundle_model import (
     add_model_arguments,
-    bundle_folder,
+    compose_networks,
     image_size,
     model_file,
     read_square_images,
@@ -41,7 +41,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
-    from biomedjourney_monai.configuration import compose
     from biomedjourney_monai.files import read_json_lines
     from biomedjourney_monai.networks.weights import weights_hash
     from biomedjourney_monai.training.latents import LatentCache
@@ -51,8 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     work = Path(arguments.work)
     singles = read_json_lines(work / SINGLES_FILE, made_by="describe", keys=SINGLE_KEYS)
     triples = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=TRIPLE_KEYS)
-    size, root = image_size(arguments), bundle_folder(arguments)
-    parser = compose(root / "configs" / "common.yaml", {"bundle_root": str(root)})
+    size, parser = image_size(arguments), compose_networks(arguments)
     weights = work / "runs" / "autoencoder.pt"
     autoencoder = _load_autoencoder(parser, weights, model_file(arguments))
     encoder = parser.get_parsed_content("text_encoder")

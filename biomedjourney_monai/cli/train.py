@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from biomedjourney_monai.cli.bundle_model import bundle_folder
+from biomedjourney_monai.cli.bundle_model import add_overlay_argument, bundle_folder
 from biomedjourney_monai.errors import ConfigError
 
 EXAMPLE = "biomedjourney train --work work --stage finetune -- --finetune_epochs 10"
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--work", default="work", metavar="DIR", help="working folder (default: work)")
     parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    add_overlay_argument(parser)
     parser.add_argument("--stage", choices=list(OVERLAYS), default="both", help="what to train (default: both)")
     parser.add_argument("overrides", nargs="*", metavar="-- --KEY VALUE", help="overrides of the config's keys")
 
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     first = "train_autoencoder.yaml" if arguments.stage == "autoencoder" else "train.yaml"
     files = [str(configs / name) for name in [first, *OVERLAYS[arguments.stage]]]
+    files += [str(Path(arguments.overlay).resolve())] if arguments.overlay else []
     listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", listed]
     return subprocess.call([*command, "--dataset_dir", arguments.work, *arguments.overrides])

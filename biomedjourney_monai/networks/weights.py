@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def save_tensors(
         path: the file to write.
         state_dict: tensors by name, of any shape; they are stored detached, contiguous and on the CPU.
         info: facts that JSON can hold, such as the configuration that the weights belong to.
-        half: store floating-point tensors of more than 16 bits as float16; `load_into` widens them again.
+        half: store floating-point tensors of more than 16 bits as float16, except single numbers, such as the scale
+            factor, which stay exact; `load_into` widens them again.
 
     Raises:
         WeightsError: if a value is not a tensor, a number is too large for float16, or `info` is not JSON.
@@ -65,7 +67,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         raise WeightsError(
             f"{path} must exist", found="no such file", action="Pass the path of a weights file, or train one first"
         )
-    content = _read_tensors_only(path)
+    content = read_tensors_only(path)
     state, info = (content[MODEL_KEY], content.get(INFO_KEY, {})) if _is_nested(content) else (content, {})
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(
@@ -90,27 +92,49 @@ def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.M
     Raises:
         WeightsError: naming the first missing, surplus and misshapen tensors; the network is then unchanged.
     """
-    own = module.state_dict()
-    missing = [name for name in own if name not in state_dict]
-    surplus = [name for name in state_dict if name not in own]
-    misshapen = [
-        f"{name} {_shape(state_dict[name])} instead of {_shape(value)}"
-        for name, value in own.items()
-        if name in state_dict and state_dict[name].shape != value.shape
-    ]
-    faults = [
-        f"{len(names)} {fault} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
-        for fault, names in (("missing", missing), ("surplus", surplus), ("of another shape", misshapen))
-        if names
-    ]
-    if faults:
-        raise WeightsError(
-            f"weights must fit {type(module).__name__} tensor for tensor",
-            found="; ".join(faults),
-            action="Build the network with the configuration that these weights were trained with",
-        )
+    require_fit(state_dict, module.state_dict(), network=type(module).__name__)
     module.load_state_dict(dict(state_dict), strict=True)
     return module
+
+
+class UnfitWeightsError(WeightsError):
+    """Weights of another network. The message names the first few tensors, `faults` all of them, a sentence each."""
+
+    def __init__(self, network: str, faults: Mapping[str, list[str]]) -> None:
+        summaries = [
+            f"{len(names)} {fault} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+            for fault, names in faults.items()
+        ]
+        super().__init__(
+            f"weights must fit {network} tensor for tensor",
+            found="; ".join(summaries),
+            action="Build the network with the configuration that these weights were trained with",
+        )
+        self.faults = [f"{fault}: {name}" for fault, names in faults.items() for name in names]
+
+
+def require_fit(state_dict: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], *, network: str) -> None:
+    """Compare names and shapes.
+
+    Args:
+        state_dict: tensors to load.
+        own: the network's own; they may be on the meta device.
+        network: its name, for the error.
+
+    Raises:
+        UnfitWeightsError: if a tensor is missing, surplus or of another shape.
+    """
+    faults = {
+        "missing": [name for name in own if name not in state_dict],
+        "surplus": [name for name in state_dict if name not in own],
+        "of another shape": [
+            f"{name} {_shape(state_dict[name])} instead of {_shape(value)}"
+            for name, value in own.items()
+            if name in state_dict and state_dict[name].shape != value.shape
+        ],
+    }
+    if any(faults.values()):
+        raise UnfitWeightsError(network, {fault: names for fault, names in faults.items() if names})
 
 
 def weights_hash(path: str | Path) -> str:
@@ -129,7 +153,7 @@ def _stored(name: str, value: Any, *, half: bool) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         raise WeightsError(f"weight {name} must be a tensor", found=_kind(value), action="Pass a state dict")
     tensor = value.detach().cpu()
-    if half and tensor.is_floating_point() and tensor.element_size() > 2:
+    if half and tensor.ndim and tensor.is_floating_point() and tensor.element_size() > 2:
         narrow = tensor.half()
         if not torch.equal(narrow.isfinite(), tensor.isfinite()):
             raise WeightsError(
@@ -141,14 +165,20 @@ def _stored(name: str, value: Any, *, half: bool) -> torch.Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)  # a view would be saved with its whole storage
 
 
-def _read_tensors_only(path: Path) -> Any:
+def read_tensors_only(path: Path) -> Any:
+    """Read what torch saved, if it is tensors, numbers, strings and containers of them; nothing is executed.
+
+    Raises:
+        WeightsError: if the file is cut short, of another kind, or names a class or function.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise WeightsError(
             f"{path} must hold tensors only",
-            found="something else in it, perhaps code, which was not run",
-            action="Get the weights as tensors from a source you trust",
+            found=f"{named[1] if named else 'something else'} in it, perhaps code, which was not run",
+            action="Get the weights as tensors (.safetensors) from a source you trust",
         ) from error
     except Exception as error:  # torch's unpickler raises many kinds on hostile bytes
         raise WeightsError(

@@ -128,9 +128,22 @@ def test_half_precision_changes_little_and_the_text_encoder_is_not_saved(make_ge
     saved.save(tmp_path / "model.pt")
     fresh.load(tmp_path / "model.pt")
     state, _ = load_tensors(tmp_path / "model.pt")
-    assert {tensor.dtype for tensor in state.values()} == {torch.float16}
+    assert {tensor.dtype for tensor in state.values() if tensor.ndim} == {torch.float16}
     assert not any(name.startswith("text_encoder") for name in state)
     assert torch.allclose(fresh(images(), "a"), saved(images(), "a"), atol=0.02)
+
+
+def test_half_precision_leaves_the_scale_factor_exact_and_rounded_ones_still_load(make_generator, tmp_path):
+    saved, fresh = make_generator(scale_factor=0.18215), make_generator()
+    saved.save(tmp_path / "model.pt")
+    fresh.load(tmp_path / "model.pt")
+    assert fresh.denoiser.scale_factor.item() == saved.denoiser.scale_factor.item() != 0.18215  # float32's nearest
+    state, info = load_tensors(tmp_path / "model.pt")
+    state["denoiser.scale_factor"] = state["denoiser.scale_factor"].half()  # as older files have it
+    save_tensors(tmp_path / "old.pt", state, info=info)
+    fresh.load(tmp_path / "old.pt")
+    assert fresh.denoiser.scale_factor.dtype == torch.float32
+    assert fresh.denoiser.scale_factor.item() == pytest.approx(0.18215, rel=1e-3)
 
 
 def test_weights_of_another_text_encoder_are_refused(make_generator, tmp_path):
