@@ -24,13 +24,16 @@ TEMPLATES_FILE = "view_templates.png"
 MIN_CORRELATION = 0.2
 """With the nearest template; real frontal radiographs reach 0.3 and more."""
 
-MIN_MIRROR_MARGIN = 0.05
+MIN_MIRROR_MARGIN = 0.02
 """By how much the mirrored image must fit better than the image itself."""
+
+MIN_DETAIL = 0.37
+"""Correlation without shading that an upright frontal chest must reach; real ones reach 0.42 and more."""
 
 REASONS = ("lateral", "inverted", "rotated", "mirrored", "not_a_chest")
 
 _BLACK = 0.02
-_LOCAL_SIGMA = 16.0
+_DETAIL_SIGMA, _MIRROR_SIGMA = 10.0, 6.0
 _SHIFTS_X, _SHIFTS_Y, _SCALES = (-6, -3, 0, 3, 6), (-8, -4, 0, 4, 8), (0.85, 1.0, 1.15)
 
 
@@ -74,8 +77,10 @@ def check_view(image: np.ndarray, *, mirror: bool = False, min_correlation: floa
     correlation = fits[""]
     nearest = max(fits, key=lambda reason: (fits[reason], reason == ""))
     if fits[nearest] < min_correlation:
-        return ViewCheck("not_a_chest", correlation)
-    if nearest == "" and mirror and _fits_mirrored(square):
+        nearest = "not_a_chest"
+    elif nearest == "" and _fit_of_detail(square, sigma=_DETAIL_SIGMA) < MIN_DETAIL:
+        nearest = "not_a_chest"  # dark above and bright below, but no lungs in it
+    elif nearest == "" and mirror and _fits_mirrored(square):
         nearest = "mirrored"
     return ViewCheck(nearest, correlation)
 
@@ -126,19 +131,24 @@ def _appearances() -> tuple[tuple[str, np.ndarray], ...]:
 
 def _correlate(a: np.ndarray, b: np.ndarray) -> float:
     a, b = a - a.mean(), b - b.mean()
-    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-12))
+    return float(
+        np.dot(a.ravel(), b.ravel()) / np.sqrt(np.dot(a.ravel(), a.ravel()) * np.dot(b.ravel(), b.ravel()) + 1e-12)
+    )
 
 
 def _fits_mirrored(square: np.ndarray) -> bool:
-    """Whether the mirrored image fits the frontal template better, both without their slow shading."""
-    template = _without_shading(_templates()[0])
-    as_it_is, mirrored = (_best_fit(_without_shading(side), template) for side in (square, square[:, ::-1]))
+    as_it_is, mirrored = (_fit_of_detail(side, sigma=_MIRROR_SIGMA) for side in (square, square[:, ::-1]))
     return mirrored - as_it_is > MIN_MIRROR_MARGIN
 
 
-def _without_shading(square: np.ndarray) -> np.ndarray:
+def _fit_of_detail(square: np.ndarray, *, sigma: float) -> float:
+    """How well the image fits the upright frontal template, both without shading wider than `sigma` px."""
+    return _best_fit(_without_shading(square, sigma), _without_shading(_templates()[0], sigma))
+
+
+def _without_shading(square: np.ndarray, sigma: float) -> np.ndarray:
     square = np.ascontiguousarray(square)
-    return square - cv2.GaussianBlur(square, (0, 0), _LOCAL_SIGMA)
+    return square - cv2.GaussianBlur(square, (0, 0), sigma)
 
 
 def _best_fit(square: np.ndarray, template: np.ndarray) -> float:
