@@ -21,8 +21,11 @@ VERBS = {
     "sample": "make a counterfactual radiograph                -> samples/, or one file",
     "evaluate": "score counterfactuals against references        -> metrics.json",
     "report": "write one HTML page of tables and pictures      -> report/index.html",
+    "check-autoencoder": "score an autoencoder's reconstructions, as a gate",
     "train-judges": "train the small judges on rendered images",
     "train-text": "train the small text tower on rendered images and reports",
+    "import-weights": "turn a model of CompVis, diffusers or monai-generative into a model file",
+    "export-weights": "write a model file as a diffusers folder",
     "demo": "run every stage once on a small rendered cohort",
 }
 
@@ -33,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="biomedjourney",
         description="Counterfactual chest radiographs from a prior image and a progression description.",
         epilog="verbs:\n"
-        + "\n".join(f"  {verb:13} {summary}" for verb, summary in VERBS.items())
+        + "\n".join(f"  {verb:18} {summary}" for verb, summary in VERBS.items())
         + "\n\nexample:\n  biomedjourney sample --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -72,6 +72,22 @@ class Denoiser(nn.Module):
         with torch.no_grad():
             self.unet.conv_in.conv.weight[:, latent_channels:].zero_()
         self.text_projection = nn.Linear(text_width, cross_attention_dim)
+        self.geometry = {
+            "class": type(self).__name__,
+            "latent_channels": latent_channels,
+            "text_width": text_width,
+            "cross_attention_dim": cross_attention_dim,
+            "channels": list(channels),
+            "attention_levels": list(attention_levels),
+            "num_head_channels": _used_heads(num_head_channels, attention_levels),
+            "num_res_blocks": num_res_blocks,
+            "norm_num_groups": norm_num_groups,
+            "norm_eps": norm_eps,
+            "transformer_norm_eps": norm_eps if transformer_norm_eps is None else transformer_norm_eps,
+            "transformer_num_layers": transformer_num_layers,
+            "residual_to_prior": residual_to_prior,
+        }
+        """Every setting that changes what the weights compute; written beside them."""
         self.latent_channels = latent_channels
         self.residual_to_prior = residual_to_prior
         self.register_buffer("scale_factor", torch.tensor(float(scale_factor)))
@@ -97,3 +113,10 @@ class Denoiser(nn.Module):
         if self.residual_to_prior:
             prediction = prediction + self.scale_factor * prior_latent
         return prediction
+
+
+def _used_heads(num_head_channels: int | Sequence[int], attention_levels: Sequence[bool]) -> list[int]:
+    """Channels of a head by level, 0 where there is no attention; the middle block has the last level's."""
+    levels = len(attention_levels)
+    heads = [num_head_channels] * levels if isinstance(num_head_channels, int) else list(num_head_channels)
+    return [value if attention_levels[level] or level == levels - 1 else 0 for level, value in enumerate(heads)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from monai.networks.nets import AutoencoderKL
@@ -12,8 +12,15 @@ from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.geometry import (
+    GEOMETRY_KEY,
+    HASH_KEY,
+    geometry_hash,
+    geometry_of,
+    require_same_geometry,
+)
 from biomedjourney_monai.networks.text_encoder import TextEncoder
-from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
+from biomedjourney_monai.networks.weights import load_model, load_tensors, save_tensors
 
 
 class LatentSampler(Protocol):
@@ -104,7 +111,16 @@ class CounterfactualGenerator(nn.Module):
     def save(self, path: str | Path, *, info: dict | None = None, half: bool = True) -> None:
         """Write autoencoder and denoiser (not the text encoder, which stays in its folder) as one file of tensors."""
         state = {key: value for key, value in self.state_dict().items() if not key.startswith("text_encoder.")}
-        save_tensors(path, state, info={**(info or {}), "text_encoder": self.text_encoder.weights_hash}, half=half)
+        facts = {"text_encoder": self.text_encoder.weights_hash, GEOMETRY_KEY: self.geometry}
+        facts[HASH_KEY] = geometry_hash(self.geometry)
+        save_tensors(path, state, info={**(info or {}), **facts}, half=half)
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """Sizes and epsilons of the networks, and the noise schedule; saved with the weights."""
+        parts = {"autoencoder": self.autoencoder, "denoiser": self.denoiser}
+        noise_scheduler = getattr(self.sampler, "noise_scheduler", None)
+        return geometry_of(**parts, **({} if noise_scheduler is None else {"noise_scheduler": noise_scheduler}))
 
     def load(self, path: str | Path) -> dict:
         """Load what `save` wrote, strictly.
@@ -114,7 +130,7 @@ class CounterfactualGenerator(nn.Module):
 
         Raises:
             WeightsError: if a tensor is missing, unexpected or of another shape, or if the weights were trained with
-                another text encoder.
+                another text encoder or another geometry, naming the keys of the configuration that differ.
         """
         state, info = load_tensors(path)
         trained_with = info.get("text_encoder")
@@ -124,15 +140,6 @@ class CounterfactualGenerator(nn.Module):
                 found=f"text encoder {self.text_encoder.weights_hash[:12]} where {trained_with[:12]} was used",
                 action="Point text_encoder_dir at the folder of the training",
             )
-        parts = ("autoencoder", "denoiser")
-        strangers = [key for key in state if not key.startswith(tuple(f"{name}." for name in parts))]
-        if strangers:
-            raise WeightsError(
-                f"{Path(path).name} must hold the autoencoder's and the denoiser's tensors only",
-                found=f"{len(strangers)} others, first {strangers[0]}",
-                action="Pass a model file that training wrote",
-            )
-        for name in parts:
-            part = {key[len(name) + 1 :]: value for key, value in state.items() if key.startswith(f"{name}.")}
-            load_into(getattr(self, name), part)
+        require_same_geometry(info, self.geometry, file=Path(path).name)
+        load_model({"autoencoder": self.autoencoder, "denoiser": self.denoiser}, state, file=Path(path).name)
         return info

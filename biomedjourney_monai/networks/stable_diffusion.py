@@ -56,6 +56,17 @@ class StableDiffusionAutoencoder(AutoencoderKL):
             use_checkpoint=use_checkpoint,
         )
         self.channels, self.num_res_blocks = tuple(channels), num_res_blocks
+        self.geometry = {
+            "class": type(self).__name__,
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "channels": list(channels),
+            "num_res_blocks": num_res_blocks,
+            "latent_channels": latent_channels,
+            "norm_num_groups": norm_num_groups,
+            "norm_eps": norm_eps,
+        }
+        """Every setting that changes what the weights compute; written beside them."""
         shared = {
             "spatial_dims": 2,
             "channels": self.channels,

@@ -110,7 +110,12 @@ class UnfitWeightsError(WeightsError):
             found="; ".join(summaries),
             action="Build the network with the configuration that these weights were trained with",
         )
-        self.faults = [f"{fault}: {name}" for fault, names in faults.items() for name in names]
+        self.network, self.by_fault = network, {fault: list(names) for fault, names in faults.items()}
+
+    @property
+    def faults(self) -> list[str]:
+        """One sentence for each tensor at fault."""
+        return [f"{fault}: {name}" for fault, names in self.by_fault.items() for name in names]
 
 
 def require_fit(state_dict: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], *, network: str) -> None:
@@ -135,6 +140,30 @@ def require_fit(state_dict: Mapping[str, torch.Tensor], own: Mapping[str, torch.
     }
     if any(faults.values()):
         raise UnfitWeightsError(network, {fault: names for fault, names in faults.items() if names})
+
+
+def load_model(parts: Mapping[str, nn.Module], state_dict: Mapping[str, torch.Tensor], *, file: str) -> None:
+    """Copy a model file's tensors into its networks, every one and only those.
+
+    Args:
+        parts: networks by the prefix of their tensors.
+        state_dict: the file's tensors.
+        file: name of the file, for the error.
+
+    Raises:
+        WeightsError: if tensors belong to no part, or do not fit theirs.
+    """
+    strangers = [key for key in state_dict if not key.startswith(tuple(f"{name}." for name in parts))]
+    if strangers:
+        raise WeightsError(
+            f"{file} must hold the autoencoder's and the denoiser's tensors only",
+            found=f"{len(strangers)} others, first {strangers[0]}",
+            action="Pass a model file that training wrote",
+        )
+    for name, network in parts.items():
+        prefix = f"{name}."
+        part = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
+        load_into(network, part)
 
 
 def weights_hash(path: str | Path) -> str:

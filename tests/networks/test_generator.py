@@ -119,7 +119,7 @@ def test_weights_go_and_come_back(make_generator, tmp_path):
     saved, fresh = make_generator(seed=1, scale_factor=0.75), make_generator(seed=2)
     saved.save(tmp_path / "model.pt", info={"stage": "finetune"}, half=False)
     info = fresh.load(tmp_path / "model.pt")
-    assert info == {"stage": "finetune", "text_encoder": "0" * 64}
+    assert info["stage"] == "finetune" and info["text_encoder"] == "0" * 64
     assert torch.equal(fresh(images(), "a"), saved(images(), "a"))
 
 

@@ -56,7 +56,7 @@ def to_grey(state: Mapping[str, Tensor]) -> StateDict:
 
 
 def to_colour(state: Mapping[str, Tensor]) -> StateDict:
-    """Unfold an autoencoder of grey images into one of three equal channels; the inverse of `to_grey` on grey images."""
+    """Unfold an autoencoder of grey images into one of three equal channels; undoes `to_grey` on grey images."""
     output = _image_output(state)
     return {
         **state,

@@ -61,6 +61,8 @@ class CompVisParts:
         averaged: whether the UNet's tensors are the averaged ones.
         set_aside: how many tensors of each known kind are not used.
         surplus: names of no known kind.
+        signal: `alphas_cumprod` of the noise schedule, shape (T,), if it is there.
+        scale_factor: the latent multiplier, if it is there.
     """
 
     unet: StateDict
@@ -68,6 +70,8 @@ class CompVisParts:
     averaged: bool
     set_aside: dict[str, int]
     surplus: list[str]
+    signal: Tensor | None = None
+    scale_factor: float | None = None
 
 
 def take_apart(state: Mapping[str, Tensor], *, averaged: bool = True) -> CompVisParts:
@@ -105,7 +109,16 @@ def take_apart(state: Mapping[str, Tensor], *, averaged: bool = True) -> CompVis
         unet = _averaged(unet, average, surplus)
     else:
         counts["averaging"] += len(average)
-    return CompVisParts(unet, autoencoder, has_average, {kind: n for kind, n in counts.items() if n}, surplus)
+    scale = state.get("scale_factor")
+    return CompVisParts(
+        unet=unet,
+        autoencoder=autoencoder,
+        averaged=has_average,
+        set_aside={kind: count for kind, count in counts.items() if count},
+        surplus=surplus,
+        signal=state.get("alphas_cumprod"),
+        scale_factor=None if scale is None else float(scale),
+    )
 
 
 def unet_to_diffusers(state: Mapping[str, Tensor]) -> StateDict:
