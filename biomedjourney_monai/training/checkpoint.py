@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,14 +153,17 @@ def set_random_states(states: Mapping[str, Any]) -> None:
 
 
 class ExportModel:
-    """When a stage ends, write the model that it leaves behind.
+    """When a stage ends, write the model that it leaves behind; or write the best so far, when told to.
+
+    Of several processes the first writes.
 
     Args:
         save: called with the path and the info, e.g. `CounterfactualGenerator.save`.
         path: the model file.
         info: what made these weights, saved with them.
-        averaged: the averaged network (EMA); its weights are put into `network` first.
+        averaged: the averaged network (EMA), whose weights are written in place of those of `network`.
         network: the network that was trained.
+        keep: "last" leaves the weights at the end behind, "best" the best so far, where there are any.
     """
 
     def __init__(
@@ -170,16 +174,42 @@ class ExportModel:
         info: Mapping[str, Any],
         averaged: torch.nn.Module | None = None,
         network: torch.nn.Module | None = None,
+        keep: str = "last",
     ) -> None:
+        if keep not in ("last", "best"):
+            raise ConfigError("--keep must be last or best", found=str(keep))
         self.save, self.path, self.info = save, Path(path), dict(info)
-        self.averaged, self.network = averaged, network
+        self.averaged, self.network, self.keep = averaged, network, keep
+
+    @property
+    def best_path(self) -> Path:
+        """Where the best model so far goes."""
+        return self.path.with_name(f"best_{self.path.name}")
 
     def attach(self, engine: Engine) -> None:
         """Register at the end of the run."""
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
+        """Write the model. The network's weights are the average from now on."""
+        if self.keep == "best" and self.best_path.is_file():
+            with written_atomically(self.path) as temporary:
+                shutil.copyfile(self.best_path, temporary)
+            logger.info(f"Wrote {self.path}, the best so far.")
+        else:
+            self._write(engine, self.path)
+
+    def keep_best(self, engine: Engine) -> None:
+        """Write the model as the best so far, and leave the network that is trained as it is."""
+        own = None if self.network is None else {k: v.clone() for k, v in self.network.state_dict().items()}
+        self._write(engine, self.best_path)
+        if own is not None:
+            self.network.load_state_dict(own)
+
+    def _write(self, engine: Engine, path: Path) -> None:
         if self.averaged is not None and self.network is not None:
             self.network.load_state_dict(self.averaged.state_dict())
-        self.save(self.path, info={**self.info, "iterations": engine.state.iteration})
-        logger.info(f"Wrote {self.path}.")
+        if this_process() != 0:
+            return
+        self.save(path, info={**self.info, "iterations": engine.state.iteration})
+        logger.info(f"Wrote {path}.")

@@ -10,6 +10,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from biomedjourney_monai.training.failures import call_on_failure
 from biomedjourney_monai.training.processes import any_process
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class SaveOnSignal:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop_if_asked)
         engine.add_event_handler(Events.COMPLETED, self._listen_no_more)
         engine.add_event_handler(Events.TERMINATE, self._listen_no_more)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise_on)
+        call_on_failure(engine, self._listen_no_more)
 
     def _listen(self, engine: Engine) -> None:
         self.asked = False
@@ -55,10 +56,6 @@ class SaveOnSignal:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
             self._before = None
-
-    def _raise_on(self, engine: Engine, error: BaseException) -> None:
-        self._listen_no_more(engine)
-        raise error
 
 
 def leave_if_stopped(trainer: Engine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ DUMMY_GREY = 128 / 255
 class LatentRow:
     """One training example by its places in the cache.
 
-    `prior` is -1 for the dummy prior; `valid` is -1 where the whole image is valid.
+    `prior` is -1 for the dummy prior; `valid` is -1 where the whole image is valid. `journey_id` names the journey of a
+    triple, a running number without an identifier in it.
     """
 
     stage: str
@@ -48,6 +49,7 @@ class LatentRow:
     prior: int
     valid: int
     text: int
+    journey_id: str = ""
 
 
 @torch.no_grad()
@@ -113,9 +115,10 @@ class LatentCache:
             TableError: if a file is absent or unreadable.
         """
         self.folder = Path(folder)
-        keys = [field.name for field in fields(LatentRow)]
+        keys = [field.name for field in fields(LatentRow) if field.default is MISSING]
         rows = read_json_lines(self.folder / ROWS_FILE, made_by="encode", keys=keys)
-        self.rows = [LatentRow(**{key: row[key] for key in keys}) for row in rows]
+        names = [field.name for field in fields(LatentRow)]
+        self.rows = [LatentRow(**{name: row[name] for name in names if name in row}) for row in rows]
         self.encoding: dict[str, Any] = read_json(self.folder / ENCODING_FILE, made_by="encode")
         self.mean = self._open(MEAN_FILE)
         self.log_variance = self._open(LOG_VARIANCE_FILE)

@@ -17,6 +17,8 @@ from mlflow.entities import Dataset, DatasetInput, Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
 from monai.handlers import MLFlowHandler
 
+from biomedjourney_monai.training.failures import call_on_failure
+
 logger = logging.getLogger(__name__)
 
 STAGE_TAG = "biomedjourney.stage"
@@ -73,7 +75,7 @@ class StageTracker(MLFlowHandler):
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._send_pictures)
         engine.add_event_handler(Events.COMPLETED, self._end, "FINISHED")
         engine.add_event_handler(Events.TERMINATE, self._end_if_stopped)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+        call_on_failure(engine, lambda engine: self._end(engine, "FAILED"))
 
     def start(self, engine: Engine) -> None:
         """Open the run, or go on in it."""
@@ -165,10 +167,6 @@ class StageTracker(MLFlowHandler):
     def _end_if_stopped(self, engine: Engine) -> None:
         if engine.should_terminate == "skip_completed":
             self._end(engine, "KILLED")
-
-    def _fail(self, engine: Engine, error: BaseException) -> None:
-        self._end(engine, "FAILED")
-        raise error
 
 
 class StepClock:

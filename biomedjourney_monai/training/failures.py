@@ -1,0 +1,30 @@
+"""What is still done when a training breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+CALLS = "_calls_on_failure"
+
+
+def call_on_failure(engine: Engine, call: Callable[[Engine], Any]) -> None:
+    """Call it when the run raises, and let the error through afterwards.
+
+    Ignite hands an error to the handlers of EXCEPTION_RAISED instead of raising it, and a handler that raises keeps the
+    next from being called; so there is one handler for all calls.
+    """
+    if not hasattr(engine, CALLS):
+        setattr(engine, CALLS, [])
+        engine.add_event_handler(Events.EXCEPTION_RAISED, _call_all)
+    getattr(engine, CALLS).append(call)
+
+
+def _call_all(engine: Engine, error: BaseException) -> None:
+    try:
+        for call in getattr(engine, CALLS):
+            call(engine)
+    finally:
+        raise error
