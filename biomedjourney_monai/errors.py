@@ -24,7 +24,15 @@ class BiomedJourneyError(Exception):
 
 
 class ImageError(BiomedJourneyError):
-    """An image that cannot be read, or that is not a chest radiograph we can use."""
+    """An image that cannot be read, or that is not a chest radiograph we can use.
+
+    Args:
+        reason: a short code by which a long run counts what it leaves out, for example "image damaged".
+    """
+
+    def __init__(self, rule: str, *, found: str = "", action: str = "", reason: str = "image unreadable") -> None:
+        super().__init__(rule, found=found, action=action)
+        self.reason = reason
 
 
 class TableError(BiomedJourneyError):

@@ -7,26 +7,32 @@ entries, so tables are applied here.
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.radiographs.photographs import MAX_PIXELS
+from biomedjourney_monai.radiographs.dicom_header import as_image_error, read_dataset, refuse_unsuitable
 
 if TYPE_CHECKING:
     import pydicom
+    from pydicom.uid import UID
 
-MODALITIES = ("CR", "DX", "RG", "SC", "OT", "")
-BODY_PARTS = ("CHEST", "THORAX", "LUNG", "")
-
-
-def is_dicom(data: bytes) -> bool:
-    return data[128:132] == b"DICM"
+DECODERS = {
+    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
+    "1.2.840.10008.1.2.4.51": "pylibjpeg and pylibjpeg-libjpeg (GPLv3)",  # JPEG extended, 12 bit
+    "1.2.840.10008.1.2.4.57": "python-gdcm",  # JPEG lossless
+    "1.2.840.10008.1.2.4.70": "python-gdcm",  # JPEG lossless, first-order prediction
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg and pylibjpeg-openjpeg",  # JPEG 2000
+    "1.2.840.10008.1.2.4.91": "pylibjpeg and pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg and pylibjpeg-openjpeg",  # high-throughput JPEG 2000
+    "1.2.840.10008.1.2.4.202": "pylibjpeg and pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg and pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.5": "pydicom",  # RLE
+}
+"""Transfer syntax → the package that decodes it, for the message to who has none."""
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -36,81 +42,54 @@ def decode(data: bytes) -> np.ndarray:
         ImageError: if the data are damaged, hold no or several frames, are raw detector data (FOR PROCESSING), show
             another part of the body, or need a codec that is not installed.
     """
-    dataset = _read(data, with_pixels=True)
-    with _as_image_error():
-        _refuse_unsuitable(dataset)
+    dataset = read_dataset(data, with_pixels=True)
+    with as_image_error():
+        refuse_unsuitable(dataset)
         return _displayed(dataset, _stored(dataset))
 
 
 def decode_size(data: bytes) -> tuple[int, int]:
     """The (height, width) of the image, from the header."""
-    dataset = _read(data, with_pixels=False)
-    with _as_image_error():
-        _refuse_unsuitable(dataset, with_pixels=False)
+    dataset = read_dataset(data, with_pixels=False)
+    with as_image_error():
+        refuse_unsuitable(dataset, with_pixels=False)
         return int(dataset.Rows), int(dataset.Columns)
-
-
-@contextmanager
-def _as_image_error() -> Iterator[None]:
-    """pydicom and its decoders raise many kinds on damaged files, and on attributes only when they are looked at.
-
-    Their warnings quote the file's values, which may identify a patient, so they are not shown.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except ImageError:
-        raise
-    except Exception as error:
-        raise ImageError("a DICOM file must be whole", found=type(error).__name__, action="Fetch it again") from error
-
-
-def _read(data: bytes, *, with_pixels: bool) -> pydicom.Dataset:
-    import pydicom
-
-    with _as_image_error():
-        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not with_pixels)
 
 
 def _stored(dataset: pydicom.Dataset) -> np.ndarray:
     import pydicom.pixels
 
+    _require_decoder(dataset.file_meta.TransferSyntaxUID)
     try:
         stored = pydicom.pixels.pixel_array(dataset, index=0)
-    except RuntimeError as error:  # pydicom: no decoder has its dependencies
-        name = dataset.file_meta.TransferSyntaxUID.name
-        raise ImageError(
-            "the pixels' compression must have a decoder",
-            found=f"{name} without one, or damaged pixels",
-            action="Install python-gdcm, pyjpegls or pylibjpeg-openjpeg",
-        ) from error
+    except RuntimeError as error:
+        if "does not support" in str(error):  # decoders are there, but none for this kind of the syntax
+            raise _no_decoder(dataset.file_meta.TransferSyntaxUID) from error
+        raise
     if stored.ndim == 3:  # colour, from a scanner or a screen
         stored = stored.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     return stored
 
 
-def _refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True) -> None:
-    if with_pixels and "PixelData" not in dataset:
-        raise ImageError("a DICOM radiograph must have pixels", found="no PixelData")
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    if rows < 1 or columns < 1:
-        raise ImageError("a DICOM radiograph must have a size", found=f"{rows} rows and {columns} columns")
-    if rows * columns > MAX_PIXELS:
-        raise ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=f"{rows * columns:,}")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise ImageError("a DICOM radiograph must have a single frame", found=f"{frames} frames")
-    if str(dataset.get("Modality", "")).strip().upper() not in MODALITIES:
-        raise ImageError("Modality must be CR or DX", found=str(dataset.Modality)[:16])
-    if str(dataset.get("BodyPartExamined", "")).strip().upper() not in BODY_PARTS:
-        raise ImageError("BodyPartExamined must be CHEST or blank", found=str(dataset.BodyPartExamined)[:16])
-    if str(dataset.get("PresentationIntentType", "")).strip().upper() == "FOR PROCESSING":
-        raise ImageError(
-            "PresentationIntentType must be FOR PRESENTATION",
-            found="FOR PROCESSING",
-            action="Ask the archive for the processed image",
-        )
+def _require_decoder(syntax: UID) -> None:
+    from pydicom.pixels import get_decoder
+
+    try:
+        if not syntax.is_compressed or get_decoder(syntax).is_available:
+            return
+    except NotImplementedError:  # a syntax that pydicom does not know, such as video
+        pass
+    raise _no_decoder(syntax)
+
+
+def _no_decoder(syntax: UID) -> ImageError:
+    package = DECODERS.get(syntax)
+    return ImageError(
+        "the pixels' compression must have a decoder",
+        found=f"{syntax.name} without one",
+        action=f"Install {package}" if package else "Have the archive send the image uncompressed",
+        reason="codec absent",
+    )
 
 
 def _displayed(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
@@ -142,10 +121,15 @@ def _voi(dataset: pydicom.Dataset, values: np.ndarray) -> np.ndarray:
     if dataset.get("VOILUTSequence"):
         return _look_up(dataset.VOILUTSequence[0], values, byte_order=_byte_order(dataset))
     center, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
-    if center is None or width is None or width < 1:  # absent, or the 0 that some devices write
+    function = str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
+    if center is None or width is None or width <= 0:  # absent, or the 0 that some devices write
         return values
-    if str(dataset.get("VOILUTFunction", "LINEAR")).strip().upper() == "SIGMOID":
+    if function == "SIGMOID":
         return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -60, 60)))
+    if function == "LINEAR":  # counts grey levels: half a level off the exact function, PS3.3 C.11.2.1.2
+        center, width = center - 0.5, width - 1
+    if width <= 0:
+        return values
     return np.clip(values, center - width / 2, center + width / 2)
 
 
@@ -164,7 +148,7 @@ def _look_up(item: pydicom.Dataset, values: np.ndarray, *, byte_order: str) -> n
         table = words if words.size >= count else words.view(np.uint8)
     table = np.atleast_1d(np.asarray(table)).astype(np.float32)[:count]
     if table.size == 0:
-        raise ImageError("a DICOM look-up table must not be empty", found="no LUTData")
+        raise ImageError("a DICOM look-up table must not be empty", found="no LUTData", reason="image damaged")
     if first > 32767 and float(values.min()) < 0:  # read as unsigned where the pixels are signed
         first -= 65536
     return table[np.clip(np.rint(values).astype(np.int64) - first, 0, table.size - 1)]

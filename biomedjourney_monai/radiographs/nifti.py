@@ -39,15 +39,19 @@ def decode(data: bytes) -> np.ndarray:
     try:
         image = kind.from_stream(io.BytesIO(data))
         if np.prod(image.shape, dtype=float) > MAX_PIXELS:
-            raise ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=str(image.shape))
+            raise ImageError(
+                f"an image must have at most {MAX_PIXELS:,} pixels", found=str(image.shape), reason="image too large"
+            )
         kept = [axis for axis, length in enumerate(image.shape) if length > 1]
         if len(kept) != 2 or max(kept) > 2:
-            raise ImageError("a NIfTI radiograph must be a single 2-D image", found=f"shape {image.shape}")
+            raise ImageError(
+                "a NIfTI radiograph must be a single 2-D image", found=f"shape {image.shape}", reason="several frames"
+            )
         pixels = np.asarray(image.dataobj, np.float32).reshape([image.shape[axis] for axis in kept])
     except ImageError:
         raise
     except Exception as error:  # nibabel raises many kinds on damaged headers and data
-        raise ImageError("a NIfTI file must be whole", found=type(error).__name__) from error
+        raise ImageError("a NIfTI file must be whole", found=type(error).__name__, reason="image damaged") from error
     return np.ascontiguousarray(_upright(pixels, _axis_codes(image, kept)))
 
 
@@ -64,7 +68,7 @@ def _axis_codes(image, kept: list[int]) -> list[str]:
 def _upright(pixels: np.ndarray, codes: list[str]) -> np.ndarray:
     across = next((axis for axis, code in enumerate(codes) if code in ("L", "R")), None)
     if across is None:
-        raise ImageError("a radiograph must be frontal", found=f"a plane with the axes {codes}")
+        raise ImageError("a radiograph must be frontal", found=f"a plane with the axes {codes}", reason="not frontal")
     if codes[across] == "R":
         pixels = np.flip(pixels, across)
     if codes[1 - across] in ("S", "A"):
@@ -77,7 +81,11 @@ def _inflate(data: bytes, limit: int) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
             raw = stream.read(limit + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise ImageError("a compressed file must be whole", found="damaged data") from error
+        raise ImageError("a compressed file must be whole", found="damaged data", reason="image damaged") from error
     if limit > HEADER_BYTES and len(raw) > limit:
-        raise ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found="more after decompression")
+        raise ImageError(
+            f"an image must have at most {MAX_PIXELS:,} pixels",
+            found="more after decompression",
+            reason="image too large",
+        )
     return raw

@@ -98,8 +98,13 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 
 def _damaged() -> ImageError:
-    return ImageError("an image file must be whole", found="damaged or truncated data", action="Fetch the file again")
+    return ImageError(
+        "an image file must be whole",
+        found="damaged or truncated data",
+        action="Fetch the file again",
+        reason="image damaged",
+    )
 
 
 def _too_large(found: str) -> ImageError:
-    return ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=found)
+    return ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=found, reason="image too large")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.radiographs import dicom, nifti, photographs
+from biomedjourney_monai.radiographs import dicom, dicom_header, nifti, photographs
 
 MAX_BYTES = 512 * 1024**2
 """A radiograph file is a few MB to some tens of MB; more is a mistake or an attack."""
@@ -35,14 +35,14 @@ def read_pixels(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     data = _read_bytes(path)
     if photographs.is_photograph(data):
         pixels = photographs.decode(data, at_least=at_least)
-    elif dicom.is_dicom(data):
+    elif dicom_header.is_dicom(data):
         pixels = dicom.decode(data)
     elif nifti.is_nifti(data):
         pixels = nifti.decode(data)
     else:
         raise _unknown_kind()
     if not np.isfinite(pixels).all():
-        raise ImageError("an image must hold finite numbers", found="NaN or infinite pixels")
+        raise ImageError("an image must hold finite numbers", found="NaN or infinite pixels", reason="image damaged")
     return pixels
 
 
@@ -51,7 +51,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
     data = _read_bytes(path)
     if photographs.is_photograph(data):
         return photographs.decode_size(data)
-    if dicom.is_dicom(data):
+    if dicom_header.is_dicom(data):
         return dicom.decode_size(data)
     if nifti.is_nifti(data):
         return nifti.decode(data).shape
@@ -62,12 +62,21 @@ def _read_bytes(path: str | Path) -> bytes:
     path = Path(path)
     try:
         if not path.is_file():
-            raise ImageError("an image file must exist", found="no such file", action="Check the path")
+            raise ImageError(
+                "an image file must exist", found="no such file", action="Check the path", reason="image file missing"
+            )
         count = path.stat().st_size
         if count == 0:
-            raise ImageError("an image file must not be empty", found="0 bytes", action="Fetch the file again")
+            raise ImageError(
+                "an image file must not be empty",
+                found="0 bytes",
+                action="Fetch the file again",
+                reason="image file empty",
+            )
         if count > MAX_BYTES:
-            raise ImageError(f"an image file must have at most {MAX_BYTES:,} bytes", found=f"{count:,}")
+            raise ImageError(
+                f"an image file must have at most {MAX_BYTES:,} bytes", found=f"{count:,}", reason="image too large"
+            )
         return path.read_bytes()
     except (OSError, ValueError) as error:  # no permission, a name with a null byte
         raise ImageError("an image file must be readable", found=type(error).__name__) from error
@@ -78,4 +87,5 @@ def _unknown_kind() -> ImageError:
         "an image must be JPEG, PNG, NIfTI or DICOM",
         found="none of these in its first bytes",
         action="Convert it, for example to PNG",
+        reason="unknown image format",
     )

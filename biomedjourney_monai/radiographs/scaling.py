@@ -68,7 +68,7 @@ def scale_intensity(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     if not _differ(low, high):  # more than 98 % of one value: a small bright object on an even ground
         low, high = float(values.min()), float(values.max())
     if not _differ(low, high):
-        raise ImageError("a radiograph must have contrast", found="a constant image")
+        raise ImageError("a radiograph must have contrast", found="a constant image", reason="image without contrast")
     scaled = np.clip((image - low) / (high - low), 0, 1)
     return np.where(content, scaled, 0).astype(np.float32)
 

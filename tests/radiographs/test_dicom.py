@@ -4,11 +4,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.pixels import apply_windowing
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs import load_radiograph, original_size
+from biomedjourney_monai.radiographs.dicom_header import read_header
 from biomedjourney_monai.radiographs.reading import read_pixels
 
 RAMP = np.linspace(0, 4095, 40 * 30).reshape(40, 30).astype(np.uint16)
@@ -68,12 +70,25 @@ def test_a_compressed_file_reads_the_same(write):
 
 def test_rescale_then_window(write):
     pixels = read_pixels(write(RescaleSlope=2, RescaleIntercept=-100, WindowCenter=1000, WindowWidth=400))
-    assert np.allclose(pixels, np.clip(RAMP * 2.0 - 100, 800, 1200))
+    assert np.allclose(pixels, np.clip(RAMP * 2.0 - 100, 800, 1199))
+
+
+def test_an_exact_linear_window_has_its_full_width(write):
+    pixels = read_pixels(write(WindowCenter=1000, WindowWidth=400, VOILUTFunction="LINEAR_EXACT"))
+    assert pixels.min() == 800 and pixels.max() == 1200
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_windows_agree_with_pydicom_up_to_scale(write, function):
+    path = write(WindowCenter=1500, WindowWidth=700, VOILUTFunction=function)
+    dataset = pydicom.dcmread(path)
+    theirs = apply_windowing(RAMP, dataset)
+    assert np.corrcoef(read_pixels(path).ravel(), theirs.ravel())[0, 1] > 0.999999
 
 
 def test_of_several_windows_the_first_counts(write):
     pixels = read_pixels(write(WindowCenter=[1000, 2000], WindowWidth=[400, 4000]))
-    assert pixels.min() == 800 and pixels.max() == 1200
+    assert pixels.min() == 800 and pixels.max() == 1199
 
 
 def test_a_window_of_zero_width_is_ignored(write):
@@ -123,20 +138,85 @@ def test_padding_does_not_stretch_the_scale(write):
 
 
 @pytest.mark.parametrize(
-    ("attributes", "message"),
+    ("attributes", "reason"),
     [
-        ({"BodyPartExamined": "HAND"}, "CHEST"),
-        ({"Modality": "CT"}, "CR or DX"),
-        ({"PresentationIntentType": "FOR PROCESSING"}, "FOR PRESENTATION"),
-        ({"PixelData": None}, "pixels"),
-        ({"Rows": None}, "size"),
-        ({"NumberOfFrames": 2}, "single frame"),
+        ({"BodyPartExamined": "HAND"}, "another part of the body"),
+        ({"Modality": "CT"}, "another modality"),
+        ({"PresentationIntentType": "FOR PROCESSING"}, "for processing"),
+        ({"PixelData": None}, "no pixels"),
+        ({"Rows": None}, "image damaged"),
+        ({"NumberOfFrames": 2}, "several frames"),
     ],
 )
-def test_unsuitable_files_are_refused(write, attributes, message):
-    pixels = np.stack([RAMP, RAMP]) if "NumberOfFrames" in attributes else RAMP
-    with pytest.raises(ImageError, match=message):
-        load_radiograph(write(pixels, **attributes))
+def test_unsuitable_files_are_refused_by_header_and_by_pixels(write, attributes, reason):
+    path = write(np.stack([RAMP, RAMP]) if "NumberOfFrames" in attributes else RAMP, **attributes)
+    for refuse in (load_radiograph, lambda path: read_header(path, ["PatientID"])):
+        with pytest.raises(ImageError) as caught:
+            refuse(path)
+        assert caught.value.reason == reason
+
+
+def test_the_header_comes_without_pixels_and_with_what_was_asked_for(write):
+    path = write(PatientID="x", PatientName="y")
+    header = read_header(path, ["PatientID", "StudyDate"])
+    assert header.PatientID == "x" and "PixelData" not in header and "PatientName" not in header
+
+
+def test_the_header_tells_a_file_that_is_cut_short(write):
+    path = write()
+    data = path.read_bytes()
+    for kept, reason in (
+        (len(data) - 1, "image damaged"),
+        (200, "image damaged"),
+        (100, "not DICOM"),
+        (0, "image file empty"),
+    ):
+        path.write_bytes(data[:kept])
+        with pytest.raises(ImageError) as caught:
+            read_header(path, ["PatientID"])
+        assert caught.value.reason == reason
+
+
+def test_overlays_are_not_burned_in(write):
+    path = write()
+    dataset = pydicom.dcmread(path)
+    height, width = RAMP.shape
+    for element, vr, value in (
+        (0x0010, "US", height),
+        (0x0011, "US", width),
+        (0x0040, "CS", "G"),
+        (0x0050, "SS", [1, 1]),
+        (0x0100, "US", 1),
+        (0x0102, "US", 0),
+        (0x3000, "OW", b"\xff" * (height * width // 8)),
+    ):
+        dataset.add_new((0x6000, element), vr, value)
+    dataset.save_as(path)
+    assert pydicom.dcmread(path).overlay_array(0x6000).all()
+    assert np.array_equal(read_pixels(path), RAMP)
+
+
+def test_an_overlay_in_the_unused_bits_is_not_seen(write):
+    assert np.array_equal(read_pixels(write(RAMP | 0x8000)), RAMP)
+
+
+def test_a_spacing_of_zero_does_no_harm(write):
+    assert np.array_equal(read_pixels(write(PixelSpacing=[0, 0], ImagerPixelSpacing=[0, 0])), RAMP)
+
+
+def test_a_slope_of_zero_counts_as_one(write):
+    assert np.array_equal(read_pixels(write(RescaleIntercept=10, RescaleSlope=0)), RAMP + 10.0)
+
+
+def test_a_range_of_padding_is_masked_in_stored_values_before_the_rescale(write):
+    pixels = RAMP.copy()
+    pixels[:5, :] = 5
+    pixels[5, :] = 7
+    loaded = read_pixels(
+        write(pixels, PixelPaddingValue=5, PixelPaddingRangeLimit=7, RescaleSlope=-1, RescaleIntercept=0)
+    )
+    content = -pixels[6:].astype(float)
+    assert np.array_equal(loaded[6:], content) and (loaded[:6] == content.min()).all()
 
 
 @pytest.mark.parametrize("kept", [0.9, 0.3, 0.12])
