@@ -126,3 +126,19 @@ class PatchAutoencoderKL(AutoencoderKL):
         """How much one unit of each latent channel moves the pixels, relative to their mean; shape (C,)."""
         norm = self.decoder.linear.weight.detach().flatten(1).norm(dim=0)
         return norm / norm.mean()
+
+
+@torch.no_grad()
+def reconstruct(autoencoder: AutoencoderKL, images: Tensor) -> Tensor:
+    """Encode images and decode the posterior's mode, which is what a perfect denoiser could reach at best.
+
+    Args:
+        autoencoder: first stage; its own device and mode are used.
+        images: shape (B, 1, H, W), values in [0, 1].
+
+    Returns:
+        Same shape, values in [0, 1], on the CPU.
+    """
+    device = next(autoencoder.parameters()).device
+    mode, _ = autoencoder.encode(images.to(device, torch.float32) * 2 - 1)
+    return ((autoencoder.decode(mode) + 1) / 2).clamp(0, 1).float().cpu()

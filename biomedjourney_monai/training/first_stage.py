@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from biomedjourney_monai.configuration import compose
-from biomedjourney_monai.errors import ImageError, TableError
+from biomedjourney_monai.errors import ImageError, TableError, WeightsError
 from biomedjourney_monai.files import read_json_lines
-from biomedjourney_monai.networks.weights import save_tensors
+from biomedjourney_monai.networks.autoencoder import reconstruct
+from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
 from biomedjourney_monai.schema import SINGLES_FILE
 
 
@@ -51,16 +52,30 @@ class RadiographDataset(Dataset):
 
 
 class ReconstructionLoss(nn.Module):
-    """Mean absolute error, the same of the gradients, and the Kullback-Leibler divergence from a standard normal.
+    """Mean absolute error (L1), the same of the gradients, divergence, perceptual distance, adversarial penalty.
 
     Args:
         gradient_weight: of the gradients' error, which keeps ribs and vessels sharp.
-        kl_weight: of the divergence, per latent element.
+        kl_weight: of the Kullback-Leibler divergence from a standard normal, per latent element.
+        l1_weight: of the pixels' error.
+        perceptual_weight: of the perceptual distance.
+        perceptual: (reconstruction, image), both (B, 1, H, W), to that distance; None for none.
+        penalty: reconstruction to what the discriminator makes it pay, weighted; None for none.
     """
 
-    def __init__(self, *, gradient_weight: float, kl_weight: float) -> None:
+    def __init__(
+        self,
+        *,
+        gradient_weight: float,
+        kl_weight: float,
+        l1_weight: float = 1.0,
+        perceptual_weight: float = 0.0,
+        perceptual: nn.Module | None = None,
+        penalty: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__()
-        self.gradient_weight, self.kl_weight = gradient_weight, kl_weight
+        self.l1_weight, self.gradient_weight, self.kl_weight = l1_weight, gradient_weight, kl_weight
+        self.perceptual_weight, self.perceptual, self.penalty = perceptual_weight, perceptual, penalty
 
     def forward(self, prediction: Sequence[Tensor], image: Tensor) -> Tensor:
         """Args: prediction: reconstruction (B, 1, H, W), posterior mean and deviation (B, C, h, w) each."""
@@ -68,11 +83,14 @@ class ReconstructionLoss(nn.Module):
         error = reconstruction - image
         gradient = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         divergence = 0.5 * (mean.square() + deviation.square() - 1 - 2 * deviation.clamp_min(1e-15).log()).mean()
-        return error.abs().mean() + self.gradient_weight * gradient + self.kl_weight * divergence
+        loss = self.l1_weight * error.abs().mean() + self.gradient_weight * gradient + self.kl_weight * divergence
+        if self.perceptual is not None:
+            loss = loss + self.perceptual_weight * self.perceptual(reconstruction, image)
+        return loss if self.penalty is None else loss + self.penalty(reconstruction)
 
 
 class FirstStage:
-    """Builds the autoencoder of `common.yaml` and, where it can, starts it at the principal components.
+    """Builds the autoencoder of `common.yaml`; starts it from a file, or, where it can, at the principal components.
 
     Args:
         bundle_root: folder of `configs/common.yaml`.
@@ -80,6 +98,7 @@ class FirstStage:
         fit_images: how many of them the closed-form start looks at.
         seed: of the random weights and the choice of images.
         section: overrides of `common.yaml`'s autoencoder.
+        start_from: weights to fine-tune: an autoencoder's, or a whole model's; None starts afresh.
     """
 
     def __init__(
@@ -90,14 +109,18 @@ class FirstStage:
         fit_images: int = 1000,
         seed: int = 0,
         section: Mapping[str, Any] | None = None,
+        start_from: str | Path | None = None,
     ) -> None:
         torch.manual_seed(seed)
         changes = {"autoencoder": section} if section else {}
         parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)
         self.autoencoder: AutoencoderKL = parser.get_parsed_content("autoencoder")
+        if start_from is not None:
+            load_into(self.autoencoder, autoencoder_weights(start_from))
         if hasattr(self.autoencoder, "fit"):
-            order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:fit_images]
-            self.autoencoder.fit(torch.stack([dataset[int(index)]["image"] for index in order]))
+            if start_from is None:
+                order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:fit_images]
+                self.autoencoder.fit(torch.stack([dataset[int(index)]["image"] for index in order]))
             for part in (self.autoencoder.encoder, self.autoencoder.quant_conv_mu):
                 part.requires_grad_(False)  # so that the latents stay the standardised components
             self.autoencoder.quant_conv_log_sigma.requires_grad_(False)
@@ -107,6 +130,26 @@ class FirstStage:
         """The parameters that training may change."""
         return [parameter for parameter in self.autoencoder.parameters() if parameter.requires_grad]
 
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Encode and decode images of shape (B, 1, H, W) in [0, 1], from the posterior's mode."""
+        return reconstruct(self.autoencoder, images)
+
     def save(self, path: str | Path, *, info: Mapping[str, Any]) -> None:
         """Write the weights as tensors."""
         save_tensors(path, self.autoencoder.state_dict(), info=info)
+
+
+def autoencoder_weights(path: str | Path) -> dict[str, Tensor]:
+    """The autoencoder's tensors of a weights file, which holds them alone or as a part of the whole model.
+
+    Raises:
+        WeightsError: if the file cannot be read or holds a model without an autoencoder.
+    """
+    state, _ = load_tensors(path)
+    prefixes = ("autoencoder.", "denoiser.")
+    if not any(name.startswith(prefixes) for name in state):
+        return state
+    part = {name.removeprefix(prefixes[0]): value for name, value in state.items() if name.startswith(prefixes[0])}
+    if not part:
+        raise WeightsError(f"{path} must hold an autoencoder", found="none", action="Pass another weights file")
+    return part

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from biomedjourney_monai.errors import ConfigError, ImageError, TableError
+from biomedjourney_monai.errors import ConfigError, ImageError, TableError, WeightsError
 from biomedjourney_monai.files import write_json_lines
 from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL
-from biomedjourney_monai.networks.weights import load_into, load_tensors
+from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
 from biomedjourney_monai.training.first_stage import FirstStage, RadiographDataset, ReconstructionLoss
 
 COMMON = """
@@ -72,6 +72,21 @@ def test_the_loss_by_hand():
     assert loss((reconstruction, mean, deviation), image).item() == pytest.approx(expected)
 
 
+def test_each_term_counts_by_its_weight():
+    image, reconstruction = torch.zeros(1, 1, 4, 4), torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    output = (reconstruction, torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+    terms = {"gradient_weight": 0, "kl_weight": 0, "perceptual": lambda one, other: (one - other).square().sum()}
+
+    def loss(**weights):
+        return ReconstructionLoss(**{**terms, **weights})(output, image).item()
+
+    plain, square = reconstruction.mean().item(), reconstruction.square().sum().item()
+    assert loss() == pytest.approx(plain)
+    assert loss(l1_weight=0.5) == pytest.approx(0.5 * plain)
+    assert loss(perceptual_weight=2.0) == pytest.approx(plain + 2 * square, rel=1e-5)
+    assert loss(penalty=lambda made: 3 * made.mean()) == pytest.approx(4 * plain)
+
+
 def test_a_perfect_reconstruction_from_a_standard_normal_costs_nothing():
     image = torch.rand(1, 1, 4, 4)
     loss = ReconstructionLoss(gradient_weight=1, kl_weight=1)
@@ -112,6 +127,39 @@ def test_overrides_reach_the_autoencoder_and_misspelt_ones_are_refused(work):
     )
     with pytest.raises(ConfigError, match="latent_channels"):
         FirstStage(bundle_root=work, dataset=dataset, section={"latent_chanels": 5})
+
+
+def test_finetuning_starts_from_a_file_of_an_autoencoder_or_of_a_model(work):
+    dataset = RadiographDataset(work, split="train")
+    trained = FirstStage(bundle_root=work, dataset=dataset, seed=3).autoencoder.state_dict()
+    save_tensors(work / "alone.pt", trained, info={})
+    whole = {f"autoencoder.{name}": value for name, value in trained.items()} | {"denoiser.x": torch.zeros(1)}
+    save_tensors(work / "model.pt", whole, info={})
+    for file in ("alone.pt", "model.pt"):
+        stage = FirstStage(bundle_root=work, dataset=dataset, seed=4, start_from=work / file)
+        assert all(torch.equal(value, trained[name]) for name, value in stage.autoencoder.state_dict().items())
+        assert len(stage.trainable) < len(list(stage.autoencoder.parameters()))
+    save_tensors(work / "denoiser.pt", {"denoiser.x": torch.zeros(1)}, info={})
+    with pytest.raises(WeightsError, match="must hold an autoencoder"):
+        FirstStage(bundle_root=work, dataset=dataset, start_from=work / "denoiser.pt")
+
+
+def test_another_class_of_autoencoder_trains_as_a_whole(work):
+    section = {
+        "_class_": "biomedjourney_monai.networks.stable_diffusion.StableDiffusionAutoencoder",
+        "in_channels": 1,
+        "out_channels": 1,
+        "channels": [8, 8],
+        "num_res_blocks": 1,
+        "norm_num_groups": 4,
+    }
+    stage = FirstStage(bundle_root=work, dataset=RadiographDataset(work, split="train"), section=section)
+    assert len(stage.trainable) == len(list(stage.autoencoder.parameters()))
+    images = torch.rand(2, 1, 16, 16)
+    made = stage.reconstruct(images)
+    assert made.shape == images.shape and made.min() >= 0 and made.max() <= 1
+    mode, _ = stage.autoencoder.encode(images * 2 - 1)
+    assert torch.allclose(made, ((stage.autoencoder.decode(mode) + 1) / 2).clamp(0, 1), atol=1e-6)
 
 
 def test_saved_weights_fit_a_fresh_autoencoder(work):
