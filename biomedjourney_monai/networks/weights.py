@@ -191,6 +191,8 @@ def _stored(name: str, value: Any, *, half: bool) -> torch.Tensor:
                 action="Store these weights without half precision",
             )
         tensor = narrow
+    if tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes:
+        return tensor
     return tensor.clone(memory_format=torch.contiguous_format)  # a view would be saved with its whole storage
 
 

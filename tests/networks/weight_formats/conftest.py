@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -112,3 +115,36 @@ def relative_error():
         return float((found - expected).abs().max() / expected.abs().max())
 
     return compare
+
+
+@pytest.fixture
+def make_checkpoint():
+    """Builds the state dict of a CompVis checkpoint, with the averaged UNet in it if asked."""
+    spec = importlib.util.spec_from_file_location("latent_diffusion", Path(__file__).with_name("latent_diffusion.py"))
+    tree = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tree)
+
+    def make(*, in_channels=8, averaged=False):
+        torch.manual_seed(0)
+        unet = tree.LatentDiffusionUNet(
+            in_channels=in_channels,
+            out_channels=4,
+            channels=(16, 32, 32, 32),
+            blocks=2,
+            attention=(True, True, True, False),
+            context=24,
+            groups=8,
+        )
+        first_stage = tree.LatentDiffusionAutoencoder(channels=(8, 16, 16), blocks=2, latent=4, groups=4)
+        unet, first_stage = reveal(unet).state_dict(), reveal(first_stage).state_dict()
+        state = {f"model.diffusion_model.{name}": value for name, value in unet.items()}
+        state |= {f"first_stage_model.{name}": value for name, value in first_stage.items()}
+        state["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(3)
+        betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+        state |= {"betas": betas.float(), "alphas_cumprod": (1 - betas).cumprod(0).float()}
+        if averaged:
+            dotless = {f"model_ema.diffusion_model{name.replace('.', '')}": value + 1 for name, value in unet.items()}
+            state |= {**dotless, "model_ema.decay": torch.tensor(0.9999), "model_ema.num_updates": torch.tensor(7)}
+        return state
+
+    return make
