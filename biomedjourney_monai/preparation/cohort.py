@@ -1,26 +1,60 @@
-"""Who and what: MIMIC-CXR-JPG with MIMIC-IV → one row per eligible study.
+"""Who and what: a source of images → one row per eligible study.
 
-The rules, in order. Images: identifiers well-formed; view PA, by ViewPosition, or by ViewCodeSequence where that is
-empty; the file exists. Of a study's PA images the one with the most pixels is taken, then the first by dicom_id.
-Studies: date and time usable; a split; labels that make the study eligible. What falls out is counted by reason.
+The rules, in order. Images: view PA, by ViewPosition, or by ViewCodeSequence where that is empty; the file exists. Of
+a study's PA images the one with the most pixels is taken, then the first by dicom_id; if the view check is on and
+refuses it, the next one. Studies: date and time usable; labels that make the study eligible; a split. What falls out
+is noted with its reason.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation import tables
+from biomedjourney_monai.preparation.mimic import read_mimic
+from biomedjourney_monai.preparation.rejections import Rejections
+from biomedjourney_monai.preparation.sources import Source
 from biomedjourney_monai.preparation.splits import paper_split
+from biomedjourney_monai.preparation.study_labels import apply_uncertain, read_study_labels
 from biomedjourney_monai.preparation.times import parse_study_datetime
+from biomedjourney_monai.preparation.view_checks import ViewChecker
 from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
 ELIGIBILITY = ("labelled", "finding", "any")
 NOT_FINDINGS = ("No Finding", "Support Devices")
+UNKNOWN_VIEW = ("drop", "image")
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """What decides which studies are eligible.
+
+    Args:
+        split: "paper" (p10–p18 and p19) or "official" (the source's own).
+        eligibility: "labelled" keeps studies with at least one positive label, No Finding included, so that recovery
+            to a normal radiograph stays a journey; "finding" asks for a positive finding, as a strict reading of the
+            paper does; "any" keeps all.
+        validation_share: of the patients in p10–p18, for the paper's split.
+        seed: draws the validation patients.
+        uncertain: what becomes of labels in doubt: "mask" keeps -1, which metrics leave out; "zeros"; "ones".
+        unknown_view: images without ViewPosition and view code: "drop", or let the "image" decide, if a view checker
+            is there; an image can tell frontal from lateral, but not PA from AP.
+        require_files: False lists images whether or not their files are there.
+        processes: how many read reports at once.
+    """
+
+    split: str = "paper"
+    eligibility: str = "labelled"
+    validation_share: float = 0.1
+    seed: int = 0
+    uncertain: str = "mask"
+    unknown_view: str = "drop"
+    require_files: bool = True
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -29,94 +63,101 @@ class Cohort:
 
     Args:
         studies: columns `schema.STUDY_COLUMNS`, in order of subject and time.
-        image_drops: reason → number of images.
-        study_drops: reason → number of studies.
-        race_conflicts: number of patients with more than one race recorded.
+        rejections: images and studies that fell out, with their reasons.
+        race_conflicts: patients with more than one race recorded: subject_id, race, count, chosen.
+        flags: chosen images to look at: dicom_id, flag.
     """
 
     studies: pd.DataFrame
-    image_drops: dict[str, int]
-    study_drops: dict[str, int]
-    race_conflicts: int
+    rejections: Rejections
+    race_conflicts: pd.DataFrame
+    flags: pd.DataFrame
+
+    @property
+    def image_drops(self) -> dict[str, int]:
+        """Reason → number of images."""
+        return self.rejections.counts("image")
+
+    @property
+    def study_drops(self) -> dict[str, int]:
+        """Reason → number of studies."""
+        return self.rejections.counts("study")
 
 
 def build_cohort(
-    source: str | Path,
+    root: str | Path,
     *,
     reports: str | Path | None = None,
-    split: str = "paper",
-    eligibility: str = "labelled",
-    validation_share: float = 0.1,
-    seed: int = 0,
+    labels: str = "chexpert",
+    checker: ViewChecker | None = None,
+    **choices,
 ) -> Cohort:
-    """Build the table of eligible studies.
+    """Build the table of eligible studies of MIMIC-CXR-JPG with MIMIC-IV.
 
     Args:
-        source: the folder of MIMIC-CXR-JPG, with MIMIC-IV's tables in it or below it.
-        reports: the folder that holds the reports' `files`; found below `source` if not given.
-        split: "paper" (p10–p18 and p19) or "official" (MIMIC-CXR-JPG's split table).
-        eligibility: "labelled" keeps studies with at least one positive CheXpert label, No Finding included, so that
-            recovery to a normal radiograph stays a journey; "finding" asks for a positive finding, as a strict reading
-            of the paper does; "any" keeps all.
-        validation_share: of the patients in p10–p18, for the paper's split.
-        seed: draws the validation patients.
-
-    Returns:
-        The cohort. Labels keep their raw values: 1 present, 0 absent, -1 uncertain, NaN not mentioned.
+        root: the folder of MIMIC-CXR-JPG, with MIMIC-IV's tables in it or below it.
+        reports: the folder that holds the reports' `files`; found below the root if not given.
+        labels: "chexpert", "negbio" or "report".
+        checker: looks at the chosen images; None trusts the tables.
+        choices: of `CohortSettings`.
 
     Raises:
         TableError: if a table is absent or malformed, or nothing is eligible.
     """
-    source = Path(source)
-    image_drops: Counter[str] = Counter()
-    study_drops: Counter[str] = Counter()
-    metadata = tables.read_metadata(source)
-    study_count = metadata["study_id"].nunique()
+    settings = CohortSettings(**choices)
+    source = read_mimic(root, reports=reports, labels=labels, official_split=settings.split == "official")
+    return select_studies(source, settings, checker=checker)
 
-    images = _keep(metadata, _well_formed(metadata), "identifier malformed", image_drops)
-    images = _keep(images, is_pa(images), "view not PA", image_drops)
-    study_drops["no PA image"] = study_count - images["study_id"].nunique()
-    images = images.assign(image_path=_image_paths(images, find_images_root(source)))
-    on_disk = images["image_path"].map(lambda path: Path(path).is_file()).astype(bool)
-    missing = images["study_id"].nunique()
-    images = _keep(images, on_disk, "image file missing", image_drops)
-    study_drops["image file missing"] = missing - images["study_id"].nunique()
-    studies = choose_images(images)
-    image_drops["another image of the study chosen"] = len(images) - len(studies)
 
+def select_studies(source: Source, settings: CohortSettings, *, checker: ViewChecker | None = None) -> Cohort:
+    """Choose one image of each eligible study.
+
+    Args:
+        source: all images.
+        settings: the rules.
+        checker: looks at the chosen images; None trusts the source's views.
+
+    Returns:
+        The cohort. Labels keep their raw values, 1 present, 0 absent, -1 uncertain, NaN not mentioned, unless
+        `settings.uncertain` says otherwise.
+
+    Raises:
+        TableError: if nothing is eligible.
+    """
+    rejections = source.rejections
+    studies = _choose_images(source, settings, checker)
     studies = studies.assign(study_datetime=parse_study_datetime(studies["StudyDate"], studies["StudyTime"]))
-    studies = _keep(studies, studies["study_datetime"].notna(), "study date or time unusable", study_drops)
-    studies = studies.merge(tables.read_chexpert(source), on="study_id", how="left")
-    studies = _keep(studies, is_eligible(studies, eligibility), "labels not eligible", study_drops)
-    studies = studies.assign(split=_splits(studies, source, split, validation_share, seed))
-    studies = _keep(studies, studies["split"].notna(), "no split", study_drops)
+    usable = studies["study_datetime"].notna()
+    studies = rejections.keep_studies(studies, usable, "study date or time unusable")
+    studies = studies.assign(report_path=source.find_reports(studies))
+    studies = _add_labels(studies, source, settings)
+    eligible = is_eligible(studies, settings.eligibility)
+    studies = rejections.keep_studies(studies, eligible, "labels not eligible")
+    studies = studies.assign(split=_splits(studies, source, settings))
+    studies = rejections.keep_studies(studies, studies["split"].notna(), "no split")
     if studies.empty:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in (image_drops + study_drops).items())
+        counts = rejections.counts("image") | rejections.counts("study")
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in counts.items())
         raise TableError("a cohort must have eligible studies", found=f"none ({reasons})", action="Check the source")
-
-    demographics, race_conflicts = tables.read_demographics(source)
-    studies = _add_demographics(studies, demographics)
-    studies = studies.assign(report_path=_report_paths(studies, find_reports_root(source, reports)))
+    studies = _add_demographics(studies, source)
     studies = studies.sort_values(["subject_id", "study_datetime", "study_id"], ignore_index=True)
-    return Cohort(studies[list(STUDY_COLUMNS)], _positive(image_drops), _positive(study_drops), race_conflicts)
+    flags = source.flags[source.flags["dicom_id"].isin(studies["dicom_id"])]
+    return Cohort(studies[list(STUDY_COLUMNS)], rejections, source.race_conflicts, flags)
 
 
 def is_pa(images: pd.DataFrame) -> pd.Series:
     """Whether each image is PA: by ViewPosition, or by the view code's meaning where ViewPosition is empty."""
-    position = images["ViewPosition"].fillna("").str.strip().str.upper()
-    code = images["ViewCodeSequence_CodeMeaning"].fillna("").str.lower().str.replace(r"[^a-z]", "", regex=True)
+    position, code = _position(images), _code(images)
     return (position == "PA") | ((position == "") & (code == "posteroanterior"))
 
 
 def choose_images(images: pd.DataFrame) -> pd.DataFrame:
     """One image per study: the most pixels, then the first by dicom_id."""
-    ordered = images.assign(pixels=images["Rows"].fillna(0) * images["Columns"].fillna(0))
-    ordered = ordered.sort_values(["study_id", "pixels", "dicom_id"], ascending=[True, False, True])
-    return ordered.drop_duplicates("study_id").drop(columns="pixels")
+    return _in_order_of_choice(images).drop_duplicates("study_id")
 
 
 def is_eligible(studies: pd.DataFrame, eligibility: str) -> pd.Series:
-    """Whether each study's labels make it eligible; see `build_cohort`."""
+    """Whether each study's labels make it eligible; see `CohortSettings`."""
     if eligibility not in ELIGIBILITY:
         raise ValueError(f"eligibility must be one of {ELIGIBILITY}; got {eligibility!r}")
     if eligibility == "any":
@@ -125,76 +166,88 @@ def is_eligible(studies: pd.DataFrame, eligibility: str) -> pd.Series:
     return (studies[counted] == 1).any(axis=1)
 
 
-def find_images_root(source: Path) -> Path:
-    """The folder that holds the images' `files`: beside the metadata table, or else below the source."""
-    beside = tables.find_table(source, tables.METADATA)
-    if beside is not None and (beside.parent / "files").is_dir():
-        return beside.parent
-    return _folder_with_files(source) or source
+def _choose_images(source: Source, settings: CohortSettings, checker: ViewChecker | None) -> pd.DataFrame:
+    if settings.unknown_view not in UNKNOWN_VIEW:
+        raise ValueError(f"unknown_view must be one of {UNKNOWN_VIEW}; got {settings.unknown_view!r}")
+    rejections, images = source.rejections, source.images
+    unknown, posterior = (_position(images) == "") & (_code(images) == ""), is_pa(images)
+    images = images.assign(view_position=np.where(posterior, "PA", "FRONTAL"))
+    if settings.unknown_view == "image" and checker is not None:
+        posterior |= unknown
+    images = rejections.keep_images(images, posterior | ~unknown, "view unknown")
+    images = rejections.keep_images(images, posterior[images.index], "view not PA")
+    without = source.images[~source.images["study_id"].isin(images["study_id"])].drop_duplicates("study_id")
+    rejections.add("study", "no PA image", without[["subject_id", "study_id"]])
+    if settings.require_files:
+        on_disk = images["image_path"].map(lambda path: Path(path).is_file()).astype(bool)
+        images = rejections.keep_images(images, on_disk, "image file missing", last="image file missing")
+    if checker is not None:
+        images = _check_views(images, checker, rejections)
+    chosen = choose_images(images)
+    rejections.keep_images(images, images["dicom_id"].isin(chosen["dicom_id"]), "another image of the study chosen")
+    return chosen
 
 
-def find_reports_root(source: Path, reports: str | Path | None) -> Path:
-    """The folder that holds the reports' `files`: given, or named like reports below the source, or the images'."""
-    if reports is not None:
-        folder = Path(reports)
-        if not folder.is_dir():
-            raise TableError("the reports must be in a folder", found="no such folder", action="Check --reports")
-        return _folder_with_files(folder) or folder
-    for folder in sorted(source.glob("*report*")):
-        found = _folder_with_files(folder)
-        if found is not None:
-            return found
-    return find_images_root(source)
+def _check_views(images: pd.DataFrame, checker: ViewChecker, rejections: Rejections) -> pd.DataFrame:
+    """Refuse images that do not look like what the source says, each study's first choice first."""
+    left, refused, seen = _in_order_of_choice(images), [], set()
+    while True:
+        chosen = left.drop_duplicates("study_id")
+        chosen = chosen[~chosen["dicom_id"].isin(seen)]
+        if chosen.empty:
+            break
+        seen.update(chosen["dicom_id"])
+        reasons = pd.Series(checker.check(chosen["image_path"].tolist()), index=chosen.index, dtype=object)
+        bad = chosen[reasons != ""].assign(reason=reasons)
+        refused.append(bad)
+        left = left.drop(index=bad.index)
+    everything = pd.concat(refused) if refused else left.iloc[:0].assign(reason="")
+    for reason, rows in everything.groupby("reason", sort=True):
+        rejections.add("image", str(reason), rows.drop(columns="reason"))
+    gone = images[~images["study_id"].isin(left["study_id"])].drop_duplicates("study_id")
+    rejections.add("study", "no image passes the view check", gone[["subject_id", "study_id"]])
+    return left
 
 
-def _folder_with_files(root: Path) -> Path | None:
-    found = [folder for depth in tables.DEPTH[:3] for folder in sorted(root.glob(f"{depth}files"))]
-    return found[0].parent if found else None
+def _in_order_of_choice(images: pd.DataFrame) -> pd.DataFrame:
+    ordered = images.assign(pixels=images["Rows"].fillna(0) * images["Columns"].fillna(0))
+    ordered = ordered.sort_values(["study_id", "pixels", "dicom_id"], ascending=[True, False, True])
+    return ordered.drop(columns="pixels")
 
 
-def _well_formed(metadata: pd.DataFrame) -> pd.Series:
-    # These become parts of paths: nothing but what MIMIC's identifiers are made of may pass.
-    valid = metadata["dicom_id"].str.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-    for column in ("subject_id", "study_id"):
-        valid &= metadata[column].fillna("").str.fullmatch(r"\d{8}")
-    return valid.astype(bool)
+def _position(images: pd.DataFrame) -> pd.Series:
+    return images["ViewPosition"].fillna("").str.strip().str.upper()
 
 
-def _image_paths(images: pd.DataFrame, root: Path) -> pd.Series:
-    return _study_folders(images, root) + "/" + images["dicom_id"] + ".jpg"
+def _code(images: pd.DataFrame) -> pd.Series:
+    return images["ViewCodeSequence_CodeMeaning"].fillna("").str.lower().str.replace(r"[^a-z]", "", regex=True)
 
 
-def _report_paths(studies: pd.DataFrame, root: Path) -> pd.Series:
-    paths = _study_folders(studies, root) + ".txt"
-    return paths.where(paths.map(lambda path: Path(path).is_file()), "")
+def _add_labels(studies: pd.DataFrame, source: Source, settings: CohortSettings) -> pd.DataFrame:
+    if source.labels is None:
+        labels = read_study_labels(studies["report_path"].tolist(), processes=settings.processes)
+        labels = labels.assign(study_id=studies["study_id"].to_numpy())
+    else:
+        labels = source.labels
+    return studies.merge(apply_uncertain(labels, settings.uncertain), on="study_id", how="left")
 
 
-def _study_folders(table: pd.DataFrame, root: Path) -> pd.Series:
-    subject, study = table["subject_id"], table["study_id"]
-    return f"{root.resolve()}/files/p" + subject.str[:2] + "/p" + subject + "/s" + study
+def _splits(studies: pd.DataFrame, source: Source, settings: CohortSettings) -> pd.Series:
+    if settings.split == "paper":
+        return paper_split(studies["subject_id"], validation_share=settings.validation_share, seed=settings.seed)
+    if settings.split == "official":
+        if source.split is None:
+            raise TableError("an official split must come with the source", found="none", action="Use --split paper")
+        return studies["dicom_id"].map(source.split)
+    raise ValueError(f"split must be 'paper' or 'official'; got {settings.split!r}")
 
 
-def _splits(studies: pd.DataFrame, source: Path, split: str, validation_share: float, seed: int) -> pd.Series:
-    if split == "paper":
-        return paper_split(studies["subject_id"], validation_share=validation_share, seed=seed)
-    if split == "official":
-        return studies["dicom_id"].map(tables.read_split(source).set_index("dicom_id")["split"])
-    raise ValueError(f"split must be 'paper' or 'official'; got {split!r}")
-
-
-def _add_demographics(studies: pd.DataFrame, demographics: pd.DataFrame) -> pd.DataFrame:
-    studies = studies.merge(demographics, on="subject_id", how="left")
+def _add_demographics(studies: pd.DataFrame, source: Source) -> pd.DataFrame:
+    studies = studies.merge(source.demographics, on="subject_id", how="left")
     for column in ("sex", "race"):
         studies[column] = studies[column].fillna("").astype(str)
     anchor_age = studies["anchor_age"].astype("float64")
-    years = studies["study_datetime"].dt.year - studies["anchor_year"].astype("float64")
-    return studies.assign(anchor_age=anchor_age, age_at_study=anchor_age + years, view_position="PA")
-
-
-def _keep(table: pd.DataFrame, keep: pd.Series, reason: str, drops: Counter[str]) -> pd.DataFrame:
-    drops[reason] += int((~keep).sum())
-    return table[keep]
-
-
-def _positive(drops: Counter[str]) -> dict[str, int]:
-    return {reason: int(count) for reason, count in drops.items() if count}
+    ages = anchor_age + studies["study_datetime"].dt.year - studies["anchor_year"].astype("float64")
+    if source.ages is not None:
+        ages = studies["study_id"].map(source.ages).astype("float64").fillna(ages)
+    return studies.assign(anchor_age=anchor_age, age_at_study=ages)

@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.preparation.sources import most_frequent
 from biomedjourney_monai.schema import CHEXPERT_LABELS, SPLITS
 
 METADATA = "mimic-cxr-2.0.0-metadata"  # keeps this name in release 2.1.0
 SPLIT = "mimic-cxr-2.0.0-split"
 CHEXPERT = "mimic-cxr-2.0.0-chexpert"
+NEGBIO = "mimic-cxr-2.0.0-negbio"
 PATIENTS = "patients"
 ADMISSIONS = "admissions"
 
@@ -41,22 +43,33 @@ def read_metadata(root: Path) -> pd.DataFrame:
         {"dicom_id": str, "subject_id": str, "study_id": str, "ViewPosition": str, "Rows": float, "Columns": float}
         | {"StudyDate": str, "StudyTime": str, "ViewCodeSequence_CodeMeaning": str},
     )
-    return _unique(table, ["dicom_id"], METADATA)
+    table = _unique(table, ["dicom_id"], METADATA)
+    if table.drop_duplicates(["study_id", "subject_id"])["study_id"].duplicated().any():
+        raise TableError(f"column 'study_id' of {METADATA} must keep each study with one patient", found="one with two")
+    _some(table, "subject_id", table["subject_id"].str.fullmatch(r"\d{8}"), "identifiers of eight digits", METADATA)
+    _some(table, "study_id", table["study_id"].str.fullmatch(r"\d{8}"), "identifiers of eight digits", METADATA)
+    dates = pd.to_datetime(table["StudyDate"].str.removesuffix(".0"), format="%Y%m%d", errors="coerce")
+    _some(table, "StudyDate", dates.notna(), "dates as YYYYMMDD", METADATA)
+    _some(table, "StudyTime", pd.to_numeric(table["StudyTime"], errors="coerce").notna(), "times as HHMMSS", METADATA)
+    return table
 
 
-def read_chexpert(root: Path) -> pd.DataFrame:
+def read_labels(root: Path, name: str = CHEXPERT) -> pd.DataFrame:
     """Read one row per study: study_id and the 14 labels as float32 in {1, 0, -1, NaN}.
+
+    Args:
+        name: `CHEXPERT` or `NEGBIO`.
 
     Raises:
         TableError: if the table is absent, lacks a column, names a study twice or holds another value.
     """
     columns = {"study_id": str} | dict.fromkeys(CHEXPERT_LABELS, "float32")
-    table = _unique(_read(_require(root, CHEXPERT), columns), ["study_id"], CHEXPERT)
+    table = _unique(_read(_require(root, name), columns), ["study_id"], name)
     for label in CHEXPERT_LABELS:
         wrong = table[label].notna() & ~table[label].isin([1, 0, -1])
         if wrong.any():
             raise TableError(
-                f"column {label!r} of {CHEXPERT} must hold 1, 0, -1 or nothing", found=str(table[label][wrong].iloc[0])
+                f"column {label!r} of {name} must hold 1, 0, -1 or nothing", found=str(table[label][wrong].iloc[0])
             )
     return table
 
@@ -76,43 +89,45 @@ def read_split(root: Path) -> pd.DataFrame:
     return _unique(table, ["dicom_id"], SPLIT)
 
 
-def read_demographics(root: Path) -> tuple[pd.DataFrame, int]:
+def read_demographics(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read sex, anchor age and race of each patient from MIMIC-IV.
 
     Race is the most frequent one among a patient's admissions; "unknown" and the like count only as absence. A tie
     goes to the first in alphabetical order.
 
     Returns:
-        One row per patient (subject_id, sex, anchor_age, anchor_year, race) and the number of patients with more than
-        one race recorded. Empty where MIMIC-IV is absent.
+        One row per patient (subject_id, sex, anchor_age, anchor_year, race), and the patients with more than one race
+        recorded (subject_id, race, count, chosen). Empty where MIMIC-IV is absent.
     """
     columns = {"subject_id": str, "gender": str, "anchor_age": float, "anchor_year": float}
     path = find_table(root, PATIENTS)
     if path is None:
-        return pd.DataFrame(columns=["subject_id", "sex", "anchor_age", "anchor_year", "race"]), 0
+        return pd.DataFrame(columns=DEMOGRAPHICS), pd.DataFrame(columns=["subject_id", "race", "count", "chosen"])
     patients = _unique(_read(path, columns), ["subject_id"], PATIENTS)
     patients = patients.rename(columns={"gender": "sex"})
+    _some(patients, "sex", patients["sex"].isin(["F", "M"]), "F or M (gender)", PATIENTS)
     patients["sex"] = patients["sex"].where(patients["sex"].isin(["F", "M"]), "")
-    races, conflicts = _read_races(root)
+    races, conflicts = most_frequent(_read_races(root), "race")
     return patients.assign(race=patients["subject_id"].map(races).fillna("")), conflicts
 
 
-def _read_races(root: Path) -> tuple[Mapping[str, str], int]:
+def _read_races(root: Path) -> pd.DataFrame:
     path = find_table(root, ADMISSIONS)
     if path is None:
-        return {}, 0
+        return pd.DataFrame(columns=["subject_id", "race"], dtype=str)
     header = _header(path)
     column = "ethnicity" if "race" not in header and "ethnicity" in header else "race"  # its name in MIMIC-IV 1.0
-    table = _read(path, {"subject_id": str, column: str}).rename(columns={column: "race"})
-    table["race"] = table["race"].str.strip().str.upper()
-    table = table[table["race"].notna() & ~table["race"].isin(["", *UNKNOWN_RACES])]
-    counts = table.groupby(["subject_id", "race"]).size().reset_index(name="count")
-    conflicts = int((counts.groupby("subject_id").size() > 1).sum())
-    counts = counts.sort_values(["subject_id", "count", "race"], ascending=[True, False, True])
-    return counts.drop_duplicates("subject_id").set_index("subject_id")["race"], conflicts
+    return known_races(_read(path, {"subject_id": str, column: str}).rename(columns={column: "race"}))
+
+
+def known_races(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that name a race, in upper case."""
+    table = table.assign(race=table["race"].str.strip().str.upper())
+    return table[table["race"].notna() & ~table["race"].isin(["", *UNKNOWN_RACES])]
 
 
 UNKNOWN_RACES = ("UNKNOWN", "UNABLE TO OBTAIN", "PATIENT DECLINED TO ANSWER")
+DEMOGRAPHICS = ["subject_id", "sex", "anchor_age", "anchor_year", "race"]
 
 
 def _require(root: Path, name: str) -> Path:
@@ -121,7 +136,10 @@ def _require(root: Path, name: str) -> Path:
     path = find_table(root, name)
     if path is None:
         raise TableError(
-            f"the source must hold {name}.csv.gz", found="none", action="Pass the folder of MIMIC-CXR-JPG with MIMIC-IV"
+            f"the source must hold {name}.csv.gz",
+            found="none",
+            action="Pass the folder of MIMIC-CXR-JPG with MIMIC-IV"
+            + (", or --labels report" if name in (CHEXPERT, NEGBIO) else ""),
         )
     return path
 
@@ -164,3 +182,9 @@ def _unique(table: pd.DataFrame, columns: Sequence[str], name: str) -> pd.DataFr
     if table.duplicated(list(columns)).any():
         raise TableError(f"column {columns[0]!r} of {name} must not repeat", found="the same value twice")
     return table
+
+
+def _some(table: pd.DataFrame, column: str, valid: pd.Series, kind: str, name: str) -> None:
+    """Single bad cells drop their row, with a count; a column without a good one is the wrong column."""
+    if table[column].notna().any() and not valid.fillna(False).any():
+        raise TableError(f"column {column!r} of {name} must hold {kind}", found="none in any row")

@@ -59,7 +59,8 @@ def test_every_drop_has_its_reason(mimic):
     assert cohort.studies["study_id"].tolist() == ["50000001"]
     assert cohort.image_drops == {"identifier malformed": 1, "view not PA": 1, "image file missing": 1}
     assert cohort.study_drops == {
-        "no PA image": 2,
+        "identifier malformed": 1,
+        "no PA image": 1,
         "image file missing": 1,
         "study date or time unusable": 1,
         "labels not eligible": 2,
@@ -126,3 +127,101 @@ def test_identifiers_cannot_lead_out_of_the_folder(mimic):
     cohort = build_cohort(mimic.write())
     assert cohort.image_drops["identifier malformed"] == 1
     assert not cohort.studies["image_path"].str.contains("secret").any()
+
+
+def test_every_row_of_the_source_is_chosen_or_rejected_once(mimic):
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000001)
+    mimic.add_study(10000001, 50000001, dicom_id="smaller", rows=100)
+    mimic.add_study(10000001, 50000002, view="AP")
+    mimic.add_study(10000001, 50000003, image=False)
+    mimic.add_study(10000001, 50000004, view="", code="")
+    mimic.add_study(10000001, 50000007, dicom_id="..x", image=False)
+    cohort = build_cohort(mimic.write())
+    rejected = cohort.rejections.table()
+    images = rejected[rejected["level"] == "image"]
+    assert sorted([*images["dicom_id"], *cohort.studies["dicom_id"]]) == sorted(row["dicom_id"] for row in mimic.images)
+    assert images.set_index("dicom_id")["reason"].to_dict() == {
+        "..x": "identifier malformed",
+        "02faf082-00000000-11111111": "view not PA",
+        "02faf083-00000000-11111111": "image file missing",
+        "02faf084-00000000-11111111": "view unknown",
+        "smaller": "another image of the study chosen",
+    }
+    assert sorted(rejected[rejected["level"] == "study"]["study_id"]) == [
+        "50000002",
+        "50000003",
+        "50000004",
+        "50000007",
+    ]
+
+
+@pytest.mark.parametrize(("policy", "value"), [("mask", -1), ("zeros", 0), ("ones", 1)])
+def test_the_policy_for_labels_in_doubt(mimic, policy, value):
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000001, labels={"Edema": -1.0, "Fracture": 1.0})
+    mimic.add_study(10000001, 50000002, date="21500102", labels={"Edema": -1.0})
+    studies = build_cohort(mimic.write(), uncertain=policy).studies
+    assert studies["Edema"].tolist() == [value] * (2 if policy == "ones" else 1)  # decided before eligibility
+    assert studies["Fracture"][0] == 1 and np.isnan(studies["Pneumonia"][0])
+
+
+def test_labels_can_be_read_from_the_reports(mimic):
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000001, report="IMPRESSION:  Small left pleural effusion. No pneumothorax.")
+    mimic.add_study(10000001, 50000002, report=None)
+    mimic.add_study(10000001, 50000003, date="21500102", report="IMPRESSION:  No acute process.")
+    cohort = build_cohort(mimic.write(without=("mimic-cxr-2.0.0-chexpert",)), labels="report")
+    assert cohort.studies["Pleural Effusion"].tolist()[:1] == [1]
+    assert cohort.studies["Pneumothorax"].tolist()[:1] == [0]
+    assert cohort.studies["No Finding"].tolist()[1:] == [1]
+    assert cohort.study_drops == {"labels not eligible": 1}
+
+
+def test_without_label_tables_the_message_names_the_way_out(mimic):
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000001)
+    with pytest.raises(TableError, match="--labels report"):
+        build_cohort(mimic.write(without=("mimic-cxr-2.0.0-chexpert",)))
+
+
+def test_tables_alone_make_a_cohort_if_asked(mimic):
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000001, image=False)
+    assert len(build_cohort(mimic.write(), require_files=False).studies) == 1
+
+
+def test_dicom_files_in_the_same_layout_are_found(mimic):
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000001)
+    root = mimic.write()
+    path = next(root.rglob("*.jpg"))
+    path.rename(path.with_suffix(".dcm"))
+    assert build_cohort(root).studies["image_path"].tolist() == [str(path.with_suffix(".dcm").resolve())]
+
+
+def test_races_that_differ_are_recorded(mimic):
+    mimic.add_patient(10000001, races=("WHITE", "ASIAN", "WHITE", "UNKNOWN"))
+    mimic.add_study(10000001, 50000001)
+    conflicts = build_cohort(mimic.write()).race_conflicts
+    assert conflicts.to_dict("records") == [
+        {"subject_id": "10000001", "race": "WHITE", "count": 2, "chosen": "WHITE"},
+        {"subject_id": "10000001", "race": "ASIAN", "count": 1, "chosen": "WHITE"},
+    ]
+
+
+@pytest.mark.parametrize("date", ["", "21501399", "tomorrow"])
+def test_a_study_without_a_usable_date_is_rejected_and_the_rest_goes_on(mimic, date):
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000001)
+    mimic.add_study(10000001, 50000002, date=date)
+    cohort = build_cohort(mimic.write())
+    assert cohort.study_drops == {"study date or time unusable": 1} and len(cohort.studies) == 1
+
+
+def test_a_report_in_another_encoding_is_read(mimic):
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000001, report="IMPRESSION:  x")
+    root = mimic.write()
+    next(root.rglob("*.txt")).write_bytes("IMPRESSION: Small left effusion, vue à gauche.".encode("latin-1"))
+    assert build_cohort(root, labels="report").studies["Pleural Effusion"].tolist() == [1]

@@ -41,7 +41,7 @@ def test_a_missing_column_is_named(mimic, column):
 def test_damaged_tables_are_refused(tmp_path, content, message):
     (tmp_path / "mimic-cxr-2.0.0-chexpert.csv.gz").write_bytes(content)
     with pytest.raises(TableError, match=message):
-        tables.read_chexpert(tmp_path)
+        tables.read_labels(tmp_path)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def one_study(mimic):
 
 
 def test_labels_keep_their_raw_values(one_study):
-    row = tables.read_chexpert(one_study.write()).iloc[0]
+    row = tables.read_labels(one_study.write()).iloc[0]
     assert row["Edema"] == -1 and row["Pneumothorax"] == 0 and row["Fracture"] != row["Fracture"]
     assert row["Edema"].dtype == "float32"
 
@@ -61,13 +61,13 @@ def test_labels_keep_their_raw_values(one_study):
 def test_other_label_values_are_refused(one_study, value):
     one_study.labels[0]["Edema"] = value
     with pytest.raises(TableError, match="'Edema'"):
-        tables.read_chexpert(one_study.write())
+        tables.read_labels(one_study.write())
 
 
 def test_repeated_and_empty_identifiers_are_refused(one_study):
     one_study.labels.append(dict(one_study.labels[0]))
     with pytest.raises(TableError, match=r"'study_id'.*repeat"):
-        tables.read_chexpert(one_study.write())
+        tables.read_labels(one_study.write())
     one_study.images.append(dict(one_study.images[0]) | {"dicom_id": ""})
     with pytest.raises(TableError, match=r"'dicom_id'.*gaps"):
         tables.read_metadata(one_study.write())
@@ -95,7 +95,11 @@ def test_race_is_the_most_frequent_known_one_and_conflicts_are_counted(mimic):
         "10000003": "",
         "10000004": "",
     }
-    assert conflicts == 2
+    assert conflicts["subject_id"].nunique() == 2
+    assert (
+        dict(zip(conflicts["subject_id"], conflicts["chosen"]))
+        == table.set_index("subject_id")["race"][sorted(set(conflicts["subject_id"]))].to_dict()
+    )
 
 
 def test_ethnicity_is_the_older_name_of_race(mimic):
@@ -104,3 +108,44 @@ def test_ethnicity_is_the_older_name_of_race(mimic):
     for row in mimic.admissions:
         row["ethnicity"] = row.pop("race")
     assert tables.read_demographics(mimic.write())[0]["race"].tolist() == ["ASIAN - CHINESE"]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("images", "subject_id", "p10000001"),
+        ("images", "study_id", "s50000001"),
+        ("images", "StudyDate", "2150-01-01x"),
+        ("images", "StudyTime", "noon"),
+        ("images", "Rows", "many"),
+        ("images", "Columns", "many"),
+        ("patients", "gender", "female"),
+        ("patients", "anchor_age", "old"),
+        ("patients", "anchor_year", "soon"),
+    ],
+)
+def test_a_column_of_the_wrong_type_is_named(one_study, table, column, value):
+    for row in getattr(one_study, table):
+        row[column] = value
+    one_study.write()
+    with pytest.raises(TableError, match=f"'{column}'|{column}"):
+        tables.read_metadata(one_study.root)
+        tables.read_demographics(one_study.root)
+
+
+def test_a_study_of_two_patients_is_refused(one_study):
+    one_study.images.append(dict(one_study.images[0]) | {"dicom_id": "other", "subject_id": 10000002})
+    with pytest.raises(TableError, match="'study_id'.*one patient"):
+        tables.read_metadata(one_study.write())
+
+
+def test_patients_that_repeat_are_refused(one_study):
+    one_study.patients.append(dict(one_study.patients[0]))
+    with pytest.raises(TableError, match="'subject_id' of patients must not repeat"):
+        tables.read_demographics(one_study.write())
+
+
+def test_negbio_labels_have_the_same_form(one_study):
+    one_study.write()
+    one_study.write_table(tables.NEGBIO, one_study.labels)
+    assert tables.read_labels(one_study.root, tables.NEGBIO)["Edema"].tolist() == [-1]
