@@ -51,6 +51,8 @@ class StageSetup:
         changes["bundle_root"] = str(bundle_root)
         if text_encoder_dir is not None:
             changes["text_encoder_dir"] = str(text_encoder_dir)
+        self.changes = changes
+        """What is laid over `common.yaml`."""
         self.encoding = read_json(Path(latents_dir) / ENCODING_FILE, made_by="encode")
         torch.manual_seed(seed)
         self.parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)

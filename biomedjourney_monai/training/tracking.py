@@ -7,7 +7,7 @@ import logging
 import resource
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class StageTracker(MLFlowHandler):
         config_files: kept with the run.
         datasets: name to fingerprint and number of examples.
         pictures: folder whose PNGs are kept with the run.
+        register: called with tracking URI and run id when the stage is done, e.g. `RegisterModel`.
         **more: of MONAI's `MLFlowHandler`.
     """
 
@@ -55,6 +56,7 @@ class StageTracker(MLFlowHandler):
         config_files: Sequence[str | Path] = (),
         datasets: Mapping[str, Mapping[str, Any]] | None = None,
         pictures: str | Path | None = None,
+        register: Callable[[str, str], Any] | None = None,
         **more: Any,
     ) -> None:
         super().__init__(
@@ -65,6 +67,7 @@ class StageTracker(MLFlowHandler):
         self.folder, self.stage, self.examples = str(Path(folder).resolve()), stage, examples
         self.config_files, self.datasets = [Path(name) for name in config_files], dict(datasets or {})
         self.pictures = None if pictures is None else Path(pictures)
+        self.register = register
         self.clock = StepClock()
         self._sent: set[Path] = set()
 
@@ -159,6 +162,8 @@ class StageTracker(MLFlowHandler):
         if self.cur_run is None:
             return
         self._send_pictures()
+        if status == "FINISHED" and self.register is not None:
+            self.register(self.client.tracking_uri, self.cur_run.info.run_id)
         for run in (self.cur_run.info.run_id, self.cur_run.data.tags[MLFLOW_PARENT_RUN_ID]):
             self.client.set_terminated(run, status)
         self.cur_run = None
