@@ -1,10 +1,11 @@
 """Text towers in a local folder: which files it must hold, and how they become a network, without any network access.
 
-Three kinds of folder are read, as their makers publish them:
+Four kinds of folder are read, as their makers publish them:
 
 - an open_clip model with a Hugging Face text tower (BiomedCLIP, and the small tower of this package);
 - an open_clip model with CLIP's own text tower;
-- a plain BERT, such as PubMedBERT, without `open_clip_config.json`.
+- a plain BERT, such as PubMedBERT, without `open_clip_config.json`;
+- CLIP in the layout of Hugging Face, such as the text_encoder and tokenizer of Stable Diffusion 1.5 in one folder.
 """
 
 from __future__ import annotations
@@ -22,18 +23,25 @@ import torch
 from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.networks.clip_text import NO_TOKEN, OFFLINE, HubClipStates, read_clip_text
 from biomedjourney_monai.networks.weights import weights_hash
 
 CLIP_CONFIG = "open_clip_config.json"
 BERT_CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 VOCABULARIES = ("vocab.txt", "tokenizer.json")
+CLIP_VOCABULARY = ("vocab.json", "merges.txt")
+CLIP_MODELS = ("clip", "clip_text_model")
+"""`model_type` of a whole CLIP and of its text tower alone."""
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth")
 PLAIN_BERT_CONTEXT = 256
 """Context length of a plain BERT, which states none: BiomedCLIP's."""
 
-_OFFLINE = {"trust_remote_code": False, "local_files_only": True}
 _FROM_CLIP = "It is published with the open_clip model, e.g. microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
+_FROM_HUB_CLIP = (
+    "It is published with CLIP, e.g. openai/clip-vit-large-patch14, or in the folders text_encoder and tokenizer of "
+    "Stable Diffusion 1.5: copy both into one"
+)
 _FROM_BERT = (
     "It is published with the BERT that the text tower is made of, "
     "e.g. microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
@@ -66,7 +74,8 @@ def load_text_tower(folder: str | Path) -> LoadedTower:
 
     Args:
         folder: holds `open_clip_config.json`, the weights, BERT's `config.json`, `vocab.txt` (or `tokenizer.json`) and
-            `tokenizer_config.json`. CLIP's own text tower needs the first two only, a plain BERT all but the first.
+            `tokenizer_config.json`. CLIP's own text tower needs the first two only, a plain BERT all but the first;
+            CLIP in the layout of Hugging Face `config.json`, the weights, `vocab.json` and `merges.txt`.
 
     Raises:
         WeightsError: naming the missing file and where it comes from, or if the files do not fit each other.
@@ -80,7 +89,8 @@ def load_text_tower(folder: str | Path) -> LoadedTower:
         )
     is_plain = not (folder / CLIP_CONFIG).is_file() and (folder / BERT_CONFIG).is_file() and bool(_weights(folder))
     if is_plain and not any(file.name.startswith("open_clip") for file in _weights(folder)):
-        return _load_plain_bert(folder)
+        is_clip = _read_model_type(folder) in CLIP_MODELS
+        return _load_plain_clip(folder) if is_clip else _load_plain_bert(folder)
     text_config = _read_text_config(folder)
     return _load_clip(folder, text_config)
 
@@ -130,7 +140,7 @@ def _load_clip(folder: Path, text_config: dict[str, Any]) -> LoadedTower:
             force_custom_text=True,
             weights_only=True,
         )
-        tokenizer = open_clip.get_tokenizer(name, **(_OFFLINE if is_bert else {}))
+        tokenizer = open_clip.get_tokenizer(name, **(OFFLINE if is_bert else {}))
     text = model.text
     return LoadedTower(
         transformer=BertStates(text.transformer) if is_bert else ClipStates(text),
@@ -149,17 +159,11 @@ def _load_plain_bert(folder: Path) -> LoadedTower:
 
     with _readable_failure(folder):
         bert, fit = transformers.AutoModel.from_pretrained(
-            str(folder), output_loading_info=True, add_pooling_layer=False, dtype=torch.float32, **_OFFLINE
+            str(folder), output_loading_info=True, add_pooling_layer=False, dtype=torch.float32, **OFFLINE
         )
         context_length = min(PLAIN_BERT_CONTEXT, int(bert.config.max_position_embeddings))
-        tokenizer = HFTokenizer(str(folder), context_length=context_length, **_OFFLINE)
-    if fit["missing_keys"] or fit["mismatched_keys"]:
-        names = sorted(str(key) for key in [*fit["missing_keys"], *fit["mismatched_keys"]])
-        raise WeightsError(
-            f"weights in {folder} must fit its {BERT_CONFIG}",
-            found=f"{len(names)} tensors missing or of another shape, first {names[0]}",
-            action="Take both files from the same model",
-        )
+        tokenizer = HFTokenizer(str(folder), context_length=context_length, **OFFLINE)
+    _require_fit(folder, sorted(str(key) for key in [*fit["missing_keys"], *fit["mismatched_keys"]]))
     return LoadedTower(
         transformer=BertStates(bert),
         tokenizer=tokenizer,
@@ -168,6 +172,42 @@ def _load_plain_bert(folder: Path) -> LoadedTower:
         context_length=context_length,
         files_hash=_hash_files(folder),
     )
+
+
+def _load_plain_clip(folder: Path) -> LoadedTower:
+    for name in CLIP_VOCABULARY:
+        _require((folder / name).is_file() or (folder / "tokenizer.json").is_file(), folder, name, _FROM_HUB_CLIP)
+    with _readable_failure(folder):
+        clip, tokenizer, unfit = read_clip_text(folder)
+    _require_fit(folder, unfit)
+    return LoadedTower(
+        transformer=HubClipStates(clip),
+        tokenizer=tokenizer,
+        pad_token_id=NO_TOKEN,
+        width=int(clip.config.hidden_size),
+        context_length=int(clip.config.max_position_embeddings),
+        files_hash=_hash_files(folder),
+    )
+
+
+def _require_fit(folder: Path, unfit: list[str]) -> None:
+    if unfit:
+        raise WeightsError(
+            f"weights in {folder} must fit its {BERT_CONFIG}",
+            found=f"{len(unfit)} tensors missing or of another shape, first {unfit[0]}",
+            action="Take both files from the same model",
+        )
+
+
+def _read_model_type(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / BERT_CONFIG).read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{folder / BERT_CONFIG} must be a model's configuration, with model_type in it",
+            found=type(error).__name__,
+            action=_FROM_BERT,
+        ) from error
 
 
 def _read_text_config(folder: Path) -> dict[str, Any]:
@@ -242,7 +282,8 @@ def quiet_root_logger() -> Iterator[None]:
 
 def _hash_files(folder: Path) -> str:
     digest = hashlib.sha256()
-    names = {CLIP_CONFIG, BERT_CONFIG, TOKENIZER_CONFIG, *VOCABULARIES, *(file.name for file in _weights(folder))}
+    fixed = {CLIP_CONFIG, BERT_CONFIG, TOKENIZER_CONFIG, *VOCABULARIES, *CLIP_VOCABULARY}
+    names = {*fixed, *(file.name for file in _weights(folder))}
     for name in sorted(names):
         if (folder / name).is_file():
             digest.update(f"{name} {weights_hash(folder / name)}\n".encode())

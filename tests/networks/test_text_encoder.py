@@ -354,6 +354,131 @@ def test_a_plain_bert_loads_through_the_same_interface(tmp_path):
         TextEncoder.from_folder(tmp_path)
 
 
+def write_clip_tokenizer(folder: Path) -> int:
+    """CLIP's byte-level vocabulary with a few merges, as vocab.json and merges.txt."""
+    merges = ["l e", "le f", "lef t</w>", "n e", "ne w</w>"]
+    characters = [*string.ascii_lowercase, *string.digits, ".", "!"]
+    tokens = [*characters, *(f"{letter}</w>" for letter in characters), *(merge.replace(" ", "") for merge in merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 12, "pad_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return len(tokens)
+
+
+@pytest.fixture(params=["text tower alone", "whole CLIP"])
+def hub_clip(request, tmp_path):
+    """CLIP in Hugging Face's layout, 2 layers 16 wide, context 12: the text tower, and the tensors of its file."""
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
+
+    vocab_size = write_clip_tokenizer(tmp_path)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2}
+    text = sizes | {"vocab_size": vocab_size, "max_position_embeddings": 12, "projection_dim": 8}
+    text |= {"bos_token_id": vocab_size - 2, "eos_token_id": vocab_size - 1, "pad_token_id": vocab_size - 1}
+    torch.manual_seed(0)
+    if request.param == "whole CLIP":
+        config = CLIPConfig(text_config=text, vision_config=sizes | {"image_size": 32, "patch_size": 16})
+        model = CLIPModel(config).eval()
+    else:
+        config = CLIPTextConfig(**text)
+        model = CLIPTextModel(config).eval()
+    model.save_pretrained(tmp_path)
+    tower = model.text_model if request.param == "whole CLIP" else model
+    return tmp_path, tower, vocab_size
+
+
+def test_clip_of_the_hub_loads_through_the_same_interface(hub_clip):
+    folder, tower, vocab_size = hub_clip
+    encoder = TextEncoder.from_folder(folder)
+    assert (encoder.width, encoder.context_length) == (16, 12)
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    # <start> new left . <end>
+    ids = torch.tensor(
+        [[vocab_size - 2, vocabulary["new</w>"], vocabulary["left</w>"], vocabulary[".</w>"], vocab_size - 1]]
+    )
+    with torch.no_grad():
+        expected = tower(input_ids=ids).last_hidden_state[0]
+    states = encoder.encode(["New left.", ""])
+    torch.testing.assert_close(states[0, :5], expected)
+    assert not states[0, 5:].any()
+    assert states[1, :2].any(dim=1).all() and not states[1, 2:].any()  # the end token is not taken for padding
+
+
+def test_long_texts_for_clip_keep_their_end_token_and_are_counted(hub_clip):
+    encoder = TextEncoder.from_folder(hub_clip[0])
+    states = encoder.encode(["left " * 10, "left " * 11])
+    assert encoder.truncated == 1
+    assert torch.equal(states[0], states[1])
+
+
+def test_clip_of_the_hub_that_is_not_whole_is_refused(hub_clip):
+    folder = hub_clip[0]
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.endswith("token_embedding.weight"))
+    save_file({key: value for key, value in tensors.items() if key != name}, path, metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match="token_embedding"):
+        TextEncoder.from_folder(folder)
+    (folder / "merges.txt").unlink()
+    with pytest.raises(WeightsError, match=r"merges\.txt.*Stable Diffusion 1\.5"):
+        TextEncoder.from_folder(folder)
+
+
+def test_pubmedbert_as_the_hub_publishes_it(tmp_path):
+    """Weights of a masked language model: `bert.` before every name, a head, and a pickle of tensors."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    vocab_size = write_tokenizer(tmp_path)
+    write_bert_config(tmp_path, vocab_size=vocab_size, width=32, layers=1, positions=40)
+    torch.manual_seed(0)
+    model = BertForMaskedLM(BertConfig.from_json_file(tmp_path / "config.json")).eval()
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    encoder = TextEncoder.from_folder(tmp_path)
+    ids = encoder._tokenize("left effusion")[:, :4]
+    with torch.no_grad():
+        expected = model.bert(ids).last_hidden_state
+    torch.testing.assert_close(encoder.encode(["left effusion"])[0, :4], expected[0])
+
+
+def test_the_three_encoders_of_the_papers_ablation_answer_alike(biomedclip, tmp_path):
+    """One call for each, states of one shape per encoder, equal texts equal states, different texts different ones."""
+    from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModel
+
+    clip, bert = tmp_path / "clip", tmp_path / "pubmedbert"
+    for folder in (clip, bert):
+        folder.mkdir()
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+    CLIPTextModel(
+        CLIPTextConfig(**sizes, vocab_size=write_clip_tokenizer(clip), max_position_embeddings=12)
+    ).save_pretrained(clip)
+    write_bert_config(bert, vocab_size=write_tokenizer(bert), width=32, layers=1, positions=40)
+    BertModel(BertConfig.from_json_file(bert / "config.json")).save_pretrained(bert)
+    for folder in (biomedclip, clip, bert):
+        encoder = TextEncoder.from_folder(folder)
+        states = encoder.encode(["left", "right", "left", ""])
+        assert states.shape == (4, encoder.context_length, encoder.width)
+        assert torch.equal(states[0], states[2]) and not torch.equal(states[0], states[1])
+        assert not any(parameter.requires_grad for parameter in encoder.parameters())
+        assert copy.deepcopy(encoder).weights_hash == TextEncoder.from_folder(folder).weights_hash
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_plain_folder_with_a_broken_configuration_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(WeightsError, match="model_type"):
+        TextEncoder.from_folder(tmp_path)
+
+
+def test_the_shipped_tower_keeps_its_hash_and_loads_with_the_network_blocked():
+    folder = Path(__file__).parents[2] / "bundle" / "models"
+    encoder = TextEncoder.from_folder(folder / "text_tower")
+    trained_with = torch.load(folder / "model.pt", weights_only=True)["info"]["text_encoder"]
+    assert encoder.weights_hash == trained_with
+    assert encoder.encode(["New edema."]).any()
+
+
 @pytest.mark.slow
 def test_full_biomedclip_geometry_loads_offline(tmp_path):
     write_tokenizer(tmp_path)
