@@ -47,8 +47,8 @@ FIELD_MM = 430.0
 """Side of the detector."""
 
 _VIEW_CODES = {
-    "postero-anterior": ("399348003", ["L", "F"]),
-    "antero-posterior": ("399061007", ["L", "F"]),
+    "postero-anterior": ("272479007", ["L", "F"]),
+    "antero-posterior": ("399348003", ["L", "F"]),
     "lateral": ("399067008", ["A", "F"]),
 }
 """ViewCodeSequence_CodeMeaning → SNOMED CT code and PatientOrientation."""

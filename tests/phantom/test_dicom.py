@@ -8,7 +8,14 @@ import pydicom
 import pytest
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from biomedjourney_monai.phantom.dicom import BITS_STORED, TRANSFER_SYNTAXES, VOI_KINDS, draw_form, encode_dicom
+from biomedjourney_monai.phantom.dicom import (
+    _VIEW_CODES,
+    BITS_STORED,
+    TRANSFER_SYNTAXES,
+    VOI_KINDS,
+    draw_form,
+    encode_dicom,
+)
 from biomedjourney_monai.phantom.faults import PlannedImage, plant_faults
 from biomedjourney_monai.phantom.patients import draw_patient
 
@@ -96,3 +103,12 @@ def test_damage_shows():
     assert cut < 0.7 * sound
     inverted = encode_dicom(PIXELS, patient, patient.visits[0], damaged("inverted"), seed=6)
     assert np.abs(display(pydicom.dcmread(io.BytesIO(inverted))) - (1 - PIXELS)).max() < 0.01
+
+
+def test_view_codes_are_those_of_context_group_4010():
+    from pydicom.sr.codedict import codes
+
+    group = codes.CID4010
+    assert _VIEW_CODES["postero-anterior"][0] == group.PosteroAnterior.value
+    assert _VIEW_CODES["antero-posterior"][0] == group.AnteroPosterior.value
+    assert _VIEW_CODES["lateral"][0] == group.LateralProjection.value
