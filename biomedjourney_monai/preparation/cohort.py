@@ -198,7 +198,8 @@ def _check_views(images: pd.DataFrame, checker: ViewChecker, rejections: Rejecti
             break
         seen.update(chosen["dicom_id"])
         reasons = pd.Series(checker.check(chosen["image_path"].tolist()), index=chosen.index, dtype=object)
-        bad = chosen[reasons != ""].assign(reason=reasons)
+        reasons = reasons[reasons != ""]
+        bad = chosen.loc[reasons.index].assign(reason=reasons)
         refused.append(bad)
         left = left.drop(index=bad.index)
     everything = pd.concat(refused) if refused else left.iloc[:0].assign(reason="")

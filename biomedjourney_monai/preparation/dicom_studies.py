@@ -85,7 +85,7 @@ def read_dicom_folder(
     people, conflicts = _describe_patients(images)
     flagged = images.loc[images["burned_in"], ["dicom_id"]].assign(flag="annotation burned in")
     return Source(
-        images=images,
+        images=images.drop(columns=["sex", "race", "age", "burned_in"]),  # of the patient and the study, below
         demographics=people,
         race_conflicts=conflicts,
         find_reports=finder.find,

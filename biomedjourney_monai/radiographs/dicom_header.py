@@ -139,8 +139,9 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True) -> 
 
 def _refuse_cut_short(dataset: pydicom.Dataset, *, available: int) -> None:
     """Native grey pixels say how many bytes they need; compressed ones tell only when they are decoded."""
-    if dataset.file_meta.TransferSyntaxUID.is_compressed or int(dataset.get("SamplesPerPixel") or 1) != 1:
-        return  # deflated files count as compressed
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed or syntax.is_deflated or int(dataset.get("SamplesPerPixel") or 1) != 1:
+        return
     values = int(dataset.Rows) * int(dataset.Columns)
     if available < values * int(dataset.get("BitsAllocated") or 8) // 8:
         found = "fewer pixels than it says"
