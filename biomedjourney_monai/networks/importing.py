@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -52,10 +52,10 @@ def fit_model(
     _require_geometry(model, denoiser=denoiser, autoencoder=autoencoder, noise_scheduler=noise_scheduler)
     state = {"scale_factor": torch.tensor(model.scale_factor or float(scale_factor)), **model.denoiser}
     if DENOISER_INPUT in state:
-        given = state[DENOISER_INPUT].shape[1]
+        given = state[DENOISER_INPUT].shape
         state = widen_input(state, in_channels=2 * denoiser.latent_channels)
-        if given < 2 * denoiser.latent_channels:
-            remarks.append(f"widened the denoiser's input from {given} to {2 * given} channels with zeros")
+        if given[1] < 2 * denoiser.latent_channels:
+            remarks.append(f"widened the denoiser's input from {given[1]} to {2 * given[1]} channels with zeros")
     if any(name.startswith("text_projection.") for name in state):
         remarks.append("kept the source's own text projection")
     else:
@@ -65,7 +65,7 @@ def fit_model(
             + (f" with seed {seed}" if text_projection == "random" else "")
         )
     first_stage = model.autoencoder
-    if IMAGE_INPUT in first_stage and _takes_grey(autoencoder) and first_stage[IMAGE_INPUT].shape[1] == 3:
+    if _takes(autoencoder.state_dict(), channels=1) and _takes(first_stage, channels=3):
         first_stage = to_grey(first_stage)
         remarks.append("folded the autoencoder's three image channels into one, which is exact for grey images")
     state = {f"denoiser.{name}": value for name, value in state.items()}
@@ -125,6 +125,7 @@ def _start_projection(projection: nn.Linear, *, kind: str, seed: int) -> dict[st
     }
 
 
-def _takes_grey(autoencoder: Any) -> bool:
-    own = autoencoder.state_dict().get(IMAGE_INPUT)
-    return own is not None and own.shape[1] == 1
+def _takes(autoencoder: Mapping[str, Tensor], *, channels: int) -> bool:
+    """Whether an autoencoder's tensors are for images of so many channels."""
+    weight = autoencoder.get(IMAGE_INPUT)
+    return weight is not None and weight.ndim == 4 and weight.shape[1] == channels

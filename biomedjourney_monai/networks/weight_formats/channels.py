@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -29,7 +30,7 @@ def widen_input(state: Mapping[str, Tensor], *, in_channels: int) -> StateDict:
     Source: Brooks et al. 2023, InstructPix2Pix, section 3.2.
     """
     weight = state[DENOISER_INPUT]
-    given = weight.shape[1]
+    given = weight.shape[1] if weight.ndim == 4 else 0
     if given not in (in_channels, in_channels // 2):
         raise WeightsError(
             f"the UNet must take {in_channels // 2} channels (text to image) or {in_channels} (noisy and prior latent)",
@@ -49,9 +50,9 @@ def to_grey(state: Mapping[str, Tensor]) -> StateDict:
     output = _image_output(state)
     folded = dict(state)
     folded[IMAGE_INPUT] = state[IMAGE_INPUT].double().sum(1, keepdim=True).to(state[IMAGE_INPUT].dtype)
-    for kind in ("weight", "bias"):
-        value = state[f"{output}.{kind}"]
-        folded[f"{output}.{kind}"] = value.double().mean(0, keepdim=True).to(value.dtype)
+    for name in (f"{output}.weight", f"{output}.bias"):
+        if name in state and state[name].shape[:1] == (3,):  # else the caller finds it, with all that does not fit
+            folded[name] = state[name].double().mean(0, keepdim=True).to(state[name].dtype)
     return folded
 
 
@@ -67,5 +68,5 @@ def to_colour(state: Mapping[str, Tensor]) -> StateDict:
 
 def _image_output(state: Mapping[str, Tensor]) -> str:
     """The name of the decoder's last convolution."""
-    blocks = [int(name.split(".")[2]) for name in state if name.startswith("decoder.blocks.")]
-    return f"decoder.blocks.{max(blocks)}.conv"
+    blocks = [int(found[1]) for name in state if (found := re.match(r"decoder\.blocks\.(\d+)\.", name))]
+    return f"decoder.blocks.{max(blocks, default=0)}.conv"

@@ -105,8 +105,8 @@ def autoencoder_from_diffusers(state: Mapping[str, Tensor]) -> StateDict:
     for name, value in renamed.items():
         if name.startswith("quant_conv."):
             kind = name.removeprefix("quant_conv.")
-            if len(value) % 2:
-                raise WeightsError("quant_conv must give mean and log-variance", found=f"{len(value)} channels")
+            if value.ndim == 0 or len(value) == 0 or len(value) % 2:
+                raise WeightsError("quant_conv must give mean and log-variance", found=f"shape {tuple(value.shape)}")
             result[f"quant_conv_mu.conv.{kind}"], result[f"quant_conv_log_sigma.conv.{kind}"] = value.chunk(2)
         else:
             result[name] = _as_linear(name, value)
