@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from biomedjourney_monai.cli.bundle_model import bundle_folder
+from biomedjourney_monai.cli.bundle_model import bundle_folder, compose_networks
 
 SD15 = "sd15.yaml"
 
@@ -39,15 +39,10 @@ def build_networks(arguments: argparse.Namespace, *, empty: bool) -> dict[str, A
     """
     import torch
 
-    from biomedjourney_monai.configuration import compose, read_overlay
-
-    root = bundle_folder(arguments)
-    common = root / "configs" / "common.yaml"
-    overlay = arguments.overlay or root / "configs" / SD15
-    sections: dict[str, Any] = {**read_overlay(overlay, common), "bundle_root": str(root)}
-    width = arguments.text_width or _text_width(compose(common, sections))
-    sections["denoiser"] = {**sections.get("denoiser", {}), "text_width": width}
-    parser = compose(common, sections)
+    overlay = arguments.overlay or str(bundle_folder(arguments) / "configs" / SD15)
+    arguments = argparse.Namespace(**{**vars(arguments), "overlay": overlay})
+    width = arguments.text_width or _text_width(compose_networks(arguments))
+    parser = compose_networks(arguments, denoiser={"text_width": width})
     parts = {name: parser.get_parsed_content(name) for name in ("autoencoder", "noise_scheduler")}
     with torch.device("meta" if empty else "cpu"):
         denoiser = parser.get_parsed_content("denoiser")

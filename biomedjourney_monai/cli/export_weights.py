@@ -32,12 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
     from biomedjourney_monai.networks.geometry import geometry_of, require_same_geometry
     from biomedjourney_monai.networks.weights import load_model, load_tensors
 
+    print("reading ...", flush=True)  # at full size this and writing take half a minute
     state, info = load_tensors(arguments.model)
     networks = build_networks(arguments, empty=False)
     networks.pop("scale_factor")
     require_same_geometry(info, geometry_of(**networks), file=arguments.model.name)
     parts = {name: networks[name] for name in ("autoencoder", "denoiser")}
     load_model(parts, state, file=arguments.model.name)
+    print("writing ...", flush=True)
     write_diffusers(arguments.out, **networks, colour=arguments.colour, half=arguments.half)
     print(f"wrote {arguments.out}: unet, vae, scheduler")
     return 0

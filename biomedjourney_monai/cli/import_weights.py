@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from biomedjourney_monai.networks.weights import UnfitWeightsError, save_tensors
 
     networks = build_networks(arguments, empty=True)
+    print(f"reading {arguments.format} weights ...", flush=True)  # at full size this and writing take half a minute
     projection = any(name.endswith(".attn.out_proj.weight") for name in networks["autoencoder"].state_dict())
     model = READERS[arguments.format](arguments.source, averaged=not arguments.no_ema, with_projection=projection)
     try:
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         "scale_factor": scale_factor,
         "imported": {"format": arguments.format, "files": _hashes(arguments.source), "remarks": remarks},
     }
+    print("writing ...", flush=True)
     save_tensors(arguments.out, state, info=info, half=arguments.half)
     print("\n".join(remarks))
     count = sum(value.numel() for value in state.values())

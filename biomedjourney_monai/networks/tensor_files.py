@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,4 +77,4 @@ def _read_safetensors(path: Path) -> StateDict:
 
 def _read_pickle(path: Path) -> Any:
     with torch.serialization.safe_globals([(_Inert, LIGHTNING_CALLBACK)]):
-        return read_tensors_only(path)
+        return read_tensors_only(path, mmap=zipfile.is_zipfile(path))  # a checkpoint may hold twice what is taken

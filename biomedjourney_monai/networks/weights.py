@@ -196,14 +196,18 @@ def _stored(name: str, value: Any, *, half: bool) -> torch.Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)  # a view would be saved with its whole storage
 
 
-def read_tensors_only(path: Path) -> Any:
+def read_tensors_only(path: Path, *, mmap: bool = False) -> Any:
     """Read what torch saved, if it is tensors, numbers, strings and containers of them; nothing is executed.
+
+    Args:
+        path: the file.
+        mmap: leave tensors on the disk until they are used; for torch's files of today, which are zip archives.
 
     Raises:
         WeightsError: if the file is cut short, of another kind, or names a class or function.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise WeightsError(
