@@ -29,8 +29,13 @@ def load_radiograph(path: str | Path, *, size: int = 128) -> np.ndarray:
 
 def load_with_content(path: str | Path, *, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
     """As `load_radiograph`, with the mask of the content: bool, shape (size, size), False in the letterbox."""
-    image, content = letterbox(read_pixels(path, at_least=2 * size), size=size)
+    image, content = load_unscaled(path, size=size)
     return scale_intensity(image, content), content
+
+
+def load_unscaled(path: str | Path, *, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """As `load_with_content`, on the file's own intensity scale."""
+    return letterbox(read_pixels(path, at_least=2 * size), size=size)
 
 
 def original_size(path: str | Path) -> tuple[int, int]:

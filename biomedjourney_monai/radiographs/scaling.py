@@ -57,8 +57,8 @@ def restore(image: np.ndarray, original_hw: tuple[int, int]) -> np.ndarray:
     return np.clip(restored, image.min(), image.max())  # cubic enlargement overshoots
 
 
-def scale_intensity(image: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Bring the content's 1st and 99th percentiles to 0 and 1, clip, and black out the rest.
+def intensity_limits(image: np.ndarray, content: np.ndarray) -> tuple[float, float]:
+    """The content's 1st and 99th percentiles, or its extremes where these are equal.
 
     Raises:
         ImageError: if the content is constant.
@@ -69,6 +69,16 @@ def scale_intensity(image: np.ndarray, content: np.ndarray) -> np.ndarray:
         low, high = float(values.min()), float(values.max())
     if not _differ(low, high):
         raise ImageError("a radiograph must have contrast", found="a constant image", reason="image without contrast")
+    return low, high
+
+
+def scale_intensity(image: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Bring the content's 1st and 99th percentiles to 0 and 1, clip, and black out the rest.
+
+    Raises:
+        ImageError: if the content is constant.
+    """
+    low, high = intensity_limits(image, content)
     scaled = np.clip((image - low) / (high - low), 0, 1)
     return np.where(content, scaled, 0).astype(np.float32)
 
