@@ -1,0 +1,185 @@
+"""Does "left effusion" raise the judge's score on the patient's left and not on the right? And "right" on the right?
+
+    python benchmarks/laterality.py --priors 120
+
+Each prior is a rendered patient without effusion, whatever else the patient has. It is asked for an effusion on either
+side, in changing words. The judge looks at one half at a time: it is shown the prior with only the left, or only the
+right, half taken from the counterfactual, so that what it says more than of the prior comes from that half. A case
+holds if the score rises above one half on the side that was named, and on the other side neither does that nor rises by
+more than --margin. The same is asked of the true counterfactual, which shows what the judge itself can tell.
+
+The last line is JSON: {"figures": {...}, "bars": {...}}. About 4 minutes on one core; --strip FILE writes some cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from biomedjourney_monai.configuration import compose, locate_root
+from biomedjourney_monai.evaluation.judges import load_judges
+from biomedjourney_monai.phantom.findings import FindingState
+from biomedjourney_monai.phantom.patients import draw_patient
+from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual
+from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, save_png, scale_intensity
+from biomedjourney_monai.radiographs.strips import Frame, draw_strip
+from biomedjourney_monai.schema import FINDINGS
+
+SIDES = ("left", "right")
+STREAM, SEED = "laterality", 11
+BAR = 0.98
+EFFUSION = FINDINGS.index("Pleural Effusion")
+SENTENCES = (
+    ("New large {side} pleural effusion.", 3),
+    ("New moderate {side} pleural effusion.", 2),
+    ("Interval development of a large {side} effusion.", 3),
+    ("There is now a moderate {side}-sided pleural effusion.", 2),
+)
+"""Texts with the severity, 0 to 3, that they tell of."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prior, what is asked for, and the true answer."""
+
+    prior: np.ndarray
+    side: str
+    text: str
+    truth: np.ndarray
+
+
+def draw_cases(priors: int, *, size: int) -> list[Case]:
+    """Render patients without effusion, each with a request for either side."""
+    cases = []
+    for index in tqdm(range(priors), desc="render", unit="patient"):
+        patient = draw_patient(SEED, index, stream=STREAM)
+        visit = replace(patient.visits[0], view_position="PA")
+        anatomy = anatomy_of(patient)
+        findings = replace(visit.findings, effusion_left=0, effusion_right=0)
+
+        def picture(state: FindingState, patient=patient, visit=visit, anatomy=anatomy) -> np.ndarray:
+            image = render_counterfactual(patient, visit, state, size=size, anatomy=anatomy).image
+            return scale_intensity(image, np.ones_like(image, bool))
+
+        prior = picture(findings)
+        text, severity = SENTENCES[index % len(SENTENCES)]
+        for side in SIDES:
+            truth = picture(replace(findings, **{f"effusion_{side}": severity}))
+            cases.append(Case(prior, side, text.format(side=side), truth))
+    return cases
+
+
+def only(side: str, image: np.ndarray, prior: np.ndarray, *, blend: int = 4) -> np.ndarray:
+    """The prior with one half of the image in it; the patient's left is image right. The seam is `blend` px wide."""
+    columns = np.arange(image.shape[1]) + 0.5
+    share = np.clip((columns - image.shape[1] / 2) / blend + 0.5, 0, 1)
+    share = share if side == "left" else 1 - share
+    return (share * image + (1 - share) * prior).astype(np.float32)
+
+
+def score_halves(judges, images: np.ndarray, priors: np.ndarray) -> dict[str, np.ndarray]:
+    """The judge's probability of an effusion by half, shape (N,) each, and of the prior."""
+
+    def effusion(pictures: np.ndarray) -> np.ndarray:
+        batches = torch.from_numpy(np.ascontiguousarray(pictures))[:, None].split(64)
+        return np.concatenate([judges.score(batch).pathology[:, EFFUSION].numpy() for batch in batches])
+
+    halves = {side: np.stack([only(side, i, p) for i, p in zip(images, priors)]) for side in SIDES}
+    return {"prior": effusion(priors), **{side: effusion(half) for side, half in halves.items()}}
+
+
+def measure(scores: dict[str, np.ndarray], sides: np.ndarray, *, margin: float) -> dict[str, float]:
+    """Rates over cases, by the side that was asked for."""
+    figures = {}
+    for side, other in (SIDES, SIDES[::-1]):
+        asked = sides == side
+        named, opposite, before = scores[side][asked], scores[other][asked], scores["prior"][asked]
+        raised = (named > 0.5) & (named > before)
+        spared = (opposite - before <= margin) & ((opposite <= 0.5) | (before > 0.5))
+        figures |= {
+            f"{side}: raised on the {side}": float(raised.mean()),
+            f"{side}: not raised on the {other}": float(spared.mean()),
+            f"{side}: both": float((raised & spared).mean()),
+            f"{side}: mean rise on the {side}": float((named - before).mean()),
+            f"{side}: mean rise on the {other}": float((opposite - before).mean()),
+        }
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def change_by_side(images: np.ndarray, priors: np.ndarray, sides: np.ndarray) -> float:
+    """The share of the squared change that lies on the side that was asked for, averaged over cases."""
+    change = (images - priors) ** 2
+    middle = images.shape[2] // 2
+    left = change[:, :, middle:].sum(axis=(1, 2))
+    named = np.where(sides == "left", left, change.sum(axis=(1, 2)) - left)
+    return round(float((named / change.sum(axis=(1, 2))).mean()), 4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--priors", type=int, default=120, help="patients, each asked for both sides (default: 120)")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--margin", type=float, default=0.1, help="rise on the other side that still is none")
+    parser.add_argument("--model", type=Path, help="model file (default: the bundle's)")
+    parser.add_argument("--strip", type=Path, help="write prior, counterfactual and truth of the worst cases")
+    args = parser.parse_args()
+    root = Path(locate_root())
+    config = compose(root / "configs" / "common.yaml", {"bundle_root": str(root)})
+    generator, size = config.get_parsed_content("generator"), int(config.get("image_size"))
+    generator.load(args.model or root / "models" / "model.pt")
+    generator.eval()
+    judges = load_judges(root / "models")
+    cases = draw_cases(args.priors, size=size)
+    priors, truths = (np.stack([getattr(case, name) for case in cases]) for name in ("prior", "truth"))
+    sides = np.array([case.side for case in cases])
+    parts = []
+    with tqdm(total=len(cases), desc="sample", unit="image") as bar:
+        for start in range(0, len(cases), args.batch_size):
+            batch = slice(start, start + args.batch_size)
+            texts = [case.text for case in cases[batch]]
+            seeds = [args.seed + start + n for n in range(len(texts))]
+            parts.append(generator(torch.from_numpy(priors[batch])[:, None], texts, seeds=seeds)[:, 0].numpy())
+            bar.update(len(texts))
+    images = np.concatenate(parts)
+    scores = score_halves(judges, images, priors)
+    figures = {"counterfactual": measure(scores, sides, margin=args.margin)}
+    texts = np.array([case.text.replace(case.side, "{side}") for case in cases])
+    for sentence, _ in SENTENCES:
+        chosen = texts == sentence
+        rates = measure({key: value[chosen] for key, value in scores.items()}, sides[chosen], margin=args.margin)
+        figures[f"counterfactual, {sentence}"] = {name: rates[name] for name in rates if name.endswith("both")}
+    figures["truth"] = measure(score_halves(judges, truths, priors), sides, margin=args.margin)
+    figures["counterfactual"]["change on the named side"] = change_by_side(images, priors, sides)
+    figures["truth"]["change on the named side"] = change_by_side(truths, priors, sides)
+    for name, numbers in figures.items():
+        print(name, f"({args.priors} priors, {len(cases)} requests)")
+        for key, value in numbers.items():
+            print(f"  {key}: {value}")
+    if args.strip:
+        write_strip(args.strip, cases, images, scores)
+    bars = {f"{side}: rate >= {BAR}": figures["counterfactual"][f"{side}: both"] >= BAR for side in SIDES}
+    bars["at least 100 priors"] = args.priors >= 100
+    print(json.dumps({"figures": figures, "bars": bars}))
+
+
+def write_strip(path: Path, cases: list[Case], images: np.ndarray, scores: dict[str, np.ndarray]) -> None:
+    """The four requests with the least difference between the sides."""
+    sides = np.array([case.side for case in cases])
+    gap = np.where(sides == "left", 1, -1) * (scores["left"] - scores["right"])
+    frames = []
+    for n in np.argsort(gap)[:4]:
+        said = f"left {scores['left'][n]:.2f}, right {scores['right'][n]:.2f}, prior {scores['prior'][n]:.2f}"
+        frames.append(Frame(cases[n].prior, (f"asked: {cases[n].side}",), is_synthetic=False))
+        frames += [Frame(images[n], (said,)), Frame(cases[n].truth, ("truth",))]
+    save_png(path, draw_strip(frames), metadata={"Comment": NOT_FOR_DIAGNOSIS})
+
+
+if __name__ == "__main__":
+    main()
