@@ -1,0 +1,126 @@
+"""Small changes of position and brightness, the same for the prior and the new image. Left stays left."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from biomedjourney_monai.errors import ConfigError
+
+ROTATION_DEGREES = 5.0
+SHIFT = 0.04
+SCALE = 0.05
+CONTRAST = 0.1
+BRIGHTNESS = 0.05
+SIDES = {"left": "right", "right": "left"}
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """One change, to be applied to both images of a journey.
+
+    Attributes:
+        rotation_degrees: counter-clockwise.
+        shift_x, shift_y: share of the side, to the right and down.
+        scale: above 1 enlarges.
+        contrast: factor around mid-grey.
+        brightness: added, of a range of 1.
+        mirrored: only where the paper's flip is reproduced.
+    """
+
+    rotation_degrees: float = 0.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+    scale: float = 1.0
+    contrast: float = 1.0
+    brightness: float = 0.0
+    mirrored: bool = False
+
+
+def draw_jitter(*, seed: int, name: str, variant: int, reproduce_paper_flip: bool = False) -> Jitter:
+    """Draw the change of a variant; variant 0 is the image as it is.
+
+    Args:
+        seed: of all changes.
+        name: what shares one change, e.g. the prior image's file; other names get other changes.
+        variant: number of the variant, >= 0.
+        reproduce_paper_flip: mirror every other variant, as the paper did. Image and words then agree on the side, but
+            the heart lies on the wrong one, and "left" no longer means the patient's left.
+    """
+    if variant == 0:
+        return Jitter()
+    digest = hashlib.sha256(f"{seed}/{variant}/{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    draws = (2 * torch.rand(6, generator=generator, dtype=torch.float64) - 1).tolist()
+    return Jitter(
+        rotation_degrees=ROTATION_DEGREES * draws[0],
+        shift_x=SHIFT * draws[1],
+        shift_y=SHIFT * draws[2],
+        scale=1 + SCALE * draws[3],
+        contrast=1 + CONTRAST * draws[4],
+        brightness=BRIGHTNESS * draws[5],
+        mirrored=reproduce_paper_flip and variant % 2 == 1,
+    )
+
+
+def apply_jitter(image: Tensor, jitter: Jitter, *, intensity: bool = True) -> Tensor:
+    """Move and shade an image.
+
+    Args:
+        image: float in [0, 1], shape (H, W); what comes in from outside is 0.
+        jitter: the change.
+        intensity: off moves only, for masks.
+
+    Returns:
+        Same shape, values in [0, 1].
+    """
+    if jitter == Jitter():
+        return image
+    angle = torch.deg2rad(torch.tensor(jitter.rotation_degrees, dtype=torch.float64))
+    cosine, sine = torch.cos(angle) / jitter.scale, torch.sin(angle) / jitter.scale
+    shift = torch.tensor([-2 * jitter.shift_x, -2 * jitter.shift_y], dtype=torch.float64)
+    turn = torch.stack([torch.stack([cosine, -sine]), torch.stack([sine, cosine])])
+    matrix = torch.cat([turn, (turn @ shift)[:, None]], dim=1)  # (2, 3), output place to input place
+    grid = torch.nn.functional.affine_grid(matrix[None].float(), [1, 1, *image.shape], align_corners=False)
+    moved = torch.nn.functional.grid_sample(image[None, None].float(), grid, align_corners=False)[0, 0]
+    if jitter.mirrored:
+        moved = moved.flip(-1)
+    if intensity:
+        moved = (moved - 0.5) * jitter.contrast + 0.5 + jitter.brightness
+    return moved.clamp(0, 1)
+
+
+def swap_sides(text: str) -> str:
+    """Say right for left and left for right, keeping upper and lower case.
+
+    Example:
+        >>> swap_sides("Left effusion; the RIGHT lung is clear, leftward shift.")
+        'Right effusion; the LEFT lung is clear, rightward shift.'
+    """
+
+    def swapped(match: re.Match) -> str:
+        word = match[0]
+        other = SIDES[word.lower()]
+        if word.isupper():
+            return other.upper()
+        return other.capitalize() if word[0].isupper() else other
+
+    return re.sub("left|right", swapped, text, flags=re.IGNORECASE)
+
+
+def require_no_mirroring(flip_probability: float, *, reproduce_paper_flip: bool) -> None:
+    """Refuse to mirror chests.
+
+    Raises:
+        ConfigError: if a mirroring is asked for without `reproduce_paper_flip`.
+    """
+    if flip_probability and not reproduce_paper_flip:
+        raise ConfigError(
+            "chests must not be mirrored: left would mean right, and the heart would lie on the wrong side",
+            found=f"a flip probability of {flip_probability}",
+            action="Leave it 0, or pass reproduce_paper_flip to reproduce the paper, which swaps side words too",
+        )
