@@ -214,6 +214,13 @@ def errors_as_one_line() -> None:
     sys.excepthook = show
 
 
+def reuse(component: Any) -> Any:
+    """Return the component. A trainer's handlers that are defined elsewhere are listed through this function, since
+    MONAI's `check_properties` takes every entry of `train#handlers` for a definition with a `_target_`.
+    """
+    return component
+
+
 def list_images(prior: str | Path | None, folder: str | Path | None) -> list[dict[str, str]]:
     """The data list of the inference config: one image, or every file of a folder in order of name.
 

@@ -63,6 +63,7 @@ class CounterfactualGenerator(nn.Module):
         self.text_encoder = text_encoder
         self.sampler = sampler
         self.default_description = default_description
+        self.register_load_state_dict_pre_hook(_take_own_text_encoder)
 
     @torch.no_grad()
     def forward(
@@ -143,3 +144,9 @@ class CounterfactualGenerator(nn.Module):
         require_same_geometry(info, self.geometry, file=Path(path).name)
         load_model({"autoencoder": self.autoencoder, "denoiser": self.denoiser}, state, file=Path(path).name)
         return info
+
+
+def _take_own_text_encoder(module: CounterfactualGenerator, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Let tools that load strictly read a model file, which leaves the frozen text encoder in its folder."""
+    for name, value in module.text_encoder.state_dict().items():
+        state.setdefault(f"{prefix}text_encoder.{name}", value)

@@ -1,53 +1,27 @@
 """What Model Zoo's `ci/verify_bundle.py` asks of a bundle, offline."""
 
+import copy
+import json
 import re
 import shutil
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
 import pytest
-from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
+from PIL import Image
 
 from biomedjourney_monai import __version__
+from biomedjourney_monai.configuration import compose
+from biomedjourney_monai.phantom.labelled import draw_labelled
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundle"
 CONFIGS = BUNDLE / "configs"
-
-TENSOR = {
-    "type": "object",
-    "required": ["type", "format", "num_channels", "spatial_shape", "dtype", "value_range"],
-    "properties": {
-        "type": {"type": "string"},
-        "format": {"type": "string"},
-        "dtype": {"type": "string"},
-        "num_channels": {"type": "integer"},
-        "spatial_shape": {"type": "array", "items": {"type": ["string", "integer"]}},
-        "value_range": {"type": "array", "items": {"type": "number"}},
-        "is_patch_data": {"type": "boolean"},
-        "channel_def": {"type": "object"},
-    },
-}
-ARGUMENTS = {"type": "object", "additionalProperties": {"anyOf": [{"type": ["number", "string", "boolean"]}, TENSOR]}}
-TEXTS = ("schema", "version", "monai_version", "pytorch_version", "numpy_version", "task", "description", "authors")
-SCHEMA = {
-    "type": "object",
-    "required": [*TEXTS, "copyright", "required_packages_version", "network_data_format"],
-    "properties": {
-        **{name: {"type": "string"} for name in (*TEXTS, "copyright", "data_source", "data_type", "intended_use")},
-        **{name: {"type": "object"} for name in ("changelog", "required_packages_version", "supported_apps")},
-        "references": {"type": "array", "items": {"type": "string"}},
-    },
-    "patternProperties": {
-        "^[_a-zA-Z0-9]+_data_format$": {
-            "type": "object",
-            "required": ["inputs", "outputs"],
-            "properties": {"inputs": ARGUMENTS, "outputs": ARGUMENTS},
-        }
-    },
-}
-"""The rules of meta_schema_20240725.json, which `verify_metadata` downloads from the URL in metadata.json."""
+SCHEMA = Path(__file__).with_name("meta_schema.json")
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +35,44 @@ def own_excepthook(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
 
 
-def test_metadata_follows_the_schema(metadata):
+@pytest.fixture
+def verify(tmp_path, monkeypatch):
+    """MONAI's own `verify_metadata`, with the schema already where it would be downloaded to, and no network."""
+
+    def refuse(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    shutil.copy(SCHEMA, tmp_path / "schema.json")
+
+    def check(content):
+        (tmp_path / "metadata.json").write_text(json.dumps(content))
+        verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(tmp_path / "schema.json"))
+
+    return check
+
+
+def test_monais_own_check_takes_the_metadata(metadata, verify):
     assert metadata["schema"].endswith("/meta_schema_20240725.json")
-    jsonschema.validate(metadata, SCHEMA)
+    verify(metadata)
 
 
 @pytest.mark.parametrize("key", ["task", "network_data_format", "required_packages_version"])
-def test_the_schema_notices_what_is_missing(metadata, key):
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({name: value for name, value in metadata.items() if name != key}, SCHEMA)
+def test_monais_own_check_notices_what_is_missing(metadata, verify, key):
+    with pytest.raises(ValueError, match="Failed validating"):
+        verify({name: value for name, value in metadata.items() if name != key})
+
+
+def test_monais_own_check_notices_a_tensor_without_its_shape(metadata, verify):
+    broken = copy.deepcopy(metadata)
+    del broken["network_data_format"]["inputs"]["image"]["spatial_shape"]
+    with pytest.raises(ValueError, match="Failed validating"):
+        verify(broken)
+
+
+def test_monai_label_is_among_the_supported_apps(metadata):
+    assert "monailabel" in metadata["supported_apps"]
 
 
 def test_the_version_is_the_packages_and_in_the_changelog(metadata):
@@ -129,6 +132,64 @@ def test_network_def_takes_and_gives_what_the_metadata_says():
         bundle_root=str(BUNDLE),
         **{"sampler#steps": 1},
     )
+
+
+def test_the_model_file_loads_strictly_with_torch_alone():
+    """As MONAI's `load` and `CheckpointLoader` do, though the file leaves the text encoder in its folder."""
+    generator = compose(CONFIGS / "common.yaml", {"bundle_root": str(BUNDLE)}).get_parsed_content("generator")
+    state = torch.load(BUNDLE / "models" / "model.pt", weights_only=True)["model"]
+    before = generator.text_encoder.state_dict()
+    generator.load_state_dict(state, strict=True)
+    assert torch.equal(generator.denoiser.text_projection.bias, state["denoiser.text_projection.bias"].float())
+    assert all(torch.equal(value, before[name]) for name, value in generator.text_encoder.state_dict().items())
+    with pytest.raises(RuntimeError, match="text_projection"):
+        generator.load_state_dict({name: value for name, value in state.items() if "text_projection" not in name})
+
+
+@pytest.mark.slow
+def test_the_export_to_torchscript_makes_the_same_counterfactual(tmp_path):
+    """Traced: one image at a time, with the default description. Scripting is not possible."""
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(BUNDLE / "models" / "model.pt"),
+        meta_file=str(CONFIGS / "metadata.json"),
+        config_file=str(CONFIGS / "inference.yaml"),
+        key_in_ckpt="model",
+        use_trace=True,
+        input_shape=[1, 1, 128, 128],
+        converter_kwargs={"check_trace": False},
+        bundle_root=str(BUNDLE),
+        **{"sampler#steps": 1},
+    )
+    parser = compose(CONFIGS / "common.yaml", {"bundle_root": str(BUNDLE), "sampler": {"steps": 1}})
+    generator = parser.get_parsed_content("generator").eval()
+    generator.load(BUNDLE / "models" / "model.pt")
+    image = torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(image), generator(image), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_copy_outside_the_repository_makes_a_counterfactual(tmp_path):
+    chest = draw_labelled(1, seed=0, size=128, processes=1).images[0]
+    picture = tmp_path / "chest.png"
+    Image.fromarray(chest).save(picture)
+    bundle = shutil.copytree(BUNDLE, tmp_path / "zoo" / "biomedjourney")
+    command = [
+        sys.executable,
+        "-m",
+        "monai.bundle",
+        "run",
+        "inference",
+        "--prior",
+        str(picture),
+        "--sampler#steps",
+        "1",
+    ]
+    command += ["--config_file", str(bundle / "configs" / "inference.yaml"), "--output_dir", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 1
 
 
 def _missing_properties(config, kind, **overrides):
