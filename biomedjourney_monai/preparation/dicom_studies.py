@@ -71,16 +71,18 @@ def read_dicom_folder(
         raise TableError("the DICOM source must be a folder", found="no such folder", action="Check --dicom")
     finder = ReportFinder.open(reports, texts=Path(texts))
     paths = list_files(folder, leave_out=finder.root)
+    if not paths:
+        raise TableError("the folder must hold DICOM chest radiographs", found="no file", action="Check --dicom")
     read = partial(read_fields, key=key)
     rows = list(map_in_processes(read, paths, processes=processes, title="headers", unit="files"))
     rejections = Rejections()
-    files = pd.DataFrame(rows or None, columns=None if rows else ["reason"])
+    files = pd.DataFrame(rows)
     for reason in sorted(set(files["reason"]) - {""}):
         rejections.add("image", reason, files[files["reason"] == reason])
     images = files[files["reason"] == ""].drop(columns="reason")
     if images.empty:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in rejections.counts("image").items())
-        raise TableError("the folder must hold DICOM chest radiographs", found=f"none ({reasons or 'no file'})")
+        raise TableError("the folder must hold DICOM chest radiographs", found=f"none ({reasons})")
     images = rejections.keep_images(images, ~images["dicom_id"].duplicated(), "the same image again")
     people, conflicts = _describe_patients(images)
     flagged = images.loc[images["burned_in"], ["dicom_id"]].assign(flag="annotation burned in")

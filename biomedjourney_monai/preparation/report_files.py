@@ -87,7 +87,7 @@ def _read_table(path: Path) -> dict[str, dict[str, str]]:
     name = "the table of reports"
     try:
         # Cells in another encoding than UTF-8 do not spoil the rest: they are taken as Latin-1 below.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+        table = pd.read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
     except Exception as error:  # pandas, gzip and codecs raise many kinds
         raise TableError(f"{name} must be CSV", found=type(error).__name__) from error
     table.columns = [str(column).lstrip("\ufeff").strip() for column in table.columns]

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.schema import STUDY_COLUMNS
+from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
 
 def test_the_table_the_counts_and_the_lines(small_mimic, tmp_path, capsys):
@@ -25,7 +25,22 @@ def test_messages_carry_no_identifiers(small_mimic, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--source", "absent"], ["--source", "."], ["--source", ".", "--validation-share", "1"]],
+    [
+        ["--source", "absent"],
+        ["--source", "."],
+        ["--source", ".", "--validation-share", "1"],
+        ["--source", ".", "--processes", "-1"],
+        ["--source", ".", "--check-mirrored"],
+        ["--source", ".", "--check-views", "--without-images"],
+        ["--source", ".", "--check-views", "--view-model", "absent.pt"],
+        ["--source", ".", "--pseudonym-key", "key"],
+        ["--dicom", "absent", "--eligibility", "any"],
+        ["--dicom", ".", "--eligibility", "any"],
+        ["--dicom", "."],
+        ["--dicom", ".", "--labels", "chexpert"],
+        ["--dicom", ".", "--split", "official"],
+        ["--dicom", ".", "--reports", "absent"],
+    ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path, monkeypatch, capsys, arguments):
     monkeypatch.chdir(tmp_path)
@@ -41,3 +56,46 @@ def test_missing_demographics_are_mentioned(mimic, tmp_path, capsys):
     source = mimic.write(without=("hosp/patients", "hosp/admissions"))
     assert main(["cohort", "--source", str(source), "--work", str(tmp_path / "work")]) == 0
     assert "no ages" in capsys.readouterr().out
+
+
+def test_help_shows_all_three_sources(capsys):
+    with pytest.raises(SystemExit):
+        main(["cohort", "--help"])
+    printed = capsys.readouterr().out
+    for example in ("cohort --source mimic", "phantom --out phantom", "cohort --dicom archive --reports reports.csv"):
+        assert example in printed
+
+
+def test_what_was_left_out_is_listed(small_mimic, tmp_path):
+    assert main(["cohort", "--source", str(small_mimic), "--work", str(tmp_path / "work")]) == 0
+    rejected = pd.read_csv(tmp_path / "work" / "rejected.csv", dtype=str)
+    assert rejected[["level", "reason", "dicom_id"]].to_dict("records") == [
+        {"level": "image", "reason": "view not PA", "dicom_id": "lateral"}
+    ]
+    assert (tmp_path / "work" / "race_conflicts.csv").is_file() and (tmp_path / "work" / "flagged.csv").is_file()
+
+
+def test_the_same_command_gives_the_same_bytes(small_mimic, tmp_path):
+    for work in ("one", "two"):
+        main(["cohort", "--source", str(small_mimic), "--work", str(tmp_path / work)])
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files and all((tmp_path / "one" / n).read_bytes() == (tmp_path / "two" / n).read_bytes() for n in files)
+
+
+def test_a_folder_of_dicom_with_a_table_of_reports(tmp_path, capsys):
+    source, work = tmp_path / "phantom", tmp_path / "work"
+    line = f"phantom --out {source} --patients 6 --seed 3 --size 96 --format dicom --processes 1"
+    assert main(line.split()) == 0
+    reports = [{"accession_number": f"A{p.stem[1:]}", "text": p.read_text()} for p in source.rglob("s*.txt")]
+    pd.DataFrame(reports).to_csv(tmp_path / "reports.csv", index=False)
+    arguments = ["cohort", "--dicom", str(source / "files"), "--reports", str(tmp_path / "reports.csv")]
+    (tmp_path / "key").write_text("a secret")
+    arguments += ["--work", str(work), "--check-views", "--processes", "1", "--pseudonym-key", str(tmp_path / "key")]
+    assert main(arguments) == 0
+    studies = pd.read_parquet(work / "studies.parquet")
+    assert len(studies) > 6 and (studies["view_position"] == "PA").all() and (studies["report_path"] != "").sum() > 6
+    assert studies[list(CHEXPERT_LABELS)].notna().any(axis=None)
+    printed = capsys.readouterr()
+    known = {path.stem[1:] for path in source.rglob("s*.txt")}
+    assert not any(number in printed.out + printed.err for number in known)
+    assert main(["journeys", "--work", str(work)]) == 0
