@@ -1,4 +1,4 @@
-"""The sampler that the generator calls: DDIM under two-scale guidance, from seeded noise."""
+"""The sampler that the generator calls: a solver under two-scale guidance, from seeded noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from biomedjourney_monai.diffusion.guidance import guided_prediction
-from biomedjourney_monai.diffusion.samplers import ddim_sample
+from biomedjourney_monai.diffusion.solvers import DDIM, SOLVERS, solve
+from biomedjourney_monai.errors import ConfigError
 
 
 def draw_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
@@ -30,6 +31,9 @@ class CounterfactualSampler:
     Args:
         noise_scheduler: MONAI noise scheduler; gives `alphas_cumprod` and `prediction_type`.
         steps: denoising steps.
+        solver: one of `solvers.SOLVERS`.
+        guidance_interval: guide only between these two noise levels, as shares of the schedule's timesteps, 0 for clean
+            and 1 for noise; outside, the prediction with both conditions is taken as it is, at a third of the cost.
         text_guidance_scale: pull toward the description; 1 is none beyond the condition itself.
         image_guidance_scale: pull toward the prior image.
         seed: for the noise where the call gives none.
@@ -46,8 +50,16 @@ class CounterfactualSampler:
         image_guidance_scale: float = 1.0,
         seed: int = 0,
         autocast: bool = False,
+        solver: str = DDIM,
+        guidance_interval: Sequence[float] = (0.0, 1.0),
         on_step: Callable[[int], None] | None = None,
     ) -> None:
+        low, high = guidance_interval
+        if not 0 <= low < high <= 1:
+            raise ConfigError("guidance_interval must be two rising numbers in [0, 1]", found=f"{low}, {high}")
+        if solver not in SOLVERS:
+            raise ConfigError(f"the solver must be one of {', '.join(SOLVERS)}", found=str(solver))
+        self.solver, self.guidance_interval = solver, (float(low), float(high))
         self.noise_scheduler = noise_scheduler
         self.steps = steps
         self.text_guidance_scale = text_guidance_scale
@@ -65,6 +77,9 @@ class CounterfactualSampler:
         null_text_states: Tensor,
         *,
         seeds: Sequence[int] | None = None,
+        start_latent: Tensor | None = None,
+        first_step: int = 0,
+        blend: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Draw latents.
 
@@ -74,6 +89,9 @@ class CounterfactualSampler:
             text_states: shape (B, L, W).
             null_text_states: of the empty description, shape (1, L, W).
             seeds: one for each case; default: `seed` for every case.
+            start_latent: to start from instead of the seeds' noise, shape (B, C, h, w).
+            first_step: leave out so many of the first steps (DDIM only).
+            blend: `blend(latent, signal)` after each step; see `ddim_sample`.
 
         Returns:
             Clean scaled latents, shape (B, C, h, w).
@@ -84,7 +102,10 @@ class CounterfactualSampler:
         device = prior_latent.device
         text_states, null_text_states = text_states.to(device), null_text_states.to(device)
 
+        timesteps = len(self.noise_scheduler.alphas_cumprod)
+
         def predict(noisy_latent: Tensor, timestep: Tensor) -> Tensor:
+            guided = self.guidance_interval[0] <= float(timestep) / (timesteps - 1) <= self.guidance_interval[1]
             with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
                 return guided_prediction(
                     denoiser,
@@ -93,15 +114,18 @@ class CounterfactualSampler:
                     prior_latent,
                     text_states,
                     null_text_states,
-                    image_scale=self.image_guidance_scale,
-                    text_scale=self.text_guidance_scale,
+                    image_scale=self.image_guidance_scale if guided else 1.0,
+                    text_scale=self.text_guidance_scale if guided else 1.0,
                 )
 
-        return ddim_sample(
+        return solve(
             predict,
-            draw_noise(prior_latent.shape[1:], seeds).to(device),
+            draw_noise(prior_latent.shape[1:], seeds).to(device) if start_latent is None else start_latent,
             self.noise_scheduler.alphas_cumprod,
+            solver=self.solver,
             steps=self.steps,
             prediction_type=str(self.noise_scheduler.prediction_type),
+            first_step=first_step,
+            blend=blend,
             on_step=self.on_step,
         )

@@ -17,9 +17,11 @@ def ddim_sample(
     *,
     steps: int,
     prediction_type: str,
+    first_step: int = 0,
+    blend: Callable[[Tensor, Tensor], Tensor] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Denoise from pure noise with DDIM (eta = 0).
+    """Denoise with DDIM (eta = 0).
 
     MONAI's own DDIM steps from t to t - T // N while its timesteps are spaced by `linspace`; here each step goes to
     the next timestep of the list, and the last one to the clean latent: diffusers' DDIM with
@@ -27,10 +29,13 @@ def ddim_sample(
 
     Args:
         predict: `predict(noisy_latent, timestep)` with an int64 scalar tensor as timestep.
-        noise: standard normal, shape (B, C, h, w).
+        noise: the latent to start from, shape (B, C, h, w); standard normal unless `first_step` is above 0.
         alphas_cumprod: shape (T,), falling.
         steps: number of steps, in [1, T].
         prediction_type: what `predict` returns: epsilon, v_prediction or sample.
+        first_step: leave out so many of the first steps; `noise` is then at the noise level of this step's timestep.
+        blend: `blend(latent, signal)` after each step, with the share of signal variance that was reached, a scalar
+            tensor in (0, 1]; what it returns goes on.
         on_step: called with the index of each finished step.
 
     Returns:
@@ -41,12 +46,15 @@ def ddim_sample(
     alphas_cumprod = alphas_cumprod.to(noise.device, torch.float32)
     timesteps = trailing_timesteps(train_timesteps=len(alphas_cumprod), steps=steps).to(noise.device)
     latent = noise
-    for index, timestep in enumerate(timesteps):
+    for index in range(first_step, steps):
+        timestep = timesteps[index]
         following = alphas_cumprod[timesteps[index + 1]] if index + 1 < steps else alphas_cumprod.new_ones(())
         clean, direction = to_clean_and_noise(
             predict(latent, timestep).float(), latent, alphas_cumprod[timestep], prediction_type=prediction_type
         )
         latent = following.sqrt() * clean + (1 - following).sqrt() * direction
+        if blend:
+            latent = blend(latent, following)
         if on_step:
             on_step(index)
     return latent

@@ -1,0 +1,82 @@
+"""Higher-order solvers of diffusers, used as plain numeric schedulers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biomedjourney_monai.diffusion.samplers import ddim_sample
+from biomedjourney_monai.errors import ConfigError
+
+DDIM, DPM, UNIPC = "ddim", "dpm++", "unipc"
+SOLVERS = (DDIM, DPM, UNIPC)
+
+
+def solve(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    start: Tensor,
+    alphas_cumprod: Tensor,
+    *,
+    solver: str,
+    steps: int,
+    prediction_type: str,
+    first_step: int = 0,
+    blend: Callable[[Tensor, Tensor], Tensor] | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Denoise with one of SOLVERS; arguments and result as in `ddim_sample`.
+
+    Raises:
+        ConfigError: if the solver is unknown, or is to start within its steps and is not DDIM.
+    """
+    hooks = {"blend": blend, "on_step": on_step}
+    if solver == DDIM:
+        return ddim_sample(
+            predict,
+            start,
+            alphas_cumprod,
+            steps=steps,
+            prediction_type=prediction_type,
+            first_step=first_step,
+            **hooks,
+        )
+    if first_step:
+        raise ConfigError("only the solver ddim can start from a prior", found=solver, action="Pass --solver ddim")
+    scheduler = make_scheduler(solver, alphas_cumprod, prediction_type=prediction_type)
+    scheduler.set_timesteps(steps, device=start.device)
+    latent = start
+    for index, timestep in enumerate(scheduler.timesteps):
+        latent = scheduler.step(predict(latent, timestep.long()).float(), timestep, latent).prev_sample
+        if blend:
+            latent = blend(latent, 1 / (1 + scheduler.sigmas[index + 1].to(latent.device) ** 2))
+        if on_step:
+            on_step(index)
+    return latent
+
+
+def make_scheduler(solver: str, alphas_cumprod: Tensor, *, prediction_type: str) -> Any:
+    """diffusers' scheduler for a noise schedule: DPM-Solver++ 2M with Karras' noise levels, or UniPC.
+
+    Raises:
+        ConfigError: if the solver is unknown.
+
+    Source: Lu et al. 2022, DPM-Solver++; Karras et al. 2022, equation 5; Zhao et al. 2023, UniPC.
+    """
+    if solver not in SOLVERS:
+        raise ConfigError(f"the solver must be one of {', '.join(SOLVERS)}", found=str(solver))
+    from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
+
+    alphas = alphas_cumprod.double().cpu()
+    betas = 1 - alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])
+    shared = {
+        "num_train_timesteps": len(alphas),
+        "trained_betas": betas.tolist(),
+        "prediction_type": prediction_type,
+        "timestep_spacing": "trailing",
+    }
+    if solver == DPM:
+        return DPMSolverMultistepScheduler(**shared, use_karras_sigmas=True, final_sigmas_type="zero")
+    return UniPCMultistepScheduler(**shared, final_sigmas_type="zero")
