@@ -37,6 +37,7 @@ TOOLKITS = ("itk", "SimpleITK", "mlflow", "torchxrayvision", "open_clip", "trans
 ABOUT = {
     "preparation/simpleitk.py": {"SimpleITK"},
     "preparation/elastix.py": {"itk", "SimpleITK"},
+    "training/served_model.py": {"mlflow"},
     "training/tracking.py": {"mlflow"},
 }
 """Modules that are about nothing but their toolkit."""
