@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     size, parser = image_size(arguments), compose_networks(arguments)
     weights = work / "runs" / "autoencoder.pt"
     autoencoder = _load_autoencoder(parser, weights, model_file(arguments))
-    encoder = parser.get_parsed_content("text_encoder")
+    encoder = parser.get_parsed_content("text_encoder").to(_device())
 
     images = _in_order([row["image"] for row in singles] + [row[key] for row in triples for key in IMAGE_KEYS])
     texts = _in_order([row["impression"] for row in singles] + [row["progression_description"] for row in triples])
@@ -110,7 +110,7 @@ def _encode_texts(encoder: Any, texts: list[str]) -> np.ndarray:
     from tqdm import tqdm
 
     bar = tqdm(texts, desc="encode texts", unit="text")
-    return np.stack([encoder.encode([text])[0].numpy().astype(np.float16) for text in bar])
+    return np.stack([encoder.encode([text])[0].cpu().numpy().astype(np.float16) for text in bar])
 
 
 def _valid_masks(work: Path, files: list[str], *, size: int, factor: int) -> np.ndarray:
@@ -139,6 +139,7 @@ def _rows(singles: list[dict], triples: list[dict], images: dict[str, int], text
             prior=images[row["prior_image"]],
             valid=index,
             text=texts[row["progression_description"]],
+            journey_id=row.get("journey_id", ""),
         )
         for index, row in enumerate(triples)
     ]
@@ -147,10 +148,16 @@ def _rows(singles: list[dict], triples: list[dict], images: dict[str, int], text
 def _load_autoencoder(parser: Any, weights: Path, model: Path) -> Any:
     from biomedjourney_monai.networks.weights import load_into, load_tensors
 
-    autoencoder = parser.get_parsed_content("autoencoder").eval()
+    autoencoder = parser.get_parsed_content("autoencoder").eval().to(_device())
     if not weights.is_file():
         _copy_shipped_autoencoder(model, weights)
     return load_into(autoencoder, load_tensors(weights)[0])
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _copy_shipped_autoencoder(model: Path, to: Path) -> None:

@@ -67,12 +67,13 @@ def encode_images(
         Mean and log-variance, float16, shape (N, C, h, w) each.
     """
     means, log_variances, batch = [], [], []
+    device = next((parameter.device for parameter in autoencoder.parameters()), "cpu")
 
     def flush() -> None:
         pixels = torch.from_numpy(np.stack(batch))[:, None].float() * 2 - 1  # (B, 1, H, W)
-        mean, deviation = autoencoder.encode(pixels)
-        means.append(mean.half().numpy())
-        log_variances.append((2 * deviation.log()).half().numpy())
+        mean, deviation = autoencoder.encode(pixels.to(device))
+        means.append(mean.half().cpu().numpy())
+        log_variances.append((2 * deviation.log()).half().cpu().numpy())
         batch.clear()
 
     for image in tqdm(images, total=count, desc="encode images", unit="image"):
