@@ -19,6 +19,8 @@ VERBS = {
     "encode": "encode images and descriptions                  -> latents/",
     "train": "train the model: pretrain, then finetune        -> runs/",
     "sample": "make a counterfactual radiograph                -> samples/, or one file",
+    "ladder": "show one patient at several rungs of a disease  -> strip, animation, series",
+    "tune": "search the guidance scales                      -> tune/",
     "evaluate": "score counterfactuals against references        -> metrics.json",
     "report": "write one HTML page of tables and pictures      -> report/index.html",
     "check-autoencoder": "score an autoencoder's reconstructions, as a gate",

@@ -106,6 +106,13 @@ class TextEncoder(nn.Module):
             _LOGGER.warning("%d of %d texts had more than %d tokens: cut", cut, len(descriptions), self.context_length)
         return states
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, the special ones included, before anything is cut; more than L is L + 1 at least."""
+        length = self.context_length + 1
+        while self._tokenize(text, length=length)[0, -1] != self._pad_token_id and length < 64 * self.context_length:
+            length *= 2
+        return int((self._tokenize(text, length=length) != self._pad_token_id).sum())
+
     def _tokenize(self, text: str, *, length: int | None = None) -> Tensor:
         printable = text.encode("utf-8", "replace").decode("utf-8")  # tokenizers cannot take half a surrogate pair
         return self._tokenizer([printable], length or self.context_length)

@@ -61,6 +61,13 @@ class SaveCounterfactuald(MapTransform):
         for key in self.key_iterator(data):
             path = self.output_dir / f"counterfactual-{self.written:04d}.png"
             picture = np.asarray(data[key], np.float32)[0]
-            save_png(path, picture, metadata={"Comment": NOT_FOR_DIAGNOSIS, **self.metadata})
+            save_png(path, picture, metadata={"Comment": NOT_FOR_DIAGNOSIS, **self.metadata, **_own_facts(data[key])})
             self.written += 1
         return dict(data)
+
+
+def _own_facts(picture: Any) -> dict[str, str]:
+    """What the prior's meta data say of this picture: its own description, and a refusal that was overruled."""
+    meta = getattr(picture, "meta", {})
+    names = {"description": "progression_description", "overruled": "overruled"}
+    return {name: str(meta[key]) for key, name in names.items() if meta.get(key)}

@@ -1,0 +1,138 @@
+"""Which priors a model must not be asked about, each with a reason code.
+
+The view check errs now and then, so a refusal can be overruled; what was overruled is handed back, to be written into
+the metadata of what is made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.radiographs.views import check_view
+
+LATERAL, NOT_A_CHEST, MIRRORED = "lateral", "not_a_chest", "mirrored"
+INVERTED, ROTATED, WRONG_RESOLUTION = "inverted", "rotated", "wrong_resolution"
+
+REFUSALS = {
+    LATERAL: ("a prior must be a frontal radiograph", "a lateral one, as it seems", "Pass the PA or AP image"),
+    NOT_A_CHEST: ("a prior must be a chest radiograph", "none, as it seems", "Pass a frontal chest radiograph"),
+    MIRRORED: ("a prior must not be mirrored", "the heart on the wrong side, as it seems", "Look at its side marker"),
+    INVERTED: ("dense must be bright in a prior", "an inverted image, as it seems", "Invert it before"),
+    ROTATED: ("a prior must be upright", "a turned image, as it seems", "Turn it before"),
+    WRONG_RESOLUTION: (
+        "images must be made at the resolution that the weights were trained at",
+        "another, which duplicates ribs and organs",
+        "Pass the configuration of these weights",
+    ),
+}
+"""Reason code: the rule, what was found, what to do."""
+
+OVERRULE = "or overrule this check if it errs"
+OVERRULED_KEY = "overruled"
+"""Where a prior's meta data, and the metadata of what is made from it, name what was overruled."""
+
+
+def refuse(reason: str, *, found: str = "") -> ImageError:
+    """The error for a reason code of `REFUSALS`."""
+    rule, seen, action = REFUSALS[reason]
+    return ImageError(rule, found=f"{found or seen} ({reason})", action=f"{action}, {OVERRULE}", reason=reason)
+
+
+def check_prior(image: np.ndarray, *, force: bool = False) -> str:
+    """Refuse what is not an upright frontal chest with the heart on its own side.
+
+    Args:
+        image: float in [0, 1], shape (S, S), bright is dense.
+        force: overrule the check.
+
+    Returns:
+        "" for a usable prior; with `force` the reason that was overruled, or "".
+
+    Raises:
+        ImageError: with a `reason` of `REFUSALS`, unless `force`.
+    """
+    reason = check_view(image, mirror=True).reason
+    if reason and not force:
+        raise refuse(reason)
+    return reason
+
+
+def check_resolution(size: int, trained_size: int | None, *, force: bool = False) -> str:
+    """Refuse to make images of another size than the weights were trained at.
+
+    Args:
+        size: side of the square to be made, in pixels.
+        trained_size: side in training; None where the weights do not say.
+        force: overrule.
+
+    Returns:
+        "" or the reason that was overruled.
+
+    Raises:
+        ImageError: with reason "wrong_resolution", unless `force`.
+
+    Source: Gu et al. 2023: 256 pixels in training and 512 in sampling gave duplicated ribs.
+    """
+    if trained_size is None or size == trained_size:
+        return ""
+    if not force:
+        raise refuse(WRONG_RESOLUTION, found=f"{size} instead of {trained_size} pixels")
+    return WRONG_RESOLUTION
+
+
+def trained_size(bundle_root: str | Path, model_file: str | Path) -> int | None:
+    """The side of the images that weights were trained on, as the bundle's metadata have it for its own weights.
+
+    None for weights from elsewhere, of which the metadata say nothing.
+    """
+    root, file = Path(bundle_root), Path(model_file)
+    metadata, own = root / "configs" / "metadata.json", root / "models" / "model.pt"
+    if not (metadata.is_file() and own.is_file() and file.is_file() and own.samefile(file)):
+        return None
+    content = json.loads(metadata.read_text(encoding="utf-8"))
+    return int(content["network_data_format"]["inputs"]["image"]["spatial_shape"][0])
+
+
+class CheckPriord(MapTransform):
+    """`check_prior` on MONAI tensors of shape (1, S, S); what was overruled goes into the meta data.
+
+    Args:
+        keys: the priors.
+        force: overrule the check.
+    """
+
+    def __init__(self, keys: KeysCollection, *, force: bool = False) -> None:
+        super().__init__(keys)
+        self.force = force
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        for key in self.key_iterator(data):
+            data[key].meta[OVERRULED_KEY] = check_prior(np.asarray(data[key], np.float32)[0], force=self.force)
+        return dict(data)
+
+
+class DescribePriord(MapTransform):
+    """Let each prior carry its description in its meta data, where a request has one of its own.
+
+    Args:
+        keys: the priors.
+        source: the entry of the description.
+    """
+
+    def __init__(self, keys: KeysCollection, *, source: str = "description") -> None:
+        super().__init__(keys)
+        self.source = source
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        if self.source in data:
+            for key in self.key_iterator(data):
+                data[key].meta["description"] = data[self.source]
+        return dict(data)
