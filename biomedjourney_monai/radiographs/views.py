@@ -86,11 +86,10 @@ def check_view(image: np.ndarray, *, mirror: bool = False, min_correlation: floa
 
 
 def rank(square: np.ndarray) -> np.ndarray:
-    """Replace each pixel by its rank, 0 to 1: histogram equalisation, whatever the window was."""
-    order = np.argsort(square, axis=None, kind="stable")
-    ranks = np.empty(square.size, np.float32)
-    ranks[order] = np.linspace(0, 1, square.size, dtype=np.float32)
-    return ranks.reshape(square.shape)
+    """Replace each pixel by its rank, 0 to 1, equal ones by their mean rank: whatever the window was."""
+    _, place, counts = np.unique(square, return_inverse=True, return_counts=True)
+    mean_ranks = np.cumsum(counts) - (counts + 1) / 2
+    return (mean_ranks / max(1, square.size - 1)).astype(np.float32)[place].reshape(square.shape)
 
 
 def make_template(images: Iterable[np.ndarray]) -> np.ndarray:
