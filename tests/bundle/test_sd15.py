@@ -10,6 +10,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from biomedjourney_monai.configuration import compose, read_overlay
 from biomedjourney_monai.networks.stable_diffusion import StableDiffusionAutoencoder
+from biomedjourney_monai.phantom.labelled import draw_labelled
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "bundle" / "configs"
@@ -108,7 +109,7 @@ def workflow(kind, *names, **more):
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """A working folder of 128 × 128 pictures, encoded with a shrunken Stable Diffusion autoencoder."""
+    """A working folder of 128 × 128 radiographs, encoded with a shrunken Stable Diffusion autoencoder."""
     import yaml
     from PIL import Image
 
@@ -117,9 +118,7 @@ def work(tmp_path_factory):
 
     work = tmp_path_factory.mktemp("sd15")
     (work / "images").mkdir()
-    numbers = np.random.default_rng(0)
-    for index in range(4):
-        pixels = np.kron(numbers.integers(0, 256, (8, 8)), np.ones((16, 16))).astype(np.uint8)
+    for index, pixels in enumerate(draw_labelled(4, seed=0, size=128, processes=1).images):
         Image.fromarray(pixels).save(work / "images" / f"{index}.png")
     Image.new("L", (128, 128), 255).save(work / "images" / "valid.png")
     splits = ("train", "train", "validate", "train")

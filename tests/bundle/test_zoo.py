@@ -29,6 +29,15 @@ def metadata():
     return ConfigParser.load_config_file(str(CONFIGS / "metadata.json"))
 
 
+@pytest.fixture
+def chest(tmp_path):
+    """A rendered radiograph, alone in its folder."""
+    path = tmp_path / "priors" / "chest.png"
+    path.parent.mkdir()
+    Image.fromarray(draw_labelled(1, seed=0, size=128, processes=1).images[0]).save(path)
+    return path
+
+
 @pytest.fixture(autouse=True)
 def own_excepthook(monkeypatch):
     """`initialize` sets a hook that shows errors as one line."""
@@ -170,10 +179,7 @@ def test_the_export_to_torchscript_makes_the_same_counterfactual(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_copy_outside_the_repository_makes_a_counterfactual(tmp_path):
-    chest = draw_labelled(1, seed=0, size=128, processes=1).images[0]
-    picture = tmp_path / "chest.png"
-    Image.fromarray(chest).save(picture)
+def test_a_copy_outside_the_repository_makes_a_counterfactual(tmp_path, chest):
     bundle = shutil.copytree(BUNDLE, tmp_path / "zoo" / "biomedjourney")
     command = [
         sys.executable,
@@ -204,9 +210,9 @@ def _missing_properties(config, kind, **overrides):
     return workflow.check_properties()
 
 
-def test_inference_has_monais_properties(picture, small_model):
+def test_inference_has_monais_properties(chest, small_model):
     overrides = {"denoiser#channels": [32, 32, 32], "denoiser#num_head_channels": [0, 32, 32]}
-    folder = str(picture.parent)
+    folder = str(chest.parent)
     assert (
         _missing_properties("inference.yaml", "inference", dataset_dir=folder, checkpoint=str(small_model), **overrides)
         == []
