@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.cli.main import VERBS, main
+from biomedjourney_monai.phantom.patients import draw_patient
+from biomedjourney_monai.phantom.truth import render_visit
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "bundle" / "docs").glob("*.md"))]
@@ -73,10 +75,9 @@ def test_every_make_target_on_the_pages_exists():
 def chest(tmp_path, monkeypatch):
     """A folder with the `chest.jpg` of the examples in it, as the current folder."""
     monkeypatch.chdir(tmp_path)
-    rows, columns = np.mgrid[0:300, 0:260].astype(np.float32)
-    lungs = np.exp(-(((columns - 80) / 45) ** 2 + ((rows - 150) / 90) ** 2))
-    lungs += np.exp(-(((columns - 180) / 45) ** 2 + ((rows - 150) / 90) ** 2))
-    Image.fromarray((230 - 180 * np.clip(lungs, 0, 1)).astype(np.uint8)).save("chest.jpg")
+    patient = draw_patient(5, 0, stream="controls")
+    image = render_visit(patient, patient.visits[0], size=300, view_position="PA").image[:, 20:280]
+    Image.fromarray(np.rint(image * 255).astype(np.uint8)).save("chest.jpg")
     return tmp_path
 
 

@@ -74,10 +74,16 @@ def small_model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def picture(tmp_path_factory) -> Path:
-    """A PNG of an odd size, brighter toward image left."""
+    """A PNG of a rendered chest, of an odd size; the heart points to image right."""
+    from biomedjourney_monai.phantom.findings import FindingState
+    from biomedjourney_monai.phantom.patients import draw_patient
+    from biomedjourney_monai.phantom.truth import render_counterfactual
+
+    patient = draw_patient(5, 0, stream="controls")
+    findings = FindingState()
+    chest = render_counterfactual(patient, patient.visits[0], findings, size=190, view_position="PA").image[:, 15:175]
     path = tmp_path_factory.mktemp("pictures") / "chest.png"
-    ramp = np.linspace(230, 20, 150)[None] + np.random.default_rng(0).normal(0, 8, (190, 150))
-    Image.fromarray(np.clip(ramp, 0, 255).astype(np.uint8)).save(path)
+    Image.fromarray(np.rint(chest * 235).astype(np.uint8)).save(path)
     return path
 
 

@@ -45,6 +45,17 @@ def draw_radiograph(seed: int = 0, *, height: int = SIZE, width: int = SIZE) -> 
     return np.clip(220 - 180 * lungs + noise, 0, 255).astype(np.uint8)
 
 
+@pytest.fixture(scope="session")
+def rendered_chest() -> np.ndarray:
+    """A rendered patient without findings, float32 in [0, 1], shape (180, 180)."""
+    from biomedjourney_monai.phantom.findings import FindingState
+    from biomedjourney_monai.phantom.patients import draw_patient
+    from biomedjourney_monai.phantom.truth import render_counterfactual
+
+    patient = draw_patient(5, 0, stream="controls")
+    return render_counterfactual(patient, patient.visits[0], FindingState(), size=180, view_position="PA").image
+
+
 @pytest.fixture
 def prepared(tmp_path) -> Path:
     """A working folder as `describe` leaves it: four single images, three journeys."""

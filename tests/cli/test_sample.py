@@ -12,12 +12,9 @@ TEXT = "New large left pleural effusion."
 
 
 @pytest.fixture
-def chest(tmp_path):
+def chest(tmp_path, rendered_chest):
     path = tmp_path / "chest.png"
-    rows, columns = np.mgrid[:180, :150]
-    Image.fromarray(
-        (200 - 150 * np.exp(-(((columns - 50) / 25) ** 2 + ((rows - 80) / 50) ** 2))).astype(np.uint8)
-    ).save(path)
+    Image.fromarray(np.rint(rendered_chest[:, 15:165] * 255).astype(np.uint8)).save(path)
     return path
 
 
@@ -88,7 +85,7 @@ def test_an_unreadable_image_is_one_line_and_leaves_nothing(sample_one, tmp_path
 def test_an_image_too_small_for_the_label_is_refused(sample_one, tmp_path, capsys, shape):
     pixels = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "small.png")
-    assert_refused(sample_one(prior=tmp_path / "small.png"), capsys, "at least 96")
+    assert_refused(sample_one("--force", prior=tmp_path / "small.png"), capsys, "at least 96")
     assert not (tmp_path / "out").exists()
 
 
@@ -121,6 +118,11 @@ def assert_refused(status, capsys, message):
         (["--bundle", "nowhere"], "nowhere must be a bundle folder"),
         (["--batch-size", "0"], "--batch-size must be >= 1"),
         (["--limit", "0"], "--limit must be >= 1"),
+        (["--samples", "0"], "--samples must be >= 1"),
+        (["--strength", "0"], "--strength must be in (0, 1]"),
+        (["--region", "nowhere.png"], "must exist"),
+        (["--description", "and so on " * 60], "description_too_long"),
+        (["--solver", "unipc", "--strength", "0.5"], "ddim"),
     ],
 )
 def test_wrong_arguments_are_one_line(sample_one, tmp_path, capsys, more, message):
@@ -130,7 +132,7 @@ def test_wrong_arguments_are_one_line(sample_one, tmp_path, capsys, more, messag
 
 def test_without_an_image_or_a_folder_both_ways_are_shown(capsys):
     assert main(["sample"]) == 2
-    assert "--prior IMAGE --description TEXT --out FILE, or --work DIR" in capsys.readouterr().err
+    assert "--prior IMAGE --description TEXT --out FILE, or --work DIR, or --csv FILE" in capsys.readouterr().err
 
 
 def test_an_output_that_is_a_folder_is_one_line(sample_one, tmp_path, capsys):
@@ -205,3 +207,115 @@ def test_a_broken_prepared_image_is_one_line(sample_work, prepared, capsys, chan
         Image.new("L", (64, 64)).save(path)
     assert_refused(sample_work(), capsys, "biomedjourney register")
     assert not (prepared / "samples").exists()
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same(sample_work, prepared, monkeypatch):
+    from biomedjourney_monai.diffusion import controls
+
+    sample_work("--batch-size", "1")
+    expected = np.load(prepared / "samples" / "counterfactuals.npy")
+    original, calls = controls.make, []
+
+    def interrupted(*args, **more):
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return original(*args, **more)
+
+    monkeypatch.setattr(controls, "make", interrupted)
+    assert sample_work("--batch-size", "1") == 130
+    monkeypatch.setattr(controls, "make", lambda *args, **more: calls.append(1) or original(*args, **more))
+    assert sample_work("--batch-size", "1") == 0
+    assert len(calls) == 2  # one before the interrupt, one after
+    np.testing.assert_array_equal(np.load(prepared / "samples" / "counterfactuals.npy"), expected)
+    assert not (prepared / "samples" / ".unfinished").exists()
+
+
+def test_pictures_of_an_earlier_larger_run_do_not_stay(sample_work, prepared):
+    sample_work()
+    sample_work("--limit", "1")
+    assert [path.name for path in (prepared / "samples").glob("*.png")] == ["j000001.png"]
+
+
+def test_several_samples_come_with_mean_sigma_and_agreement(sample_one, tmp_path):
+    assert sample_one("--samples", "3", "--region", "auto") == 0
+    out = tmp_path / "out"
+    names = {"made", "made-02", "made-03", "made-mean", "made-sigma", "made-region"}
+    assert {path.stem for path in out.glob("*.png")} == names
+    for path in out.glob("*.png"):
+        with Image.open(path) as image:
+            assert image.text["Comment"] == NOT_FOR_DIAGNOSIS
+            assert image.text["region"] == "auto"
+    content = json.loads((out / "made-samples.json").read_text())
+    assert content["samples"] == 3 and content["seed"] == "0-2"
+    assert all(0.5 <= numbers["agreement"] <= 1 for numbers in content["findings"].values())
+
+
+def test_nothing_changes_outside_a_mask(sample_one, tmp_path, chest):
+    from biomedjourney_monai.radiographs import load_radiograph, restore
+
+    mask = np.zeros((180, 150), np.uint8)
+    mask[60:150, 80:140] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    assert sample_one("--region", str(tmp_path / "mask.png")) == 0
+    prior = restore(load_radiograph(chest, size=128), (180, 150))
+    change = np.abs(read_png(tmp_path / "out" / "made.png") - prior)
+    assert change[160:].max() < 0.01 and change[40:, :70].max() < 0.01
+    assert change[70:140, 90:130].mean() > 0.02
+
+
+def test_a_refused_prior_is_made_by_force_and_says_so(sample_one, tmp_path, capsys, chest):
+    with Image.open(chest) as image:
+        image.point(lambda value: 255 - value).save(tmp_path / "inverted.png")
+    assert_refused(sample_one(prior=tmp_path / "inverted.png"), capsys, "inverted")
+    assert sample_one("--force", prior=tmp_path / "inverted.png") == 0
+    with Image.open(tmp_path / "out" / "made.png") as image:
+        assert image.text["overruled"] == "inverted"
+
+
+@pytest.fixture
+def sample_csv(bundle, random_model, tmp_path, chest):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    lines = ["prior,description,out,seed", f"chest.png,{TEXT},o/a.png,5", f"bad.png,{TEXT},o/b.png,"]
+    lines += [
+        "chest.png,,o/c.png,",
+        "chest.png,Edema.,o/d.png,",
+        "chest.png,Edema.,o/a.png,",
+        "chest.png,Edema.,o/e.png,x",
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+
+    def sample(*more):
+        line = ["sample", "--csv", str(tmp_path / "list.csv"), "--bundle", str(bundle), "--model", str(random_model)]
+        return main([*line, "--steps", "2", *more])
+
+    return sample
+
+
+def test_a_list_makes_what_it_can_counts_the_rest_and_goes_on(sample_csv, sample_one, tmp_path, capsys):
+    assert sample_csv() == 0
+    said = capsys.readouterr().out
+    assert "2 made, 0 kept, 4 refused" in said
+    assert "1 empty_description" in said
+    outcomes = (tmp_path / "list.results.csv").read_text().splitlines()
+    assert [line.split(",")[1] for line in outcomes[1::]].count("made") == 2
+    sample_one("--seed", "5", out="o/alone.png")
+    assert np.abs(read_png(tmp_path / "o" / "a.png") - read_png(tmp_path / "o" / "alone.png")).max() <= 1 / 255
+    (tmp_path / "o" / "d.png").unlink()
+    assert sample_csv() == 0
+    assert "1 made, 1 kept, 4 refused" in capsys.readouterr().out
+    assert sample_csv("--steps", "1") == 0
+    assert "2 made, 0 kept" in capsys.readouterr().out
+
+
+def test_a_list_without_a_usable_row_is_an_error(sample_csv, tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("prior,description,out\nnowhere.png,Edema.,a.png\n")
+    assert sample_csv() == 2
+    assert "a row of the list must be usable" in capsys.readouterr().err
+
+
+def test_the_solvers_on_offer_are_those_there_are():
+    from biomedjourney_monai.cli.sampling_arguments import INIT_NOISE, SOLVERS
+    from biomedjourney_monai.diffusion import controls, solvers
+
+    assert (SOLVERS, INIT_NOISE) == (solvers.SOLVERS, controls.INIT_NOISE)
