@@ -188,7 +188,7 @@ def test_a_copy_outside_the_repository_makes_a_counterfactual(tmp_path, chest):
         "run",
         "inference",
         "--prior",
-        str(picture),
+        str(chest),
         "--sampler#steps",
         "1",
     ]
