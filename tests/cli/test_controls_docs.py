@@ -22,4 +22,4 @@ def test_commands_run(arguments, tmp_path, monkeypatch, rendered_chest, bundle, 
     Path("requests.csv").write_text("prior,description,out\nchest.jpg,New edema.,out.png\n")
     more = ["--bundle", str(bundle), "--model", str(random_model), "--steps", "2"]
     assert main([*("2" if word == "6" else word for word in arguments), *more]) == 0
-    assert [path for path in tmp_path.rglob("*.png")]
+    assert list(tmp_path.rglob("*.png"))
