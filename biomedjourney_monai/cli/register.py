@@ -23,7 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", help="where the registered later image goes (PNG)")
     parser.add_argument("--size", type=int, default=128, help="side of the square images in pixels (default: 128)")
     parser.add_argument(
-        "--transform", choices=["similarity", "rigid", "affine"], default="similarity", help="default: similarity"
+        "--transform",
+        choices=["similarity", "rigid", "affine", "none"],
+        default="similarity",
+        help="none leaves the new image where it is, to study what registration is worth (default: similarity)",
     )
     parser.add_argument("--toolkit", choices=["simpleitk", "elastix"], default="simpleitk", help="default: simpleitk")
     parser.add_argument(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk  # noqa: N813
 
 TOOLKITS = ("simpleitk", "elastix")
-TRANSFORMS = ("similarity", "rigid", "affine")
+TRANSFORMS = ("similarity", "rigid", "affine", "none")
 
 MAX_SCALE = 1.25
 """Also 1 / MAX_SCALE; wider is not the same chest at the same distance."""
@@ -74,7 +74,7 @@ def register(
         new: the moving image, same shape.
         prior_content: bool, same shape, False in the letterbox; None for content everywhere.
         new_content: likewise for the new image.
-        transform: "similarity", "rigid" or "affine".
+        transform: "similarity", "rigid" or "affine"; "none" leaves the new image where it is.
         toolkit: "simpleitk" or "elastix".
         seed: of the metric's samples; the same seed gives the same bits.
 
@@ -88,6 +88,10 @@ def register(
         raise ValueError(f"transform must be one of {TRANSFORMS}, toolkit of {TOOLKITS}; got {transform}, {toolkit}")
     prior_content = np.ones(prior.shape, bool) if prior_content is None else prior_content
     new_content = np.ones(new.shape, bool) if new_content is None else new_content
+    if transform == "none":
+        import SimpleITK as sitk  # noqa: N813
+
+        return apply_transform(sitk.Euler2DTransform(), prior, new, prior_content, new_content)
     if toolkit == "elastix":
         from biomedjourney_monai.preparation.elastix import find_transform
     else:

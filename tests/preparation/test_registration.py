@@ -164,3 +164,13 @@ def test_real_pairs_are_kept_and_laterals_are_not():
 
 def _register(prior, new) -> Registration:
     return register(prior[0], new[0], prior[1], new[1])
+
+
+def test_without_a_transform_the_new_image_stays_where_it_is(chest):
+    prior, content = chest
+    new = np.roll(prior, 5, axis=1)
+    left = register(prior, new, content, content, transform="none")
+    np.testing.assert_array_equal(left.valid, content)
+    np.testing.assert_allclose(left.image[content], new[content], atol=1e-6)
+    assert (left.scale, left.rotation_degrees, left.shift_x_px, left.shift_y_px) == pytest.approx((1, 0, 0, 0))
+    assert left.gradient_correlation < register(prior, prior, content, content, transform="none").gradient_correlation
