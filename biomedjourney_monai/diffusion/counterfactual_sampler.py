@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.diffusion.guidance import guided_prediction
+from biomedjourney_monai.diffusion.guidance import Guidance
 from biomedjourney_monai.diffusion.solvers import DDIM, SOLVERS, solve
 from biomedjourney_monai.errors import ConfigError
 
@@ -102,21 +102,20 @@ class CounterfactualSampler:
         device = prior_latent.device
         text_states, null_text_states = text_states.to(device), null_text_states.to(device)
 
-        timesteps = len(self.noise_scheduler.alphas_cumprod)
+        last = len(self.noise_scheduler.alphas_cumprod) - 1
+        guidance = Guidance(
+            denoiser,
+            prior_latent,
+            text_states,
+            null_text_states,
+            image_scale=self.image_guidance_scale,
+            text_scale=self.text_guidance_scale,
+        )
 
         def predict(noisy_latent: Tensor, timestep: Tensor) -> Tensor:
-            guided = self.guidance_interval[0] <= float(timestep) / (timesteps - 1) <= self.guidance_interval[1]
+            guided = self.guidance_interval[0] <= float(timestep) / last <= self.guidance_interval[1]
             with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
-                return guided_prediction(
-                    denoiser,
-                    noisy_latent,
-                    timestep,
-                    prior_latent,
-                    text_states,
-                    null_text_states,
-                    image_scale=self.image_guidance_scale if guided else 1.0,
-                    text_scale=self.text_guidance_scale if guided else 1.0,
-                )
+                return guidance(noisy_latent, timestep, guided=guided)
 
         return solve(
             predict,

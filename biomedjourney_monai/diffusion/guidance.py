@@ -30,6 +30,54 @@ def combine_guidance(
     return null + image_scale * (image_only - null) + text_scale * (full - image_only)
 
 
+class Guidance:
+    """Predicts with guidance, in one batched call of three times the batch.
+
+    What stays the same from step to step, prior latents and text, is put together once: a denoiser that keeps what it
+    has computed of the text (`FastDenoiser`) sees the same tensor in every step.
+
+    Args:
+        denoiser: `denoiser(noisy_latent, timesteps, prior_latent, text_states)`.
+        prior_latent: shape (B, C, h, w); the null image is zeros.
+        text_states: shape (B, L, W).
+        null_text_states: token states of the empty description, shape (1, L, W).
+        image_scale: pull toward the prior image.
+        text_scale: pull toward the description.
+    """
+
+    def __init__(
+        self,
+        denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+        prior_latent: Tensor,
+        text_states: Tensor,
+        null_text_states: Tensor,
+        *,
+        image_scale: float,
+        text_scale: float,
+    ) -> None:
+        self.denoiser, self.image_scale, self.text_scale = denoiser, image_scale, text_scale
+        self.prior_latent, self.text_states = prior_latent, text_states
+        null_text = null_text_states.expand(len(prior_latent), -1, -1)
+        self.prior_latents = torch.cat([torch.zeros_like(prior_latent), prior_latent, prior_latent])
+        self.texts = torch.cat([null_text, null_text, text_states])
+
+    def __call__(self, noisy_latent: Tensor, timestep: Tensor, *, guided: bool = True) -> Tensor:
+        """Predict, shape (B, C, h, w).
+
+        Args:
+            noisy_latent: shape (B, C, h, w).
+            timestep: one integer.
+            guided: off gives the prediction with both conditions as it is, at a third of the cost.
+        """
+        batch = len(noisy_latent)
+        if not guided or self.image_scale == self.text_scale == 1:
+            return self.denoiser(noisy_latent, timestep.expand(batch), self.prior_latent, self.text_states)
+        predictions = self.denoiser(
+            noisy_latent.repeat(3, 1, 1, 1), timestep.expand(3 * batch), self.prior_latents, self.texts
+        )
+        return combine_guidance(*predictions.chunk(3), image_scale=self.image_scale, text_scale=self.text_scale)
+
+
 def guided_prediction(
     denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
     noisy_latent: Tensor,
@@ -41,27 +89,8 @@ def guided_prediction(
     image_scale: float,
     text_scale: float,
 ) -> Tensor:
-    """Predict with guidance in one batched call of three times the batch.
-
-    Args:
-        denoiser: `denoiser(noisy_latent, timesteps, prior_latent, text_states)`.
-        noisy_latent: shape (B, C, h, w).
-        timestep: one integer.
-        prior_latent: shape (B, C, h, w); the null image is zeros.
-        text_states: shape (B, L, W).
-        null_text_states: token states of the empty description, shape (1, L, W).
-
-    Returns:
-        Shape (B, C, h, w).
-    """
-    batch = len(noisy_latent)
-    if image_scale == 1 and text_scale == 1:
-        return denoiser(noisy_latent, timestep.expand(batch), prior_latent, text_states)
-    null_text = null_text_states.expand(batch, -1, -1)
-    predictions = denoiser(
-        noisy_latent.repeat(3, 1, 1, 1),
-        timestep.expand(3 * batch),
-        torch.cat([torch.zeros_like(prior_latent), prior_latent, prior_latent]),
-        torch.cat([null_text, null_text, text_states]),
+    """One guided prediction; arguments and result as in `Guidance`."""
+    guidance = Guidance(
+        denoiser, prior_latent, text_states, null_text_states, image_scale=image_scale, text_scale=text_scale
     )
-    return combine_guidance(*predictions.chunk(3), image_scale=image_scale, text_scale=text_scale)
+    return guidance(noisy_latent, timestep)
