@@ -1,4 +1,8 @@
-"""Find a transform with SimpleITK: Mattes mutual information under content masks, three levels of a pyramid."""
+"""Find a transform with SimpleITK: Mattes mutual information under content masks, three levels of a pyramid.
+
+At 256 px sparser samples or an earlier end (10 % instead of 20 %, steps of 0.01 instead of 0.001) halve the time, but
+lose pairs: one or two of 14 real ones fall below the threshold, and one known motion in fifty is not found.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,8 @@ and lose one pair in fifty."""
 SHRINK_FACTORS = (4, 2, 1)  # a single level fails on shifts of 10 %
 SMOOTHING_SIGMAS = (2.0, 1.0, 0.0)
 ITERATIONS = 100
+BSPLINE_MESH = 8
+BSPLINE_ITERATIONS = 100
 
 _KINDS = {
     "similarity": sitk.Similarity2DTransform,
@@ -50,14 +56,61 @@ def find_transform(
         ImageError: if the optimiser loses the overlap.
     """
     fixed, moving = _image(prior), _image(new)
+    method = _search(fixed, moving, prior_content, new_content, transform=transform, seed=seed)
+    return _execute(method, fixed, moving)
+
+
+def find_deformation(
+    prior: np.ndarray, new: np.ndarray, prior_content: np.ndarray, new_content: np.ndarray, *, seed: int
+) -> sitk.Transform:
+    """Find a similarity and, on top of it, a B-spline. This erases disease; see `registration`.
+
+    Arguments and errors as for `find_transform`. The result is a composite transform: the similarity first in the file.
+    """
+    fixed, moving = _image(prior), _image(new)
+    linear = find_transform(prior, new, prior_content, new_content, transform="similarity", seed=seed)
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
-    method.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(_sampled_share(prior.size), seed)
-    method.SetMetricFixedMask(_mask(prior_content))
-    method.SetMetricMovingMask(_mask(new_content))
-    method.SetInterpolator(sitk.sitkLinear)
+    _measure_with(method, fixed, prior_content, new_content, seed=seed)
+    method.SetMovingInitialTransform(linear)
+    method.SetInitialTransform(sitk.BSplineTransformInitializer(fixed, [BSPLINE_MESH] * 2), inPlace=False)
+    method.SetOptimizerAsLBFGSB(numberOfIterations=BSPLINE_ITERATIONS)
+    spline = _execute(method, fixed, moving)
+    return sitk.CompositeTransform([sitk.Transform(linear).Downcast(), sitk.Transform(spline).Downcast()])
+
+
+def count_iterations(
+    prior: np.ndarray,
+    new: np.ndarray,
+    prior_content: np.ndarray,
+    new_content: np.ndarray,
+    *,
+    transform: str,
+    seed: int,
+) -> list[int]:
+    """How many iterations `find_transform` takes at each level, the coarsest first."""
+    fixed, moving = _image(prior), _image(new)
+    method = _search(fixed, moving, prior_content, new_content, transform=transform, seed=seed)
+    counts = [0] * len(SHRINK_FACTORS)
+
+    def count() -> None:
+        counts[method.GetCurrentLevel()] += 1
+
+    method.AddCommand(sitk.sitkIterationEvent, count)
+    _execute(method, fixed, moving)
+    return counts
+
+
+def _search(
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    prior_content: np.ndarray,
+    new_content: np.ndarray,
+    *,
+    transform: str,
+    seed: int,
+) -> sitk.ImageRegistrationMethod:
+    method = sitk.ImageRegistrationMethod()
+    _measure_with(method, fixed, prior_content, new_content, seed=seed)
     method.SetShrinkFactorsPerLevel(SHRINK_FACTORS)
     method.SetSmoothingSigmasPerLevel(SMOOTHING_SIGMAS)
     method.SetOptimizerAsRegularStepGradientDescent(
@@ -72,6 +125,27 @@ def find_transform(
         fixed, moving, _KINDS[transform](), sitk.CenteredTransformInitializerFilter.GEOMETRY
     )
     method.SetInitialTransform(start, inPlace=False)
+    return method
+
+
+def _measure_with(
+    method: sitk.ImageRegistrationMethod,
+    fixed: sitk.Image,
+    prior_content: np.ndarray,
+    new_content: np.ndarray,
+    *,
+    seed: int,
+) -> None:
+    method.SetNumberOfThreads(1)
+    method.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    method.SetMetricSamplingPercentage(_sampled_share(fixed.GetNumberOfPixels()), seed)
+    method.SetMetricFixedMask(_mask(prior_content))
+    method.SetMetricMovingMask(_mask(new_content))
+    method.SetInterpolator(sitk.sitkLinear)
+
+
+def _execute(method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     try:
         with _one_thread():
             return method.Execute(fixed, moving)

@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
-from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.errors import ConfigError, ImageError
 from biomedjourney_monai.preparation.registration import MIN_SCORE, Registration, apply_transform, register, rejection
 from biomedjourney_monai.preparation.similarity import gradient_correlation
 from biomedjourney_monai.radiographs import load_with_content
@@ -174,3 +174,42 @@ def test_without_a_transform_the_new_image_stays_where_it_is(chest):
     np.testing.assert_allclose(left.image[content], new[content], atol=1e-6)
     assert (left.scale, left.rotation_degrees, left.shift_x_px, left.shift_y_px) == pytest.approx((1, 0, 0, 0))
     assert left.gradient_correlation < register(prior, prior, content, content, transform="none").gradient_correlation
+
+
+def test_the_transform_is_what_moved_the_image(chest):
+    image, content = chest
+    moved, _matrix = move(image, degrees=5, shift=(4, -3))
+    result = register(image, moved, content, content)
+    again = apply_transform(result.transform, image, moved, content, content)
+    assert np.array_equal(result.image, again.image) and result.scale == again.scale
+
+
+def test_deformable_registration_must_be_asked_for_knowingly(chest):
+    image, content = chest
+    with pytest.raises(ConfigError, match="undoes 56-98 % .*--accept-erased-disease"):
+        register(image, image, content, content, transform="deformable")
+    with pytest.raises(ConfigError, match="SimpleITK"):
+        register(image, image, transform="deformable", toolkit="elastix", accept_erased_disease=True)
+
+
+@pytest.mark.slow
+def test_deformable_registration_erases_what_similarity_leaves(chest):
+    image, content = chest
+    y, x = np.mgrid[:SIZE, :SIZE]
+    wider = x + 6 * np.exp(-(((x - 78) / 16) ** 2 + ((y - 75) / 16) ** 2))  # the heart's border moves by 6 px
+    sick = cv2.remap(image, wider.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
+    left = {}
+    for transform in ("similarity", "deformable"):
+        result = register(image, sick, content, content, transform=transform, accept_erased_disease=True)
+        left[transform] = np.abs(result.image - image)[result.valid].mean()
+        assert result.scale == pytest.approx(1, abs=0.05)
+    assert left["deformable"] < 0.6 * left["similarity"]
+
+
+def test_iterations_are_counted_by_level(chest):
+    from biomedjourney_monai.preparation.simpleitk import count_iterations
+
+    image, content = chest
+    moved, _matrix = move(image, degrees=5)
+    counts = count_iterations(image, moved, content, content, transform="similarity", seed=1)
+    assert len(counts) == 3 and all(1 <= count <= 100 for count in counts)
