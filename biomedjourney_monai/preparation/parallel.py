@@ -1,41 +1,65 @@
-"""A function over many items in many processes: the same results in the same order, however many processes."""
+"""A function over many items in many processes: the same results in the same order, however many processes.
+
+Dask does the work: a cluster on this machine, or one that is there already, on many machines.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
+import logging
 import os
+import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
+
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 CHUNK = 8
+CHUNKS_PER_WORKER = 4
+"""Chunks that wait at each worker: enough to keep it busy, and memory does not grow with the number of items."""
+
+CONNECT_TIMEOUT = 10
 
 
 def map_in_processes(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], *, processes: int, title: str, unit: str
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    *,
+    processes: int,
+    title: str,
+    unit: str,
+    scheduler: str | None = None,
 ) -> Iterator[_Result]:
     """Apply `function` to each item, with a progress bar; results come in the order of the items.
 
     Args:
         function: picklable, without state or randomness of its own.
         items: picklable.
-        processes: 1 runs in this process.
+        processes: on this machine; 1 runs in this process. Not used with a scheduler.
         title: of the progress bar.
         unit: of the progress bar's rate.
+        scheduler: address of a Dask scheduler, for example tcp://10.0.0.5:8786; its workers must see the same files.
+
+    Raises:
+        ConfigError: if no scheduler answers at the address.
+        BiomedJourneyError: if a worker was killed again and again, as for want of memory.
     """
     processes = max(1, min(processes, len(items)))
     bar = {"total": len(items), "desc": title, "unit": f" {unit}", "mininterval": 0.5}
-    if processes == 1:
+    if (processes == 1 and not scheduler) or not items:
         yield from tqdm(map(function, items), **bar)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would copy locks of threads
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_use_one_thread) as pool:
-        yield from tqdm(pool.map(function, items, chunksize=CHUNK), **bar)
+    with _open_cluster(processes, scheduler) as client:
+        yield from tqdm(_map_on_cluster(client, function, items), **bar)
 
 
 def available_cores() -> int:
@@ -43,7 +67,67 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _use_one_thread() -> None:
+@contextmanager
+def _open_cluster(processes: int, scheduler: str | None) -> Iterator[Client]:
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its warnings print arguments, and so file names
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=CONNECT_TIMEOUT, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ConfigError(
+                "--scheduler must be the address of a Dask scheduler that answers",
+                found=type(error).__name__,
+                action="Start one with `dask scheduler`, and workers with `dask worker`",
+            ) from error
+        with client:
+            yield client
+        return
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        LocalCluster(
+            n_workers=processes,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+            local_directory=scratch,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _map_on_cluster(client: Client, function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+    import cloudpickle
+    from distributed import CancelledError, KilledWorker
+
+    workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    window = workers * CHUNKS_PER_WORKER
+    starts, waiting = iter(range(0, len(items), CHUNK)), deque()
+    try:
+        while True:
+            while len(waiting) < window and (start := next(starts, None)) is not None:
+                # Packed here and not by Dask, which waits for ever where a worker cannot import the function.
+                packed = cloudpickle.dumps((function, items[start : start + CHUNK]))
+                waiting.append(client.submit(_run_chunk, packed, pure=False))
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+    except (KilledWorker, CancelledError) as error:
+        raise BiomedJourneyError(
+            "workers must live through their items",
+            found="a worker that was killed several times",
+            action="Give it more memory or fewer --processes, and run again: what is done stays done",
+        ) from error
+
+
+def _run_chunk(packed: bytes) -> list[_Result]:
+    import cloudpickle
     import cv2
 
     cv2.setNumThreads(1)
+    function, chunk = cloudpickle.loads(packed)
+    return [function(item) for item in chunk]
