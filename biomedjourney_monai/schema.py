@@ -90,12 +90,14 @@ PAIR_COLUMNS = (
     "prior_image",  # str, PNG relative to the working folder
     "new_image",  # str, PNG of the new image on the prior's grid, relative to the working folder
     "valid_mask",  # str, PNG: 255 where the registered new image has content
+    "transform_file",  # str, SimpleITK's transform from the prior's points to the new image's, in px
     "gradient_correlation",  # float, the registration score
     "scale",
     "rotation_degrees",
     "shift_x_px",
     "shift_y_px",
     "overlap",  # float, the share of the frame that the moved image covers
+    "mirrored_correlation",  # float, the score of the new image mirrored; NaN if not looked for
     "kept",  # bool
     "drop_reason",  # str; "" where kept
 )

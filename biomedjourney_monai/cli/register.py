@@ -4,8 +4,10 @@ Two uses. In a working folder (--work) every study becomes an image of one size 
 pairs below the score or outside sane limits are marked as dropped, with the reason. With --prior, --new and --out two
 image files are registered, whatever their format and size.
 
-Transforms are similarity, rigid or affine. Deformable registration is not offered: it removes the very changes of
-disease that a model is to learn.
+Transforms are similarity, rigid or affine. A deformable one removes the very changes of disease that a model is to
+learn, and is refused unless --accept-erased-disease is given.
+
+A run that was stopped, however it was stopped, goes on where it was; a changed setting redoes only what depends on it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-EXAMPLE = "biomedjourney register --work work\n  biomedjourney register --prior first.jpg --new later.png --out out.png"
+EXAMPLE = """biomedjourney register --work work --report
+  biomedjourney register --work work --size 256 --check-views --calibrate
+  biomedjourney register --work work --scheduler tcp://10.0.0.5:8786
+  biomedjourney register --prior first.jpg --new later.png --out out.png"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,15 +29,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the square images in pixels (default: 128)")
     parser.add_argument(
         "--transform",
-        choices=["similarity", "rigid", "affine", "none"],
+        choices=["similarity", "rigid", "affine", "deformable", "none"],
         default="similarity",
         help="none leaves the new image where it is, to study what registration is worth (default: similarity)",
     )
     parser.add_argument("--toolkit", choices=["simpleitk", "elastix"], default="simpleitk", help="default: simpleitk")
     parser.add_argument(
-        "--min-score", type=float, default=0.25, help="gradient correlation that a pair must reach (default: 0.25)"
+        "--accept-erased-disease",
+        action="store_true",
+        help="allow --transform deformable, which undoes 56-98 %% of a heart's widening and up to 91 %% of an effusion",
     )
+    parser.add_argument(
+        "--min-score", type=float, default=None, help="gradient correlation that a pair must reach (default: 0.25)"
+    )
+    parser.add_argument(
+        "--calibrate",
+        nargs="?",
+        type=float,
+        const=5.0,
+        metavar="PERCENTILE",
+        help="set the threshold at a percentile of these pairs' own scores (default: 5)",
+    )
+    parser.add_argument("--check-views", action="store_true", help="leave out what is no upright frontal chest")
+    parser.add_argument(
+        "--check-mirrored", action="store_true", help="drop pairs that fit better mirrored; takes twice the time"
+    )
+    parser.add_argument("--report", action="store_true", help="write register_report.html: counts, scores, pairs")
     parser.add_argument("--processes", type=int, default=0, help="default: one for each core")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, to use its workers instead")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -40,10 +64,13 @@ def run(args: argparse.Namespace) -> None:
 
     if not 32 <= args.size <= 2048:
         raise ConfigError("--size must be in [32, 2048]", found=str(args.size))
-    if not -1 <= args.min_score <= 1:
-        raise ConfigError("--min-score must be in [-1, 1]", found=str(args.min_score))
+    _check_threshold(args)
     if args.processes < 0:
         raise ConfigError("--processes must be >= 1, or 0 for one per core", found=str(args.processes))
+    if args.transform == "deformable":
+        from biomedjourney_monai.preparation.registration import check_deformable
+
+        check_deformable(args.toolkit, accepted=args.accept_erased_disease)
     given = [name for name in ("prior", "new", "out") if getattr(args, name)]
     if not given:
         _register_work(args)
@@ -53,15 +80,40 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("--prior, --new and --out go together", found=f"only --{' and --'.join(given)}")
 
 
-def _register_files(args: argparse.Namespace) -> None:
-    from biomedjourney_monai.preparation.registration import register, rejection
-    from biomedjourney_monai.radiographs import load_with_content, save_png
+def _check_threshold(args: argparse.Namespace) -> None:
+    from biomedjourney_monai.errors import ConfigError
 
-    prior, prior_content = load_with_content(args.prior, size=args.size)
-    new, new_content = load_with_content(args.new, size=args.size)
-    result = register(prior, new, prior_content, new_content, transform=args.transform, toolkit=args.toolkit)
+    if args.min_score is not None and args.calibrate is not None:
+        raise ConfigError("--min-score and --calibrate both set the threshold", action="Pass one of them")
+    if args.min_score is not None and not -1 <= args.min_score <= 1:
+        raise ConfigError("--min-score must be in [-1, 1]", found=str(args.min_score))
+    if args.calibrate is not None and not 0 <= args.calibrate <= 50:
+        raise ConfigError("--calibrate must be a percentile in [0, 50]", found=str(args.calibrate))
+
+
+def _recipe(args: argparse.Namespace):
+    from biomedjourney_monai.preparation.recipe import PairRegistrar, StudyLoader
+
+    registrar = PairRegistrar(
+        transform=args.transform,
+        toolkit=args.toolkit,
+        check_mirrored=args.check_mirrored,
+        accept_erased_disease=args.accept_erased_disease,
+    )
+    return StudyLoader(size=args.size, check_views=args.check_views), registrar
+
+
+def _register_files(args: argparse.Namespace) -> None:
+    from biomedjourney_monai.preparation.registration import MIN_SCORE, rejection
+    from biomedjourney_monai.radiographs import save_png
+
+    load, register = _recipe(args)
+    (prior, prior_content), (new, new_content) = load(args.prior), load(args.new)
+    result = register(prior, new, prior_content, new_content)
     save_png(args.out, result.image)
-    reason = rejection(result, min_score=args.min_score)
+    reason = rejection(result, min_score=MIN_SCORE if args.min_score is None else args.min_score)
+    if result.mirrored_correlation > result.gradient_correlation:
+        reason = "fits better mirrored"
     print(
         f"gradient correlation {result.gradient_correlation:.3f}, scale {result.scale:.3f}, "
         f"rotation {result.rotation_degrees:.1f} degrees, shift {result.shift_x_px:.1f}, {result.shift_y_px:.1f} px, "
@@ -71,36 +123,34 @@ def _register_files(args: argparse.Namespace) -> None:
 
 
 def _register_work(args: argparse.Namespace) -> None:
-    import time
-
-    from biomedjourney_monai.errors import TableError
-    from biomedjourney_monai.files import read_table, write_json, write_table
-    from biomedjourney_monai.preparation.pairs import RegistrationSettings, convert_studies, register_journeys
     from biomedjourney_monai.preparation.parallel import available_cores
-    from biomedjourney_monai.schema import JOURNEY_COLUMNS, JOURNEYS_FILE, PAIRS_FILE, STUDIES_FILE, STUDY_COLUMNS
+    from biomedjourney_monai.preparation.register_run import register_all
+    from biomedjourney_monai.preparation.registration import MIN_SCORE
+    from biomedjourney_monai.schema import PAIRS_FILE
 
-    work, processes = Path(args.work), args.processes or available_cores()
-    studies = read_table(work / STUDIES_FILE, columns=STUDY_COLUMNS, made_by="cohort")
-    journeys = read_table(work / JOURNEYS_FILE, columns=JOURNEY_COLUMNS, made_by="journeys")
-    start = time.monotonic()
-    contents = convert_studies(studies, work, size=args.size, processes=processes)
-    converted = time.monotonic()
-    settings = RegistrationSettings(transform=args.transform, toolkit=args.toolkit, min_score=args.min_score)
-    pairs = register_journeys(journeys, contents, work, size=args.size, processes=processes, settings=settings)
-    registered = time.monotonic()
-
-    write_table(work / PAIRS_FILE, pairs)
-    drops = pairs.loc[~pairs["kept"], "drop_reason"].value_counts().to_dict()
-    unreadable = sum(content.box is None for content in contents.values())
-    kept = int(pairs["kept"].sum())
-    by_split = pairs.loc[pairs["kept"], "split"].value_counts().sort_index().to_dict()
-    counts = {"kept": kept, "kept_by_split": by_split, "dropped": drops, "images_unreadable": unreadable}
-    write_json(work / "register_drops.json", counts)
-    print(
-        f"{len(studies):,} images in {converted - start:.1f} s, {len(pairs):,} pairs in {registered - converted:.1f} s"
-        f" with {processes} processes; {unreadable:,} images unreadable"
+    work = Path(args.work)
+    finished = register_all(
+        work,
+        *_recipe(args),
+        min_score=MIN_SCORE if args.min_score is None else args.min_score,
+        calibrate=args.calibrate,
+        processes=args.processes or available_cores(),
+        scheduler=args.scheduler,
     )
-    listed = ", ".join(f"{reason} {count:,}" for reason, count in drops.items()) or "none"
-    print(f"{kept:,} pairs kept, dropped: {listed} -> {work / PAIRS_FILE}")
-    if not kept:
-        raise TableError("some pairs must be kept", found=f"dropped: {listed}", action="Check the images, --min-score")
+    counts, images, pairs = finished.counts, finished.images, finished.registrations
+    print(
+        f"images: {images.done:,} done, {images.reused:,} found done, {counts['images_unreadable']:,} left out; "
+        f"registrations: {pairs.done:,} done, {pairs.reused:,} found done"
+    )
+    listed = ", ".join(f"{reason} {count:,}" for reason, count in counts["dropped"].items()) or "none"
+    print(f"threshold {counts['min_score']:.3f}{' (calibrated)' if args.calibrate is not None else ''}")
+    print(f"{counts['kept']:,} pairs kept, dropped: {listed} -> {work / PAIRS_FILE}")
+    if counts["unreadable_between_two_readable"]:
+        print(
+            f"note: {counts['unreadable_between_two_readable']:,} images that cannot be used stand between two that "
+            "can; `cohort --check-views` leaves such images out before studies are paired, and so joins the neighbours"
+        )
+    if args.report:
+        from biomedjourney_monai.preparation.quality_page import write_quality_page
+
+        print(f"report -> {write_quality_page(work, finished.pairs, counts)}")

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.preparation.item_record import Item, ItemRecord, Outcome, content_hash, key_of
 from biomedjourney_monai.preparation.parallel import map_in_processes
-from biomedjourney_monai.preparation.registration import MIN_SCORE, register, rejection
-from biomedjourney_monai.radiographs import load_with_content, read_png, save_png
+from biomedjourney_monai.preparation.recipe import LoadsStudies, PairRegistrar, RegistersPairs
+from biomedjourney_monai.preparation.registration import MIN_SCORE, rejection
+from biomedjourney_monai.radiographs import read_png, save_png
 from biomedjourney_monai.schema import IMAGES_FOLDER, PAIR_COLUMNS
 
+STUDY_RECORD = "register_studies.jsonl"
+PAIR_RECORD = "register_pairs.jsonl"
+UNREADABLE = "image unreadable"
+
 _MEASURES = ("gradient_correlation", "scale", "rotation_degrees", "shift_x_px", "shift_y_px", "overlap")
+_MEASURES += ("mirrored_correlation",)
+_FILES = ("prior_image", "new_image", "valid_mask", "transform_file")
 
 
 @dataclass(frozen=True)
-class RegistrationSettings:
-    """What decides the result of a registration, and so belongs to every row."""
+class Workers:
+    """Who does the work: see `map_in_processes`."""
 
-    transform: str = "similarity"
-    toolkit: str = "simpleitk"
-    min_score: float = MIN_SCORE
+    processes: int = 1
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Content:
 
     box: tuple[int, int, int, int] | None
     reason: str = ""
+    picture: str = field(default="", compare=False)
+    """Hash of the picture's bytes."""
 
     def mask(self, size: int) -> np.ndarray:
         """The box as bool, shape (size, size)."""
@@ -43,94 +55,177 @@ class Content:
         return mask
 
 
-def convert_studies(studies: pd.DataFrame, work: Path, *, size: int, processes: int) -> dict[str, Content]:
-    """Write images/<dicom_id>.png for each study, each decoded once.
+@dataclass(frozen=True)
+class Done:
+    """How many items a step did, and how many it found done."""
+
+    done: int
+    reused: int
+
+
+def convert_studies(
+    studies: pd.DataFrame, work: Path, loader: LoadsStudies, *, workers: Workers | None = None
+) -> tuple[dict[str, Content], Done]:
+    """Write images/<dicom_id>.png for each study, each decoded once, and none that an earlier run has done.
+
+    A picture is done anew if its file's size or time of change differs, or the loader does.
 
     Args:
         studies: columns `schema.STUDY_COLUMNS`.
         work: the working folder.
-        size: side of the pictures in pixels.
+        loader: from file to square.
+        workers: who works; None: this process.
 
     Returns:
-        dicom_id → its content, or the reason why there is no picture.
+        dicom_id → its content, or the reason why there is no picture; and how many were done.
     """
-    items = list(zip(studies["dicom_id"], studies["image_path"]))
-    convert = partial(_convert, folder=work / IMAGES_FOLDER, size=size)
-    contents = map_in_processes(convert, items, processes=processes, title="images", unit="images")
-    return dict(zip(studies["dicom_id"], contents))
+    recipe = f"{__version__} {loader!r}"
+    items = [
+        Item(dicom_id, key_of(_look_of_file(path), recipe), (dicom_id, str(path)))
+        for dicom_id, path in zip(studies["dicom_id"], studies["image_path"])
+    ]
+    convert = partial(_convert, work=work, loader=loader)
+    outcomes, done = _complete(items, convert, work, STUDY_RECORD, workers, title="images", unit="images")
+    contents = {}
+    for name, outcome in outcomes.items():
+        box = outcome.result["box"]
+        picture = outcome.files.get(f"{IMAGES_FOLDER}/{name}.png", "")
+        contents[name] = Content(tuple(box) if box else None, outcome.result["reason"], picture)
+    return contents, done
 
 
 def register_journeys(
     journeys: pd.DataFrame,
     contents: Mapping[str, Content],
     work: Path,
+    registrar: RegistersPairs | None = None,
     *,
-    size: int,
-    processes: int,
-    settings: RegistrationSettings | None = None,
-) -> pd.DataFrame:
-    """Register the new image of each journey onto its prior image.
+    workers: Workers | None = None,
+) -> tuple[pd.DataFrame, Done]:
+    """Register the new image of each journey onto its prior image, unless an earlier run has.
+
+    A pair is done anew if one of its two pictures holds other bytes, or the registrar differs; the threshold plays no
+    part, so changing it costs nothing.
 
     Args:
         journeys: columns `schema.JOURNEY_COLUMNS`.
         contents: what `convert_studies` returned.
         work: the working folder with images/.
-        size: side of the pictures in pixels.
-        settings: transform, toolkit and threshold.
+        registrar: from two squares to a registration.
+        workers: who works; None: this process.
 
     Returns:
-        Columns `schema.PAIR_COLUMNS`; a journey that failed keeps its row, with kept = False and a drop_reason.
+        Columns `schema.PAIR_COLUMNS`, with kept = False and a drop_reason where a pair could not be made; `decide`
+        judges the others. And how many were done.
     """
-    unread = Content(None, "image unreadable")
-    pairs = zip(journeys["prior_dicom_id"], journeys["new_dicom_id"])
-    items = [(prior, new, contents.get(prior, unread), contents.get(new, unread)) for prior, new in pairs]
-    task = partial(_register_pair, work=work, size=size, settings=settings or RegistrationSettings())
-    results = list(map_in_processes(task, items, processes=processes, title="register", unit="pairs"))
-    return pd.concat([journeys, pd.DataFrame(results, index=journeys.index)], axis=1)[list(PAIR_COLUMNS)]
+    registrar = registrar or PairRegistrar()
+    unread = Content(None, UNREADABLE)
+    rows: list[dict[str, Any]] = []
+    items = []
+    for prior, new in zip(journeys["prior_dicom_id"], journeys["new_dicom_id"]):
+        before, after = contents.get(prior, unread), contents.get(new, unread)
+        reason = before.reason or after.reason
+        rows.append({"name": f"{new}-on-{prior}", "reason": reason})
+        if not reason:
+            parts = (before.picture, before.box, after.picture, after.box, f"{__version__} {registrar!r}")
+            items.append(Item(f"{new}-on-{prior}", key_of(*parts), (prior, new, before, after)))
+    task = partial(_register_pair, work=work, registrar=registrar)
+    outcomes, done = _complete(items, task, work, PAIR_RECORD, workers, title="register", unit="pairs")
+    results = [_dropped(row["reason"]) if row["reason"] else outcomes[row["name"]].result for row in rows]
+    pairs = pd.concat([journeys, pd.DataFrame(results, index=journeys.index)], axis=1)
+    return pairs[[*PAIR_COLUMNS, "stretch"]], done
 
 
-def _convert(item: tuple[str, str], *, folder: Path, size: int) -> Content:
+def decide(pairs: pd.DataFrame, *, min_score: float = MIN_SCORE) -> pd.DataFrame:
+    """Say which registrations to keep, and why not.
+
+    Args:
+        pairs: what `register_journeys` returned.
+        min_score: gradient correlation that a pair must reach.
+
+    Returns:
+        Columns `schema.PAIR_COLUMNS`.
+    """
+    decided = pairs.copy()
+    decided["drop_reason"] = [
+        row.drop_reason or _reject(row, min_score) for row in pairs[[*_MEASURES, "stretch", "drop_reason"]].itertuples()
+    ]
+    decided["kept"] = decided["drop_reason"] == ""
+    return decided[list(PAIR_COLUMNS)]
+
+
+def _reject(row: Any, min_score: float) -> str:
+    measured = SimpleNamespace(**row._asdict())
+    if measured.mirrored_correlation > measured.gradient_correlation:
+        return "fits better mirrored"
+    return rejection(measured, min_score=min_score)
+
+
+def _complete(items, function, work: Path, record: str, workers: Workers | None, *, title: str, unit: str):
+    for leftover in (work / IMAGES_FOLDER).glob(".*-????????.*"):  # of a run that was killed while it wrote
+        leftover.unlink(missing_ok=True)
+    unique = list({item.name: item for item in items}.values())
+    kept = ItemRecord(work / record, work)
+    run = partial(map_in_processes, function, title=title, unit=unit, **asdict(workers or Workers()))
+    outcomes = kept.complete(unique, lambda payloads: run(payloads))
+    return outcomes, Done(kept.done, kept.reused)
+
+
+def _look_of_file(path: str) -> list[int]:
+    try:
+        stat = Path(path).stat()
+    except (OSError, ValueError):
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _convert(item: tuple[str, str], *, work: Path, loader: LoadsStudies) -> Outcome:
     dicom_id, path = item
+    name = f"{IMAGES_FOLDER}/{dicom_id}.png"
     try:
-        image, content = load_with_content(path, size=size)
-    except ImageError:
-        (folder / f"{dicom_id}.png").unlink(missing_ok=True)  # of an earlier run
-        return Content(None, "image unreadable")
-    save_png(folder / f"{dicom_id}.png", image)
+        image, content = loader(path)
+    except ImageError as error:
+        (work / name).unlink(missing_ok=True)  # of an earlier run
+        reason = error.reason if error.reason.startswith("view check") else UNREADABLE
+        return Outcome({"box": None, "reason": reason, "detail": error.reason}, {name: ""})
+    save_png(work / name, image)
     rows, columns = np.flatnonzero(content.any(axis=1)), np.flatnonzero(content.any(axis=0))
-    return Content((int(rows[0]), int(columns[0]), len(rows), len(columns)))
+    box = [int(rows[0]), int(columns[0]), len(rows), len(columns)]
+    return Outcome({"box": box, "reason": ""}, {name: content_hash(work / name)})
 
 
-def _register_pair(
-    item: tuple[str, str, Content, Content], *, work: Path, size: int, settings: RegistrationSettings
-) -> dict[str, object]:
+def _register_pair(item: tuple[str, str, Content, Content], *, work: Path, registrar: RegistersPairs) -> Outcome:
     prior_id, new_id, prior_content, new_content = item
-    reason = prior_content.reason or new_content.reason
-    if reason:
-        return _dropped(reason)
-    names = {
-        "prior_image": f"{IMAGES_FOLDER}/{prior_id}.png",
-        "new_image": f"{IMAGES_FOLDER}/{new_id}-on-{prior_id}.png",
-        "valid_mask": f"{IMAGES_FOLDER}/{new_id}-on-{prior_id}-valid.png",
-    }
+    stem = f"{IMAGES_FOLDER}/{new_id}-on-{prior_id}"
+    prior_name = f"{IMAGES_FOLDER}/{prior_id}.png"
+    names = dict(zip(_FILES, (prior_name, f"{stem}.png", f"{stem}-valid.png", f"{stem}.tfm")))
+    written = [names[name] for name in _FILES[1:]]
+    prior, new = read_png(work / prior_name), read_png(work / IMAGES_FOLDER / f"{new_id}.png")
+    size = prior.shape[0]
     try:
-        registration = register(
-            read_png(work / names["prior_image"]),
-            read_png(work / IMAGES_FOLDER / f"{new_id}.png"),
-            prior_content.mask(size),
-            new_content.mask(size),
-            transform=settings.transform,
-            toolkit=settings.toolkit,
-        )
+        registration = registrar(prior, new, prior_content.mask(size), new_content.mask(size))
     except ImageError:
-        return _dropped("registration failed")
+        for name in written:
+            (work / name).unlink(missing_ok=True)
+        return Outcome(_dropped("registration failed"), dict.fromkeys(written, ""))
     save_png(work / names["new_image"], registration.image)
     save_png(work / names["valid_mask"], registration.valid)
-    reason = rejection(registration, min_score=settings.min_score)
-    measures = {name: getattr(registration, name) for name in _MEASURES}
-    return {**names, **measures, "kept": not reason, "drop_reason": reason}
+    _save_transform(work / names["transform_file"], registration)
+    measures = {name: getattr(registration, name) for name in (*_MEASURES, "stretch")}
+    row = {**names, **measures, "kept": True, "drop_reason": ""}
+    return Outcome(row, {name: content_hash(work / name) for name in written})
+
+
+def _save_transform(path: Path, registration) -> None:
+    import SimpleITK as sitk  # noqa: N813
+
+    from biomedjourney_monai.files import written_atomically
+
+    with written_atomically(path) as temporary:
+        sitk.WriteTransform(registration.transform, str(temporary))
 
 
 def _dropped(reason: str) -> dict[str, object]:
-    names = dict.fromkeys(("prior_image", "new_image", "valid_mask"), "")
-    return {**names, **dict.fromkeys(_MEASURES, float("nan")), "kept": False, "drop_reason": reason}
+    measures = dict.fromkeys(_MEASURES, float("nan"))
+    stretch = (float("nan"), float("nan"))
+    return {**dict.fromkeys(_FILES, ""), **measures, "stretch": stretch, "kept": False, "drop_reason": reason}

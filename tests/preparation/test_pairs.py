@@ -5,17 +5,19 @@ import pytest
 
 from biomedjourney_monai.preparation.cohort import build_cohort
 from biomedjourney_monai.preparation.journeys import build_journeys
-from biomedjourney_monai.preparation.pairs import RegistrationSettings, convert_studies, register_journeys
+from biomedjourney_monai.preparation.pairs import Workers, convert_studies, decide, register_journeys
+from biomedjourney_monai.preparation.recipe import PairRegistrar, StudyLoader
 from biomedjourney_monai.radiographs import load_radiograph, read_mask, read_png
 from biomedjourney_monai.schema import PAIR_COLUMNS
 
 
-def prepare(source: Path, work: Path, *, processes: int = 1, size: int = 96, **settings) -> pd.DataFrame:
+def prepare(source: Path, work: Path, *, processes: int = 1, size: int = 96, min_score: float = 0.25) -> pd.DataFrame:
     studies = build_cohort(source).studies
     journeys, _drops = build_journeys(studies)
-    contents = convert_studies(studies, work, size=size, processes=processes)
-    settings = RegistrationSettings(**settings)
-    return register_journeys(journeys, contents, work, size=size, processes=processes, settings=settings)
+    workers = Workers(processes)
+    contents, _done = convert_studies(studies, work, StudyLoader(size), workers=workers)
+    pairs, _done = register_journeys(journeys, contents, work, PairRegistrar(), workers=workers)
+    return decide(pairs, min_score=min_score)
 
 
 def test_pairs_and_pictures(small_mimic, tmp_path):
@@ -37,7 +39,7 @@ def test_the_number_of_processes_does_not_matter(small_mimic, tmp_path):
     one, two = (prepare(small_mimic, tmp_path / str(n), processes=n) for n in (1, 2))
     pd.testing.assert_frame_equal(one, two)
     files = sorted(path.name for path in (tmp_path / "1" / "images").iterdir())
-    assert len(files) == 6 + 2 * 3
+    assert len(files) == 6 + 3 * 3
     for name in files:
         assert (tmp_path / "1" / "images" / name).read_bytes() == (tmp_path / "2" / "images" / name).read_bytes()
 
@@ -53,13 +55,13 @@ def test_a_picture_of_an_earlier_run_does_not_stand_for_an_unreadable_image(smal
     stale = tmp_path / "images" / f"{studies['dicom_id'].iloc[-1]}.png"
     stale.parent.mkdir()
     stale.write_bytes(b"old")
-    contents = convert_studies(studies, tmp_path, size=64, processes=1)
+    contents = convert_studies(studies, tmp_path, StudyLoader(64))[0]
     assert not stale.exists()
     assert contents[studies["dicom_id"].iloc[-1]].reason == "image unreadable"
 
 
 def test_pictures_do_not_depend_on_other_studies(small_mimic, tmp_path):
     studies = build_cohort(small_mimic).studies.iloc[:2]
-    contents = convert_studies(studies, tmp_path, size=64, processes=1)
+    contents = convert_studies(studies, tmp_path, StudyLoader(64))[0]
     mask = contents[studies["dicom_id"].iloc[0]].mask(64)
     assert mask.sum() == pytest.approx(64 * 64 * 200 / 240, rel=0.02)

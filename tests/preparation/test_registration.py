@@ -186,7 +186,7 @@ def test_the_transform_is_what_moved_the_image(chest):
 
 def test_deformable_registration_must_be_asked_for_knowingly(chest):
     image, content = chest
-    with pytest.raises(ConfigError, match="undoes 56-98 % .*--accept-erased-disease"):
+    with pytest.raises(ConfigError, match=r"undoes 56-98 % .*--accept-erased-disease"):
         register(image, image, content, content, transform="deformable")
     with pytest.raises(ConfigError, match="SimpleITK"):
         register(image, image, transform="deformable", toolkit="elastix", accept_erased_disease=True)
