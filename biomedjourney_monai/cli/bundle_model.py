@@ -96,4 +96,5 @@ def load_generator(arguments: argparse.Namespace, **sampler: Any) -> Any:
     parser = compose_networks(arguments, sampler=changes)
     generator = parser.get_parsed_content("generator")
     generator.load(model_file(arguments))
-    return generator.eval()
+    precision = getattr(arguments, "precision", None) or parser.get("precision")
+    return generator.eval().speed_up(precision, compiled=bool(parser.get("compiled")))

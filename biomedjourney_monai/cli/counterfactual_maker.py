@@ -76,7 +76,6 @@ class CounterfactualMaker:
                 text_guidance_scale=getattr(a, "text_guidance_scale", None),
                 image_guidance_scale=getattr(a, "image_guidance_scale", None),
                 solver=a.solver,
-                autocast=a.autocast,
             )
             settings = {"strength": getattr(a, "strength", 1.0), "init_noise": getattr(a, "init_noise", "random")}
             self._generator = control(generator, **settings)
@@ -146,6 +145,7 @@ class CounterfactualMaker:
                 "Comment": NOT_FOR_DIAGNOSIS,
                 "Software": f"biomedjourney_monai {__version__}",
                 "model": weights_hash(model_file(self.arguments)),
+                "precision": self.generator.denoiser.precision,
                 **self.generator.sampler.settings(),
             }
             if getattr(self.arguments, "region", None):

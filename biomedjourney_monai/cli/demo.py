@@ -59,7 +59,7 @@ def stages(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], int]]]
         ["describe", "--work", work, "--seed", seed],
         ["encode", "--work", work, "--bundle", bundle],
         ["train", "--work", work, "--bundle", bundle, "--", *few],
-        ["sample", "--work", work, "--bundle", bundle, "--seed", seed, "--autocast"],
+        ["sample", "--work", work, "--bundle", bundle, "--seed", seed, "--precision", "auto"],
         ["evaluate", "--work", work, "--models", str(Path(bundle) / "models")],
         ["report", "--work", work],
     ]

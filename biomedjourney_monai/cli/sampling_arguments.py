@@ -9,6 +9,7 @@ from biomedjourney_monai.cli.bundle_model import add_model_arguments
 from biomedjourney_monai.errors import BiomedJourneyError
 
 SOLVERS = ("ddim", "dpm++", "unipc")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 INIT_NOISE = ("random", "from-prior")
 
 
@@ -21,7 +22,9 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, scales: bool = Tr
     sampler.add_argument("--steps", type=int, metavar="N", help="denoising steps")
     sampler.add_argument("--solver", choices=SOLVERS, help="how a step is made")
     sampler.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
-    sampler.add_argument("--autocast", action="store_true", default=None, help="denoise in bfloat16")
+    sampler.add_argument(
+        "--precision", choices=PRECISIONS, help="of the denoiser; auto takes what this machine is fast at"
+    )
     add_model_arguments(parser)
 
 

@@ -73,9 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
         for text_scale, image_scale in pairs:
             scores = known.get((text_scale, image_scale))
             if scores is None:
-                generator = generator or load_generator(
-                    arguments, steps=arguments.steps, solver=arguments.solver, autocast=arguments.autocast
-                )
+                generator = generator or load_generator(arguments, steps=arguments.steps, solver=arguments.solver)
                 generator.sampler.text_guidance_scale = text_scale
                 generator.sampler.image_guidance_scale = image_scale
                 scores = _score(work, triples, generator, arguments, bar)
@@ -154,7 +152,7 @@ def _settings(arguments: argparse.Namespace, work: Path, triples: list[dict[str,
         "solver": arguments.solver,
         "seed": arguments.seed,
         "batch_size": arguments.batch_size,
-        "autocast": bool(arguments.autocast),
+        "precision": arguments.precision or "",
         "overlay": file_hash(arguments.overlay) if arguments.overlay else None,
     }
 

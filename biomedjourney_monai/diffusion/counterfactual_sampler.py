@@ -37,7 +37,6 @@ class CounterfactualSampler:
         text_guidance_scale: pull toward the description; 1 is none beyond the condition itself.
         image_guidance_scale: pull toward the prior image.
         seed: for the noise where the call gives none.
-        autocast: run the denoiser in bfloat16.
         on_step: called after each denoising step with its index.
     """
 
@@ -49,7 +48,6 @@ class CounterfactualSampler:
         text_guidance_scale: float = 1.0,
         image_guidance_scale: float = 1.0,
         seed: int = 0,
-        autocast: bool = False,
         solver: str = DDIM,
         guidance_interval: Sequence[float] = (0.0, 1.0),
         on_step: Callable[[int], None] | None = None,
@@ -65,7 +63,6 @@ class CounterfactualSampler:
         self.text_guidance_scale = text_guidance_scale
         self.image_guidance_scale = image_guidance_scale
         self.seed = seed
-        self.autocast = autocast
         self.on_step = on_step
 
     @torch.no_grad()
@@ -114,8 +111,7 @@ class CounterfactualSampler:
 
         def predict(noisy_latent: Tensor, timestep: Tensor) -> Tensor:
             guided = self.guidance_interval[0] <= float(timestep) / last <= self.guidance_interval[1]
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
-                return guidance(noisy_latent, timestep, guided=guided)
+            return guidance(noisy_latent, timestep, guided=guided)
 
         return solve(
             predict,

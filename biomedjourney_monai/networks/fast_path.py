@@ -65,6 +65,7 @@ class FastDenoiser(nn.Module):
     def __init__(self, denoiser: Denoiser, *, dtype: torch.dtype, pack: bool, compiled: bool = False) -> None:
         super().__init__()
         self.dtype = dtype
+        self.precision = str(dtype).removeprefix("torch.")
         self.latent_channels = denoiser.latent_channels
         self.residual_to_prior = denoiser.residual_to_prior
         self.register_buffer("scale_factor", denoiser.scale_factor.detach().clone())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.fast_path import speed_up
 from biomedjourney_monai.networks.geometry import (
     GEOMETRY_KEY,
     HASH_KEY,
@@ -108,6 +109,16 @@ class CounterfactualGenerator(nn.Module):
         )
         decoded = self.autoencoder.decode(latent / self.denoiser.scale_factor)
         return ((decoded + 1) / 2).clamp(0, 1).float()
+
+    def speed_up(self, precision: str = "auto", *, compiled: bool = False) -> CounterfactualGenerator:
+        """Make it fast, for inference alone: it can be neither trained nor saved afterwards. Load the weights first.
+
+        Args:
+            precision: of the denoiser: "float32", "bfloat16", "float16", or "auto" for what the device is fast at.
+            compiled: run the denoiser through torch.compile, for a GPU.
+        """
+        self.denoiser = speed_up(self.denoiser, precision=precision, compiled=compiled)
+        return self
 
     def save(self, path: str | Path, *, info: dict | None = None, half: bool = True) -> None:
         """Write autoencoder and denoiser (not the text encoder, which stays in its folder) as one file of tensors."""

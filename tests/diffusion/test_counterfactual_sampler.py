@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from monai.networks.schedulers import DDPMScheduler
 
 from biomedjourney_monai.diffusion.counterfactual_sampler import CounterfactualSampler, draw_noise
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.networks.fast_path import speed_up
 
 SEEDS = st.integers(0, 2**63 - 1)
 PRIOR = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -72,8 +74,23 @@ def test_steps_are_announced_and_the_schedule_is_left_as_it_was(make_denoiser):
 
 
 def test_bfloat16_changes_little(make_denoiser):
-    denoiser = make_denoiser(residual_to_prior=True)
-    full = make_sampler()(denoiser, PRIOR, TEXT, NULL)
-    short = make_sampler(autocast=True)(denoiser, PRIOR, TEXT, NULL)
+    full = make_sampler()(make_denoiser(residual_to_prior=True), PRIOR, TEXT, NULL)
+    short = make_sampler()(speed_up(make_denoiser(residual_to_prior=True), precision="bfloat16"), PRIOR, TEXT, NULL)
     assert short.dtype == torch.float32
     assert 0 < (full - short).abs().mean() < 0.02 * full.abs().mean()
+
+
+@pytest.mark.parametrize(
+    "interval, guided", [((0.0, 1.0), [3, 3, 3, 3]), ((0.4, 0.9), [1, 3, 3, 1]), ((0.0, 0.3), [1, 1, 1, 3])]
+)
+def test_guidance_is_paid_for_within_its_interval_only(make_denoiser, interval, guided):
+    denoiser, batches = make_denoiser(), []
+    denoiser.register_forward_hook(lambda module, arguments, output: batches.append(len(output) // len(PRIOR)))
+    make_sampler(steps=4, text_guidance_scale=3.0, guidance_interval=interval)(denoiser, PRIOR, TEXT, NULL)
+    assert batches == guided  # the timesteps are 999, 749, 499 and 249
+
+
+@pytest.mark.parametrize("interval", [(0.5, 0.5), (0.8, 0.2), (-0.1, 1.0), (0.0, 1.1)])
+def test_an_impossible_guidance_interval_is_refused(interval):
+    with pytest.raises(ConfigError, match="two rising numbers"):
+        make_sampler(guidance_interval=interval)
