@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from biomedjourney_monai.preparation.cohort import Cohort, CohortSettings
     from biomedjourney_monai.preparation.view_checks import ViewChecker
 
-EXAMPLE = """biomedjourney cohort --source mimic --work work --check-views
-  biomedjourney phantom --out phantom --patients 100 && biomedjourney cohort --source phantom --work work
+EXAMPLE = """biomedjourney cohort --source mimic --work work --check-views --report
+  biomedjourney cohort --source phantom --work work
   biomedjourney cohort --dicom archive --reports reports.csv --work work --check-views"""
 
 VIEW_RECORD = "view_checks.jsonl"
@@ -81,6 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pseudonym-key", metavar="FILE", help="with --dicom: a secret that the numbers for patients depend on"
     )
+    parser.add_argument("--report", action="store_true", help="write cohort_report.html: counts by step and reason")
     parser.add_argument("--processes", type=int, default=0, help="default: one for each core")
 
 
@@ -102,7 +103,11 @@ def run(args: argparse.Namespace) -> None:
     )
     checker = _open_checker(args, work, processes)
     cohort = select_studies(_open_source(args, work, processes), settings, checker=checker)
-    _write(work, cohort, settings, checker)
+    counts = _write(work, cohort, settings, checker)
+    if args.report:
+        from biomedjourney_monai.preparation.quality_page import write_cohort_page
+
+        print(f"report -> {write_cohort_page(work, cohort.studies, counts)}")
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -154,7 +159,7 @@ def _open_checker(args: argparse.Namespace, work: Path, processes: int) -> ViewC
     )
 
 
-def _write(work: Path, cohort: Cohort, settings: CohortSettings, checker: ViewChecker | None) -> None:
+def _write(work: Path, cohort: Cohort, settings: CohortSettings, checker: ViewChecker | None) -> dict[str, Any]:
     from biomedjourney_monai.files import write_json, write_table, written_atomically
     from biomedjourney_monai.schema import STUDIES_FILE
 
@@ -166,6 +171,7 @@ def _write(work: Path, cohort: Cohort, settings: CohortSettings, checker: ViewCh
             table.to_csv(temporary, index=False)
     flags = cohort.flags["flag"].value_counts().sort_index().to_dict()
     counts = {
+        **cohort.sizes,
         "kept": len(cohort.studies),
         "kept_by_split": cohort.studies["split"].value_counts().sort_index().to_dict(),
         "without_report": int((cohort.studies["report_path"] == "").sum()),
@@ -188,6 +194,7 @@ def _write(work: Path, cohort: Cohort, settings: CohortSettings, checker: ViewCh
         print(f"flagged, but kept: {_listed(flags)} -> {work / 'flagged.csv'}")
     if cohort.studies["anchor_age"].isna().all():
         print("note: no ages: the source knows none of these patients' (MIMIC-IV's patients table; DICOM's PatientAge)")
+    return counts
 
 
 def _listed(drops: dict[str, int]) -> str:

@@ -124,7 +124,7 @@ def _register_files(args: argparse.Namespace) -> None:
 
 def _register_work(args: argparse.Namespace) -> None:
     from biomedjourney_monai.preparation.parallel import available_cores
-    from biomedjourney_monai.preparation.register_run import register_all
+    from biomedjourney_monai.preparation.register_run import register_all, require_pairs
     from biomedjourney_monai.preparation.registration import MIN_SCORE
     from biomedjourney_monai.schema import PAIRS_FILE
 
@@ -143,6 +143,11 @@ def _register_work(args: argparse.Namespace) -> None:
         f"registrations: {pairs.done:,} done, {pairs.reused:,} found done"
     )
     listed = ", ".join(f"{reason} {count:,}" for reason, count in counts["dropped"].items()) or "none"
+    if args.report:
+        from biomedjourney_monai.preparation.quality_page import write_quality_page
+
+        print(f"report -> {write_quality_page(work, finished.pairs, counts)}")
+    require_pairs(finished)
     print(f"threshold {counts['min_score']:.3f}{' (calibrated)' if args.calibrate is not None else ''}")
     print(f"{counts['kept']:,} pairs kept, dropped: {listed} -> {work / PAIRS_FILE}")
     if counts["unreadable_between_two_readable"]:
@@ -150,7 +155,3 @@ def _register_work(args: argparse.Namespace) -> None:
             f"note: {counts['unreadable_between_two_readable']:,} images that cannot be used stand between two that "
             "can; `cohort --check-views` leaves such images out before studies are paired, and so joins the neighbours"
         )
-    if args.report:
-        from biomedjourney_monai.preparation.quality_page import write_quality_page
-
-        print(f"report -> {write_quality_page(work, finished.pairs, counts)}")

@@ -19,10 +19,10 @@ from biomedjourney_monai.evaluation.evaluate import SCORES_FILE
 from biomedjourney_monai.evaluation.labels import RACE_GROUPS
 from biomedjourney_monai.evaluation.report_figures import ChartRow, Dot, draw_dot_plot
 from biomedjourney_monai.evaluation.report_panels import CHOICE, Panel, build_panel, choose_panels
-from biomedjourney_monai.evaluation.report_pictures import FULL_DIFFERENCE
 from biomedjourney_monai.evaluation.scoring import SCORE_COLUMNS
 from biomedjourney_monai.evaluation.systems import read_counterfactuals
 from biomedjourney_monai.files import read_table, written_atomically
+from biomedjourney_monai.radiographs.page_pictures import FULL_DIFFERENCE
 from biomedjourney_monai.schema import FINDINGS, METRICS_FILE, PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER, STRUCTURES
 
 PAGE_FILE = "index.html"

@@ -12,11 +12,11 @@ import pandas
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.labels import apply_label_policy
-from biomedjourney_monai.evaluation.report_pictures import colour_difference, picture_uri
 from biomedjourney_monai.evaluation.scoring import PATHOLOGY_COLUMNS
 from biomedjourney_monai.evaluation.systems import Counterfactuals, read_picture
 from biomedjourney_monai.radiographs import mark_synthetic
 from biomedjourney_monai.radiographs.marking import MIN_SIDE
+from biomedjourney_monai.radiographs.page_pictures import colour_difference, picture_uri
 from biomedjourney_monai.schema import FINDINGS
 
 CHOICE = (

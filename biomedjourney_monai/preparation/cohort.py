@@ -66,12 +66,14 @@ class Cohort:
         rejections: images and studies that fell out, with their reasons.
         race_conflicts: patients with more than one race recorded: subject_id, race, count, chosen.
         flags: chosen images to look at: dicom_id, flag.
+        sizes: how many images and studies the source has, and how many of the images are PA.
     """
 
     studies: pd.DataFrame
     rejections: Rejections
     race_conflicts: pd.DataFrame
     flags: pd.DataFrame
+    sizes: dict[str, int]
 
     @property
     def image_drops(self) -> dict[str, int]:
@@ -125,6 +127,7 @@ def select_studies(source: Source, settings: CohortSettings, *, checker: ViewChe
         TableError: if nothing is eligible.
     """
     rejections = source.rejections
+    sizes = _measure(source)
     studies = _choose_images(source, settings, checker)
     studies = studies.assign(study_datetime=parse_study_datetime(studies["StudyDate"], studies["StudyTime"]))
     usable = studies["study_datetime"].notna()
@@ -142,7 +145,7 @@ def select_studies(source: Source, settings: CohortSettings, *, checker: ViewChe
     studies = _add_demographics(studies, source)
     studies = studies.sort_values(["subject_id", "study_datetime", "study_id"], ignore_index=True)
     flags = source.flags[source.flags["dicom_id"].isin(studies["dicom_id"])]
-    return Cohort(studies[list(STUDY_COLUMNS)], rejections, source.race_conflicts, flags)
+    return Cohort(studies[list(STUDY_COLUMNS)], rejections, source.race_conflicts, flags, sizes)
 
 
 def is_pa(images: pd.DataFrame) -> pd.Series:
@@ -164,6 +167,15 @@ def is_eligible(studies: pd.DataFrame, eligibility: str) -> pd.Series:
         return pd.Series(True, index=studies.index)
     counted = [label for label in CHEXPERT_LABELS if eligibility == "labelled" or label not in NOT_FINDINGS]
     return (studies[counted] == 1).any(axis=1)
+
+
+def _measure(source: Source) -> dict[str, int]:
+    unread = source.rejections.counts("image")
+    return {
+        "images": len(source.images) + sum(unread.values()),
+        "studies": source.images["study_id"].nunique() + sum(source.rejections.counts("study").values()),
+        "pa_images": int(is_pa(source.images).sum()),
+    }
 
 
 def _choose_images(source: Source, settings: CohortSettings, checker: ViewChecker | None) -> pd.DataFrame:

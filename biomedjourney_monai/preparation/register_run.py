@@ -64,7 +64,7 @@ def register_all(
         scheduler: address of a Dask scheduler to use instead.
 
     Raises:
-        TableError: if a table is absent, no pair is kept, or too few are there to calibrate on.
+        TableError: if a table is absent, or too few pairs are there to calibrate on.
     """
     work, workers = Path(work), Workers(processes, scheduler)
     studies = read_table(work / STUDIES_FILE, columns=STUDY_COLUMNS, made_by="cohort")
@@ -77,10 +77,18 @@ def register_all(
     counts = _count(pairs, contents, min_score, calibrate)
     write_table(work / PAIRS_FILE, pairs)
     write_json(work / COUNTS_FILE, counts)
-    if not counts["kept"]:
-        dropped = ", ".join(f"{reason} {count:,}" for reason, count in counts["dropped"].items())
-        raise TableError("some pairs must be kept", found=f"dropped: {dropped}", action="Check the images, --min-score")
     return Finished(pairs, counts, images, registrations)
+
+
+def require_pairs(finished: Finished) -> None:
+    """End a run that kept nothing, once all that tells why is written.
+
+    Raises:
+        TableError: if no pair is kept.
+    """
+    if not finished.counts["kept"]:
+        dropped = ", ".join(f"{reason} {count:,}" for reason, count in finished.counts["dropped"].items())
+        raise TableError("some pairs must be kept", found=f"dropped: {dropped}", action="Check the images, --min-score")
 
 
 def calibrated_score(measured: pd.DataFrame, *, percentile: float) -> float:

@@ -62,7 +62,7 @@ def test_help_shows_all_three_sources(capsys):
     with pytest.raises(SystemExit):
         main(["cohort", "--help"])
     printed = capsys.readouterr().out
-    for example in ("cohort --source mimic", "phantom --out phantom", "cohort --dicom archive --reports reports.csv"):
+    for example in ("cohort --source mimic", "cohort --source phantom", "cohort --dicom archive --reports reports.csv"):
         assert example in printed
 
 

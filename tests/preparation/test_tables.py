@@ -135,7 +135,7 @@ def test_a_column_of_the_wrong_type_is_named(one_study, table, column, value):
 
 def test_a_study_of_two_patients_is_refused(one_study):
     one_study.images.append(dict(one_study.images[0]) | {"dicom_id": "other", "subject_id": 10000002})
-    with pytest.raises(TableError, match="'study_id'.*one patient"):
+    with pytest.raises(TableError, match=r"'study_id'.*one patient"):
         tables.read_metadata(one_study.write())
 
 

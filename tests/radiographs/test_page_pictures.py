@@ -4,7 +4,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from biomedjourney_monai.evaluation.report_pictures import colour_difference, picture_uri
+from biomedjourney_monai.radiographs.page_pictures import colour_difference, picture_uri
 
 
 def test_uri_holds_the_picture():

@@ -1,4 +1,4 @@
-"""Pictures of the report: radiographs and signed differences as PNG inside the page."""
+"""Pictures inside an HTML page: radiographs and signed differences as PNG in data URIs."""
 
 from __future__ import annotations
 
