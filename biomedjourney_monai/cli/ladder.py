@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior
+from biomedjourney_monai.cli.picture_writer import PictureWriter, add_export_arguments, read_pseudonyms
 from biomedjourney_monai.cli.sampling_arguments import add_control_arguments, add_sampling_arguments
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.schema import FINDINGS
@@ -27,7 +28,7 @@ EXAMPLE = (
 SIZED = ("Pleural Effusion", "Pneumothorax")
 SEVERITIES = {True: ("small", "moderate", "large"), False: ("mild", "moderate", "severe")}
 SERIES_NAME = "ladder.nii.gz"
-"""The series' format follows from this suffix, in `write_series`; another format is another branch there."""
+DICOM_FOLDER = "dicom"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rungs.add_argument("--descriptions", metavar="TEXT", nargs="+", help="one for each rung")
     rungs.add_argument("--descriptions-file", metavar="FILE", help="a text file with one description in each line")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+    parser.add_argument("--dicom", action="store_true", help="also write the rungs as a DICOM series, to DIR/dicom")
+    add_export_arguments(parser)
     add_control_arguments(parser)
     add_sampling_arguments(parser)
 
@@ -51,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     descriptions = rungs_of(arguments)
     maker = CounterfactualMaker(arguments)
     prior = maker.read_prior(arguments.prior)
+    writer = dicom_writer(arguments, descriptions)
     region = maker.read_region(prior)
     overruled = {maker.check_description(text) for text in descriptions}
     images = [prior.image] + [_make(maker, prior, text, region) for text in descriptions]
@@ -58,7 +62,10 @@ def run(arguments: argparse.Namespace) -> None:
     scores = judges.score(torch.tensor(_stack(images))[:, None]).pathology.numpy()
     named = [finding for finding in FINDINGS if any(finding in read_statements(text) for text in descriptions)]
     facts = maker.metadata(prior, "several, in order of the rungs", arguments.seed, *sorted(overruled))
-    _write(Path(arguments.out), prior, images, descriptions, scores, named, facts, judges.provenance())
+    out = Path(arguments.out)
+    marked = _write(out, prior, images, descriptions, scores, named, facts, judges.provenance())
+    if writer is not None:
+        write_dicom_series(out / DICOM_FOLDER, marked, descriptions, facts, writer)
 
 
 def rungs_of(arguments: argparse.Namespace) -> list[str]:
@@ -124,7 +131,7 @@ def _write(
     named: list[str],
     facts: dict[str, Any],
     judges: dict[str, object],
-) -> None:
+) -> list[np.ndarray]:
     from biomedjourney_monai.files import write_json
     from biomedjourney_monai.radiographs import restore, save_png
     from biomedjourney_monai.radiographs.strips import Frame, draw_strip, save_gif
@@ -137,7 +144,8 @@ def _write(
         frames.append(Frame(picture, (words, *said), is_synthetic=number > 0))
     save_png(out / "strip.png", draw_strip(frames), metadata=facts)
     save_gif(out / "ladder.gif", frames, metadata=facts)
-    write_series(out / SERIES_NAME, [frame.marked() for frame in frames[1:]])
+    marked = [frame.marked() for frame in frames[1:]]
+    write_series(out / SERIES_NAME, marked)
     rungs = [
         {"description": text, "scores": {finding: round(float(p), 4) for finding, p in zip(FINDINGS, score)}}
         for text, score in zip(["", *descriptions], scores)
@@ -146,6 +154,7 @@ def _write(
     for text, score in zip(["(prior)", *descriptions], scores):
         print("  ".join(f"{finding} {score[FINDINGS.index(finding)]:.2f}" for finding in named) + f"  {text}")
     print(f"wrote strip.png, ladder.gif, {SERIES_NAME} and ladder.json to {out}")
+    return marked
 
 
 def write_series(path: Path, images: list[np.ndarray]) -> None:
@@ -156,3 +165,34 @@ def write_series(path: Path, images: list[np.ndarray]) -> None:
         save_nifti_series(path, images)
     else:
         raise BiomedJourneyError("a series must be NIfTI", found=path.suffix or "no suffix")
+
+
+def dicom_writer(arguments: argparse.Namespace, descriptions: list[str]) -> PictureWriter | None:
+    """What writes the DICOM series, if one is asked for.
+
+    Raises:
+        BiomedJourneyError: if it is not to be exported.
+    """
+    if not arguments.dicom:
+        if arguments.export:
+            raise BiomedJourneyError("--export writes DICOM", found="no --dicom", action="Pass --dicom too")
+        return None
+    writer = PictureWriter(arguments.prior, read_pseudonyms(arguments))
+    for text in descriptions:
+        writer.check("rung.dcm", text)
+    return writer
+
+
+def write_dicom_series(
+    folder: Path, images: list[np.ndarray], descriptions: list[str], facts: dict[str, Any], writer: PictureWriter
+) -> None:
+    """Write marked images as one DICOM series, a file for each rung; files of an earlier ladder are removed."""
+    series = {**facts, "rungs": descriptions}
+    names = [f"{number:02d}.dcm" for number in range(1, len(images) + 1)]
+    for number, (name, image, text) in enumerate(zip(names, images, descriptions), start=1):
+        rung = {**facts, "progression_description": text}
+        writer.write(folder / name, image, rung, number=number, series_facts=series)
+    for path in folder.glob("[0-9][0-9].dcm"):
+        if path.name not in names:
+            path.unlink()
+    print(f"wrote a DICOM series of {len(images)} to {folder}")

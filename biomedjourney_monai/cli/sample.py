@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 
+from biomedjourney_monai.cli.picture_writer import add_export_arguments
 from biomedjourney_monai.cli.sampling_arguments import (
     add_control_arguments,
     add_sampling_arguments,
@@ -21,6 +22,7 @@ from biomedjourney_monai.schema import SPLITS
 
 EXAMPLE = (
     'biomedjourney sample --prior chest.jpg --description "New large left pleural effusion." --out counterfactual.png\n'
+    '  biomedjourney sample --prior chest.dcm --description "New mild cardiomegaly." --out counterfactual.dcm\n'
     '  biomedjourney sample --prior chest.jpg --description "The left pneumothorax has resolved." --out better.png'
     " --region auto --samples 8\n"
     "  biomedjourney sample --csv requests.csv\n"
@@ -33,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one = parser.add_argument_group("one image")
     one.add_argument("--prior", metavar="IMAGE", help="prior radiograph")
     one.add_argument("--description", metavar="TEXT", help="how the disease goes on")
-    one.add_argument("--out", metavar="FILE", help="PNG to write, at the prior's own size")
+    one.add_argument("--out", metavar="FILE", help="PNG or DICOM (.dcm) to write, at the prior's own size")
     one.add_argument(
         "--samples",
         type=int,
@@ -52,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     many.add_argument("--split", choices=SPLITS, default="test", help="journeys to sample (default: test)")
     many.add_argument("--limit", type=int, metavar="N", help="only the first N journeys")
     many.add_argument("--batch-size", type=int, default=16, help="images at once (default: 16)")
+    add_export_arguments(parser)
     add_control_arguments(parser)
     add_sampling_arguments(parser)
 
@@ -71,6 +74,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise BiomedJourneyError(
             "--samples, --out and --description go with one image", found=f"--{given[0]}", action="Pass --prior IMAGE"
         )
+    if given == ["work"] and arguments.export:
+        raise BiomedJourneyError("--export goes with --prior or --csv", found="--work")
     if given == ["prior"]:
         from biomedjourney_monai.cli.sample_one import sample_one
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
+from biomedjourney_monai.cli.picture_writer import PICTURES, PictureWriter, read_pseudonyms
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
 
 COLUMNS = ("prior", "description", "out")
@@ -37,6 +38,7 @@ class Ready:
     prior: Prior
     region: Any
     metadata: dict[str, Any]
+    writer: PictureWriter
 
 
 def sample_list(arguments: argparse.Namespace) -> None:
@@ -51,13 +53,15 @@ def sample_list(arguments: argparse.Namespace) -> None:
     rows = read_rows(file)
     maker = CounterfactualMaker(arguments)
     maker.generator  # noqa: B018  a missing model ends the run, not each row
+    pseudonyms = read_pseudonyms(arguments)
     outcomes = [""] * len(rows)
     waiting: list[Ready] = []
     taken: set[Path] = set()
     with tqdm(total=len(rows), desc="sample", unit="image") as bar:
         for number, row in enumerate(rows):
             try:
-                ready = _prepare(number, parse_row(row, file.parent, seed=arguments.seed), maker, taken)
+                request = parse_row(row, file.parent, seed=arguments.seed)
+                ready = _prepare(number, request, maker, taken, PictureWriter(request.prior, pseudonyms))
             except (BiomedJourneyError, OSError, ValueError) as error:
                 outcomes[number] = getattr(error, "reason", "") or "row unusable"
                 bar.update()
@@ -104,8 +108,8 @@ def parse_row(row: dict[str, str | None], folder: Path, *, seed: int) -> Request
     values = {key: (value or "").strip() for key, value in row.items()}
     if not values["prior"] or not values["out"]:
         raise TableError("a row must name prior and out", found="an empty cell")
-    if Path(values["out"]).suffix.lower() != ".png":
-        raise TableError("out must be a PNG file", found="another suffix")
+    if Path(values["out"]).suffix.lower() not in PICTURES:
+        raise TableError("out must be a PNG or DICOM file (.png, .dcm)", found="another suffix")
     own_seed = values.get("seed") or str(seed)
     if not own_seed.isdecimal() or int(own_seed) >= 2**63:
         raise TableError("seed must be a non-negative 64-bit integer", found="another value")
@@ -115,21 +119,24 @@ def parse_row(row: dict[str, str | None], folder: Path, *, seed: int) -> Request
     return Request(folder / values["prior"], values["description"], folder / values["out"], int(own_seed), region)
 
 
-def _prepare(number: int, request: Request, maker: CounterfactualMaker, taken: set[Path]) -> Ready | None:
+def _prepare(
+    number: int, request: Request, maker: CounterfactualMaker, taken: set[Path], writer: PictureWriter
+) -> Ready | None:
     """Read and check a row; None if its picture is there already."""
     if request.out in taken:
         raise TableError("each row must have an out of its own", found="one that an earlier row has")
     overruled = maker.check_description(request.description)
     prior = maker.read_prior(request.prior)
+    writer.check(request.out, request.description)
     finished_picture(prior.image, prior)  # too small for the mark: refused before anything is generated
     region = maker.read_region(prior, request.region)
     metadata = maker.metadata(prior, request.description, request.seed, overruled)
     if region is not None:
         metadata["region"] = region if isinstance(region, str) else _hash(region)
     taken.add(request.out)
-    if _is_made(request.out, metadata):
+    if writer.is_written(request.out, metadata):
         return None
-    return Ready(number, request, prior, region, metadata)
+    return Ready(number, request, prior, region, metadata, writer)
 
 
 def _hash(mask: Any) -> str:
@@ -138,20 +145,8 @@ def _hash(mask: Any) -> str:
     return f"mask {hashlib.sha256(mask.tobytes()).hexdigest()[:16]}"
 
 
-def _is_made(out: Path, metadata: dict[str, Any]) -> bool:
-    from PIL import Image
-
-    try:
-        with Image.open(out, formats=("PNG",)) as picture:
-            return picture.text == {key: str(value) for key, value in metadata.items()}
-    except (OSError, SyntaxError, ValueError):
-        return False
-
-
 def _make(waiting: list[Ready], maker: CounterfactualMaker, outcomes: list[str], bar: Any) -> None:
     """Make the pictures of rows that are ready; those without a region of their own go together."""
-    from biomedjourney_monai.radiographs import save_png
-
     groups: dict[str, list[Ready]] = {}
     for ready in waiting:
         key = "" if ready.region is None else "auto" if isinstance(ready.region, str) else f"mask {ready.number}"
@@ -165,7 +160,7 @@ def _make(waiting: list[Ready], maker: CounterfactualMaker, outcomes: list[str],
         )
         for ready, image in zip(group, made.images[:, 0].cpu().numpy()):
             try:
-                save_png(ready.request.out, finished_picture(image, ready.prior), metadata=ready.metadata)
+                ready.writer.write(ready.request.out, finished_picture(image, ready.prior), ready.metadata)
                 outcomes[ready.number] = MADE
             except OSError:
                 outcomes[ready.number] = "out not writable"

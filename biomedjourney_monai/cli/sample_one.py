@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
+from biomedjourney_monai.cli.picture_writer import PictureWriter, check_suffix, read_pseudonyms
 from biomedjourney_monai.errors import BiomedJourneyError
 
 
@@ -18,22 +19,22 @@ def sample_one(arguments: argparse.Namespace) -> None:
             found="--description or --out missing or empty",
             action="Pass --description TEXT --out FILE",
         )
-    if Path(arguments.out).suffix.lower() != ".png":
-        raise BiomedJourneyError("--out must be a PNG file", found=Path(arguments.out).suffix or "no suffix")
-    from biomedjourney_monai.radiographs import save_png
-
+    check_suffix(arguments.out)
+    writer = PictureWriter(arguments.prior, read_pseudonyms(arguments))
     maker = CounterfactualMaker(arguments)
     prior = maker.read_prior(arguments.prior)
+    writer.check(arguments.out, arguments.description)
     region = maker.read_region(prior)
     overruled = maker.check_description(arguments.description)
     seeds = [arguments.seed + offset for offset in range(arguments.samples or 1)]
     images, made = _draw(maker, prior, arguments.description, seeds, region)
     pictures = [finished_picture(image, prior) for image in images]
     metadata = [maker.metadata(prior, arguments.description, seed, overruled) for seed in seeds]
+    series = {**metadata[0], "samples": len(seeds)} if len(seeds) > 1 else None
     out, written = Path(arguments.out), []
     for number, (picture, facts) in enumerate(zip(pictures, metadata)):
-        path = out if number == 0 else beside(out, f"{number + 1:02d}")
-        save_png(path, picture, metadata=facts)
+        path = out if number == 0 else beside(out, f"{number + 1:02d}", suffix=out.suffix)
+        writer.write(path, picture, facts, number=number + 1, series_facts=series)
         written.append(path.name)
     if made.region is not None:
         written.append(_save_region(beside(out, "region"), prior, made, metadata[0]))
@@ -45,9 +46,9 @@ def sample_one(arguments: argparse.Namespace) -> None:
         print(f"beside it: {', '.join(written[1:])}")
 
 
-def beside(out: Path, word: str) -> Path:
-    """`made.png` and "mean" to `made-mean.png`."""
-    return out.with_name(f"{out.stem}-{word}{out.suffix}")
+def beside(out: Path, word: str, *, suffix: str = ".png") -> Path:
+    """`made.dcm` and "mean" to `made-mean.png`."""
+    return out.with_name(f"{out.stem}-{word}{suffix}")
 
 
 def _draw(maker: CounterfactualMaker, prior: Prior, text: str, seeds: list[int], region: Any) -> tuple[Any, Any]:

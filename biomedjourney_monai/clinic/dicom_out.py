@@ -162,13 +162,8 @@ def counterfactual_dataset(
     """
     if picture.ndim != 2 or not np.isfinite(picture).all():
         raise ImageError("a picture must be 2-D and hold finite numbers", found="another one")
-    if pseudonyms is not None and str(source and source.get("BurnedInAnnotation", "")).strip().upper() == "YES":
-        raise ImageError(
-            "a prior to export from must have no text burned in",
-            found="BurnedInAnnotation YES",
-            action="Take another image of the study",
-            reason="text burned in",
-        )
+    if pseudonyms is not None:
+        refuse_burned_in(source)
     uids = request_uids(facts, source, number=number, series_facts=series_facts, pseudonyms=pseudonyms)
     pixels = np.rint(np.clip(mark_synthetic(picture), 0, 1) * 255).astype(np.uint8)
     with as_image_error():
@@ -177,6 +172,21 @@ def counterfactual_dataset(
         _take_over(dataset, source, facts, pseudonyms)
         _refer_to(dataset, source, pseudonyms)
         return dataset
+
+
+def refuse_burned_in(source: pydicom.Dataset | None) -> None:
+    """Refuse to export from a prior whose pixels may name the patient: what does not change is copied from it.
+
+    Raises:
+        ImageError: if the prior says that it has text burned in.
+    """
+    if source is not None and str(source.get("BurnedInAnnotation", "")).strip().upper() == "YES":
+        raise ImageError(
+            "a prior to export from must have no text burned in",
+            found="BurnedInAnnotation YES",
+            action="Take another image of the study",
+            reason="text burned in",
+        )
 
 
 def to_bytes(dataset: pydicom.Dataset) -> bytes:

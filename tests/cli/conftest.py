@@ -86,3 +86,58 @@ def prepared(tmp_path) -> Path:
     write_json_lines(work / "singles.jsonl", singles)
     write_json_lines(work / "triples.jsonl", triples)
     return work
+
+
+@pytest.fixture
+def dicom_chest(rendered_chest):
+    """Builds a CR of the rendered patient, named DOE^JANE; keywords overwrite attributes."""
+    import io
+
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    def build(pixels=None, **values) -> bytes:
+        image = rendered_chest if pixels is None else pixels
+        stored = np.rint(image * 4095).astype("<u2")
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        content = {
+            "SpecificCharacterSet": "ISO_IR 192",
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1",
+            "SOPInstanceUID": "1.2.826.0.1.3680043.8.498.1.3",
+            "StudyInstanceUID": "1.2.826.0.1.3680043.8.498.1.1",
+            "SeriesInstanceUID": "1.2.826.0.1.3680043.8.498.1.2",
+            "PatientName": "DOE^JANE",
+            "PatientID": "MRN12345",
+            "PatientBirthDate": "19500102",
+            "PatientSex": "F",
+            "StudyDate": "20200102",
+            "StudyTime": "101500",
+            "StudyID": "7",
+            "AccessionNumber": "ACC77",
+            "ReferringPhysicianName": "WARD^DR",
+            "Modality": "CR",
+            "BodyPartExamined": "CHEST",
+            "ViewPosition": "PA",
+            "SeriesNumber": 1,
+            "InstanceNumber": 1,
+            "PatientOrientation": ["L", "F"],
+            "Rows": image.shape[0],
+            "Columns": image.shape[1],
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "BitsAllocated": 16,
+            "BitsStored": 12,
+            "HighBit": 11,
+            "PixelRepresentation": 0,
+            "PixelData": stored.tobytes(),
+        }
+        for keyword, value in (content | values).items():
+            setattr(dataset, keyword, value)
+        dataset["PixelData"].VR = "OW"
+        stream = io.BytesIO()
+        dataset.save_as(stream, enforce_file_format=True)
+        return stream.getvalue()
+
+    return build
