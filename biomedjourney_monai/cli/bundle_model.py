@@ -92,9 +92,17 @@ def load_generator(arguments: argparse.Namespace, **sampler: Any) -> Any:
     Raises:
         WeightsError: if the weights are missing or do not fit.
     """
+    import torch
+
     changes = {key: value for key, value in sampler.items() if value is not None}
     parser = compose_networks(arguments, sampler=changes)
+    parser.get_parsed_content("text_encoder")
+    with torch.device("meta"):  # what follows brings the weights
+        for part in ("autoencoder", "denoiser"):
+            parser.get_parsed_content(part)
     generator = parser.get_parsed_content("generator")
     generator.load(model_file(arguments))
-    precision = getattr(arguments, "precision", None) or parser.get("precision")
-    return generator.eval().speed_up(precision, compiled=bool(parser.get("compiled")))
+    precision = getattr(arguments, "precision", None) or parser.get("denoiser_precision")
+    autoencoder_precision = parser.get("autoencoder_precision")
+    compiled = bool(parser.get("compiled"))
+    return generator.eval().speed_up(precision, autoencoder_precision=autoencoder_precision, compiled=compiled)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from monai.networks.nets import AutoencoderKL
 from torch import Tensor, nn
@@ -93,7 +95,7 @@ class PatchAutoencoderKL(AutoencoderKL):
             nn.init.dirac_(convolution.weight)
             nn.init.zeros_(convolution.bias)
         nn.init.zeros_(self.quant_conv_log_sigma.conv.weight)
-        nn.init.constant_(self.quant_conv_log_sigma.conv.bias, 2 * torch.log(torch.tensor(posterior_std)).item())
+        nn.init.constant_(self.quant_conv_log_sigma.conv.bias, 2 * math.log(posterior_std))
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> Tensor:

@@ -46,10 +46,20 @@ def speed_up(denoiser: Denoiser, *, precision: str = "auto", pack: bool = True, 
         ConfigError: for an unknown precision.
     """
     device = next(denoiser.parameters()).device
+    dtype = dtype_of(precision, device)
+    return FastDenoiser(denoiser, dtype=dtype, pack=pack and device.type == "cpu", compiled=compiled)
+
+
+def dtype_of(precision: str, device: torch.device | str) -> torch.dtype:
+    """ "float32", "bfloat16", "float16" or "auto" as PyTorch's type.
+
+    Raises:
+        ConfigError: for another precision.
+    """
     chosen = choose_precision(device) if precision == "auto" else precision
     if chosen not in PRECISIONS:
         raise ConfigError(f"the precision must be auto or one of {', '.join(PRECISIONS)}", found=str(precision))
-    return FastDenoiser(denoiser, dtype=PRECISIONS[chosen], pack=pack and device.type == "cpu", compiled=compiled)
+    return PRECISIONS[chosen]
 
 
 class FastDenoiser(nn.Module):
@@ -89,6 +99,36 @@ class FastDenoiser(nn.Module):
         if self.residual_to_prior:
             prediction = prediction + self.scale_factor * prior_latent.float()
         return prediction
+
+
+class FastAutoencoder(nn.Module):
+    """An autoencoder for inference: `encode` and `decode` in another precision, float32 in and out.
+
+    Args:
+        autoencoder: whose weights are taken over.
+        dtype: of weights and activations.
+
+    Its weights are laid out channels last; packing them gains nothing more here.
+    """
+
+    def __init__(self, autoencoder: nn.Module, *, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.autoencoder = autoencoder.requires_grad_(False).eval().to(dtype).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior's mean and standard deviation, float32; see MONAI's AutoencoderKL."""
+        mean, deviation = self.autoencoder.encode(self._shorten(image))
+        return mean.float(), deviation.float()
+
+    @torch.inference_mode()
+    def decode(self, latent: Tensor) -> Tensor:
+        """The image, float32."""
+        return self.autoencoder.decode(self._shorten(latent)).float()
+
+    def _shorten(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype, memory_format=torch.channels_last)
 
 
 class KeptLinear(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.denoiser import Denoiser
-from biomedjourney_monai.networks.fast_path import speed_up
+from biomedjourney_monai.networks.fast_path import FastAutoencoder, dtype_of, speed_up
 from biomedjourney_monai.networks.geometry import (
     GEOMETRY_KEY,
     HASH_KEY,
@@ -110,14 +110,19 @@ class CounterfactualGenerator(nn.Module):
         decoded = self.autoencoder.decode(latent / self.denoiser.scale_factor)
         return ((decoded + 1) / 2).clamp(0, 1).float()
 
-    def speed_up(self, precision: str = "auto", *, compiled: bool = False) -> CounterfactualGenerator:
+    def speed_up(
+        self, precision: str = "auto", *, autoencoder_precision: str = "float32", compiled: bool = False
+    ) -> CounterfactualGenerator:
         """Make it fast, for inference alone: it can be neither trained nor saved afterwards. Load the weights first.
 
         Args:
             precision: of the denoiser: "float32", "bfloat16", "float16", or "auto" for what the device is fast at.
+            autoencoder_precision: of the autoencoder, likewise.
             compiled: run the denoiser through torch.compile, for a GPU.
         """
         self.denoiser = speed_up(self.denoiser, precision=precision, compiled=compiled)
+        dtype = dtype_of(autoencoder_precision, next(self.autoencoder.parameters()).device)
+        self.autoencoder = FastAutoencoder(self.autoencoder, dtype=dtype)
         return self
 
     def save(self, path: str | Path, *, info: dict | None = None, half: bool = True) -> None:

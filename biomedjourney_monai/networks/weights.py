@@ -86,6 +86,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
 def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.Module:
     """Copy tensors into a network, every one and only those; float16 widens to the network's own type.
 
+    A network on the meta device, which has shapes but no numbers, takes the tensors over as they are stored: nothing
+    is held twice, and nothing is drawn at random only to be overwritten.
+
     Returns:
         The same network.
 
@@ -93,7 +96,7 @@ def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.M
         WeightsError: naming the first missing, surplus and misshapen tensors; the network is then unchanged.
     """
     require_fit(state_dict, module.state_dict(), network=type(module).__name__)
-    module.load_state_dict(dict(state_dict), strict=True)
+    module.load_state_dict(dict(state_dict), strict=True, assign=any(value.is_meta for value in module.parameters()))
     return module
 
 

@@ -176,7 +176,7 @@ def _made_with(settings, picture, small_model):
         parser[section] = {**parser[section], inner: value} if inner else value
     network = parser.get_parsed_content("network_def")
     network.load(small_model)
-    network.speed_up(parser.get_parsed_content("precision"))
+    network.speed_up(parser.get_parsed_content("denoiser_precision"))
     (row,) = parser.get_parsed_content("datalist")
     data = parser.get_parsed_content("preprocessing")(dict(row))
     data["pred"] = parser.get_parsed_content("inferer")(data["image"][None], network.eval())[0]

@@ -10,6 +10,7 @@ from biomedjourney_monai.diffusion.counterfactual_sampler import CounterfactualS
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.networks import fast_path
 from biomedjourney_monai.networks.fast_path import (
+    FastAutoencoder,
     FastDenoiser,
     KeptLinear,
     PackedConvolution,
@@ -150,3 +151,30 @@ def test_the_classes_name_what_the_sampler_reads(make_denoiser):
     fast = speed_up(make_denoiser(residual_to_prior=False), precision="float32")
     assert isinstance(fast, FastDenoiser)
     assert (fast.latent_channels, fast.residual_to_prior) == (4, False)
+
+
+@pytest.fixture
+def make_autoencoder():
+    def make():
+        from biomedjourney_monai.networks.stable_diffusion import StableDiffusionAutoencoder
+
+        torch.manual_seed(0)
+        sizes = {"channels": (8, 16), "num_res_blocks": 1, "norm_num_groups": 4}
+        return StableDiffusionAutoencoder(in_channels=1, out_channels=1, **sizes).eval()
+
+    return make
+
+
+@pytest.mark.parametrize("dtype, bound", [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+def test_a_fast_autoencoder_gives_nearly_the_same_in_float32(make_autoencoder, dtype, bound):
+    image = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    plain, fast = make_autoencoder(), FastAutoencoder(make_autoencoder(), dtype=dtype)
+    expected, found = plain.encode(image), fast.encode(image)
+    for one, other in zip(found, expected):
+        assert one.dtype == torch.float32
+        assert relative_error(one, other) < bound
+    decoded = fast.decode(expected[0])
+    assert decoded.dtype == torch.float32
+    assert 0 <= relative_error(decoded, plain.decode(expected[0])) < bound
+    if dtype == torch.bfloat16:
+        assert relative_error(decoded, plain.decode(expected[0])) > 1e-5

@@ -1,0 +1,356 @@
+"""How fast is a counterfactual, against diffusers' InstructPix2Pix pipeline? python benchmarks/sampling.py
+
+Stable Diffusion 1.5's geometry with random weights that both sides share, 256×256 pixels, 256 token states, two-scale
+guidance, the same noise. Four arms, each in a process of its own so that its memory is its own: diffusers and ours,
+each in float32 and bfloat16. They take turns, a run of a few steps each, and the figures are medians over the rounds;
+the first run of each, in which ours packs its weights, does not count, and is printed. One counterfactual with our
+defaults is run whole; diffusers' 100 steps are its measured steps a hundred times, with its measured encoding and
+decoding (--whole runs them).
+
+Then the small model that is shipped: from the start of `biomedjourney sample` to the picture on disk. What solvers and
+steps cost in quality is benchmarks/solvers.py's to measure.
+
+The last line is JSON: {"figures": {...}, "bars": {...}}. Two cores need about ten minutes, 16 GB of
+memory and 6 GB of disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
+ARMS = ("diffusers-float32", "ours-float32", "diffusers-bfloat16", "ours-bfloat16")
+SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+TEXT_SCALE, IMAGE_SCALE = 7.5, 1.5
+THEIR_STEPS = 100  # the default of diffusers' pipeline
+GFLOP_PER_STEP = 567  # of three UNet calls; 29 of them are the text's keys and values, which ours computes once
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=4, help="in a run (default: 4)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each arm that count (default: 3)")
+    parser.add_argument("--whole", action="store_true", help=f"run all {THEIR_STEPS} steps of diffusers; 15 minutes")
+    parser.add_argument("--disk", type=Path, metavar="DIR", help="where to put 6 GB for a while (default: temporary)")
+    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
+    parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.arm:
+        serve(arguments.arm, arguments.weights)
+        return
+    figures, bars = start_of_the_small_model()
+    with tempfile.TemporaryDirectory(dir=arguments.disk) as folder:
+        more, more_bars = compare(Path(folder), arguments)
+    print(json.dumps({"figures": figures | more, "bars": bars | more_bars}))
+
+
+def compare(folder: Path, arguments: argparse.Namespace) -> tuple[dict[str, float], dict[str, bool]]:
+    """All arms in turns."""
+    write_weights(folder)
+    figures = matmul_peaks()
+    workers = {arm: Worker(arm, folder) for arm in ARMS}
+    first = {arm: worker.sample(steps=arguments.steps) for arm, worker in workers.items()}
+    seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    step_seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    for number in range(arguments.rounds):
+        for arm, worker in workers.items():
+            done = worker.sample(steps=arguments.steps)
+            seconds[arm].append(done["seconds"])
+            step_seconds[arm].append(done["seconds_per_step"])
+            print(
+                f"round {number + 1} {arm:20} {done['seconds']:7.2f} s, {done['seconds_per_step']:6.3f} s a step",
+                flush=True,
+            )
+    step = {arm: statistics.median(values) for arm, values in step_seconds.items()}
+    around = {arm: statistics.median(seconds[arm]) - arguments.steps * step[arm] for arm in ARMS}
+    whole = workers["ours-bfloat16"].sample(steps=None)
+    theirs = around["diffusers-float32"] + THEIR_STEPS * step["diffusers-float32"]
+    if arguments.whole:
+        theirs = workers["diffusers-float32"].sample(steps=THEIR_STEPS)["seconds"]
+    reference = np.load(folder / "diffusers-float32.npy")
+    error = {arm: relative(np.load(folder / f"{arm}.npy"), reference) for arm in ARMS if arm != ARMS[0]}
+    memory = {arm: worker.close() for arm, worker in workers.items()}
+
+    for arm in ARMS:
+        figures[f"{arm}: seconds per step"] = step[arm]
+        figures[f"{arm}: encoding and decoding, seconds"] = around[arm]
+        figures[f"{arm}: first run, seconds"] = first[arm]["seconds"]
+        figures[f"{arm}: peak memory, GB"] = memory[arm]["peak"]
+        figures[f"{arm}: peak memory while loading, GB"] = memory[arm]["loading"]
+        if arm in error:
+            figures[f"{arm}: relative error to diffusers-float32"] = error[arm]
+        peak = figures[f"matmul peak {arm.split('-')[1]}, GFLOP/s"]
+        figures[f"{arm}: share of the matmul peak"] = GFLOP_PER_STEP / step[arm] / peak
+    figures["one counterfactual with our defaults, steps"] = whole["steps"]
+    figures["one counterfactual with our defaults, seconds"] = whole["seconds"]
+    figures["one counterfactual with diffusers' defaults, seconds"] = theirs
+    ratios = {
+        "float32 over diffusers float32": (seconds[ARMS[0]], seconds["ours-float32"], 1.1),
+        "bfloat16 over diffusers bfloat16": (seconds["diffusers-bfloat16"], seconds["ours-bfloat16"], 1.4),
+        "bfloat16 over diffusers float32": (seconds[ARMS[0]], seconds["ours-bfloat16"], 3.5),
+    }
+    bars = {}
+    for name, (slow, fast, bound) in ratios.items():
+        figures[f"times as fast, {name}"] = statistics.median(a / b for a, b in zip(slow, fast))
+        bars[f"{name} >= {bound}"] = figures[f"times as fast, {name}"] >= bound
+    figures["times as fast, one counterfactual"] = theirs / whole["seconds"]
+    figures["memory of ours over diffusers float32"] = memory["ours-bfloat16"]["peak"] / memory[ARMS[0]]["peak"]
+    bars["float32 within 1e-3 of diffusers"] = error["ours-float32"] <= 1e-3
+    bars["bfloat16's error <= that of diffusers"] = error["ours-bfloat16"] <= error["diffusers-bfloat16"]
+    bars["one counterfactual >= 20 times"] = figures["times as fast, one counterfactual"] >= 20
+    bars["memory <= 0.6 of diffusers float32"] = figures["memory of ours over diffusers float32"] <= 0.6
+    bars["bfloat16 past half of the matmul peak"] = figures["ours-bfloat16: share of the matmul peak"] > 0.5
+    return figures, bars
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def write_weights(folder: Path) -> None:
+    """Draw diffusers' networks, and keep them in both layouts and precisions."""
+    from parity import draw_networks
+    from safetensors.torch import save_file
+
+    from biomedjourney_monai.networks.weight_formats.channels import to_grey
+    from biomedjourney_monai.networks.weight_formats.diffusers import (
+        autoencoder_from_diffusers,
+        denoiser_from_diffusers,
+    )
+    from biomedjourney_monai.networks.weights import save_tensors
+
+    with torch.no_grad():
+        unet, vae = (network.half().float() for network in draw_networks())  # a model file holds float16
+    denoiser = {**denoiser_from_diffusers(unet.state_dict()), "scale_factor": torch.tensor(0.18215)}
+    denoiser |= {"text_projection.weight": torch.eye(768), "text_projection.bias": torch.zeros(768)}
+    state = {f"denoiser.{key}": value for key, value in denoiser.items()}
+    autoencoder = to_grey(autoencoder_from_diffusers(vae.state_dict()))
+    state |= {f"autoencoder.{key}": value for key, value in autoencoder.items()}
+    save_tensors(folder / "ours.pt", state, info={}, half=True)
+    del state, denoiser
+    for dtype in (torch.float32, torch.bfloat16):
+        name = str(dtype).removeprefix("torch.")
+        unet.to(dtype).save_pretrained(folder / name / "unet")
+        vae.to(dtype).save_pretrained(folder / name / "vae")
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand(1, 1, 16, 16, generator=generator)
+    inputs = {
+        "image": torch.nn.functional.interpolate(coarse, size=256, mode="bicubic").clamp(0, 1),
+        "text": torch.randn(1, 256, 768, generator=generator),
+        "null": torch.randn(1, 256, 768, generator=generator),
+        "noise": torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0)),
+    }
+    save_file(inputs, folder / "inputs.safetensors")
+
+
+def matmul_peaks(size: int = 4096) -> dict[str, float]:
+    """What this machine reaches in one large product."""
+    figures = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.randn(2, size, size).to(dtype)
+        rates = []
+        for _ in range(5):
+            start = time.perf_counter()
+            a @ b
+            rates.append(2 * size**3 / (time.perf_counter() - start) / 1e9)
+        figures[f"matmul peak {str(dtype).removeprefix('torch.')}, GFLOP/s"] = max(rates)
+    return figures
+
+
+class Worker:
+    """An arm in a process of its own."""
+
+    def __init__(self, arm: str, folder: Path) -> None:
+        command = [sys.executable, __file__, "--arm", arm, "--weights", str(folder)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+
+    def sample(self, *, steps: int | None) -> dict[str, float]:
+        """One counterfactual; None steps are our default."""
+        return self._ask({"steps": steps})
+
+    def close(self) -> dict[str, float]:
+        """End it; its peak memory in GB."""
+        answer = self._ask({"stop": True})
+        self.process.wait()
+        return answer
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, float]:
+        print(json.dumps(question), file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> dict[str, float]:
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        sys.exit(f"an arm ended early with status {self.process.wait()}")
+
+
+def serve(arm: str, folder: Path) -> None:
+    """The life of a worker: load, say so, answer until told to stop."""
+    from safetensors.torch import load_file
+
+    side, precision = arm.split("-")
+    inputs = load_file(folder / "inputs.safetensors")
+    make = {"ours": load_ours, "diffusers": load_diffusers}[side](folder / precision, precision, inputs)
+    loading = peak_memory()
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        question = json.loads(line)
+        if question.get("stop"):
+            print(json.dumps({"peak": peak_memory(), "loading": loading}), flush=True)
+            return
+        start = time.perf_counter()
+        latent, stamps, steps = make(question["steps"])
+        seconds = time.perf_counter() - start
+        between = [later - earlier for earlier, later in itertools.pairwise(stamps)]
+        if question["steps"] is not None:
+            np.save(folder / f"{arm}.npy", latent.float().numpy())
+        answer = {"seconds": seconds, "seconds_per_step": statistics.median(between), "steps": steps}
+        print(json.dumps(answer), flush=True)
+
+
+def load_diffusers(folder: Path, precision: str, inputs: dict[str, Tensor]) -> Any:
+    """diffusers' pipeline, its own autoencoder included."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
+
+    dtype = getattr(torch, precision)
+    scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing")
+    pipeline = StableDiffusionInstructPix2PixPipeline(
+        vae=AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype),
+        text_encoder=None,
+        tokenizer=None,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+
+    def make(steps: int | None) -> tuple[Tensor, list[float], int]:
+        stamps, latents = [time.perf_counter()], []
+
+        def note(_pipeline: Any, _step: int, _timestep: Any, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+            stamps.append(time.perf_counter())
+            latents[:] = [kept["latents"].detach().clone()]
+            return kept
+
+        pipeline(
+            image=inputs["image"].repeat(1, 3, 1, 1).to(dtype),
+            prompt_embeds=inputs["text"].to(dtype),
+            negative_prompt_embeds=inputs["null"].to(dtype),
+            latents=inputs["noise"].to(dtype),
+            num_inference_steps=steps or THEIR_STEPS,
+            guidance_scale=TEXT_SCALE,
+            image_guidance_scale=IMAGE_SCALE,
+            output_type="np",
+            callback_on_step_end=note,
+        )
+        return latents[0], stamps[1:], steps or THEIR_STEPS
+
+    return make
+
+
+class GivenText(torch.nn.Module):
+    """Stands in for the text encoder, as precomputed embeddings do for diffusers'."""
+
+    def __init__(self, text: Tensor, null: Tensor) -> None:
+        super().__init__()
+        self.states = {True: text, False: null}
+        self.weights_hash = ""
+
+    def encode(self, descriptions: list[str]) -> Tensor:
+        return torch.cat([self.states[bool(text)] for text in descriptions])
+
+
+def load_ours(folder: Path, precision: str, inputs: dict[str, Tensor]) -> Any:
+    """The generator of sd15.yaml, loaded and made fast as `biomedjourney sample --overlay` does."""
+    from biomedjourney_monai.configuration import compose, read_overlay
+    from biomedjourney_monai.networks.generator import CounterfactualGenerator
+
+    common = CONFIGS / "common.yaml"
+    sections = read_overlay(CONFIGS / "sd15.yaml", common)
+    sections["denoiser"] = {**sections["denoiser"], "text_width": 768}
+    parser = compose(common, sections)
+    with torch.device("meta"):
+        autoencoder, denoiser = (parser.get_parsed_content(part) for part in ("autoencoder", "denoiser"))
+    sampler = parser.get_parsed_content("sampler")
+    generator = CounterfactualGenerator(
+        autoencoder=autoencoder,
+        denoiser=denoiser,
+        text_encoder=GivenText(inputs["text"], inputs["null"]),
+        sampler=sampler,
+    )
+    generator.load(folder.parent / "ours.pt")
+    generator.eval().speed_up(precision, autoencoder_precision=precision)
+    default_steps, default_solver = sampler.steps, sampler.solver
+
+    def make(steps: int | None) -> tuple[Tensor, list[float], int]:
+        stamps, latents = [], []
+        sampler.steps, sampler.solver = (steps, "ddim") if steps else (default_steps, default_solver)
+        sampler.on_step = lambda _step: stamps.append(time.perf_counter())
+        decode = generator.autoencoder.decode
+
+        def keep(latent: Tensor) -> Tensor:
+            latents[:] = [latent * generator.denoiser.scale_factor]
+            return decode(latent)
+
+        generator.autoencoder.decode = keep
+        try:
+            generator(inputs["image"], ["given"], seeds=[0])
+        finally:
+            generator.autoencoder.decode = decode
+        return latents[0], stamps, sampler.steps
+
+    return make
+
+
+def peak_memory() -> float:
+    """The largest memory that this process had, in GB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024 / 1e9
+    raise RuntimeError("no VmHWM")
+
+
+def start_of_the_small_model() -> tuple[dict[str, float], dict[str, bool]]:
+    """From the start of the command to the picture, twice: the second time the files are in memory."""
+    from biomedjourney_monai.phantom.patients import draw_patient
+    from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual
+    from biomedjourney_monai.radiographs import save_png, scale_intensity
+
+    patient = draw_patient(5, 0, stream="sampling")
+    visit = patient.visits[0]
+    image = render_counterfactual(patient, visit, visit.findings, size=512, anatomy=anatomy_of(patient)).image
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        prior, out = Path(folder) / "prior.png", Path(folder) / "out.png"
+        save_png(prior, scale_intensity(image, np.ones_like(image, bool)))
+        line = ["-m", "biomedjourney_monai.cli.main", "sample", "--prior", str(prior), "--out", str(out)]
+        for _ in range(2):
+            start = time.perf_counter()
+            text = ["--description", "New large left pleural effusion."]
+            subprocess.run([sys.executable, *line, *text], check=True, capture_output=True)
+            seconds.append(time.perf_counter() - start)
+            out.unlink()
+    figures = {"from start to first picture, seconds": seconds[1], "the same, files not yet read": seconds[0]}
+    return figures, {"from start to first picture < 10 s": max(seconds) < 10}
+
+
+if __name__ == "__main__":
+    main()
