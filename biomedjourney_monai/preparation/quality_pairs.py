@@ -51,8 +51,8 @@ def choose_pairs(pairs: pd.DataFrame, *, per_kind: int = PER_KIND) -> list[tuple
     kinds = {
         "best": order[:per_kind],
         "median": order[middle : middle + per_kind],
-        "worst kept": kept[::-1][:per_kind],
         "worst": order[::-1][:per_kind],
+        "worst kept": kept[::-1][:per_kind],
     }
     chosen: dict[int, str] = {}
     for kind, rows in kinds.items():

@@ -75,7 +75,7 @@ def find_deformation(
     method.SetInitialTransform(sitk.BSplineTransformInitializer(fixed, [BSPLINE_MESH] * 2), inPlace=False)
     method.SetOptimizerAsLBFGSB(numberOfIterations=BSPLINE_ITERATIONS)
     spline = _execute(method, fixed, moving)
-    return sitk.CompositeTransform([sitk.Transform(linear).Downcast(), sitk.Transform(spline).Downcast()])
+    return sitk.CompositeTransform([linear, spline])
 
 
 def count_iterations(
@@ -148,9 +148,12 @@ def _measure_with(
 def _execute(method: sitk.ImageRegistrationMethod, fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     try:
         with _one_thread():
-            return method.Execute(fixed, moving)
+            found = method.Execute(fixed, moving).Downcast()
     except RuntimeError as error:  # all samples fell outside the moving image's content
         raise ImageError("two images must overlap to be registered", found="no common content") from error
+    if isinstance(found, sitk.CompositeTransform):  # of a single one; nested ones cannot be written to a file
+        found = found.GetNthTransform(found.GetNumberOfTransforms() - 1).Downcast()
+    return found
 
 
 @contextmanager

@@ -18,6 +18,7 @@ RUNS = {
     "train_autoencoder.yaml": ("training", "run"),
     "inference.yaml": ("inference", "run"),
     "evaluate.yaml": ("evaluation", "run"),
+    "prepare.yaml": ("prepare", "run"),
 }
 STACKS = [
     *([name] for name in ("common.yaml", *RUNS)),
@@ -30,6 +31,7 @@ READ_BY_PYTHON = {
     "train_autoencoder.yaml": {"initialize", "training", "run", "imports"},
     "inference.yaml": {"initialize", "inference", "run", "imports"},
     "evaluate.yaml": {"initialize", "evaluation", "run", "imports"},
+    "prepare.yaml": {"initialize", "prepare", "run", "imports"},
 }
 REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:#\w+)*)")
 
@@ -146,6 +148,7 @@ def test_every_shared_section_can_be_overridden_key_by_key(name):
         ("inference.yaml", "descripton", "description"),
         ("inference.yaml", "sampler#step", "sampler#steps"),
         ("evaluate.yaml", "systems", "system"),
+        ("prepare.yaml", "min_scor", "min_score"),
     ],
 )
 def test_a_misspelt_override_names_the_nearest_key(name, key, nearest):

@@ -104,7 +104,7 @@ def test_the_best_the_median_and_the_worst_are_chosen_once():
     scores = [0.9, np.nan, 0.1, 0.5, 0.4, 0.3, 0.8, 0.2]
     pairs = pd.DataFrame({"gradient_correlation": scores, "new_image": "x"})
     pairs["kept"] = pairs["gradient_correlation"] >= 0.25
-    assert choose_pairs(pairs, per_kind=1) == [("best", 0), ("median", 4), ("worst kept", 5), ("worst", 2)]
+    assert choose_pairs(pairs, per_kind=1) == [("best", 0), ("median", 4), ("worst", 2), ("worst kept", 5)]
     few = choose_pairs(pairs.iloc[:3], per_kind=2)
     assert [row for _, row in few] == [0, 2]
     assert choose_pairs(pairs.iloc[1:2]) == []
