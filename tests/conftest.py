@@ -220,3 +220,12 @@ def serve():
 def describe():
     """`fake_service.describe`: an answer that keeps to the schema."""
     return fake_service.describe
+
+
+@pytest.fixture
+def fake_archive():
+    """The module `fake_archive`: a DICOMweb archive at 127.0.0.1 that fails as told."""
+    spec = importlib.util.spec_from_file_location("fake_archive", Path(__file__).with_name("fake_archive.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

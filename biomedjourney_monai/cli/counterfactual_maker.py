@@ -159,6 +159,13 @@ class CounterfactualMaker:
         return load_judges(bundle_folder(self.arguments) / "models")
 
 
+def region_name(region: Any) -> str:
+    """What tells a region from others: "auto", or the hash of a mask."""
+    import hashlib
+
+    return region if isinstance(region, str) else f"mask {hashlib.sha256(region.tobytes()).hexdigest()[:16]}"
+
+
 def finished_picture(image: np.ndarray, prior: Prior) -> np.ndarray:
     """A generated square at the prior's own size, marked, float32."""
     from biomedjourney_monai.radiographs import mark_synthetic, restore

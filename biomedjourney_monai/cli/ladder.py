@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior
+from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, region_name
 from biomedjourney_monai.cli.picture_writer import PictureWriter, add_export_arguments, read_pseudonyms
 from biomedjourney_monai.cli.sampling_arguments import add_control_arguments, add_sampling_arguments
 from biomedjourney_monai.errors import BiomedJourneyError
@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
     scores = judges.score(torch.tensor(_stack(images))[:, None]).pathology.numpy()
     named = [finding for finding in FINDINGS if any(finding in read_statements(text) for text in descriptions)]
     facts = maker.metadata(prior, "several, in order of the rungs", arguments.seed, *sorted(overruled))
+    if region is not None:
+        facts["region"] = region_name(region)
     out = Path(arguments.out)
     marked = _write(out, prior, images, descriptions, scores, named, facts, judges.provenance())
     if writer is not None:

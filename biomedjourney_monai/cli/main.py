@@ -20,6 +20,7 @@ VERBS = {
     "train": "train the model: pretrain, then finetune        -> runs/",
     "sample": "make a counterfactual radiograph                -> samples/, or one file",
     "ladder": "show one patient at several rungs of a disease  -> strip, animation, series",
+    "pacs": "make counterfactuals of an archive's radiographs -> new series in the archive",
     "tune": "search the guidance scales                      -> tune/",
     "evaluate": "score counterfactuals against references        -> metrics.json",
     "report": "write one HTML page of tables and pictures      -> report/index.html",

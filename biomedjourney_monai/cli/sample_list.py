@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
+from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture, region_name
 from biomedjourney_monai.cli.picture_writer import PICTURES, PictureWriter, read_pseudonyms
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
 
@@ -132,17 +132,11 @@ def _prepare(
     region = maker.read_region(prior, request.region)
     metadata = maker.metadata(prior, request.description, request.seed, overruled)
     if region is not None:
-        metadata["region"] = region if isinstance(region, str) else _hash(region)
+        metadata["region"] = region_name(region)
     taken.add(request.out)
     if writer.is_written(request.out, metadata):
         return None
     return Ready(number, request, prior, region, metadata, writer)
-
-
-def _hash(mask: Any) -> str:
-    import hashlib
-
-    return f"mask {hashlib.sha256(mask.tobytes()).hexdigest()[:16]}"
 
 
 def _make(waiting: list[Ready], maker: CounterfactualMaker, outcomes: list[str], bar: Any) -> None:

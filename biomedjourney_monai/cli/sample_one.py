@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
+from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture, region_name
 from biomedjourney_monai.cli.picture_writer import PictureWriter, check_suffix, read_pseudonyms
 from biomedjourney_monai.errors import BiomedJourneyError
 
@@ -30,6 +30,8 @@ def sample_one(arguments: argparse.Namespace) -> None:
     images, made = _draw(maker, prior, arguments.description, seeds, region)
     pictures = [finished_picture(image, prior) for image in images]
     metadata = [maker.metadata(prior, arguments.description, seed, overruled) for seed in seeds]
+    if region is not None:
+        metadata = [{**facts, "region": region_name(region)} for facts in metadata]
     series = {**metadata[0], "samples": len(seeds)} if len(seeds) > 1 else None
     out, written = Path(arguments.out), []
     for number, (picture, facts) in enumerate(zip(pictures, metadata)):
