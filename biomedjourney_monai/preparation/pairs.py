@@ -84,7 +84,7 @@ def convert_studies(
         Item(dicom_id, key_of(_look_of_file(path), recipe), (dicom_id, str(path)))
         for dicom_id, path in zip(studies["dicom_id"], studies["image_path"])
     ]
-    convert = partial(_convert, work=work, loader=loader)
+    convert = partial(_convert, work=work.absolute(), loader=loader)  # workers may stand elsewhere
     outcomes, done = _complete(items, convert, work, STUDY_RECORD, workers, title="images", unit="images")
     contents = {}
     for name, outcome in outcomes.items():
@@ -129,7 +129,7 @@ def register_journeys(
         if not reason:
             parts = (before.picture, before.box, after.picture, after.box, f"{__version__} {registrar!r}")
             items.append(Item(f"{new}-on-{prior}", key_of(*parts), (prior, new, before, after)))
-    task = partial(_register_pair, work=work, registrar=registrar)
+    task = partial(_register_pair, work=work.absolute(), registrar=registrar)
     outcomes, done = _complete(items, task, work, PAIR_RECORD, workers, title="register", unit="pairs")
     results = [_dropped(row["reason"]) if row["reason"] else outcomes[row["name"]].result for row in rows]
     pairs = pd.concat([journeys, pd.DataFrame(results, index=journeys.index)], axis=1)

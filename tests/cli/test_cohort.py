@@ -99,3 +99,52 @@ def test_a_folder_of_dicom_with_a_table_of_reports(tmp_path, capsys):
     known = {path.stem[1:] for path in source.rglob("s*.txt")}
     assert not any(number in printed.out + printed.err for number in known)
     assert main(["journeys", "--work", str(work)]) == 0
+
+
+def studies_of(source, work, *options: str) -> pd.DataFrame:
+    assert main(["cohort", "--source", str(source), "--work", str(work), "--processes", "1", *options]) == 0
+    return pd.read_parquet(work / "studies.parquet")
+
+
+def test_every_choice_is_in_the_callers_hands(mimic, small_mimic, tmp_path, capsys):
+    work = tmp_path / "work"
+    assert set(studies_of(small_mimic, work)["split"]) == {"train", "test"}
+    assert set(studies_of(small_mimic, work, "--split", "official")["split"]) == {"train"}
+    assert len(studies_of(small_mimic, work, "--eligibility", "finding")) == 3
+    draws = [studies_of(small_mimic, work, "--validation-share", "0.5", "--seed", str(seed)) for seed in range(8)]
+    assert len({tuple(studies["split"]) for studies in draws}) > 1
+    capsys.readouterr()
+    assert main(["cohort", "--source", str(small_mimic), "--work", str(work), "--labels", "negbio"]) == 2
+    assert "negbio" in capsys.readouterr().err
+    assert studies_of(small_mimic, work, "--labels", "report")["Pleural Effusion"].sum() == 2
+
+
+def test_what_is_in_doubt_or_unknown_is_decided_by_the_caller(mimic, tmp_path):
+    mimic.add_patient(10000001)
+    mimic.add_study(10000001, 50000001, labels={"Edema": -1.0, "Pneumothorax": 1.0})
+    mimic.add_study(10000001, 50000002, date="21500201", view="", code="")
+    mimic.add_study(10000001, 50000003, date="21500301", image=False)
+    source, work = mimic.write(), tmp_path / "work"
+    assert studies_of(source, work)["Edema"].tolist() == [-1]
+    assert studies_of(source, work, "--uncertain", "zeros")["Edema"].tolist() == [0]
+    assert studies_of(source, work, "--uncertain", "ones")["Edema"].tolist() == [1]
+    frontal = studies_of(source, work, "--unknown-view", "image", "--check-views")
+    assert frontal["view_position"].tolist() == ["PA", "FRONTAL"]
+    assert len(studies_of(source, work, "--without-images")) == 2
+
+
+def test_two_studies_at_one_instant_are_kept_single_but_not_paired(mimic, tmp_path):
+    mimic.add_patient(10000001)
+    for number, (date, time) in enumerate([("21500101", "80000"), ("21500101", "80000.0"), ("21500201", "80000")]):
+        mimic.add_study(10000001, 50000009 - number, date=date, time=time)
+    work = tmp_path / "work"
+    assert len(studies_of(mimic.write(), work)) == 3
+    assert main(["journeys", "--work", str(work)]) == 0
+    assert json.loads((work / "journeys_drops.json").read_text())["dropped"] == {"studies at the same instant": 1}
+    assert pd.read_parquet(work / "journeys.parquet")["days_between"].tolist() == [31.0]
+
+
+def test_no_patient_is_in_two_splits_of_either_kind(small_mimic, tmp_path):
+    for split in ("paper", "official"):
+        studies = studies_of(small_mimic, tmp_path / split, "--split", split, "--validation-share", "0.5")
+        assert (studies.groupby("subject_id")["split"].nunique() == 1).all()

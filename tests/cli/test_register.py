@@ -1,8 +1,11 @@
 import json
+import logging
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageOps
 
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.radiographs import read_png
@@ -58,6 +61,10 @@ def test_two_files(two_files, tmp_path, capsys):
         ["--size", "5"],
         ["--min-score", "2"],
         ["--processes", "-1"],
+        ["--calibrate", "60"],
+        ["--calibrate", "--min-score", "0.3"],
+        ["--transform", "deformable"],
+        ["--transform", "deformable", "--accept-erased-disease", "--toolkit", "elastix"],
         [],
     ],
 )
@@ -75,8 +82,87 @@ def test_a_run_that_keeps_nothing_fails(work, capsys):
 
 
 def test_a_constant_picture_is_refused(tmp_path, two_files, capsys):
-    from PIL import Image
-
     Image.fromarray(np.zeros((50, 50), np.uint8)).save(tmp_path / "flat.png")
     assert register("--prior", two_files[0], "--new", tmp_path / "flat.png", "--out", tmp_path / "o.png") == 2
     assert "contrast" in capsys.readouterr().err and not (tmp_path / "o.png").exists()
+
+
+def pairs_of(work, *options: object) -> pd.DataFrame:
+    assert register("--work", work, "--size", 64, "--processes", 1, *options) == 0
+    return pd.read_parquet(f"{work}/pairs.parquet")
+
+
+def invert(path) -> None:
+    with Image.open(path) as picture:
+        inverted = ImageOps.invert(picture)
+    inverted.save(path)
+
+
+def test_the_transform_is_chosen(work):
+    assert pairs_of(work)["scale"].dropna().nunique() == 3
+    assert (pairs_of(work, "--transform", "rigid")["scale"].dropna() - 1).abs().max() < 1e-9
+    still = pairs_of(work, "--transform", "none", "--min-score", "-1")
+    assert (still[["shift_x_px", "shift_y_px", "rotation_degrees"]].dropna() == 0).all(axis=None)
+
+
+def test_deformable_registration_says_what_it_erases(work, capsys):
+    assert register("--work", work, "--size", 64, "--transform", "deformable") == 2
+    assert "undoes 56-98 %" in capsys.readouterr().err and not (work / "pairs.parquet").exists()
+    pairs = pairs_of(work, "--transform", "deformable", "--accept-erased-disease", "--min-score", "0")
+    assert "BSpline" in (work / pairs["transform_file"][0]).read_text()
+
+
+@pytest.mark.slow
+def test_elastix_is_chosen(work):
+    pairs = pairs_of(work, "--toolkit", "elastix")
+    assert pairs["kept"].sum() == 3
+    assert not np.allclose(pairs["shift_x_px"].dropna(), pairs_of(work)["shift_x_px"].dropna(), atol=1e-6)
+
+
+def test_mirrored_images_are_looked_for(work, two_files, tmp_path, capsys):
+    assert pairs_of(work, "--check-mirrored")["mirrored_correlation"].notna().sum() == 3
+    with Image.open(two_files[1]) as picture:
+        ImageOps.mirror(picture).save(tmp_path / "mirrored.png")
+    line = [
+        "--prior",
+        two_files[0],
+        "--new",
+        tmp_path / "mirrored.png",
+        "--out",
+        tmp_path / "o.png",
+        "--check-mirrored",
+    ]
+    assert register(*line) == 0
+    assert "would be dropped: fits better mirrored" in capsys.readouterr().out
+
+
+def test_views_are_checked(work):
+    invert(pd.read_parquet(work / "studies.parquet")["image_path"][0])
+    assert "view check: inverted" in set(pairs_of(work, "--check-views")["drop_reason"])
+
+
+def test_the_threshold_is_calibrated(work, capsys):
+    assert register("--work", work, "--size", 64, "--processes", 1, "--calibrate") == 2
+    assert "at least 20 pairs" in capsys.readouterr().err
+    journeys = pd.read_parquet(work / "journeys.parquet").head(3)
+    pd.concat([journeys] * 7, ignore_index=True).to_parquet(work / "journeys.parquet")
+    pairs = pairs_of(work, "--calibrate", "10", "--report")
+    counts = json.loads((work / "register_drops.json").read_text())
+    assert counts["min_score"] == pytest.approx(pairs["gradient_correlation"].quantile(0.1))
+    assert counts["calibrated_at_percentile"] == 10
+    assert "(calibrated)" in capsys.readouterr().out
+    assert "the threshold is percentile 10.0" in (work / "register_report.html").read_text()
+
+
+def test_an_existing_scheduler_does_the_work_and_gives_the_same_bytes(work, tmp_path, monkeypatch):
+    from distributed import LocalCluster
+
+    other = shutil.copytree(work, tmp_path / "other")
+    pairs_of(work)
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with LocalCluster(**options, silence_logs=logging.CRITICAL, local_directory=str(tmp_path)) as cluster:
+        monkeypatch.chdir(tmp_path)  # the worker stays where it was
+        pairs_of("other", "--scheduler", cluster.scheduler_address)
+    names = [path.name for path in (work / "images").iterdir()]
+    assert names and all((work / "images" / n).read_bytes() == (other / "images" / n).read_bytes() for n in names)
+    assert (work / "pairs.parquet").read_bytes() == (other / "pairs.parquet").read_bytes()
