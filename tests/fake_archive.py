@@ -27,7 +27,7 @@ class FakeArchive:
         self.asked: list[tuple[str, str]] = []
         self.fault: Fault = lambda method, path: None
         self.authorization: str | None = None
-        self.refuses = False
+        self.refuses = self.forgets = False
         self.ignores_filters = False
         self.url = ""
 
@@ -91,7 +91,8 @@ class Handler(BaseHTTPRequestHandler):
             answer.FailedSOPSequence = [item]
         else:
             answer.FailedSOPSequence, answer.ReferencedSOPSequence = [], [item]
-            self.archive.instances[str(dataset.SOPInstanceUID)] = dataset
+            if not self.archive.forgets:
+                self.archive.instances[str(dataset.SOPInstanceUID)] = dataset
         self.answer(200, answer.to_json().encode(), "application/dicom+json")
 
     def misbehaves(self, method: str) -> bool:
@@ -159,7 +160,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
     def build(name, issuer, key, signer, *, is_ca):
         now = datetime.datetime.now(datetime.timezone.utc)
@@ -171,7 +172,7 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
         local = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         return builder.add_extension(local, critical=False).sign(signer, hashes.SHA256())
 
-    authority, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority, own = (rsa.generate_private_key(65537, 2048) for _ in range(2))
     pem = serialization.Encoding.PEM
     ca, server = folder / "ca.pem", folder / "server.pem"
     ca.write_bytes(build("Test CA", "Test CA", authority, authority, is_ca=True).public_bytes(pem))

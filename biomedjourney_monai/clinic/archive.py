@@ -8,6 +8,7 @@ archive that was named, and to nobody else.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 3
+WAITS_FOR_A_STORE = (0, 0.2, 1, 3)
+"""Seconds before each look for what was stored: some archives list it a little later."""
+
 _ONE_CHUNK = 1 << 30
 """Bytes below which a store is sent in one piece: the client cannot repeat a store that it sent in chunks."""
 
@@ -112,10 +116,10 @@ class Archive:
             )
 
     def store(self, dataset: pydicom.Dataset) -> None:
-        """Store one instance in its study.
+        """Store one instance in its study, and ask for it: an archive's rules may drop what it says it has taken.
 
         Raises:
-            ArchiveError: unless the archive says that it has stored it.
+            ArchiveError: unless the archive says that it has stored it, and has.
         """
         with _in_words("store"):
             answer = self._client.store_instances([dataset], study_instance_uid=str(dataset.StudyInstanceUID))
@@ -123,6 +127,12 @@ class Archive:
             stored = [str(item.ReferencedSOPInstanceUID) for item in answer.get("ReferencedSOPSequence") or ()]
         if failed or str(dataset.SOPInstanceUID) not in stored:
             raise _refused_store("FailedSOPSequence" if failed else "no word of the instance in its answer")
+        uids = (str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID))
+        for seconds in WAITS_FOR_A_STORE:
+            time.sleep(seconds)
+            if self.holds(*uids):
+                return
+        raise _refused_store("nothing in it after a store that it called done")
 
     def _query(self, name: str, *uids: str, **what: Any) -> list[pydicom.Dataset]:
         import pydicom

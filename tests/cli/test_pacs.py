@@ -162,6 +162,15 @@ def test_a_store_that_fails_in_its_answer_is_refused(ask, archive, capsys):
     assert "found FailedSOPSequence" in capsys.readouterr().err
 
 
+def test_a_store_that_is_called_done_but_is_not_is_refused(ask, archive, capsys, monkeypatch):
+    monkeypatch.setattr("biomedjourney_monai.clinic.archive.WAITS_FOR_A_STORE", (0, 0.01))
+    archive.forgets = True
+    assert ask() == 2
+    assert "nothing in it after a store" in capsys.readouterr().err
+    archive.forgets = False
+    assert ask() == 0
+
+
 def test_credentials_are_sent_and_never_shown(ask, archive, tmp_path, monkeypatch, capfd, caplog):
     import base64
 
