@@ -29,7 +29,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     choices = ("mask", "positive", "negative")
     parser.add_argument("--work", type=Path, default=Path("work"), help="working folder (default: work)")
-    parser.add_argument("--models", type=Path, help="folder of the judges' weights (default: models/ of the bundle)")
+    parser.add_argument(
+        "--judges",
+        choices=("phantom", "xrv"),
+        default="phantom",
+        help="phantom for rendered radiographs, xrv for clinical ones: torchxrayvision's networks (default: phantom)",
+    )
+    parser.add_argument(
+        "--judge-weights",
+        "--models",
+        dest="models",
+        metavar="DIR",
+        type=Path,
+        help="folder of the judges' weights (default: models/ of the bundle; with xrv there is none)",
+    )
+    parser.add_argument(
+        "--xrv-classifier",
+        choices=("chex", "nih", "pc", "all"),
+        default="chex",
+        help="with --judges xrv: the data that the DenseNet-121 was trained on (default: chex)",
+    )
     parser.add_argument("--split", choices=SPLITS, default="test", help="which journeys (default: test)")
     parser.add_argument("--bootstrap", type=int, default=1000, help="replicates behind each interval (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
@@ -49,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from biomedjourney_monai.configuration import locate_root
     from biomedjourney_monai.errors import ConfigError
     from biomedjourney_monai.evaluation.evaluate import SCORES_FILE, EvaluationSettings, evaluate
-    from biomedjourney_monai.evaluation.judges import load_judges
+    from biomedjourney_monai.evaluation.judges import choose_judges
     from biomedjourney_monai.files import write_json, write_table
     from biomedjourney_monai.schema import METRICS_FILE
 
@@ -65,7 +84,10 @@ def run(args: argparse.Namespace) -> int:
         limit=args.limit,
     )
     others = [_other_system(text) for text in args.images]
-    judges = load_judges(args.models or Path(locate_root()) / "models")
+    if args.judges == "xrv" and args.models is None:
+        raise ConfigError("--judges xrv needs a folder of weights", found="none", action="Pass --judge-weights DIR")
+    folder = args.models or Path(locate_root()) / "models"
+    judges = choose_judges(args.judges, folder, trained_on=args.xrv_classifier)
     content, scores = evaluate(args.work, judges, settings=settings, others=others)
     write_table(args.work / SCORES_FILE, scores)
     write_json(args.work / METRICS_FILE, content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.bootstrap import draw_patient_weights
 from biomedjourney_monai.evaluation.judges import Judges
 from biomedjourney_monai.evaluation.scoring import score_systems
-from biomedjourney_monai.evaluation.summary import Summary, compare, read_truth, summarise
+from biomedjourney_monai.evaluation.subgroups import summarise_subgroups
+from biomedjourney_monai.evaluation.summary import Summary, as_numbers, compare, read_truth, summarise
 from biomedjourney_monai.evaluation.systems import Counterfactuals, System, read_counterfactuals
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER
@@ -68,13 +70,14 @@ def evaluate(
     systems: list[System] = [CopyPrior(work), RealReference(work), *others]
     if counterfactuals is not None:
         systems.insert(1, counterfactuals)
-    scores, failures = score_systems(journeys, systems, judges, work=work)
+    scores, remarks = score_systems(journeys, systems, judges, work=work)
     truth = read_truth(journeys, uncertain=settings.uncertain, unmentioned=settings.unmentioned)
     weights = draw_patient_weights(
         journeys["subject_id"].to_numpy(),
         replicates=settings.bootstrap,
         generator=np.random.default_rng(settings.seed),
     )
+    every_journey = set(read_table(work / PAIRS_FILE, columns=["journey_id"], made_by="register")["journey_id"])
     summaries = {name: summarise(frame, truth, weights=weights) for name, frame in scores.items()}
     content = {
         "settings": vars(settings),
@@ -85,12 +88,19 @@ def evaluate(
             {
                 "name": system.name,
                 "meaning": system.meaning,
-                "failures": dict(failures[system.name]),
+                "failures": dict(remarks[system.name].failures),
+                "resized": remarks[system.name].resized,
+                "unmatched": len(system.journey_ids() - every_journey) if hasattr(system, "journey_ids") else 0,
                 "metrics": as_numbers(summaries[system.name]),
+                "subgroups": summarise_subgroups(scores[system.name], truth, journeys, weights=weights),
             }
             for system in systems
         ],
         "differences": _differences(summaries, "counterfactual", ("copy-prior", "real reference")),
+        "comparisons": [
+            {"one": one, "other": other, "metrics": compare(summaries[one], summaries[other])}
+            for one, other in combinations(summaries, 2)
+        ],
     }
     return content, pandas.concat(scores, names=["system"]).reset_index()
 
@@ -129,13 +139,6 @@ def choose_journeys(
         "patients": int(chosen["subject_id"].nunique()),
     }
     return chosen.reset_index(drop=True), counts
-
-
-def as_numbers(summary: Summary) -> dict[str, dict[str, dict[str, Any]]]:
-    """Replace each statistic by its number, for metrics.json."""
-    return {
-        metric: {part: statistic.as_number() for part, statistic in parts.items()} for metric, parts in summary.items()
-    }
 
 
 def _differences(summaries: dict[str, Summary], one: str, others: Sequence[str]) -> list[dict[str, Any]]:

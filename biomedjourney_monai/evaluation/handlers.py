@@ -8,6 +8,7 @@ from monai.handlers import IgniteMetricHandler
 
 from biomedjourney_monai.evaluation.metrics import (
     CMIGMetric,
+    CMIGWithDiceMetric,
     GroupAUROCMetric,
     KLMetric,
     PathologyAUROCMetric,
@@ -49,6 +50,14 @@ class CMIG(IgniteMetricHandler):
 
     def __init__(self, num_findings: int = 5, output_transform: Callable = lambda output: output) -> None:
         super().__init__(metric_fn=CMIGMetric(num_findings), output_transform=output_transform, save_details=False)
+
+
+class CMIGWithDice(IgniteMetricHandler):
+    """The three-term variant of CMIG; `output_transform` gives (judges' outputs and Dice, truth)."""
+
+    def __init__(self, num_findings: int = 5, output_transform: Callable = lambda output: output) -> None:
+        metric = CMIGWithDiceMetric(num_findings)
+        super().__init__(metric_fn=metric, output_transform=output_transform, save_details=False)
 
 
 class StructureDice(IgniteMetricHandler):

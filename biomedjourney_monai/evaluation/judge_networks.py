@@ -46,10 +46,14 @@ class PhantomClassifier(nn.Module):
         Returns:
             Finding logits (B, F), group logits (B, G), and ages (B,) in years.
         """
-        features = self.stages(self.stem(image))  # (B, C, H/16, W/16)
-        pooled = torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)  # (B, 2 C)
+        pooled = self.features(image)
         findings, groups, age = self.heads(self.dropout(pooled)).split([self.num_findings, self.num_groups, 1], dim=1)
         return findings, groups, AGE_CENTRE + AGE_SPREAD * age.squeeze(1)
+
+    def features(self, image: Tensor) -> Tensor:
+        """What the heads see of images as in `forward`: means and maxima side by side, shape (B, 2 C)."""
+        maps = self.stages(self.stem(image))  # (B, C, H/16, W/16)
+        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
 
 class ResidualBlock(nn.Module):

@@ -12,8 +12,10 @@ from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from biomedjourney_monai.evaluation.dice import compute_structure_dice
 from biomedjourney_monai.evaluation.judges import Judges, JudgeScores, load_judges
 from biomedjourney_monai.evaluation.labels import RACE_GROUPS
+from biomedjourney_monai.evaluation.scoring import score_one_by_one_if_need_be
 from biomedjourney_monai.schema import FINDINGS
 
 F, G = len(FINDINGS), len(RACE_GROUPS)
@@ -78,7 +80,9 @@ class JudgePanel(nn.Module):
 
     def _judge(self, images: Tensor) -> tuple[JudgeScores, Tensor]:
         readable = torch.isfinite(images).all(dim=(1, 2, 3)) if images.numel() else torch.ones(len(images)).bool()
-        return self.judges.score(torch.nan_to_num(images)), readable.cpu()
+        scores, faults = score_one_by_one_if_need_be(self.judges, torch.nan_to_num(images))
+        judged = torch.tensor([place not in faults for place in range(len(images))], dtype=torch.bool)
+        return scores, readable.cpu() & judged
 
 
 def pathology(output: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
@@ -105,6 +109,12 @@ def everything(output: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """All columns and labels, for `CMIG`."""
     label = _label(output)
     return _verdict(output).columns, torch.cat([label[:, :F], label[:, -2:]], dim=1)
+
+
+def everything_with_dice(output: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """All columns, then Dice against the reference, shape (B, 15), and the labels, for `CMIGWithDice`."""
+    columns, label = everything(output)
+    return torch.cat([columns, compute_structure_dice(*reference_masks(output))], dim=1), label
 
 
 def against_reference(output: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

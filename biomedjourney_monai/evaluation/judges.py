@@ -1,7 +1,7 @@
 """Judges: frozen networks that score images, behind one interface.
 
-`PhantomJudges` serve rendered radiographs. Judges for clinical data (torchxrayvision's DenseNet, race, age and PSPNet
-models) join by implementing `Judges` and a line in `load_judges`; nothing else knows which judges are at work.
+`PhantomJudges` serve rendered radiographs, `clinical_judges.ClinicalJudges` clinical ones; `choose_judges` takes either
+and nothing else knows which judges are at work.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.evaluation.judge_networks import JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
 from biomedjourney_monai.files import file_hash, written_atomically
 
 CLASSIFIER_FILE = "phantom_classifier.pt"
 SEGMENTER_FILE = "phantom_segmenter.pt"
+JUDGES = ("phantom", "xrv")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class Judges(Protocol):
 
     def score(self, images: Tensor) -> JudgeScores:
         """Score images of shape (B, 1, H, W) in [0, 1], bright = dense."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """Give the classifier's pooled features of such images, shape (B, D)."""
 
     def provenance(self) -> dict[str, object]:
         """Say what the judges are: name, and the SHA-256 of each weights file."""
@@ -83,14 +87,22 @@ class PhantomJudges:
         Raises:
             ValueError: if the shape is another or a pixel is not finite.
         """
+        seen = self._seen(images)
+        findings, groups, age = self.classifier(seen)
+        structures = _resized(self.segmenter(seen), images.shape[-2:]) > 0
+        return JudgeScores(findings.sigmoid().cpu(), groups.softmax(dim=1).cpu(), age.cpu(), structures.cpu())
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> Tensor:
+        """The classifier's pooled features of images as in `score`, shape (B, 272)."""
+        return self.classifier.features(self._seen(images)).cpu()
+
+    def _seen(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(f"images must be of shape (B, 1, H, W); found {tuple(images.shape)}.")
         if not torch.isfinite(images).all():
             raise ValueError("images must be finite; found NaN or infinite pixels.")
-        seen = _resized(images.to(self.device, torch.float32), (JUDGE_SIZE, JUDGE_SIZE)) * 2 - 1
-        findings, groups, age = self.classifier(seen)
-        structures = _resized(self.segmenter(seen), images.shape[-2:]) > 0
-        return JudgeScores(findings.sigmoid().cpu(), groups.softmax(dim=1).cpu(), age.cpu(), structures.cpu())
+        return _resized(images.to(self.device, torch.float32), (JUDGE_SIZE, JUDGE_SIZE)) * 2 - 1
 
     def provenance(self) -> dict[str, object]:
         return {"name": "phantom", "files": dict(self._hashes)}
@@ -106,6 +118,29 @@ def load_judges(models: str | Path, *, device: str | torch.device = "cpu") -> Ju
     networks = {CLASSIFIER_FILE: PhantomClassifier(), SEGMENTER_FILE: PhantomSegmenter()}
     hashes = {name: load_weights(network, models / name) for name, network in networks.items()}
     return PhantomJudges(*networks.values(), hashes=hashes, device=device)
+
+
+def choose_judges(
+    name: str, folder: str | Path, *, trained_on: str = "chex", device: str | torch.device = "cpu"
+) -> Judges:
+    """Load judges by name.
+
+    Args:
+        name: "phantom" for rendered radiographs, "xrv" for clinical ones.
+        folder: of their weights.
+        trained_on: which of torchxrayvision's classifiers, for "xrv".
+
+    Raises:
+        ConfigError: for another name.
+        WeightsError: if weights are missing or do not fit.
+    """
+    if name == "phantom":
+        return load_judges(folder, device=device)
+    if name == "xrv":
+        from biomedjourney_monai.evaluation.clinical_judges import load_clinical_judges
+
+        return load_clinical_judges(folder, trained_on=trained_on, device=device)
+    raise ConfigError(f"judges must be one of {', '.join(JUDGES)}", found=str(name))
 
 
 def save_weights(network: nn.Module, path: str | Path) -> None:

@@ -10,7 +10,7 @@ from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
 from biomedjourney_monai.evaluation.auroc import compute_finding_aurocs, compute_group_aurocs
-from biomedjourney_monai.evaluation.cmig import compute_cmig
+from biomedjourney_monai.evaluation.cmig import compute_cmig, compute_cmig_with_dice
 from biomedjourney_monai.evaluation.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.dice import compute_structure_dice
 from biomedjourney_monai.evaluation.divergence import compute_kl
@@ -101,11 +101,37 @@ class CMIGMetric(CumulativeIterationMetric):
         return torch.cat([y.float(), y_pred.float()], dim=1)
 
     def aggregate(self) -> Tensor:
+        pathology, retention, _ = self._terms(num_structures=0)
+        return torch.tensor(compute_cmig([pathology], retention))
+
+    def _terms(self, *, num_structures: int) -> tuple[float, list[float], np.ndarray]:
+        """Mean pathology AUROC, the retention terms, and the columns after the age, (N, num_structures)."""
         f = self.num_findings
         truth, scores = np.split(_rows(self), [f + 2], axis=1)
+        scores, dice = np.split(scores, [scores.shape[1] - num_structures], axis=1)
         pathology = _mean(compute_finding_aurocs(scores[:, :f], truth[:, :f]))
         race = _mean(compute_group_aurocs(scores[:, f:-1], truth[:, f]))
-        return torch.tensor(compute_cmig([pathology], [race, compute_pearson_r(scores[:, -1], truth[:, f + 1])]))
+        return pathology, [race, compute_pearson_r(scores[:, -1], truth[:, f + 1])], dice
+
+
+class CMIGWithDiceMetric(CMIGMetric):
+    """The three-term variant of CMIG, with the mean Dice over structures as one more retention term.
+
+    `y_pred` is that of `CMIGMetric` and after it Dice against the reference, shape (B, F + G + 1 + S).
+
+    Args:
+        num_findings: F.
+        num_structures: S.
+    """
+
+    def __init__(self, num_findings: int = 5, num_structures: int = 6) -> None:
+        super().__init__(num_findings)
+        self.num_structures = num_structures
+
+    def aggregate(self) -> Tensor:
+        pathology, retention, dice = self._terms(num_structures=self.num_structures)
+        known = np.isfinite(dice).any(axis=0)
+        return torch.tensor(compute_cmig_with_dice([pathology], retention, _mean(np.nanmean(dice[:, known], axis=0))))
 
 
 class StructureDiceMetric(CumulativeIterationMetric):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,22 @@ SCORE_COLUMNS = [
 """One row per journey and system. Dice against the reference counts only pixels that the registered image covers."""
 
 
+@dataclass
+class Remarks:
+    """What befell a system's images.
+
+    Attributes:
+        failures: how many were not scored, by reason.
+        resized: how many had another size than the first of their batch and were resampled to it.
+    """
+
+    failures: Counter = field(default_factory=Counter)
+    resized: int = 0
+
+
 def score_systems(
     journeys: pandas.DataFrame, systems: Sequence[System], judges: Judges, *, work: Path, batch_size: int = 32
-) -> tuple[dict[str, pandas.DataFrame], dict[str, Counter]]:
+) -> tuple[dict[str, pandas.DataFrame], dict[str, Remarks]]:
     """Score the systems on the same journeys. Memory holds one batch of images, whatever the number of journeys.
 
     Args:
@@ -48,46 +62,93 @@ def score_systems(
 
     Returns:
         System name -> scores, columns SCORE_COLUMNS, index journey_id; NaN where an image could not be scored.
-        System name -> how many images failed, by reason.
+        System name -> how many images failed, by reason, and how many were resampled.
     """
     blocks: dict[str, list[np.ndarray]] = {system.name: [] for system in systems}
-    failures: dict[str, Counter] = {system.name: Counter() for system in systems}
+    remarks = {system.name: Remarks() for system in systems}
     with tqdm(total=len(journeys), desc="judging", unit="journey") as bar:
         for start in range(0, len(journeys), batch_size):
             rows = journeys.iloc[start : start + batch_size].to_dict("records")
             anchors = {
-                anchor.name: _judge(anchor, rows, judges, failures.get(anchor.name, Counter()))
+                anchor.name: _judge(anchor, rows, judges, remarks.get(anchor.name, Remarks()))
                 for anchor in (RealReference(work), CopyPrior(work))
             }
             reference, prior = anchors.values()
             valid = torch.stack([valid_mask(work, row, reference[0].structures.shape[-2:]) for row in rows])
             for system in systems:
-                judged = anchors.get(system.name) or _judge(system, rows, judges, failures[system.name])
+                judged = anchors.get(system.name) or _judge(system, rows, judges, remarks[system.name])
                 blocks[system.name].append(_columns(*judged, reference, prior, valid))
             bar.update(len(rows))
     frames = {
         name: pandas.DataFrame(np.concatenate(block), columns=SCORE_COLUMNS, index=journeys["journey_id"])
         for name, block in blocks.items()
     }
-    return frames, failures
+    return frames, remarks
 
 
-def _judge(system: System, rows: list[dict], judges: Judges, failures: Counter) -> tuple[JudgeScores, np.ndarray]:
-    """Score a batch; an image that cannot be read is counted, and its place is marked as not good, (B,)."""
+def _judge(system: System, rows: list[dict], judges: Judges, remarks: Remarks) -> tuple[JudgeScores, np.ndarray]:
+    """Score a batch; an image that cannot be read or judged is counted, and its place is marked as not good, (B,)."""
     images = []
     for row in rows:
         try:
-            image = system.image(row)
-            if not np.isfinite(image).all():
-                raise ImageError("an image must be finite", found="NaN or infinite pixels")
-            images.append(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)))
+            images.append(read_finite(system, row))
         except ImageError as error:
-            failures[str(error)] += 1
+            remarks.failures[str(error)] += 1
             images.append(None)
     good = np.array([image is not None for image in images])
     shape = next((image.shape for image in images if image is not None), (128, 128))
+    remarks.resized += sum(image is not None and image.shape != shape for image in images)
     batch = torch.stack([_fitted(image, shape) for image in images])  # (B, 1, H, W)
-    return judges.score(batch.clamp(0, 1)), good
+    scores, faults = score_one_by_one_if_need_be(judges, batch.clamp(0, 1))
+    for place, fault in faults.items():
+        if good[place]:
+            remarks.failures[fault] += 1
+            good[place] = False
+    return scores, good
+
+
+def read_finite(system: System, row: dict) -> torch.Tensor:
+    """Read a system's image of a journey, float32 (H, W).
+
+    Raises:
+        ImageError: if there is none, or a pixel is not finite.
+    """
+    image = system.image(row)
+    if not np.isfinite(image).all():
+        raise ImageError("an image must be finite", found="NaN or infinite pixels")
+    return torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+
+
+def score_one_by_one_if_need_be(judges: Judges, images: torch.Tensor) -> tuple[JudgeScores, dict[int, str]]:
+    """Score a batch, shape (B, 1, H, W); where the judges fail on it, image by image, so that one does not end all.
+
+    Returns:
+        The scores, NaN and empty where the judges failed, and the reason by place in the batch.
+    """
+    try:
+        scores, faults = judges.score(images), {}
+    except Exception:  # a judge is a foreign network: whatever it raises concerns one image
+        singles, faults = [], {}
+        for place, image in enumerate(images):
+            try:
+                singles.append(judges.score(image[None]))
+            except Exception as error:
+                faults[place] = f"the judges failed ({type(error).__name__})"
+                singles.append(_no_scores(image.shape[-2:]))
+        scores = JudgeScores(*(torch.cat(parts) for parts in zip(*(vars(single).values() for single in singles))))
+    unknown = ~torch.isfinite(scores.as_columns()).all(dim=1)
+    for place in unknown.nonzero().flatten().tolist():
+        faults.setdefault(place, "the judges gave a number that is not finite")
+    return scores, faults
+
+
+def _no_scores(shape: Sequence[int]) -> JudgeScores:
+    """The scores of one image that the judges failed on."""
+    structures = torch.zeros((1, len(STRUCTURES), *shape), dtype=torch.bool)
+    nan = torch.nan
+    return JudgeScores(
+        torch.full((1, len(FINDINGS)), nan), torch.full((1, len(RACE_GROUPS)), nan), torch.full((1,), nan), structures
+    )
 
 
 def _fitted(image: torch.Tensor | None, shape: Sequence[int]) -> torch.Tensor:

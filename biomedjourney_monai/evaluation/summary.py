@@ -52,6 +52,10 @@ class Truth:
     group: np.ndarray
     age: np.ndarray
 
+    def rows(self, chosen: np.ndarray) -> Truth:
+        """Give the rows where `chosen`, bool (N,), is true."""
+        return Truth(*(values[chosen] for values in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -123,6 +127,13 @@ def summarise(scores: pandas.DataFrame, truth: Truth, *, weights: np.ndarray) ->
         values = scores[name].to_numpy()
         summary[name] = {OVERALL: _noted(weighted_mean(values, weights=weights), _known(values), "no image")}
     return summary | _combined(summary)
+
+
+def as_numbers(summary: Summary) -> dict[str, dict[str, dict[str, Any]]]:
+    """Replace each statistic by its number, for metrics.json."""
+    return {
+        metric: {part: statistic.as_number() for part, statistic in parts.items()} for metric, parts in summary.items()
+    }
 
 
 def compare(one: Summary, other: Summary, *, metrics: tuple[str, ...] = METRICS) -> dict[str, dict[str, float]]:

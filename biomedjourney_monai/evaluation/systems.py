@@ -15,6 +15,7 @@ from biomedjourney_monai.radiographs import load_radiograph, read_png
 
 SAMPLES_TABLE = "samples.jsonl"
 SAMPLES_ARRAY = "counterfactuals.npy"
+PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".nii", ".gz")
 
 
 class System(Protocol):
@@ -58,6 +59,10 @@ class Counterfactuals:
             raise ImageError("a sample must have a row in the array", found="an index outside it")
         return np.asarray(self.pixels[int(row["index"])], np.float32)
 
+    def journey_ids(self) -> set[str]:
+        """The journeys that the folder names."""
+        return set(self.rows)
+
     def provenance(self) -> dict[str, Any]:
         """Give what all samples have in common, such as the model's hash and the guidance scales."""
         lines = list(self.rows.values())
@@ -80,6 +85,10 @@ class FolderOfImages:
         if not found:
             raise ImageError("a journey must have an image in the folder", found="none")
         return load_radiograph(found[0], size=self.size)
+
+    def journey_ids(self) -> set[str]:
+        """The journeys that the folder's pictures are named by, whether there are such journeys or not."""
+        return {path.stem for path in self.folder.iterdir() if path.suffix.lower() in PICTURES}
 
 
 def read_counterfactuals(folder: str | Path) -> Counterfactuals | None:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundle"
 METRICS = {
     "cmig",
+    "cmig_with_dice",
     "pathology_auroc",
     "changed_auroc",
     "race_auroc",
@@ -97,13 +98,16 @@ def test_the_choices_are_those_of_the_command_line(work, tmp_path, key, value):
     assert found["pathology_auroc"] == pytest.approx(metrics["pathology_auroc"]["overall"]["value"], abs=1e-5)
 
 
-def test_from_the_command_line(work, tmp_path, run_bundle):
-    result = run_bundle("evaluation", "evaluate.yaml", "--dataset_dir", work, "--output_dir", tmp_path / "out")
+def test_from_the_command_line(work, expected, tmp_path, run_bundle):
+    result = run_bundle("evaluating", "evaluate.yaml", "--dataset_dir", work, "--output_dir", tmp_path / "out")
     assert result.returncode == 0, result.stderr[-3000:]
     assert "Scored 17 journeys of 10 patients; dropped: 3 low score." in result.stderr
     assert "images not scored" in result.stderr
     assert "cut short" not in result.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["metrics.csv"]
+    with (tmp_path / "out" / "metrics.csv").open() as stream:
+        found = {name: float(value) for name, value in csv.reader(stream)}
+    assert found == pytest.approx({name: expected["counterfactual"][name] for name in METRICS}, abs=1e-5, nan_ok=True)
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from biomedjourney_monai.errors import TableError
@@ -10,6 +12,7 @@ from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, evaluate
 from biomedjourney_monai.evaluation.judges import load_judges
 from biomedjourney_monai.evaluation.systems import FolderOfImages
 from biomedjourney_monai.files import write_json
+from biomedjourney_monai.radiographs import save_png
 from biomedjourney_monai.schema import FINDINGS
 
 SETTINGS = EvaluationSettings(bootstrap=20)
@@ -36,6 +39,7 @@ def test_without_samples_only_the_baselines_are_scored(baseline_work, judges):
     content, _ = evaluate(baseline_work, judges, settings=SETTINGS)
     assert [system["name"] for system in content["systems"]] == ["copy-prior", "real reference"]
     assert content["differences"] == []
+    assert [(pair["one"], pair["other"]) for pair in content["comparisons"]] == [("copy-prior", "real reference")]
 
 
 def test_numbers_follow_from_the_scores(work, judges):
@@ -148,3 +152,59 @@ def test_paired_difference_is_the_difference_of_the_numbers(work, judges):
     )
     assert difference["value"] == pytest.approx(mine - theirs)
     assert 0 < difference["p"] <= 1
+
+
+def test_every_two_systems_are_compared_on_every_metric(work, judges):
+    content, _ = evaluate(work, judges, settings=SETTINGS)
+    assert len(content["comparisons"]) == 3
+    for pair in content["comparisons"]:
+        cmig = pair["metrics"]["cmig"]
+        one, two = (_system(content, pair[side])["metrics"]["cmig"]["overall"]["value"] for side in ("one", "other"))
+        assert cmig["value"] == pytest.approx(one - two, nan_ok=True)
+        assert set(pair["metrics"]) == set(_system(content, "copy-prior")["metrics"])
+
+
+class FailsOn:
+    """Judges that raise when they see a certain image, alone or in a batch, or answer NaN."""
+
+    def __init__(self, judges, image, *, nan=False):
+        self.judges, self.image, self.nan = judges, torch.as_tensor(image), nan
+
+    def score(self, images):
+        hit = [bool(torch.allclose(one[0], self.image)) for one in images]
+        if any(hit) and not self.nan:
+            raise RuntimeError("CUDA error of patient p12345678")
+        scores = self.judges.score(images)
+        return replace(scores, age=torch.where(torch.tensor(hit), torch.nan, scores.age))
+
+    def provenance(self):
+        return self.judges.provenance()
+
+
+@pytest.mark.parametrize("nan, reason", [(False, "the judges failed (RuntimeError)"), (True, "not finite")])
+def test_a_judge_that_fails_on_one_image_loses_that_image_only(work, judges, nan, reason):
+    whole, _ = evaluate(work, judges, settings=SETTINGS)
+    image = np.load(work / "samples" / "counterfactuals.npy")[2].astype(np.float32)
+    content, _ = evaluate(work, FailsOn(judges, image, nan=nan), settings=SETTINGS)
+    system = _system(content, "counterfactual")
+    assert sum(system["failures"].values()) == 1
+    assert reason in next(iter(system["failures"]))
+    assert "p12345678" not in json.dumps(content)
+    assert system["metrics"]["age_r"]["overall"]["count"] == 9
+    kept = _system(content, "copy-prior")["metrics"], _system(whole, "copy-prior")["metrics"]
+    assert kept[0]["cmig"]["overall"]["value"] == pytest.approx(kept[1]["cmig"]["overall"]["value"], nan_ok=True)
+
+
+def test_samples_of_no_journey_are_counted(work, judges):
+    lines = (work / "samples" / "samples.jsonl").read_text()
+    (work / "samples" / "samples.jsonl").write_text(lines + '\n{"journey_id": "stranger", "index": 0}')
+    system = _system(evaluate(work, judges, settings=SETTINGS)[0], "counterfactual")
+    assert system["unmatched"] == 1
+
+
+def test_images_of_mixed_sizes_are_scored_and_counted(work, judges):
+    save_png(work / "images" / "j000001_prior.png", np.random.default_rng(5).random((48, 48)))
+    content, _ = evaluate(work, judges, settings=SETTINGS)
+    prior = _system(content, "copy-prior")
+    assert prior["resized"] == 1
+    assert prior["metrics"]["age_r"]["overall"]["count"] == 10

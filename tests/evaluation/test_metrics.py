@@ -3,10 +3,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from biomedjourney_monai.evaluation import compute_cmig, compute_structure_dice
+from biomedjourney_monai.evaluation import compute_cmig, compute_cmig_with_dice, compute_structure_dice
 from biomedjourney_monai.evaluation.divergence import compute_kl
 from biomedjourney_monai.evaluation.metrics import (
     CMIGMetric,
+    CMIGWithDiceMetric,
     GroupAUROCMetric,
     KLMetric,
     PathologyAUROCMetric,
@@ -42,6 +43,19 @@ def test_cmig_metric_gathers_batches():
     for start in range(0, 60, 16):
         metric(outputs[start : start + 16], truth[start : start + 16])
     assert metric.aggregate().item() == pytest.approx(expected_cmig(outputs, truth), abs=1e-4)
+
+
+def test_three_term_metric_adds_the_mean_dice_as_a_retention_term():
+    outputs, truth = judged()
+    dice = torch.rand((60, 6), generator=torch.Generator().manual_seed(3)).double()
+    dice[4, 2] = torch.nan
+    metric = CMIGWithDiceMetric()
+    metric(torch.cat([outputs, dice], dim=1), truth)
+    pathology = roc_auc_score(truth[:, :5], outputs[:, :5])
+    race = roc_auc_score(np.eye(3)[truth[:, 5].int()], outputs[:, 5:8], average="macro")
+    r = np.corrcoef(outputs[:, 8], truth[:, 6])[0, 1]
+    expected = compute_cmig_with_dice([pathology], [race, r], np.nanmean(dice.numpy(), axis=0).mean())
+    assert metric.aggregate().item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_cmig_metric_refuses_truth_of_another_width():
