@@ -10,6 +10,8 @@
    same, and the total is reading, writing and as many iterations as this package's own search took at its finest level.
    --real FOLDER (studies.csv with patient, offset_days, view_position, filename, and images/) takes consecutive frontal
    images of real patients instead, enlarged likewise: these take longer to register than rendered ones.
+   With --real, all of them are also registered as they are: each lateral onto a frontal image, which must be dropped,
+   and consecutive frontal images of one patient, of which nine in ten must be kept.
    As a guard, known motions (10°, 10 %, 10 % of scale) of the same images, with an opacity added, must be found again.
 2. Tables of MIMIC-CXR's size, without images: `cohort --without-images` and `journeys` as a user runs them.
 3. Journeys over torchxrayvision's table of NIH ChestX-ray14 (112,120 images of real patients), against a plain count.
@@ -27,7 +29,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import cv2
@@ -212,6 +214,32 @@ def measure_registration(pairs: int, naive_iterations: int, real: Path | None) -
     return figures, bars
 
 
+def measure_real(source: Path) -> tuple[dict, dict]:
+    """Register consecutive frontal images of real patients, and each lateral onto a frontal image."""
+    table = pd.read_csv(source / "studies.csv").sort_values(["patient", "offset_days"])
+    lateral = table["view_position"] == "LATERAL"
+    frontal = table.loc[~lateral, "filename"].tolist()
+    groups = table[~lateral].groupby("patient")["filename"]
+    jobs = [(*pair, False) for _, names in groups for pair in pairwise(names)]
+    jobs += [(first, name, True) for first, name in zip(cycle(frontal), table.loc[lateral, "filename"])]
+    kept = {True: [], False: []}
+    for prior, new, is_lateral in tqdm(jobs, desc="real pairs", unit=" pairs"):
+        (fixed, fixed_content), (moving, moving_content) = (
+            load_with_content(source / "images" / name, size=SIZE) for name in (prior, new)
+        )
+        result = registration.register(fixed, moving, fixed_content, moving_content)
+        kept[is_lateral].append(registration.rejection(result) == "")
+    figures = {
+        "frontal pairs of one patient kept": f"{sum(kept[False])} of {len(kept[False])}",
+        "laterals kept": f"{sum(kept[True])} of {len(kept[True])}",
+    }
+    bars = {
+        "every lateral is rejected": not any(kept[True]),
+        "at least 90 % of frontal pairs are kept": sum(kept[False]) >= 0.9 * len(kept[False]),
+    }
+    return figures, bars
+
+
 def run_verb(*arguments: str) -> tuple[float, float]:
     """Run a verb on two cores: seconds, and gigabytes at most."""
     code = "import sys; from biomedjourney_monai.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -299,6 +327,7 @@ def main() -> None:
         ("registration", measure_registration(args.pairs, args.naive_iterations, args.real)),
         ("tables", measure_tables(args.rows)),
         ("ChestX-ray14", measure_nih()),
+        *([("real radiographs", measure_real(args.real))] if args.real else []),
     ):
         figures[name] = measured[0]
         bars |= measured[1]

@@ -1,0 +1,86 @@
+"""The commands, the Python and the YAML of bundle/docs/preparation.md run, with fewer patients."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from monai.bundle import ConfigWorkflow
+
+from biomedjourney_monai.cli.main import main
+from biomedjourney_monai.radiographs import read_png
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "bundle" / "docs" / "preparation.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Where the page's commands were run."""
+    folder = tmp_path_factory.mktemp("docs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for line in blocks("bash")[0].splitlines():
+            words = shlex.split(line)
+            assert words[0] == "biomedjourney"
+            fewer = [] if words[1] == "journeys" else ["--processes", "1"]
+            assert main([*({"30": "16"}.get(word, word) for word in words[1:]), *fewer]) == 0, line
+    return folder / "work"
+
+
+def test_the_commands_run(work):
+    for name in ("pairs.parquet", "cohort_report.html", "register_report.html"):
+        assert (work / name).is_file()
+
+
+def test_the_bundle_runs_with_and_without_a_step_of_a_sites_own(work, monkeypatch):
+    (command,) = blocks("bash")[1:]
+    words = shlex.split(command)
+    assert words[:5] == ["python", "-m", "monai.bundle", "run", "prepare"]
+    given = dict(zip((word.lstrip("-") for word in words[5::2]), words[6::2]))
+    config = ROOT / given.pop("config_file")
+    (site,) = blocks("yaml")
+    (work.parent / "site.yaml").write_text(site)
+    assert "MedianSmoothd" in str(yaml.safe_load(site))
+    monkeypatch.chdir(work.parent)
+    given = {"dataset_dir": given["dataset_dir"], "image_size": int(given["image_size"]), "processes": 1}
+    picture = next((work / "images").glob("*-on-*.tfm")).stem.split("-on-")[1] + ".png"
+    pictures = [read_png(work / "images" / picture)]
+    for files in ([str(config)], [str(config), "site.yaml"]):
+        run = ConfigWorkflow(
+            config_file=files, workflow_type="train", run_id="prepare", logging_file=False,
+            bundle_root=str(ROOT / "bundle"), **given,
+        )  # fmt: skip
+        run.initialize()
+        run.run()
+        pictures.append(read_png(work / "images" / picture))
+    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
+
+
+def test_the_python_is_sound(work):
+    cluster, transforms = blocks("python")
+    tree = ast.parse(cluster)  # dask-jobqueue is not installed here
+    assert [node.module for node in tree.body if isinstance(node, ast.ImportFrom)] == ["dask_jobqueue"]
+    names: dict = {}
+    exec(transforms, names)  # the page's own
+    first, second = sorted((work.parent / "cohort").rglob("p1*/s*/*.jpg"))[:2]
+    row = names["register"]({"prior_image": str(first), "new_image": str(second)})
+    assert row["valid_mask"].shape == (1, 128, 128) and "registration" in row["new_image"].meta
+
+
+def test_every_option_on_the_page_exists(capsys):
+    options = set(re.findall(r"`(--[a-z_-]+)", PAGE.read_text(encoding="utf-8"))) - {"--config_file"}
+    known = ""
+    for verb in ("cohort", "journeys", "register"):
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+        known += capsys.readouterr().out
+    assert len(options) > 8 and not [option for option in options if option not in known]
+    assert (ROOT / "benchmarks" / "preparation.py").is_file()
