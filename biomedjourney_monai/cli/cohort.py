@@ -83,6 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--report", action="store_true", help="write cohort_report.html: counts by step and reason")
     parser.add_argument("--processes", type=int, default=0, help="default: one for each core")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, to use its workers instead")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -100,6 +101,7 @@ def run(args: argparse.Namespace) -> None:
         unknown_view=args.unknown_view,
         require_files=not args.without_images,
         processes=processes,
+        scheduler=args.scheduler,
     )
     checker = _open_checker(args, work, processes)
     cohort = select_studies(_open_source(args, work, processes), settings, checker=checker)
@@ -140,7 +142,8 @@ def _open_source(args: argparse.Namespace, work: Path, processes: int):
 
     if args.dicom:
         key = Path(args.pseudonym_key).read_bytes().strip()[:64] if args.pseudonym_key else b""
-        return read_dicom_folder(args.dicom, reports=args.reports, texts=work / "reports", key=key, processes=processes)
+        workers = {"processes": processes, "scheduler": args.scheduler}
+        return read_dicom_folder(args.dicom, reports=args.reports, texts=work / "reports", key=key, **workers)
     official = args.split == "official"
     return read_mimic(args.source, reports=args.reports, labels=args.labels or "chexpert", official_split=official)
 
@@ -155,7 +158,11 @@ def _open_checker(args: argparse.Namespace, work: Path, processes: int) -> ViewC
 
         ViewModel(args.view_model)  # bad weights are told before the work begins
     return ViewChecker(
-        mirror=args.check_mirrored, view_model=args.view_model, processes=processes, record=work / VIEW_RECORD
+        mirror=args.check_mirrored,
+        view_model=str(Path(args.view_model).resolve()) if args.view_model else None,  # workers may stand elsewhere
+        processes=processes,
+        scheduler=args.scheduler,
+        record=work / VIEW_RECORD,
     )
 
 

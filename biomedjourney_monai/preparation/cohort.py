@@ -45,6 +45,7 @@ class CohortSettings:
             is there; an image can tell frontal from lateral, but not PA from AP.
         require_files: False lists images whether or not their files are there.
         processes: how many read reports at once.
+        scheduler: address of a Dask scheduler to use instead.
     """
 
     split: str = "paper"
@@ -55,6 +56,7 @@ class CohortSettings:
     unknown_view: str = "drop"
     require_files: bool = True
     processes: int = 1
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,8 @@ def _code(images: pd.DataFrame) -> pd.Series:
 
 def _add_labels(studies: pd.DataFrame, source: Source, settings: CohortSettings) -> pd.DataFrame:
     if source.labels is None:
-        labels = read_study_labels(studies["report_path"].tolist(), processes=settings.processes)
+        options = {"processes": settings.processes, "scheduler": settings.scheduler}
+        labels = read_study_labels(studies["report_path"].tolist(), **options)
         labels = labels.assign(study_id=studies["study_id"].to_numpy())
     else:
         labels = source.labels

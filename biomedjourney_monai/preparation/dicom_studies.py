@@ -48,6 +48,7 @@ def read_dicom_folder(
     texts: str | Path = "work/reports",
     key: bytes = b"",
     processes: int = 1,
+    scheduler: str | None = None,
 ) -> Source:
     """Read the headers of all DICOM files below a folder.
 
@@ -59,6 +60,7 @@ def read_dicom_folder(
         key: secret that the numbers depend on, up to 64 bytes; without it who knows an identifier can compute its
             number.
         processes: how many read at once.
+        scheduler: address of a Dask scheduler to use instead.
 
     Returns:
         The source; its labels are to be read from the reports.
@@ -74,7 +76,8 @@ def read_dicom_folder(
     if not paths:
         raise TableError("the folder must hold DICOM chest radiographs", found="no file", action="Check --dicom")
     read = partial(read_fields, key=key)
-    rows = list(map_in_processes(read, paths, processes=processes, title="headers", unit="files"))
+    options = {"processes": processes, "scheduler": scheduler}
+    rows = list(map_in_processes(read, paths, **options, title="headers", unit="files"))
     rejections = Rejections()
     files = pd.DataFrame(rows)
     for reason in sorted(set(files["reason"]) - {""}):

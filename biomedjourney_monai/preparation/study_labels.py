@@ -14,17 +14,19 @@ from biomedjourney_monai.schema import CHEXPERT_LABELS
 UNCERTAIN = ("mask", "zeros", "ones")
 
 
-def read_study_labels(report_paths: Sequence[str], *, processes: int = 1) -> pd.DataFrame:
+def read_study_labels(report_paths: Sequence[str], *, processes: int = 1, scheduler: str | None = None) -> pd.DataFrame:
     """Read the 14 labels from reports.
 
     Args:
         report_paths: one per study; "" where there is none.
         processes: how many read at once.
+        scheduler: address of a Dask scheduler to use instead.
 
     Returns:
         One row per study in the same order, the 14 labels as float32 in {1, 0, -1, NaN}; all NaN without a report.
     """
-    rows = map_in_processes(_read_one, list(report_paths), processes=processes, title="labels", unit="reports")
+    options = {"processes": processes, "scheduler": scheduler}
+    rows = map_in_processes(_read_one, list(report_paths), **options, title="labels", unit="reports")
     return pd.DataFrame(list(rows), columns=list(CHEXPERT_LABELS), dtype="float32")
 
 

@@ -15,6 +15,9 @@ from biomedjourney_monai.preparation.parallel import map_in_processes
 from biomedjourney_monai.radiographs import load_radiograph
 from biomedjourney_monai.radiographs.views import MIN_CORRELATION, check_view
 
+_PASSING = ("processes", "scheduler", "record")
+"""What has no part in a verdict."""
+
 LOOK_SIZE = 128
 """Side in pixels at which an image is looked at: the check needs 64."""
 
@@ -28,6 +31,7 @@ class ViewChecker:
         min_correlation: see `check_view`.
         view_model: local weights of torchxrayvision's ViewModel, which then tells frontal from lateral.
         processes: how many look at once.
+        scheduler: address of a Dask scheduler to use instead.
         record: file to which verdicts are written, and from which they are taken on the next run; None keeps none.
     """
 
@@ -36,6 +40,7 @@ class ViewChecker:
     view_model: str | None = None
     processes: int = 1
     record: Path | None = None
+    scheduler: str | None = None
 
     def check(self, paths: Sequence[str]) -> list[str]:
         """Say of each image "" or why it is refused: `view check: lateral`, or why it cannot be read."""
@@ -43,9 +48,8 @@ class ViewChecker:
         known = self._read_record()
         todo = [place for place, key in enumerate(keys) if key not in known]
         look = partial(look_at, mirror=self.mirror, min_correlation=self.min_correlation, view_model=self.view_model)
-        found = map_in_processes(
-            look, [paths[place] for place in todo], processes=self.processes, title="views", unit="images"
-        )
+        options = {"processes": self.processes, "scheduler": self.scheduler}
+        found = map_in_processes(look, [paths[place] for place in todo], **options, title="views", unit="images")
         with self._appending(bool(todo)) as write:
             for place, reason in zip(todo, found):
                 known[keys[place]] = reason
@@ -63,7 +67,7 @@ class ViewChecker:
             yield stream.write
 
     def _key(self, path: str) -> str:
-        settings = {name: value for name, value in asdict(self).items() if name not in ("processes", "record")}
+        settings = {name: value for name, value in asdict(self).items() if name not in _PASSING}
         stat = Path(path).stat()
         text = json.dumps([str(path), stat.st_size, stat.st_mtime_ns, {name: str(v) for name, v in settings.items()}])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

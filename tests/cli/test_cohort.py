@@ -1,4 +1,5 @@
 import json
+import logging
 
 import pandas as pd
 import pytest
@@ -148,3 +149,29 @@ def test_no_patient_is_in_two_splits_of_either_kind(small_mimic, tmp_path):
     for split in ("paper", "official"):
         studies = studies_of(small_mimic, tmp_path / split, "--split", split, "--validation-share", "0.5")
         assert (studies.groupby("subject_id")["split"].nunique() == 1).all()
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("source", 2), ("dicom", 3)])
+def test_an_existing_scheduler_does_every_step_and_gives_the_same_bytes(tmp_path, monkeypatch, kind, steps):
+    from distributed import LocalCluster
+
+    from biomedjourney_monai.preparation import parallel
+
+    form = "jpg" if kind == "source" else "dicom"
+    line = f"phantom --out {tmp_path}/phantom --patients 4 --seed 3 --size 64 --format {form} --processes 1"
+    assert main(line.split()) == 0
+    reports = [{"accession_number": f"A{p.stem[1:]}", "text": p.read_text()} for p in tmp_path.rglob("s*.txt")]
+    pd.DataFrame(reports).to_csv(tmp_path / "reports.csv", index=False)
+    arguments = ["cohort", f"--{kind}", "phantom" if kind == "source" else "phantom/files", "--labels", "report"]
+    arguments += ["--check-views", "--reports", "phantom" if kind == "source" else "reports.csv"]
+    opened, open_cluster = [], parallel._open_cluster
+    monkeypatch.setattr(parallel, "_open_cluster", lambda *given: opened.append(given[1]) or open_cluster(*given))
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
+    with LocalCluster(**options, silence_logs=logging.CRITICAL, local_directory=str(tmp_path)) as cluster:
+        monkeypatch.chdir(tmp_path)  # the worker stays where it was
+        assert main([*arguments, "--scheduler", cluster.scheduler_address]) == 0
+    assert opened == [cluster.scheduler_address] * steps
+    (tmp_path / "work").rename(tmp_path / "before")
+    assert main([*arguments, "--processes", "1"]) == 0
+    for name in ("studies.parquet", "rejected.csv", "cohort_drops.json", "view_checks.jsonl"):
+        assert (tmp_path / "work" / name).read_bytes() == (tmp_path / "before" / name).read_bytes()
