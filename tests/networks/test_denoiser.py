@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -81,3 +83,37 @@ def test_the_scale_factor_is_saved_with_the_weights_and_not_trained(make_denoise
     fresh.load_state_dict(trained.state_dict())
     assert float(fresh.scale_factor) == 0.75
     assert "scale_factor" not in dict(fresh.named_parameters())
+
+
+def kept_for_backward(denoiser):
+    """Bytes that autograd keeps of one forward pass."""
+    kept = []
+
+    def note(tensor):
+        kept.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = denoiser(**inputs()).square().sum()
+    return sum(kept), loss
+
+
+def test_gradient_checkpointing_keeps_less_and_changes_no_gradient(make_denoiser):
+    plain, frugal = make_denoiser(), make_denoiser(gradient_checkpointing=True)
+    assert frugal.state_dict().keys() == plain.state_dict().keys()
+    assert frugal.geometry == plain.geometry
+    (much, loss), (little, again) = kept_for_backward(plain), kept_for_backward(frugal)
+    assert little < 0.5 * much
+    loss.backward()
+    again.backward()
+    for (name, one), other in zip(plain.named_parameters(), frugal.parameters()):
+        assert torch.equal(one.grad, other.grad), name
+
+
+def test_a_copy_of_a_checkpointed_denoiser_is_a_denoiser_of_its_own(make_denoiser):
+    denoiser = make_denoiser(gradient_checkpointing=True)
+    before = predict(denoiser)
+    average = copy.deepcopy(denoiser)
+    for parameter in denoiser.parameters():
+        parameter.data.zero_()
+    assert torch.equal(predict(average), before)
