@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +55,7 @@ class RegisterModel:
 
         if self.name is None:
             return
-        mlflow.set_tracking_uri(tracking_uri)
-        with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
+        with tempfile.TemporaryDirectory() as folder, tracking_at(tracking_uri), mlflow.start_run(run_id=run_id):
             sections = Path(folder) / "sections.json"
             write_json(sections, self.sections)
             logged = mlflow.pyfunc.log_model(
@@ -66,6 +67,25 @@ class RegisterModel:
                 registered_model_name=self.name,
             )
         logger.info(f"Registered {self.name}, version {logged.registered_model_version}.")
+
+
+@contextmanager
+def tracking_at(uri: str) -> Iterator[None]:
+    """Let MLflow's functions use an address inside the block, and only there.
+
+    `mlflow.set_tracking_uri` leaves the address in MLFLOW_TRACKING_URI, which wins over the `tracking_uri` of MONAI's
+    handler: later trainings of the same Python process would be recorded in the wrong place.
+    """
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # takes the variable out of the environment
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def make_signature(image_size: int) -> Any:

@@ -61,7 +61,7 @@ def test_two_processes_end_with_the_weights_of_one(one_and_two):
 
 def test_the_first_process_alone_speaks(one_and_two):
     assert one_and_two[2].count("Wrote ") == 2  # one model for each stage
-    assert len(list((one_and_two[1] / "runs").rglob("model.pt"))) == 2
+    assert len(list((one_and_two[1] / "runs").glob("*/model.pt"))) == 2
 
 
 @pytest.mark.slow

@@ -107,6 +107,12 @@ def make_items(count):
     ]
 
 
+@pytest.fixture(autouse=True)
+def no_tracking_elsewhere(monkeypatch):
+    """MLflow's variable, which a developer may have set, wins over the address that a test gives."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
 @pytest.fixture
 def make_training():
     return Training
