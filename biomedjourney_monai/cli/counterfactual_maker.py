@@ -76,6 +76,7 @@ class CounterfactualMaker:
                 text_guidance_scale=getattr(a, "text_guidance_scale", None),
                 image_guidance_scale=getattr(a, "image_guidance_scale", None),
                 solver=a.solver,
+                guidance_interval=getattr(a, "guidance_interval", None),
             )
             settings = {"strength": getattr(a, "strength", 1.0), "init_noise": getattr(a, "init_noise", "random")}
             self._generator = control(generator, **settings)

@@ -13,12 +13,15 @@ from biomedjourney_monai.errors import BiomedJourneyError
 
 def sample_one(arguments: argparse.Namespace) -> None:
     """Sample `--prior` with `--description` to `--out`."""
-    if not arguments.description or not arguments.description.strip() or not arguments.out:
+    from biomedjourney_monai.diffusion.description_check import refuse_empty
+
+    if arguments.description is None or not arguments.out:
         raise BiomedJourneyError(
             "one image needs a description and a file to write",
-            found="--description or --out missing or empty",
+            found="--description or --out missing",
             action="Pass --description TEXT --out FILE",
         )
+    refuse_empty(arguments.description)
     check_suffix(arguments.out)
     writer = PictureWriter(arguments.prior, read_pseudonyms(arguments))
     maker = CounterfactualMaker(arguments)

@@ -21,6 +21,13 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, scales: bool = Tr
         sampler.add_argument("--image-guidance-scale", type=float, metavar="S", help="pull toward the prior image")
     sampler.add_argument("--steps", type=int, metavar="N", help="denoising steps")
     sampler.add_argument("--solver", choices=SOLVERS, help="how a step is made")
+    sampler.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="guide only between these noise levels, 0 for clean and 1 for noise; a step outside costs a third",
+    )
     sampler.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     sampler.add_argument(
         "--precision", choices=PRECISIONS, help="of the denoiser; auto takes what this machine is fast at"
@@ -65,6 +72,11 @@ def check_sampling_arguments(arguments: argparse.Namespace) -> None:
         scale = getattr(arguments, name, None)
         if scale is not None and not math.isfinite(scale):
             raise BiomedJourneyError(f"--{name.replace('_', '-')} must be a finite number", found=str(scale))
+    interval = getattr(arguments, "guidance_interval", None)
+    if interval is not None and not 0 <= interval[0] < interval[1] <= 1:
+        raise BiomedJourneyError(
+            "--guidance-interval must be two rising numbers in [0, 1]", found=f"{interval[0]:g} {interval[1]:g}"
+        )
     if not 0 <= arguments.seed < 2**63:
         raise BiomedJourneyError("--seed must be a non-negative 64-bit integer", found=str(arguments.seed))
     strength = getattr(arguments, "strength", 1.0)

@@ -15,6 +15,7 @@ from typing import Any
 
 from biomedjourney_monai.cli.bundle_model import (
     bundle_folder,
+    compose_networks,
     image_size,
     load_generator,
     model_file,
@@ -33,6 +34,8 @@ EXAMPLE = (
     "  biomedjourney tune --work work --text-guidance-scales 1 2 3 4 --image-guidance-scales 1 1.5 2 --limit 100"
 )
 FOLDER = "tune"
+SETTINGS = ("steps", "solver", "guidance_interval")
+"""Of the sampler, beside the scales."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         for text_scale, image_scale in pairs:
             scores = known.get((text_scale, image_scale))
             if scores is None:
-                generator = generator or load_generator(arguments, steps=arguments.steps, solver=arguments.solver)
+                generator = generator or load_generator(arguments, **_sampler_changes(arguments))
                 generator.sampler.text_guidance_scale = text_scale
                 generator.sampler.image_guidance_scale = image_scale
                 scores = _score(work, triples, generator, arguments, bar)
@@ -139,6 +142,8 @@ def _settings(arguments: argparse.Namespace, work: Path, triples: list[dict[str,
     from biomedjourney_monai.files import file_hash
     from biomedjourney_monai.networks.weights import weights_hash
 
+    parser = compose_networks(arguments, sampler=_sampler_changes(arguments))
+    sampler = parser.config["sampler"]
     digest = hashlib.sha256(json.dumps(triples, sort_keys=True).encode())
     digest.update(file_hash(work / PAIRS_FILE).encode() if (work / PAIRS_FILE).is_file() else b"")
     for row in triples:
@@ -148,13 +153,17 @@ def _settings(arguments: argparse.Namespace, work: Path, triples: list[dict[str,
         "split": arguments.split,
         "journeys": len(triples),
         "journeys_hash": digest.hexdigest(),
-        "steps": arguments.steps,
-        "solver": arguments.solver,
+        "sampler": {name: sampler[name] for name in SETTINGS},
         "seed": arguments.seed,
         "batch_size": arguments.batch_size,
-        "precision": arguments.precision or "",
+        "precision": arguments.precision or parser.get("denoiser_precision"),
         "overlay": file_hash(arguments.overlay) if arguments.overlay else None,
     }
+
+
+def _sampler_changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the sampler beside the scales; the rest is the configuration's."""
+    return {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None}
 
 
 def _known_scores(file: Path, settings: dict[str, Any]) -> dict[tuple[float, float], dict[str, float]]:

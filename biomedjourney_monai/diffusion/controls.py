@@ -85,6 +85,8 @@ class ControlledSampler:
             "text_guidance_scale": inner.text_guidance_scale,
             "image_guidance_scale": inner.image_guidance_scale,
         }
+        if inner.guidance_interval != (0.0, 1.0):
+            content["guidance_interval"] = list(inner.guidance_interval)
         if self.strength != 1:
             content["strength"] = self.strength
         return {**content, "init_noise": FROM_PRIOR} if self.init_noise != RANDOM else content

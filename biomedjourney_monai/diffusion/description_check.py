@@ -76,10 +76,7 @@ def check_description(
     Raises:
         DescriptionError: if the text is empty or, without `force`, longer than the encoder's context.
     """
-    if not text.strip():
-        raise DescriptionError(
-            "a description must not be empty", found="no word in it", action="Say what changes", reason=EMPTY
-        )
+    refuse_empty(text)
     warnings, overruled = [], ""
     count = encoder.count_tokens(text)
     if count > encoder.context_length:
@@ -98,6 +95,21 @@ def check_description(
             f"the description names no finding that the model knows ({', '.join(known)}): expect little ({NO_FINDING})"
         )
     return DescriptionCheck(tuple(warnings), overruled)
+
+
+def refuse_empty(text: str) -> None:
+    """Refuse a description without a word.
+
+    Raises:
+        DescriptionError: with reason "empty_description".
+    """
+    if not text.strip():
+        raise DescriptionError(
+            "a description must not be empty",
+            found=f"no word in it ({EMPTY})",
+            action="Say what changes",
+            reason=EMPTY,
+        )
 
 
 class DescriptionChecker:

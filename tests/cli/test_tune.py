@@ -41,6 +41,10 @@ def test_pairs_that_are_scored_are_not_sampled_again(search, prepared):
     assert sampled == [(1, 1), (2, 1)]
     _, sampled = search("--text-guidance-scales", "1", "--image-guidance-scales", "1", "--seed", "1")
     assert sampled == [(1, 1), (2, 1), (1, 1)]
+    _, sampled = search("--text-guidance-scales", "1", "--image-guidance-scales", "1", "--guidance-interval", "0", ".5")
+    assert sampled == [(1, 1), (2, 1), (1, 1), (1, 1)]
+    content = json.loads((prepared / "tune" / "tune.json").read_text())
+    assert content["settings"]["sampler"]["guidance_interval"] == [0, 0.5]
 
 
 def test_scales_that_are_no_numbers_are_refused(search, capsys):

@@ -122,3 +122,10 @@ def test_the_settings_say_what_is_not_usual(generator):
     }  # fmt: skip
     settings = generator(strength=0.5, init_noise="from-prior").sampler.settings()
     assert (settings["strength"], settings["init_noise"]) == (0.5, "from-prior")
+
+
+def test_the_settings_say_where_guidance_is_off(generator):
+    controlled = generator()
+    assert "guidance_interval" not in controlled.sampler.settings()
+    controlled.sampler.sampler.guidance_interval = (0.0, 0.6)
+    assert controlled.sampler.settings()["guidance_interval"] == [0.0, 0.6]
