@@ -23,6 +23,7 @@ VERBS = {
     "pacs": "make counterfactuals of an archive's radiographs -> new series in the archive",
     "tune": "search the guidance scales                      -> tune/",
     "evaluate": "score counterfactuals against references        -> metrics.json",
+    "study": "train and score a grid of settings              -> study.json, study.md",
     "report": "write one HTML page of tables and pictures      -> report/index.html",
     "check-autoencoder": "score an autoencoder's reconstructions, as a gate",
     "train-judges": "train the small judges on rendered images",

@@ -1,0 +1,214 @@
+"""The grid of a study: its settings file, its cells and what they have in common."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from biomedjourney_monai.configuration import unknown_key
+from biomedjourney_monai.errors import ConfigError
+
+TEXTS = ("impression", "progression")
+STAGES = (1, 2)
+THE_STUDYS_OWN = ("stage", "resume", "seed", "epoch_length", "max_epochs", "pretrain_epochs", "finetune_epochs")
+"""Settings of train.yaml that a study decides, so that every cell has the same budget."""
+VERBS_WITH_ARGUMENTS = ("phantom", "cohort", "journeys", "register", "describe", "encode", "sample", "evaluate")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of the grid."""
+
+    text: str
+    registration: bool
+    stages: int
+    text_encoder: str
+
+    @property
+    def name(self) -> str:
+        registered = "registered" if self.registration else "unregistered"
+        return f"{self.text}-{registered}-{self.stages}stage-{self.text_encoder}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The budget, which is the same for every cell, and how it is spent.
+
+    Attributes:
+        iterations: of a cell, both stages together.
+        pretrain_iterations: of them in stage 1, where a cell has two stages.
+        epoch_length: iterations per epoch; both numbers are multiples of it.
+        settings: overrides of train.yaml, the same for every cell.
+
+    Raises:
+        ConfigError: if the numbers do not fit together, or a setting would give cells different budgets.
+    """
+
+    iterations: int
+    pretrain_iterations: int
+    epoch_length: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pretrain_iterations < self.iterations or self.epoch_length < 1:
+            raise ConfigError(
+                "training must have 0 < pretrain_iterations < iterations and epoch_length >= 1",
+                found=f"{self.pretrain_iterations}, {self.iterations} and {self.epoch_length}",
+            )
+        if self.iterations % self.epoch_length or self.pretrain_iterations % self.epoch_length:
+            raise ConfigError(
+                "iterations and pretrain_iterations must be multiples of epoch_length",
+                found=f"{self.iterations}, {self.pretrain_iterations} and {self.epoch_length}",
+            )
+
+        for key in self.settings:
+            if key in THE_STUDYS_OWN or key.endswith(("_dir", "_file")) or key == "start_from":
+                raise ConfigError(f"training.settings must leave {key} to the study", found=str(self.settings[key]))
+
+    def epochs(self, cell: Cell) -> tuple[int, int]:
+        """Epochs of stage 1 and of stage 2."""
+        first = self.pretrain_iterations if cell.stages == 2 else 0
+        return first // self.epoch_length, (self.iterations - first) // self.epoch_length
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a settings file asks for.
+
+    Attributes:
+        source: folder in MIMIC-CXR-JPG's layout; None renders patients.
+        phantom: patients and seed of the rendered cohort.
+        cells: without doubles, the grid's first.
+        text_encoders: name -> folder.
+        networks: overrides of common.yaml by section, for every cell.
+        training: the budget.
+        model: model file whose autoencoder every cell shares; None for the bundle's.
+        arguments: verb -> more arguments.
+        split: that cells are scored on.
+        seed: of texts, training, sampling and bootstrap.
+    """
+
+    source: Path | None
+    phantom: dict[str, int]
+    cells: tuple[Cell, ...]
+    text_encoders: dict[str, Path]
+    networks: dict[str, Any]
+    training: Training
+    model: Path | None
+    arguments: dict[str, list[str]]
+    split: str
+    seed: int
+
+    def as_record(self) -> dict[str, Any]:
+        """What a reader must know to judge the table; without paths."""
+        return {
+            "cohort": "rendered" if self.source is None else "a folder of the reader's own",
+            "phantom": self.phantom if self.source is None else {},
+            "training": asdict(self.training),
+            "networks": self.networks,
+            "arguments": self.arguments,
+            "split": self.split,
+            "seed": self.seed,
+        }
+
+
+def read_study(path: Path, *, bundle: Path) -> Study:
+    """Read a settings file. Relative folders in it start from the bundle for text encoders, else from the file.
+
+    Raises:
+        ConfigError: names the setting that is wrong, unknown or absent.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError("--config must be a readable YAML file", found=type(error).__name__) from error
+    known = {"source", "phantom", "grid", "also", "text_encoders", "networks", "training"}
+    known |= {"model", "arguments", "split", "seed"}
+    content = _checked(content, known, "the study", needed=("grid", "text_encoders", "training"))
+    encoders = {str(name): bundle / str(folder) for name, folder in _mapping(content, "text_encoders").items()}
+    for name, folder in encoders.items():
+        if not folder.is_dir():
+            raise ConfigError(f"text_encoders.{name} must be a folder", found="no such folder")
+    training = _checked(content["training"], set(Training.__dataclass_fields__), "training")
+    train_yaml = yaml.safe_load((bundle / "configs" / "train.yaml").read_text(encoding="utf-8"))
+    _checked(training.get("settings") or {}, set(train_yaml), "training.settings")
+    try:
+        training = Training(**training)
+    except TypeError as error:
+        raise ConfigError("training must give iterations, pretrain_iterations and epoch_length") from error
+    arguments = _mapping(content, "arguments")
+    _checked(arguments, set(VERBS_WITH_ARGUMENTS), "arguments")
+    return Study(
+        source=_path(content.get("source"), path),
+        phantom={"patients": 400, "seed": 7} | _checked(_mapping(content, "phantom"), {"patients", "seed"}, "phantom"),
+        cells=_cells(content["grid"], content.get("also") or [], list(encoders)),
+        text_encoders=encoders,
+        networks=_mapping(content, "networks"),
+        training=training,
+        model=_path(content.get("model"), path),
+        arguments={verb: [str(word) for word in words] for verb, words in arguments.items()},
+        split=str(content.get("split", "test")),
+        seed=int(content.get("seed", 0)),
+    )
+
+
+def choose_cells(study: Study, names: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells of these names, or all.
+
+    Raises:
+        ConfigError: names a cell that the grid has not.
+    """
+    by_name = {cell.name: cell for cell in study.cells}
+    for name in names:
+        if name not in by_name:
+            raise ConfigError("--cell must name a cell of the grid", found=name, action=f"One of: {', '.join(by_name)}")
+    return tuple(by_name[name] for name in names) if names else study.cells
+
+
+def _cells(grid: Any, also: Any, encoders: Sequence[str]) -> tuple[Cell, ...]:
+    axes = {"text": TEXTS, "registration": (False, True), "stages": STAGES, "text_encoder": tuple(encoders)}
+    grid = _checked(grid, set(axes), "grid", needed=tuple(axes))
+    levels = [[_level(axis, value, axes) for value in grid[axis] or []] for axis in axes]
+    cells = [Cell(*values) for values in itertools.product(*levels)]
+    for row in also:
+        row = _checked(row, set(axes), "also", needed=tuple(axes))
+        cells.append(Cell(*(_level(axis, row[axis], axes) for axis in axes)))
+    if not cells:
+        raise ConfigError("the grid must have a cell", found="an axis without a value")
+    return tuple(dict.fromkeys(cells))
+
+
+def _level(axis: str, value: Any, axes: Mapping[str, Sequence[Any]]) -> Any:
+    fitting = [known for known in axes[axis] if known == value and type(known) is type(value)]
+    if not fitting:
+        choices = ", ".join(str(known) for known in axes[axis])
+        raise ConfigError(f"{axis} must be one of {choices}", found=str(value))
+    return fitting[0]
+
+
+def _checked(content: Any, known: set[str], where: str, *, needed: Sequence[str] = ()) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ConfigError(f"{where} must hold settings by name", found=type(content).__name__)
+    for key in content:
+        if key not in known:
+            raise unknown_key(str(key), known)
+    missing = [key for key in needed if key not in content]
+    if missing:
+        raise ConfigError(f"{where} must have {', '.join(missing)}", found="none")
+    return content
+
+
+def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = content.get(key) or {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{key} must hold settings by name", found=type(value).__name__)
+    return dict(value)
+
+
+def _path(value: Any, config: Path) -> Path | None:
+    return None if value is None else (config.resolve().parent / str(value)).resolve()

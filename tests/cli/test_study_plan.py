@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from biomedjourney_monai.cli.study_grid import read_study
+from biomedjourney_monai.cli.study_plan import Plan
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
+
+
+@pytest.fixture
+def study():
+    return read_study(BUNDLE / "configs" / "study.yaml", bundle=BUNDLE)
+
+
+@pytest.fixture
+def plan(study, tmp_path):
+    return Plan(study, study.cells, tmp_path, bundle=BUNDLE, image_size=128)
+
+
+def _value(step, option):
+    return step.command[list(step.command).index(option) + 1]
+
+
+def test_cells_share_what_they_have_in_common(plan):
+    kinds = [step.name.split("-")[0] for step in plan.steps()]
+    counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    assert counts == {
+        "phantom": 1,
+        "cohort": 1,
+        "journeys": 1,
+        "register": 2,
+        "describe": 4,
+        "encode": 4,
+        "pretrain": 1,
+        "finetune": 8,
+        "sample": 8,
+        "evaluate": 8,
+    }
+
+
+def test_each_step_comes_after_those_that_it_needs(plan):
+    seen = set()
+    for step in plan.steps():
+        assert set(step.needs) <= seen, step.name
+        seen.add(step.name)
+
+
+def test_budgets_are_equal_in_the_commands_themselves(plan, study):
+    steps = {step.name: step for step in plan.steps()}
+    first = int(_value(steps["pretrain-small"], "--pretrain_epochs"))
+    for cell in study.cells:
+        train = steps[f"finetune-{cell.name}"]
+        epochs = int(_value(train, "--finetune_epochs")) + (first if cell.stages == 2 else 0)
+        assert epochs * int(_value(train, "--epoch_length")) == 1200
+        assert ("--start_from" in train.command) == (cell.stages == 2)
+        assert _value(train, "--batch_size") == "32"
+
+
+def test_cells_differ_in_their_switches_alone(plan, study):
+    steps = {step.name: step for step in plan.steps()}
+    for cell in study.cells:
+        train, sample = steps[f"finetune-{cell.name}"], steps[f"sample-{cell.name}"]
+        latents = Path(_value(train, "--dataset_dir")).name
+        how = "registered" if cell.registration else "unregistered"
+        assert latents == f"{how}-{cell.text}-small"
+        assert _value(steps[f"describe-{how}-{cell.text}"], "--text") == cell.text
+        pairs = next(target for place, target in sample.links.items() if place.name == "pairs.parquet")
+        assert pairs == plan.pairs_file(), "all cells are scored on the same registered pairs"
+        assert pairs.parent.name == "registered"
+    assert "--transform" in steps["register-unregistered"].command
+    assert "--transform" not in steps["register-registered"].command
+
+
+def test_a_cell_alone_needs_only_its_own_way(plan, study):
+    cell = next(cell for cell in study.cells if cell.name == "impression-unregistered-1stage-small")
+    names = [step.name for step in plan.for_cells([cell]).steps()]
+    assert [name for name in names if name in plan.own_steps(cell)] == plan.own_steps(cell)
+    assert names[-1] == plan.last_step(cell)
+    assert not any("pretrain" in name or "progression" in name for name in names)
+
+
+def test_a_source_is_read_and_not_rendered(study, tmp_path):
+    from dataclasses import replace
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "metadata.csv").write_text("x")
+    study = replace(study, source=tmp_path / "source")
+    steps = Plan(study, study.cells, tmp_path / "out", bundle=BUNDLE, image_size=128).steps()
+    assert steps[0].name == "cohort"
+    assert steps[0].reads == [tmp_path / "source" / "metadata.csv"]
