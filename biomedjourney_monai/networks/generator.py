@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from biomedjourney_monai.networks.geometry import (
     require_same_geometry,
 )
 from biomedjourney_monai.networks.text_encoder import TextEncoder
-from biomedjourney_monai.networks.weights import load_model, load_tensors, save_tensors
+from biomedjourney_monai.networks.weights import INFO_KEY, MODEL_KEY, load_model, load_tensors, save_tensors
 
 
 class LatentSampler(Protocol):
@@ -47,6 +48,7 @@ class CounterfactualGenerator(nn.Module):
         text_encoder: frozen.
         sampler: draws latents, e.g. `diffusion.CounterfactualSampler`.
         default_description: used by `forward(image)` alone.
+        image_size: side of the images that `torch.jit.script` exports for, in pixels; nothing else needs it.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class CounterfactualGenerator(nn.Module):
         text_encoder: TextEncoder,
         sampler: LatentSampler,
         default_description: str = "No acute cardiopulmonary process.",
+        image_size: int = 128,
     ) -> None:
         super().__init__()
         self.autoencoder = autoencoder
@@ -64,7 +67,8 @@ class CounterfactualGenerator(nn.Module):
         self.text_encoder = text_encoder
         self.sampler = sampler
         self.default_description = default_description
-        self.register_load_state_dict_pre_hook(_take_own_text_encoder)
+        self.image_size = image_size
+        self.register_load_state_dict_pre_hook(_read_model_file)
 
     @torch.no_grad()
     def forward(
@@ -125,6 +129,16 @@ class CounterfactualGenerator(nn.Module):
         self.autoencoder = FastAutoencoder(self.autoencoder, dtype=dtype)
         return self
 
+    def __prepare_scriptable__(self) -> TracedGenerator:
+        """What `torch.jit.script` asks for, and so MONAI's `ckpt_export`: a trace, for no tokenizer has one.
+
+        It takes one image of `image_size`, with the default description, and the sampler's seed and steps.
+        """
+        image = torch.rand(1, 1, self.image_size, self.image_size, device=next(self.denoiser.parameters()).device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of shapes, which one size fixes
+            return TracedGenerator(torch.jit.trace(self, image, check_trace=False))
+
     def save(self, path: str | Path, *, info: dict | None = None, half: bool = True) -> None:
         """Write autoencoder and denoiser (not the text encoder, which stays in its folder) as one file of tensors."""
         state = {key: value for key, value in self.state_dict().items() if not key.startswith("text_encoder.")}
@@ -162,7 +176,26 @@ class CounterfactualGenerator(nn.Module):
         return info
 
 
-def _take_own_text_encoder(module: CounterfactualGenerator, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Let tools that load strictly read a model file, which leaves the frozen text encoder in its folder."""
+def _read_model_file(module: CounterfactualGenerator, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Let tools that load strictly read a model file: tensors below `model`, the text encoder left in its folder."""
+    if isinstance(state.get(MODEL_KEY), Mapping):
+        state.update(state.pop(MODEL_KEY))
+        state.pop(INFO_KEY, None)
     for name, value in module.text_encoder.state_dict().items():
         state.setdefault(f"{prefix}text_encoder.{name}", value)
+
+
+class TracedGenerator(nn.Module):
+    """What TorchScript keeps of a generator.
+
+    Args:
+        traced: the trace of one call.
+    """
+
+    def __init__(self, traced: torch.jit.ScriptModule) -> None:
+        super().__init__()
+        self.traced = traced
+
+    def forward(self, image: Tensor) -> Tensor:
+        """One prior image, shape (1, 1, H, W) as traced, to its counterfactual of the default description."""
+        return self.traced(image)

@@ -26,7 +26,7 @@ STACKS = [
     ["train.yaml", "finetune.yaml"],
 ]
 READ_BY_PYTHON = {
-    "common.yaml": {"image_size", "bundle_root", "generator"},  # prepared images must have this size
+    "common.yaml": {"bundle_root", "generator", "denoiser_precision", "autoencoder_precision", "compiled"},
     "train.yaml": {"initialize", "training", "run", "run_stage", "imports"},
     "train_autoencoder.yaml": {"initialize", "training", "run", "imports"},
     "inference.yaml": {"initialize", "inference", "run", "imports"},

@@ -171,3 +171,11 @@ def test_weights_must_fit_tensor_for_tensor(make_generator, tmp_path, change, me
     save_tensors(tmp_path / "model.pt", state, info=info)
     with pytest.raises(WeightsError, match=message):
         generator.load(tmp_path / "model.pt")
+
+
+def test_torchscript_keeps_the_default_description_seed_and_steps(make_generator, tmp_path):
+    generator = make_generator(default="Clear.", steps=1)
+    generator.image_size = 32
+    torch.jit.script(generator).save(str(tmp_path / "generator.ts"))
+    image = images(1)
+    assert torch.allclose(torch.jit.load(tmp_path / "generator.ts")(image), generator(image, "Clear."), atol=1e-5)
