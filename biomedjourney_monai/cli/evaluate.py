@@ -10,7 +10,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-EXAMPLE = "biomedjourney evaluate --work work --bootstrap 2000"
+EXAMPLE = (
+    "biomedjourney evaluate --work work --bootstrap 2000\n"
+    "  biomedjourney evaluate --work work --truth cohort/truth --images rival=rival_images"
+)
+
+OWN_SYSTEMS = ("copy-prior", "counterfactual", "real reference", "true counterfactual")
 
 COLUMNS = {
     "pathology_auroc": "pathology",
@@ -21,6 +26,15 @@ COLUMNS = {
     "kl": "KL",
     "dice_reference": "Dice",
     "dice_prior": "Dice prior",
+}
+
+FURTHER_COLUMNS = {
+    "side_correct": "right side",
+    "severity_concordance": "severity order",
+    "truth_psnr": "PSNR to truth",
+    "truth_ssim": "SSIM to truth",
+    "truth_agreement": "agrees with truth",
+    "truth_dice": "Dice to truth",
 }
 
 
@@ -60,7 +74,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=DIR",
         action="append",
         default=[],
-        help="score another system too: a folder of images named by journey, such as j000012.png",
+        help="score another system too: a folder of images named by journey, such as j000012.png, or one that `sample"
+        " --system` wrote; may be repeated",
+    )
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="DIR",
+        help="true counterfactuals of rendered patients, as `phantom --truth` writes them to truth/ of the cohort:"
+        " error against them, overall, inside and outside the changed region",
     )
 
 
@@ -83,47 +105,97 @@ def run(args: argparse.Namespace) -> int:
         unmentioned=args.unmentioned,
         limit=args.limit,
     )
-    others = [_other_system(text) for text in args.images]
     if args.judges == "xrv" and args.models is None:
         raise ConfigError("--judges xrv needs a folder of weights", found="none", action="Pass --judge-weights DIR")
     folder = args.models or Path(locate_root()) / "models"
     judges = choose_judges(args.judges, folder, trained_on=args.xrv_classifier)
-    content, scores = evaluate(args.work, judges, settings=settings, others=others)
+    size = _image_size(args.work)
+    content, scores = evaluate(
+        args.work, judges, settings=settings, others=_other_systems(args, size=size), material=_material(args, size)
+    )
     write_table(args.work / SCORES_FILE, scores)
     write_json(args.work / METRICS_FILE, content)
     print(format_table(content))
+    print(format_table(content, FURTHER_COLUMNS, under="further"))
     _print_counts(content)
     print(f"wrote {args.work / METRICS_FILE} and {args.work / SCORES_FILE}")
     return 0
 
 
-def format_table(content: dict[str, Any]) -> str:
-    """Lay the overall numbers of metrics.json out as text."""
-    lines = [f"{'':16}" + "".join(f"{title:>18}" for title in COLUMNS.values())]
+def format_table(content: dict[str, Any], columns: dict[str, str] = COLUMNS, *, under: str = "metrics") -> str:
+    """Lay overall numbers of metrics.json out as text; a column that no system has a number for is left out."""
+    known = [
+        metric
+        for metric in columns
+        if under == "metrics" or any(_has_number(system[under][metric]) for system in content["systems"])
+    ]
+    if not known:
+        return ""
+    width = max(16, *(len(system["name"]) + 1 for system in content["systems"]))
+    lines = [" " * width + "".join(f"{columns[metric]:>18}" for metric in known)]
     for system in content["systems"]:
-        numbers = [system["metrics"][metric]["overall"] for metric in COLUMNS]
-        lines.append(f"{system['name']:16}" + "".join(f"{_cell(number):>18}" for number in numbers))
+        numbers = [system[under][metric]["overall"] for metric in known]
+        lines.append(f"{system['name']:{width}}" + "".join(f"{_cell(number):>18}" for number in numbers))
     return "\n".join(lines)
+
+
+def _has_number(parts: dict[str, Any]) -> bool:
+    value = parts["overall"]["value"]
+    return value is not None and value == value
 
 
 def _cell(number: dict[str, Any]) -> str:
     def short(value: float | None) -> str:
-        return "-" if value is None or value != value else f"{value:.3f}".replace("0.", ".", 1)
+        if value is None or value != value:
+            return "-"
+        return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}".replace("0.", ".", 1)
 
     interval = "" if short(number["low"]) == "-" else f" {short(number['low'])}-{short(number['high'])}"
     return short(number["value"]) + interval
 
 
-def _other_system(text: str):
-    from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.evaluation.systems import FolderOfImages
+def _image_size(work: Path) -> int:
+    """Side of the working folder's prepared images, in pixels."""
+    from biomedjourney_monai.errors import ImageError
+    from biomedjourney_monai.evaluation.systems import read_picture
+    from biomedjourney_monai.files import read_table
+    from biomedjourney_monai.schema import PAIRS_FILE
 
-    name, _, folder = text.partition("=")
-    if not name or not Path(folder).is_dir() or not folder:
-        raise ConfigError("--images must be NAME=DIR with an existing folder", found=text)
-    if name in ("copy-prior", "counterfactual", "real reference"):
-        raise ConfigError("--images must give a name of its own", found=name)
-    return FolderOfImages(name, Path(folder))
+    for file in read_table(work / PAIRS_FILE, columns=["prior_image"], made_by="register")["prior_image"]:
+        try:
+            return read_picture(work, file).shape[0]
+        except ImageError:
+            continue
+    return 128
+
+
+def _other_systems(args: argparse.Namespace, *, size: int) -> list[Any]:
+    from biomedjourney_monai.errors import ConfigError
+    from biomedjourney_monai.evaluation.systems import read_baselines, read_system
+
+    systems = read_baselines(args.work, size=size)
+    for text in args.images:
+        name, _, folder = text.partition("=")
+        if not name or not folder or not Path(folder).is_dir():
+            raise ConfigError("--images must be NAME=DIR with an existing folder", found=text)
+        systems.append(read_system(name, folder, size=size))
+    names = [system.name for system in systems]
+    taken = [name for name in names if name in OWN_SYSTEMS or names.count(name) > 1]
+    if taken:
+        raise ConfigError("each system must have a name of its own", found=taken[0])
+    return systems
+
+
+def _material(args: argparse.Namespace, size: int) -> Any:
+    from biomedjourney_monai.cli.evaluation_requests import read_requests
+    from biomedjourney_monai.evaluation.evaluate import Material
+    from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals
+
+    truth = None
+    if args.truth is not None:
+        truth = TrueCounterfactuals(args.truth, size=size)
+        truth.files  # noqa: B018  a missing table ends the run before the judges begin
+    return Material(requests=read_requests(args.work), truth=truth)
 
 
 def _print_counts(content: dict[str, Any]) -> None:
@@ -133,5 +205,5 @@ def _print_counts(content: dict[str, Any]) -> None:
     for system in content["systems"]:
         for reason, count in system["failures"].items():
             print(f"{system['name']}: {count} images not scored: {reason}")
-    if len(content["systems"]) == 2:
+    if not any(system["name"] == "counterfactual" for system in content["systems"]):
         print("no samples/ in the working folder: only the baselines were scored; `biomedjourney sample` makes some")

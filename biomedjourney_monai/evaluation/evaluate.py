@@ -15,11 +15,17 @@ import pandas
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.bootstrap import draw_patient_weights
+from biomedjourney_monai.evaluation.further import FURTHER, summarise_further
+from biomedjourney_monai.evaluation.judged import Measure
 from biomedjourney_monai.evaluation.judges import Judges
+from biomedjourney_monai.evaluation.requests import Requests
 from biomedjourney_monai.evaluation.scoring import score_systems
+from biomedjourney_monai.evaluation.severity import AskedSeverity
+from biomedjourney_monai.evaluation.sides import SideCorrectness
 from biomedjourney_monai.evaluation.subgroups import summarise_subgroups
 from biomedjourney_monai.evaluation.summary import Summary, as_numbers, compare, read_truth, summarise
 from biomedjourney_monai.evaluation.systems import Counterfactuals, System, read_counterfactuals
+from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals, TruthError
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER
 
@@ -50,14 +56,38 @@ class EvaluationSettings:
     limit: int = 0
 
 
+@dataclass(frozen=True)
+class Material:
+    """What an evaluation may be given to measure more than the judges say.
+
+    Attributes:
+        requests: what each journey's description asks for: side, severity, target.
+        truth: the true counterfactuals of rendered patients.
+    """
+
+    requests: Requests | None = None
+    truth: TrueCounterfactuals | None = None
+
+    def measures(self) -> list[Measure]:
+        """What can be measured with it."""
+        asked = [] if self.requests is None else [SideCorrectness(self.requests), AskedSeverity(self.requests)]
+        return [*asked, *([] if self.truth is None else [TruthError(self.truth)])]
+
+
 def evaluate(
-    work: Path, judges: Judges, *, settings: EvaluationSettings, others: Sequence[System] = ()
+    work: Path,
+    judges: Judges,
+    *,
+    settings: EvaluationSettings,
+    others: Sequence[System] = (),
+    material: Material | None = None,
 ) -> tuple[dict[str, Any], pandas.DataFrame]:
     """Score the baselines, the samples of the folder where there are any, and other systems, on the same journeys.
 
     Args:
         work: the working folder, with pairs.parquet and its images, and samples/ or not.
         others: further systems.
+        material: for numbers beyond the paper's; what is not given makes theirs null, with the reason.
 
     Returns:
         The content of metrics.json, and the scores per journey and system.
@@ -70,7 +100,10 @@ def evaluate(
     systems: list[System] = [CopyPrior(work), RealReference(work), *others]
     if counterfactuals is not None:
         systems.insert(1, counterfactuals)
-    scores, remarks = score_systems(journeys, systems, judges, work=work)
+    material = material or Material()
+    if material.truth is not None:
+        systems.append(material.truth)
+    scores, remarks = score_systems(journeys, systems, judges, work=work, measures=material.measures())
     truth = read_truth(journeys, uncertain=settings.uncertain, unmentioned=settings.unmentioned)
     weights = draw_patient_weights(
         journeys["subject_id"].to_numpy(),
@@ -79,6 +112,7 @@ def evaluate(
     )
     every_journey = set(read_table(work / PAIRS_FILE, columns=["journey_id"], made_by="register")["journey_id"])
     summaries = {name: summarise(frame, truth, weights=weights) for name, frame in scores.items()}
+    further = {name: summarise_further(frame, weights=weights) for name, frame in scores.items()}
     content = {
         "settings": vars(settings),
         "counts": counts,
@@ -92,13 +126,19 @@ def evaluate(
                 "resized": remarks[system.name].resized,
                 "unmatched": len(system.journey_ids() - every_journey) if hasattr(system, "journey_ids") else 0,
                 "metrics": as_numbers(summaries[system.name]),
+                "further": as_numbers(further[system.name]),
                 "subgroups": summarise_subgroups(scores[system.name], truth, journeys, weights=weights),
             }
             for system in systems
         ],
         "differences": _differences(summaries, "counterfactual", ("copy-prior", "real reference")),
         "comparisons": [
-            {"one": one, "other": other, "metrics": compare(summaries[one], summaries[other])}
+            {
+                "one": one,
+                "other": other,
+                "metrics": compare(summaries[one], summaries[other]),
+                "further": compare(further[one], further[other], metrics=FURTHER),
+            }
             for one, other in combinations(summaries, 2)
         ],
     }

@@ -16,6 +16,7 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.dice import compute_structure_dice
 from biomedjourney_monai.evaluation.divergence import compute_kl
+from biomedjourney_monai.evaluation.judged import Batch, Judged, Measure
 from biomedjourney_monai.evaluation.judges import Judges, JudgeScores
 from biomedjourney_monai.evaluation.labels import RACE_GROUPS
 from biomedjourney_monai.evaluation.systems import System, read_picture
@@ -51,7 +52,13 @@ class Remarks:
 
 
 def score_systems(
-    journeys: pandas.DataFrame, systems: Sequence[System], judges: Judges, *, work: Path, batch_size: int = 32
+    journeys: pandas.DataFrame,
+    systems: Sequence[System],
+    judges: Judges,
+    *,
+    work: Path,
+    measures: Sequence[Measure] = (),
+    batch_size: int = 32,
 ) -> tuple[dict[str, pandas.DataFrame], dict[str, Remarks]]:
     """Score the systems on the same journeys. Memory holds one batch of images, whatever the number of journeys.
 
@@ -59,13 +66,16 @@ def score_systems(
         journeys: rows of pairs.parquet.
         systems: any number; the reference and the prior are read in any case, for KL and Dice.
         work: the folder that the paths of `journeys` start from.
+        measures: what else to measure on each image; each adds its columns.
 
     Returns:
-        System name -> scores, columns SCORE_COLUMNS, index journey_id; NaN where an image could not be scored.
+        System name -> scores, columns SCORE_COLUMNS and the measures', index journey_id; NaN where an image could not
+        be scored.
         System name -> how many images failed, by reason, and how many were resampled.
     """
     blocks: dict[str, list[np.ndarray]] = {system.name: [] for system in systems}
     remarks = {system.name: Remarks() for system in systems}
+    columns = [*SCORE_COLUMNS, *(column for measure in measures for column in measure.columns)]
     with tqdm(total=len(journeys), desc="judging", unit="journey") as bar:
         for start in range(0, len(journeys), batch_size):
             rows = journeys.iloc[start : start + batch_size].to_dict("records")
@@ -74,20 +84,24 @@ def score_systems(
                 for anchor in (RealReference(work), CopyPrior(work))
             }
             reference, prior = anchors.values()
-            valid = torch.stack([valid_mask(work, row, reference[0].structures.shape[-2:]) for row in rows])
+            valid = torch.stack([valid_mask(work, row, reference.scores.structures.shape[-2:]) for row in rows])
+            batch = Batch(rows, prior=prior, reference=reference, judges=judges)
+            for measure in measures:
+                measure.begin(batch)
             for system in systems:
                 judged = anchors.get(system.name) or _judge(system, rows, judges, remarks[system.name])
-                blocks[system.name].append(_columns(*judged, reference, prior, valid))
+                more = [_measured(measure, judged, batch) for measure in measures]
+                blocks[system.name].append(np.column_stack([_columns(judged, batch, valid), *more]))
             bar.update(len(rows))
     frames = {
-        name: pandas.DataFrame(np.concatenate(block), columns=SCORE_COLUMNS, index=journeys["journey_id"])
+        name: pandas.DataFrame(np.concatenate(block), columns=columns, index=journeys["journey_id"])
         for name, block in blocks.items()
     }
     return frames, remarks
 
 
-def _judge(system: System, rows: list[dict], judges: Judges, remarks: Remarks) -> tuple[JudgeScores, np.ndarray]:
-    """Score a batch; an image that cannot be read or judged is counted, and its place is marked as not good, (B,)."""
+def _judge(system: System, rows: list[dict], judges: Judges, remarks: Remarks) -> Judged:
+    """Score a batch; an image that cannot be read or judged is counted, and its place is marked as not good."""
     images = []
     for row in rows:
         try:
@@ -98,13 +112,20 @@ def _judge(system: System, rows: list[dict], judges: Judges, remarks: Remarks) -
     good = np.array([image is not None for image in images])
     shape = next((image.shape for image in images if image is not None), (128, 128))
     remarks.resized += sum(image is not None and image.shape != shape for image in images)
-    batch = torch.stack([_fitted(image, shape) for image in images])  # (B, 1, H, W)
-    scores, faults = score_one_by_one_if_need_be(judges, batch.clamp(0, 1))
+    batch = torch.stack([_fitted(image, shape) for image in images]).clamp(0, 1)  # (B, 1, H, W)
+    scores, faults = score_one_by_one_if_need_be(judges, batch)
     for place, fault in faults.items():
         if good[place]:
             remarks.failures[fault] += 1
             good[place] = False
-    return scores, good
+    return Judged(system.name, batch, scores, good)
+
+
+def _measured(measure: Measure, judged: Judged, batch: Batch) -> np.ndarray:
+    """What a measure says of a batch, (B, its columns); NaN where the image is not good."""
+    values = np.array(measure.measure(judged, batch), np.float64)
+    values[~judged.good] = np.nan
+    return values
 
 
 def read_finite(system: System, row: dict) -> torch.Tensor:
@@ -160,27 +181,22 @@ def _fitted(image: torch.Tensor | None, shape: Sequence[int]) -> torch.Tensor:
     return torch.nn.functional.interpolate(image[None, None], size=tuple(shape), mode="bilinear", antialias=True)[0]
 
 
-def _columns(
-    scores: JudgeScores,
-    good: np.ndarray,
-    reference: tuple[JudgeScores, np.ndarray],
-    prior: tuple[JudgeScores, np.ndarray],
-    valid: torch.Tensor,
-) -> np.ndarray:
+def _columns(judged: Judged, batch: Batch, valid: torch.Tensor) -> np.ndarray:
     """Lay a batch's scores out as SCORE_COLUMNS, (B, columns)."""
-    pathology, p = scores.pathology.numpy(), reference[0].pathology.numpy()
+    scores, reference, prior = judged.scores, batch.reference, batch.prior
+    pathology, p = scores.pathology.numpy(), reference.scores.pathology.numpy()
     to_reference = np.column_stack(
         [
             compute_kl(p, pathology),
             compute_kl(p, pathology, form="binary"),
-            _dice(scores, reference[0], valid=valid),
+            _dice(scores, reference.scores, valid=valid),
         ]
     )
-    to_prior = _dice(scores, prior[0], valid=None)
-    to_reference[~reference[1]] = np.nan
-    to_prior[~prior[1]] = np.nan
+    to_prior = _dice(scores, prior.scores, valid=None)
+    to_reference[~reference.good] = np.nan
+    to_prior[~prior.good] = np.nan
     columns = np.column_stack([scores.as_columns().numpy(), to_reference, to_prior]).astype(np.float64)
-    columns[~good] = np.nan
+    columns[~judged.good] = np.nan
     return columns
 
 

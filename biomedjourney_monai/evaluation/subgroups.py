@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas
 
+from biomedjourney_monai.evaluation.further import summarise_further
 from biomedjourney_monai.evaluation.labels import RACE_GROUPS, race_group
 from biomedjourney_monai.evaluation.summary import OVERALL, Truth, summarise
 
@@ -55,7 +56,8 @@ def summarise_subgroups(
         weights: of `draw_patient_weights`, shape (1 + R, N).
 
     Returns:
-        Attribute -> group -> journeys, patients, and metric -> value, low, high, count, note.
+        Attribute -> group -> journeys, patients, and under `metrics` and `further` metric -> value, low, high, count,
+        note.
     """
     return {
         attribute: dict(_summaries(groups, scores, truth, journeys, weights))
@@ -71,12 +73,15 @@ def _summaries(
     weights: np.ndarray,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, rows in groups.items():
-        summary = summarise(scores[rows], truth.rows(rows), weights=weights[:, rows])
+        chosen, own = scores[rows], weights[:, rows]
+        summary = summarise(chosen, truth.rows(rows), weights=own)
+        further = summarise_further(chosen, weights=own)
         yield (
             name,
             {
                 "journeys": int(rows.sum()),
                 "patients": int(journeys.loc[rows, "subject_id"].nunique()),
                 "metrics": {metric: parts[OVERALL].as_number() for metric, parts in summary.items()},
+                "further": {metric: parts[OVERALL].as_number() for metric, parts in further.items()},
             },
         )

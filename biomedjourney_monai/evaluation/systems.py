@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,9 @@ from biomedjourney_monai.radiographs import load_radiograph, read_png
 
 SAMPLES_TABLE = "samples.jsonl"
 SAMPLES_ARRAY = "counterfactuals.npy"
+BASELINES_FOLDER = "baselines"
+"""In the working folder; in it one folder for each further system, named as tables call it."""
+
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".nii", ".gz")
 
 
@@ -120,6 +123,30 @@ def read_counterfactuals(folder: str | Path) -> Counterfactuals | None:
     if any("journey_id" not in line or "index" not in line for line in lines):
         raise TableError(f"each line of {folder / SAMPLES_TABLE} must name journey_id and index", found="one without")
     return Counterfactuals({line["journey_id"]: line for line in reversed(lines)}, pixels)
+
+
+def read_system(name: str, folder: str | Path, *, size: int) -> System:
+    """Open another system's folder: one that `biomedjourney sample --system` wrote, or pictures named by journey.
+
+    Args:
+        name: how tables call it.
+        folder: of the images.
+        size: side in pixels that pictures are read at; an array of samples has its own.
+
+    Raises:
+        TableError: as `read_counterfactuals`.
+    """
+    samples = read_counterfactuals(folder)
+    if samples is None:
+        return FolderOfImages(name, Path(folder), size)
+    return replace(samples, name=name, meaning=f"Images of {name}, made by `biomedjourney sample --system`.")
+
+
+def read_baselines(work: Path, *, size: int) -> list[System]:
+    """Open every folder in baselines/ of the working folder, in order of name."""
+    folder = Path(work) / BASELINES_FOLDER
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [read_system(name, folder / name, size=size) for name in names]
 
 
 def read_picture(work: Path, relative: str) -> np.ndarray:

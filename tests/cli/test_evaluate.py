@@ -2,6 +2,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import pandas
 import pytest
 
 from biomedjourney_monai.cli.evaluate import format_table
@@ -38,9 +39,30 @@ def test_a_rivals_folder_joins_the_table(work, models, capsys):
     assert "rival" in capsys.readouterr().out
 
 
+def test_descriptions_give_the_side_and_the_order_of_severity_words(work, models):
+    assert _run(work, models) == 0
+    further = json.loads((work / "metrics.json").read_text())["systems"][0]["further"]
+    assert further["severity_concordance"]["overall"]["value"] is None  # samples.jsonl names no severity
+    assert further["severity_concordance"]["overall"]["note"] == "only one severity is asked for"
+    words = ("small", "moderate", "large")
+    rows = [
+        {"journey_id": f"j{n:06}", "progression_description": f"New {words[n % 3]} left pleural effusion."}
+        for n in range(12)
+    ]
+    (work / "triples.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert _run(work, models) == 0
+    further = json.loads((work / "metrics.json").read_text())["systems"][0]["further"]
+    assert 0 <= further["severity_concordance"]["Pleural Effusion"]["value"] <= 1
+    pairs = pandas.read_parquet(work / "pairs.parquet")
+    onsets = (pairs["split"] == "test") & pairs["kept"] & (pairs["prior_Pleural Effusion"] == 0)
+    assert further["side_correct"]["Pleural Effusion"]["count"] == onsets.sum() > 0
+    assert further["truth_psnr"]["overall"]["value"] is None
+
+
 @pytest.mark.parametrize(
     "more, message",
     [
+        (["--truth", "nowhere"], "truth.csv"),
         (["--images", "rival=nowhere"], "NAME=DIR"),
         (["--bootstrap", "-1"], "--bootstrap must be >= 0"),
         (["--split", "validate"], "split 'validate'"),
