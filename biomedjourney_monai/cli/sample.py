@@ -26,7 +26,9 @@ EXAMPLE = (
     '  biomedjourney sample --prior chest.jpg --description "The left pneumothorax has resolved." --out better.png'
     " --region auto --samples 8\n"
     "  biomedjourney sample --csv requests.csv\n"
-    "  biomedjourney sample --work work --split test"
+    "  biomedjourney sample --work work --split test\n"
+    "  biomedjourney sample --work work --system text-only --text-only\n"
+    "  biomedjourney sample --work work --system instruct-pix2pix --model ip2p.pt --overlay bundle/configs/sd15.yaml"
 )
 
 
@@ -53,6 +55,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     many.add_argument("--work", metavar="DIR", help="working folder")
     many.add_argument("--split", choices=SPLITS, default="test", help="journeys to sample (default: test)")
     many.add_argument("--limit", type=int, metavar="N", help="only the first N journeys")
+    many.add_argument(
+        "--system",
+        metavar="NAME",
+        help="write to baselines/NAME/ instead of samples/, for `evaluate` to score beside the model; any letters,"
+        " digits and - _ .",
+    )
+    many.add_argument(
+        "--text-only",
+        action="store_true",
+        help="with --system: give no prior image but the constant grey of stage 1, and the new report's impression as"
+        " the text, as a model from text to image works",
+    )
     many.add_argument("--batch-size", type=int, default=16, help="images at once (default: 16)")
     add_export_arguments(parser)
     add_control_arguments(parser)
@@ -73,6 +87,14 @@ def run(arguments: argparse.Namespace) -> None:
     if given != ["prior"] and (arguments.samples or arguments.out or arguments.description):
         raise BiomedJourneyError(
             "--samples, --out and --description go with one image", found=f"--{given[0]}", action="Pass --prior IMAGE"
+        )
+    if given != ["work"] and (arguments.system is not None or arguments.text_only):
+        raise BiomedJourneyError("--system and --text-only go with --work", found=f"--{given[0]}")
+    if arguments.text_only and arguments.system is None:
+        raise BiomedJourneyError(
+            "--text-only makes a baseline, not the model's samples",
+            found="no --system",
+            action="Add --system text-only",
         )
     if given == ["work"] and arguments.export:
         raise BiomedJourneyError("--export goes with --prior or --csv", found="--work")

@@ -1,4 +1,7 @@
-"""All journeys of a working folder: an interrupted run goes on, and nothing of an earlier run stays in `samples/`."""
+"""All journeys of a working folder: an interrupted run goes on, and nothing of an earlier run stays in the folder.
+
+The model's go to `samples/`, a baseline's to `baselines/NAME/`, in the same form.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,11 @@ def sample_journeys(arguments: argparse.Namespace) -> None:
     if arguments.region not in (None, "auto"):
         raise BiomedJourneyError("a working folder takes --region auto", found="a mask", action="Use --csv for masks")
     work = Path(arguments.work)
+    folder = samples_folder(work, arguments.system)
     triples = _read_triples(work, arguments)
     maker = CounterfactualMaker(arguments)
-    provenance = maker.provenance()
-    unfinished = work / SAMPLES_FOLDER / UNFINISHED
+    provenance = maker.provenance() | ({"prior": "none"} if arguments.text_only else {})
+    unfinished = folder / UNFINISHED
     images, rows = [], []
     with tqdm(total=len(triples), desc="sample", unit="image") as bar:
         for start in range(0, len(triples), arguments.batch_size):
@@ -42,14 +46,32 @@ def sample_journeys(arguments: argparse.Namespace) -> None:
             images.append(_sample_batch(work, unfinished, batch, seeds, maker, provenance))
             for row, seed in zip(batch, seeds):
                 facts = {**provenance, "progression_description": row["progression_description"], "seed": seed}
-                file = f"{SAMPLES_FOLDER}/{row['journey_id']}.png"
+                file = f"{folder.relative_to(work).as_posix()}/{row['journey_id']}.png"
                 rows.append({"journey_id": row["journey_id"], "file": file, "index": len(rows), **facts})
             bar.update(len(batch))
-    _publish(work, np.concatenate(images), rows)
+    _publish(work, folder, np.concatenate(images), rows)
     if maker.generator.text_encoder.truncated:
         cut = maker.generator.text_encoder.truncated
         print(f"warning: {cut} descriptions were longer than the text encoder's context and were cut", file=sys.stderr)
-    print(f"sampled {len(rows)} counterfactuals; wrote {work / SAMPLES_FOLDER}")
+    print(f"sampled {len(rows)} counterfactuals; wrote {folder}")
+
+
+def samples_folder(work: Path, system: str | None) -> Path:
+    """Where a system's samples go.
+
+    Raises:
+        ConfigError: if the name is no plain word.
+    """
+    import re
+
+    from biomedjourney_monai.errors import ConfigError
+    from biomedjourney_monai.evaluation.systems import BASELINES_FOLDER
+
+    if system is None:
+        return work / SAMPLES_FOLDER
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", system):
+        raise ConfigError("--system must be letters, digits and - _ . alone", found="another name")
+    return work / BASELINES_FOLDER / system
 
 
 def _read_triples(work: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -60,7 +82,14 @@ def _read_triples(work: Path, arguments: argparse.Namespace) -> list[dict[str, A
     triples = [row for row in rows if row["split"] == arguments.split][: arguments.limit]
     if not triples:
         raise BiomedJourneyError(f"{work / TRIPLES_FILE} must hold journeys of split {arguments.split}", found="none")
+    if arguments.text_only:
+        triples = [_with_impression(row) for row in triples]
     return triples
+
+
+def _with_impression(row: dict[str, Any]) -> dict[str, Any]:
+    """Let the new report's impression stand for the description; where there is none, the description stays."""
+    return {**row, "progression_description": row.get("new_impression") or row["progression_description"]}
 
 
 def _sample_batch(
@@ -78,7 +107,12 @@ def _sample_batch(
     from biomedjourney_monai.diffusion.controls import make
     from biomedjourney_monai.files import written_atomically
 
-    priors = read_square_images(work, [row["prior_image"] for row in batch], size=maker.size)
+    if maker.arguments.text_only:
+        from biomedjourney_monai.training.latents import DUMMY_GREY
+
+        priors = np.full((len(batch), maker.size, maker.size), DUMMY_GREY, np.float32)
+    else:
+        priors = read_square_images(work, [row["prior_image"] for row in batch], size=maker.size)
     descriptions = [row["progression_description"] for row in batch]
     made_of = json.dumps([provenance, descriptions, seeds], sort_keys=True).encode() + priors.tobytes()
     file = unfinished / f"{hashlib.sha256(made_of).hexdigest()}.npy"
@@ -92,14 +126,13 @@ def _sample_batch(
     return pixels
 
 
-def _publish(work: Path, pixels: np.ndarray, rows: list[dict[str, Any]]) -> None:
-    """Replace what `samples/` holds by the new run."""
+def _publish(work: Path, folder: Path, pixels: np.ndarray, rows: list[dict[str, Any]]) -> None:
+    """Replace what the folder holds by the new run."""
     import numpy as np
 
     from biomedjourney_monai.files import write_json_lines, written_atomically
     from biomedjourney_monai.radiographs import mark_synthetic, save_png
 
-    folder = work / SAMPLES_FOLDER
     (folder / "samples.jsonl").unlink(missing_ok=True)  # from here to its return the folder belongs to no run
     for row, image in zip(rows, pixels):
         facts = {key: value for key, value in row.items() if key not in ("journey_id", "file", "index")}

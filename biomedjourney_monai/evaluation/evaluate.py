@@ -122,6 +122,7 @@ def evaluate(
             {
                 "name": system.name,
                 "meaning": system.meaning,
+                "made_by": system.provenance() if hasattr(system, "provenance") else {},
                 "failures": dict(remarks[system.name].failures),
                 "resized": remarks[system.name].resized,
                 "unmatched": len(system.journey_ids() - every_journey) if hasattr(system, "journey_ids") else 0,
