@@ -38,6 +38,7 @@ def map_in_processes(
     title: str,
     unit: str,
     scheduler: str | None = None,
+    chunk: int = CHUNK,
 ) -> Iterator[_Result]:
     """Apply `function` to each item, with a progress bar; results come in the order of the items.
 
@@ -48,6 +49,7 @@ def map_in_processes(
         title: of the progress bar.
         unit: of the progress bar's rate.
         scheduler: address of a Dask scheduler, for example tcp://10.0.0.5:8786; its workers must see the same files.
+        chunk: items that a worker gets at once.
 
     Raises:
         ConfigError: if no scheduler answers at the address.
@@ -59,7 +61,7 @@ def map_in_processes(
         yield from tqdm(map(function, items), **bar)
         return
     with _open_cluster(processes, scheduler) as client:
-        yield from tqdm(_map_on_cluster(client, function, items), **bar)
+        yield from tqdm(_map_on_cluster(client, function, items, chunk), **bar)
 
 
 def available_cores() -> int:
@@ -100,18 +102,20 @@ def _open_cluster(processes: int, scheduler: str | None) -> Iterator[Client]:
         yield client
 
 
-def _map_on_cluster(client: Client, function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+def _map_on_cluster(
+    client: Client, function: Callable[[_Item], _Result], items: Sequence[_Item], chunk: int
+) -> Iterator[_Result]:
     import cloudpickle
     from distributed import CancelledError, KilledWorker
 
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     window = workers * CHUNKS_PER_WORKER
-    starts, waiting = iter(range(0, len(items), CHUNK)), deque()
+    starts, waiting = iter(range(0, len(items), chunk)), deque()
     try:
         while True:
             while len(waiting) < window and (start := next(starts, None)) is not None:
                 # Packed here and not by Dask, which waits for ever where a worker cannot import the function.
-                packed = cloudpickle.dumps((function, items[start : start + CHUNK]))
+                packed = cloudpickle.dumps((function, items[start : start + chunk]))
                 waiting.append(client.submit(_run_chunk, packed, pure=False))
             if not waiting:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ SHIFT = 0.04
 SCALE = 0.05
 CONTRAST = 0.1
 BRIGHTNESS = 0.05
+CROP_SCALE = 1.125
+"""InstructPix2Pix's random crop: 256 of up to 288 pixels."""
+KINDS = ("none", "crop", "jitter")
 SIDES = {"left": "right", "right": "left"}
 
 
@@ -41,6 +44,70 @@ class Jitter:
     mirrored: bool = False
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """Which change a variant of an image is; everybody who asks for the same variant gets the same change.
+
+    Args:
+        kind: "none"; "crop", a window of at least 1 / 1.125 of the side, enlarged; "jitter", a small turn, shift,
+            scaling and change of contrast and brightness.
+        seed: of all changes.
+        reproduce_paper_flip: mirror every other variant, as the paper did. Image and words then agree on the side, but
+            the heart lies on the wrong one, and "left" no longer means the patient's left.
+
+    Raises:
+        ConfigError: for another kind.
+    """
+
+    kind: str = "none"
+    seed: int = 0
+    reproduce_paper_flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"an augmentation must be one of {', '.join(KINDS)}", found=str(self.kind))
+
+    @property
+    def leaves_gaps(self) -> bool:
+        """Whether a changed image may have parts without content."""
+        return self.kind == "jitter"
+
+    @property
+    def changes(self) -> bool:
+        """Whether one variant differs from another."""
+        return self.kind != "none" or self.reproduce_paper_flip
+
+    def draw(self, name: str, variant: int) -> Jitter:
+        """The change of a variant; 0 is the image as it is.
+
+        Args:
+            name: what shares one change, e.g. the prior image's file; other names get other changes.
+            variant: >= 0.
+        """
+        mirrored = self.reproduce_paper_flip and variant % 2 == 1
+        if self.kind == "jitter":
+            return draw_jitter(seed=self.seed, name=name, variant=variant, reproduce_paper_flip=mirrored)
+        if self.kind == "crop":
+            return replace(draw_crop(seed=self.seed, name=name, variant=variant), mirrored=mirrored)
+        return Jitter(mirrored=mirrored)
+
+
+def draw_crop(*, seed: int, name: str, variant: int) -> Jitter:
+    """Draw a window that lies within the image; variant 0 is the whole image. Arguments as of `draw_jitter`."""
+    if variant == 0:
+        return Jitter()
+    draws = _draws(seed, name, variant, 3)
+    scale = 1 + (CROP_SCALE - 1) * (draws[0] + 1) / 2
+    return Jitter(scale=scale, shift_x=draws[1] * (scale - 1) / 2, shift_y=draws[2] * (scale - 1) / 2)
+
+
+def _draws(seed: int, name: str, variant: int, count: int) -> list[float]:
+    """Uniform in [-1, 1)."""
+    digest = hashlib.sha256(f"{seed}/{variant}/{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return (2 * torch.rand(count, generator=generator, dtype=torch.float64) - 1).tolist()
+
+
 def draw_jitter(*, seed: int, name: str, variant: int, reproduce_paper_flip: bool = False) -> Jitter:
     """Draw the change of a variant; variant 0 is the image as it is.
 
@@ -53,9 +120,7 @@ def draw_jitter(*, seed: int, name: str, variant: int, reproduce_paper_flip: boo
     """
     if variant == 0:
         return Jitter()
-    digest = hashlib.sha256(f"{seed}/{variant}/{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-    draws = (2 * torch.rand(6, generator=generator, dtype=torch.float64) - 1).tolist()
+    draws = _draws(seed, name, variant, 6)
     return Jitter(
         rotation_degrees=ROTATION_DEGREES * draws[0],
         shift_x=SHIFT * draws[1],
@@ -86,12 +151,24 @@ def apply_jitter(image: Tensor, jitter: Jitter, *, intensity: bool = True) -> Te
     turn = torch.stack([torch.stack([cosine, -sine]), torch.stack([sine, cosine])])
     matrix = torch.cat([turn, (turn @ shift)[:, None]], dim=1)  # (2, 3), output place to input place
     grid = torch.nn.functional.affine_grid(matrix[None].float(), [1, 1, *image.shape], align_corners=False)
+    edge = 1 - 1 / torch.tensor(image.shape[::-1])  # centres of the outermost pixels, x and y
+    grid = torch.where(grid.abs() <= 1, grid.clamp(-edge, edge), grid)  # a pixel has its value up to its own rim
     moved = torch.nn.functional.grid_sample(image[None, None].float(), grid, align_corners=False)[0, 0]
     if jitter.mirrored:
         moved = moved.flip(-1)
     if intensity:
         moved = (moved - 0.5) * jitter.contrast + 0.5 + jitter.brightness
     return moved.clamp(0, 1)
+
+
+def move_mask(mask: Tensor, jitter: Jitter) -> Tensor:
+    """Move a mask as its image is moved; what comes in from outside, or lies on the edge, is False.
+
+    Args:
+        mask: bool, shape (H, W).
+        jitter: the change.
+    """
+    return mask if jitter == Jitter() else apply_jitter(mask.float(), jitter, intensity=False) > 0.99
 
 
 def swap_sides(text: str) -> str:

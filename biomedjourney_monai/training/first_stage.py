@@ -6,19 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.networks.nets import AutoencoderKL
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from biomedjourney_monai.configuration import compose
-from biomedjourney_monai.errors import ImageError, TableError, WeightsError
+from biomedjourney_monai.errors import TableError, WeightsError
 from biomedjourney_monai.files import read_json_lines
 from biomedjourney_monai.networks.autoencoder import reconstruct
 from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
 from biomedjourney_monai.schema import SINGLES_FILE
+from biomedjourney_monai.training.prepared_images import read_prepared_image
 
 
 class RadiographDataset(Dataset):
@@ -39,15 +38,7 @@ class RadiographDataset(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        try:
-            with Image.open(self.paths[index], formats=("PNG",)) as image:
-                pixels = torch.from_numpy(np.asarray(image.convert("L"), np.float32) / 255)[None] * 2 - 1
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ImageError(
-                "a prepared image must be a readable PNG",
-                found=type(error).__name__,
-                action="Run `biomedjourney register` again",
-            ) from error
+        pixels = read_prepared_image(self.paths[index])[None] * 2 - 1
         return {"image": pixels, "label": pixels}
 
 

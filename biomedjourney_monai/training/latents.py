@@ -13,7 +13,6 @@ import torch
 from monai.networks.nets import AutoencoderKL
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.files import (
@@ -24,6 +23,9 @@ from biomedjourney_monai.files import (
     write_json_lines,
     written_atomically,
 )
+from biomedjourney_monai.schema import SINGLES_FILE, TRIPLES_FILE
+from biomedjourney_monai.training.augmentation import require_no_mirroring
+from biomedjourney_monai.training.shards import ShardedArray
 
 MEAN_FILE = "mean.npy"
 LOG_VARIANCE_FILE = "log_variance.npy"
@@ -31,6 +33,10 @@ VALID_FILE = "valid.npy"
 TEXT_FILE = "text_states.npy"
 ROWS_FILE = "rows.jsonl"
 ENCODING_FILE = "encoding.json"
+SINGLE_KEYS = ("image", "split", "impression")
+TRIPLE_KEYS = ("prior_image", "new_image", "split", "valid_mask", "progression_description")
+"""Entries of the tables' rows that encoding and training read."""
+
 DUMMY_GREY = 128 / 255
 """The paper's dummy prior of stage 1: every pixel 128 of 255."""
 
@@ -40,7 +46,7 @@ class LatentRow:
     """One training example by its places in the cache.
 
     `prior` is -1 for the dummy prior; `valid` is -1 where the whole image is valid. `journey_id` names the journey of a
-    triple, a running number without an identifier in it.
+    triple, a running number without an identifier in it. `mirrored_text` is the text of mirrored variants.
     """
 
     stage: str
@@ -50,21 +56,23 @@ class LatentRow:
     valid: int
     text: int
     journey_id: str = ""
+    mirrored_text: int = -1
 
 
 @torch.no_grad()
 def encode_images(
-    autoencoder: AutoencoderKL, images: Iterable[np.ndarray], *, count: int, batch_size: int = 64
+    autoencoder: AutoencoderKL, images: Iterable[np.ndarray], *, batch_size: int = 64, precision: str = "float16"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encode images to posterior mean and log-variance, never to a sample: the noise is drawn anew in training.
 
     Args:
         autoencoder: first stage.
         images: float arrays of shape (H, W), values in [0, 1].
-        count: how many, for the progress bar.
+        batch_size: images at once.
+        precision: of the result, "float16" or "float32".
 
     Returns:
-        Mean and log-variance, float16, shape (N, C, h, w) each.
+        Mean and log-variance, shape (N, C, h, w) each.
     """
     means, log_variances, batch = [], [], []
     device = next((parameter.device for parameter in autoencoder.parameters()), "cpu")
@@ -72,11 +80,11 @@ def encode_images(
     def flush() -> None:
         pixels = torch.from_numpy(np.stack(batch))[:, None].float() * 2 - 1  # (B, 1, H, W)
         mean, deviation = autoencoder.encode(pixels.to(device))
-        means.append(mean.half().cpu().numpy())
-        log_variances.append((2 * deviation.log()).half().cpu().numpy())
+        means.append(mean.float().cpu().numpy().astype(precision))
+        log_variances.append((2 * deviation.log()).float().cpu().numpy().astype(precision))
         batch.clear()
 
-    for image in tqdm(images, total=count, desc="encode images", unit="image"):
+    for image in images:
         batch.append(image)
         if len(batch) == batch_size:
             flush()
@@ -107,7 +115,10 @@ def compute_scale_factor(means: np.ndarray, log_variances: np.ndarray) -> float:
 
 
 class LatentCache:
-    """A folder of memory-mapped arrays, and the rows that join them to training examples."""
+    """A folder of memory-mapped arrays in shards, and the rows that join them to training examples.
+
+    Every image lies there in `variants` versions, one after another: version 0 as it is, the others changed.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         """Open a cache.
@@ -121,20 +132,15 @@ class LatentCache:
         names = [field.name for field in fields(LatentRow)]
         self.rows = [LatentRow(**{name: row[name] for name in names if name in row}) for row in rows]
         self.encoding: dict[str, Any] = read_json(self.folder / ENCODING_FILE, made_by="encode")
+        self.variants = int(self.encoding.get("variants", 1))
         self.mean = self._open(MEAN_FILE)
         self.log_variance = self._open(LOG_VARIANCE_FILE)
         self.valid = self._open(VALID_FILE)
         self.text = self._open(TEXT_FILE)
 
-    def _open(self, name: str) -> np.ndarray:
-        try:
-            return np.load(self.folder / name, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise TableError(
-                f"{self.folder / name} must be a readable array",
-                found=type(error).__name__,
-                action="Run `biomedjourney encode` again",
-            ) from error
+    def _open(self, name: str) -> ShardedArray:
+        shards = self.encoding.get("shards", {})  # without, each array is one file
+        return ShardedArray(self.folder, shards.get(Path(name).stem, [name]))
 
     @staticmethod
     def write(
@@ -147,7 +153,10 @@ class LatentCache:
         rows: Sequence[LatentRow],
         encoding: dict[str, Any],
     ) -> None:
-        """Write a whole cache; the rows come last, so that an interrupted write is not mistaken for a cache."""
+        """Write a whole cache that fits in memory.
+
+        The rows come last, so that an interrupted write is not mistaken for a cache.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ROWS_FILE).unlink(missing_ok=True)
@@ -163,17 +172,35 @@ class LatentDataset(Dataset):
     """Training examples of one stage and split.
 
     Each item is a dict of tensors: `new_mean`, `new_log_variance`, `prior_latent` (C, h, w); `valid` (1, h, w);
-    `text_states` (L, W); `row`, the place in the cache's rows, ().
+    `text_states` (L, W); `row`, the place in the cache's rows, (). Indices past the number of examples are further
+    variants of them: `index + number · len(dataset)` is variant `number`, for prior and new image alike.
 
     Args:
         folder: the latent cache.
         stage: "pretrain" or "finetune".
         split: one of schema.SPLITS.
         process, processes: take every `processes`-th example, from `process` on.
+        reproduce_paper_flip: whether mirrored variants are wanted.
+
+    Raises:
+        TableError: if there is no example.
+        ConfigError: if the cache has mirrored variants and they are not wanted.
     """
 
-    def __init__(self, folder: str | Path, *, stage: str, split: str, process: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        stage: str,
+        split: str,
+        process: int = 0,
+        processes: int = 1,
+        reproduce_paper_flip: bool = False,
+    ) -> None:
         self.cache = LatentCache(folder)
+        mirrored = bool(self.cache.encoding.get("mirrored"))
+        require_no_mirroring(0.5 if mirrored else 0.0, reproduce_paper_flip=reproduce_paper_flip)
+        self.variants, self.mirrored = self.cache.variants, mirrored
         chosen = [place for place, row in enumerate(self.cache.rows) if row.stage == stage and row.split == split]
         self.places = chosen[process::processes]  # among all rows of the cache
         self.rows = [self.cache.rows[place] for place in self.places]
@@ -196,21 +223,48 @@ class LatentDataset(Dataset):
         return {"fingerprint": digest.hexdigest(), "examples": len(self)}
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
+        variant, index = divmod(index, len(self))
+        if not 0 <= variant < self.variants:
+            raise IndexError(f"index must be in [0, {len(self) * self.variants})")
         row, cache = self.rows[index], self.cache
-        mean = _tensor(cache.mean[row.new])
+        mean = _tensor(cache.mean[row.new * self.variants + variant])
         if row.prior < 0:
             prior_latent = self.dummy_prior[:, None, None].expand_as(mean).clone()
         else:
-            prior_latent = _tensor(cache.mean[row.prior])
-        valid = torch.ones(1, *mean.shape[1:]) if row.valid < 0 else _tensor(cache.valid[row.valid])[None]
+            prior_latent = _tensor(cache.mean[row.prior * self.variants + variant])
+        if row.valid < 0:
+            valid = torch.ones(1, *mean.shape[1:])
+        else:
+            valid = _tensor(cache.valid[row.valid * self.variants + variant])[None]
+        text = row.mirrored_text if self.mirrored and variant % 2 else row.text
         return {
             "new_mean": mean,
-            "new_log_variance": _tensor(cache.log_variance[row.new]),
+            "new_log_variance": _tensor(cache.log_variance[row.new * self.variants + variant]),
             "prior_latent": prior_latent,
             "valid": valid,
-            "text_states": _tensor(cache.text[row.text]),
+            "text_states": _tensor(cache.text[text]),
             "row": torch.tensor(self.places[index]),
         }
+
+
+def require_fresh(folder: str | Path) -> None:
+    """Compare what the cache was made from with what lies beside it now: both tables, and a few of the images.
+
+    What is not there any more, and what a cache says nothing about, cannot be compared.
+
+    Raises:
+        TableError: if they differ.
+    """
+    folder = Path(folder)
+    made_from: dict[str, str] = read_json(folder / ENCODING_FILE, made_by="encode").get("made_from", {})
+    for name, known in made_from.items():
+        path = folder.parent / name
+        if path.is_file() and file_hash(path) != known:
+            raise TableError(
+                "the latent cache must be made from the working folder as it is now",
+                found=f"another {name}" if name in (SINGLES_FILE, TRIPLES_FILE) else "images that were changed since",
+                action="Run `biomedjourney encode` again",
+            )
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -14,22 +14,26 @@ class ShuffledBatches(Sampler):
 
     The stream is one shuffle of the dataset after another. A batch is the next `batch_size · processes` places of it,
     and each process takes every `processes`-th of them. So a resumed training goes on with the batch it would have
-    seen, also in the middle of an epoch, and several processes see together what one would see alone.
+    seen, also in the middle of an epoch, and several processes see together what one would see alone. Where examples
+    have variants, each shuffle shows the next one of each: place `item + number · items` is variant `number`.
 
     Args:
         items: length of the dataset.
+        variants: of each example.
         batch_size: examples per batch and process.
         seed: of the shuffles.
         process: number of this process.
         processes: how many train together.
     """
 
-    def __init__(self, items: int, *, batch_size: int, seed: int, process: int = 0, processes: int = 1) -> None:
-        if items < 1 or batch_size < 1:
-            raise ValueError(f"items and batch_size must be >= 1, found {items} and {batch_size}")
+    def __init__(
+        self, items: int, *, batch_size: int, seed: int, process: int = 0, processes: int = 1, variants: int = 1
+    ) -> None:
+        if min(items, batch_size, variants) < 1:
+            raise ValueError(f"items, batch_size and variants must be >= 1, found {items}, {batch_size}, {variants}")
         if not 0 <= process < processes:
             raise ValueError(f"process must be in [0, {processes}), found {process}")
-        self.items, self.batch_size, self.seed = items, batch_size, seed
+        self.items, self.batch_size, self.seed, self.variants = items, batch_size, seed, variants
         self.process, self.processes = process, processes
         self.first_batch = 0
 
@@ -46,7 +50,8 @@ class ShuffledBatches(Sampler):
                 if position // self.items != shuffled:
                     shuffled = position // self.items
                     shuffle = self._shuffle(shuffled)
-                places.append(shuffle[position % self.items])
+                item = shuffle[position % self.items]
+                places.append(item + self.items * ((shuffled + item) % self.variants))
             yield places
             batch += 1
 

@@ -16,7 +16,8 @@ from biomedjourney_monai.configuration import compose, config_files, overrides
 from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.files import read_json
 from biomedjourney_monai.networks.weights import load_into, load_tensors, weights_hash
-from biomedjourney_monai.training.latents import ENCODING_FILE
+from biomedjourney_monai.training.latents import ENCODING_FILE, require_fresh
+from biomedjourney_monai.training.live_images import Encoders
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class StageSetup:
         self.changes = changes
         """What is laid over `common.yaml`."""
         self.encoding = read_json(Path(latents_dir) / ENCODING_FILE, made_by="encode")
+        require_fresh(latents_dir)
         torch.manual_seed(seed)
         self.parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)
         self.autoencoder_file = Path(autoencoder_file)
@@ -70,6 +72,15 @@ class StageSetup:
                 action="Run `biomedjourney encode` again",
             )
         generator = self.parser.get_parsed_content("generator")
+        if (
+            self.encoding.get("text_encoder", generator.text_encoder.weights_hash)
+            != generator.text_encoder.weights_hash
+        ):
+            raise WeightsError(
+                "the latent cache must come from the text encoder that it is trained with",
+                found="another one",
+                action="Run `biomedjourney encode` again, or point --text_encoder_dir at the folder it was made with",
+            )
         if self.start_from is not None:
             generator.load(self.start_from)
         load_into(generator.autoencoder, load_tensors(self.autoencoder_file)[0])  # start_from may hold another one
@@ -80,6 +91,13 @@ class StageSetup:
     def denoiser(self) -> torch.nn.Module:
         """The network that is trained."""
         return self.generator.denoiser
+
+    @property
+    def encoders(self) -> Encoders | None:
+        """What encodes images and texts while training goes on; None where the latent cache holds them."""
+        if self.encoding.get("cached", True):
+            return None
+        return Encoders(self.generator.autoencoder, self.generator.text_encoder)
 
     @property
     def noise_scheduler(self) -> torch.nn.Module:

@@ -157,7 +157,8 @@ def test_encode_computes_the_scale_factor_of_the_latents(work):
 
     cache = LatentCache(work / "latents")
     assert cache.mean.shape == (4, 4, 16, 16)
-    variance = cache.mean.astype("float64").var() + np.exp(cache.log_variance.astype("float64")).mean()
+    mean, log_variance = (np.asarray(moments, "float64") for moments in (cache.mean, cache.log_variance))
+    variance = mean.var() + np.exp(log_variance).mean()
     assert cache.encoding["scale_factor"] == pytest.approx(variance**-0.5, rel=1e-6)
 
 

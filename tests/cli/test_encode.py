@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,6 +7,8 @@ from PIL import Image
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.networks.weights import load_tensors, save_tensors, weights_hash
 from biomedjourney_monai.training.latents import LatentCache, LatentDataset
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 
 
 @pytest.fixture
@@ -41,6 +45,157 @@ def test_the_cache_knows_what_made_it(encode, prepared, random_model):
     state, _ = load_tensors(autoencoder)
     model, _ = load_tensors(random_model)
     assert all(np.array_equal(value, model[f"autoencoder.{name}"].float()) for name, value in state.items())
+
+
+def files_of(folder):
+    return {path.name: path for path in folder.iterdir()}
+
+
+def test_a_stopped_run_goes_on_and_leaves_what_is_done(encode, prepared, monkeypatch):
+    monkeypatch.setattr("biomedjourney_monai.cli.encode_shards.IMAGES_PER_SHARD", 1)
+    encode()
+    latents = prepared / "latents"
+    complete = {name: path.read_bytes() for name, path in files_of(latents).items()}
+    lost = next(name for name in complete if name.startswith("mean-00002"))
+    for name in (lost, "rows.jsonl", "encoding.json"):
+        (latents / name).unlink()
+    kept = {name: path.stat().st_mtime_ns for name, path in files_of(latents).items()}
+    assert encode() == 0
+    assert {name: path.read_bytes() for name, path in files_of(latents).items()} == complete
+    again = {name: path.stat().st_mtime_ns for name, path in files_of(latents).items()}
+    assert {name for name in kept if again[name] != kept[name]} == {lost.replace("mean", "log_variance")}
+    assert len(LatentCache(latents).mean) == 4
+
+
+def test_a_changed_image_is_encoded_again_and_its_old_latents_go(encode, prepared, monkeypatch):
+    monkeypatch.setattr("biomedjourney_monai.cli.encode_shards.IMAGES_PER_SHARD", 1)
+    encode()
+    before = set(files_of(prepared / "latents"))
+    Image.new("L", (128, 128), 77).save(prepared / "images" / "2.png")
+    encode()
+    after = set(files_of(prepared / "latents"))
+    assert {name.split("-")[0] + name.split("-")[1] for name in before - after} == {"mean00002", "log_variance00002"}
+    assert len(after) == len(before)
+
+
+def test_another_autoencoder_encodes_every_image_again(encode, prepared):
+    encode()
+    before = set(files_of(prepared / "latents"))
+    state, info = load_tensors(prepared / "runs" / "autoencoder.pt")
+    save_tensors(prepared / "runs" / "autoencoder.pt", {k: v * 1.01 for k, v in state.items()}, info=info)
+    encode()
+    gone = before - set(files_of(prepared / "latents"))
+    assert {name.split("-")[0] for name in gone} == {"mean", "log_variance"}
+
+
+@pytest.mark.slow
+def test_two_processes_of_dask_write_the_same_cache(encode, prepared, monkeypatch):
+    monkeypatch.setattr("biomedjourney_monai.cli.encode_shards.IMAGES_PER_SHARD", 2)
+    encode()
+    before = {name: path.read_bytes() for name, path in files_of(prepared / "latents").items()}
+    for path in (prepared / "latents").iterdir():
+        path.unlink()
+    assert encode("--processes", "2") == 0
+    assert {name: path.read_bytes() for name, path in files_of(prepared / "latents").items()} == before
+
+
+def test_float32_keeps_what_float16_rounds(encode, prepared):
+    encode()
+    half = LatentCache(prepared / "latents")
+    encode("--precision", "float32")
+    full = LatentCache(prepared / "latents")
+    assert (half.mean.dtype, full.mean.dtype, full.text.dtype) == (np.float16, np.float32, np.float32)
+    assert np.array_equal(np.asarray(full.mean).astype(np.float16), np.asarray(half.mean))
+    assert not np.array_equal(np.asarray(full.mean), np.asarray(half.mean, np.float32))
+
+
+@pytest.mark.parametrize("kind", ["crop", "jitter"])
+def test_variants_change_prior_new_image_and_mask_alike(encode, prepared, kind):
+    Image.open(prepared / "images" / "0.png").save(prepared / "images" / "1.png")  # a journey without any change
+    assert encode("--augment", kind, "--variants", "3") == 0
+    dataset = LatentDataset(prepared / "latents", stage="finetune", split="train")
+    assert (len(dataset), dataset.variants) == (1, 3)
+    items = [dataset[variant] for variant in range(3)]
+    for item in items:
+        assert np.allclose(item["prior_latent"], item["new_mean"], atol=2e-3)
+    for one, other in ((0, 1), (1, 2)):
+        assert (items[one]["new_mean"] - items[other]["new_mean"]).abs().max() > 0.05
+    plain = encode() or LatentDataset(prepared / "latents", stage="finetune", split="train")[0]
+    assert np.allclose(plain["new_mean"], items[0]["new_mean"], atol=2e-3)
+
+
+def test_what_a_jitter_brings_in_does_not_count(encode, prepared):
+    encode("--augment", "jitter", "--variants", "4")
+    dataset = LatentDataset(prepared / "latents", stage="pretrain", split="train")
+    first, *others = ([dataset[index + number * len(dataset)]["valid"] for index in range(3)] for number in range(4))
+    assert all(valid.all() for valid in first)
+    assert any(not valid.all() for valids in others for valid in valids)
+
+
+def test_the_papers_flip_mirrors_images_and_swaps_words(encode, prepared, capsys):
+    from biomedjourney_monai.errors import ConfigError
+
+    assert encode("--reproduce-paper-flip", "--variants", "2") == 0
+    assert "heart on the wrong side" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="must not be mirrored"):
+        LatentDataset(prepared / "latents", stage="finetune", split="train")
+    flipped = LatentDataset(prepared / "latents", stage="finetune", split="train", reproduce_paper_flip=True)
+    plain, mirrored = flipped[0], flipped[1]
+    assert plain["valid"][0, :, 0].sum() == 0  # the mask hides the first columns
+    assert mirrored["valid"][0, :, -1].sum() == 0
+    assert mirrored["valid"][0, :, 0].all()
+    assert not np.array_equal(plain["text_states"], mirrored["text_states"])
+    row = flipped.rows[0]
+    assert np.array_equal(mirrored["text_states"], np.asarray(flipped.cache.text[row.mirrored_text], np.float32))
+
+
+def test_without_a_cache_training_gets_the_same_examples(encode, prepared):
+    from biomedjourney_monai.cli.encode_shards import load_text_encoder
+    from biomedjourney_monai.training.examples import open_examples
+
+    settings = ["--augment", "jitter", "--reproduce-paper-flip", "--seed", "5"]
+    encode(*settings, "--variants", "2", "--precision", "float32")
+    cached = {
+        stage: open_examples(prepared / "latents", stage=stage, split="train", reproduce_paper_flip=True)
+        for stage in ("pretrain", "finetune")
+    }
+    known = {stage: [dataset[index] for index in range(2 * len(dataset))] for stage, dataset in cached.items()}
+    assert encode(*settings, "--no-cache") == 0
+    assert not list((prepared / "latents").glob("*.npy"))
+    encoders = make_encoders(prepared, load_text_encoder)
+    for stage, expected in known.items():
+        live = open_examples(
+            prepared / "latents", stage=stage, split="train", reproduce_paper_flip=True, encoders=encoders
+        )
+        assert 2 * len(live) == len(expected)
+        for one, other in zip(live.__getitems__(range(len(expected))), expected):
+            assert one.keys() == other.keys()
+            for name in one:
+                assert np.allclose(one[name], other[name], atol=1e-5), name
+        assert live.variants > 1000  # each pass over the data sees new changes
+
+
+def make_encoders(prepared, load_text_encoder):
+    from biomedjourney_monai.cli.encode_shards import load_autoencoder
+    from biomedjourney_monai.training.live_images import Encoders
+
+    networks = (("bundle", str(BUNDLE)), ("overlay", None))
+    weights = prepared / "runs" / "autoencoder.pt"
+    return Encoders(load_autoencoder(networks, str(weights), weights_hash(weights)), load_text_encoder(networks))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--variants", "3"], "--variants needs changes"),
+        (["--augment", "crop", "--variants", "0"], "--variants must be >= 1"),
+        (["--augment", "crop", "--variants", "3", "--no-cache"], "--no-cache draws a new change each time"),
+        (["--processes", "0"], "--processes must be >= 1"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_one_line(encode, prepared, capsys, more, message):
+    assert_refused(encode(*more), capsys, message)
+    assert not (prepared / "latents").exists()
 
 
 def test_encoding_again_gives_the_same_bytes(encode, prepared):

@@ -7,9 +7,12 @@ from scipy import ndimage
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.training.augmentation import (
+    Augmentation,
     Jitter,
     apply_jitter,
+    draw_crop,
     draw_jitter,
+    move_mask,
     require_no_mirroring,
     swap_sides,
 )
@@ -104,3 +107,47 @@ def test_mirroring_is_refused_unless_the_paper_is_reproduced():
         require_no_mirroring(0.5, reproduce_paper_flip=False)
     require_no_mirroring(0.5, reproduce_paper_flip=True)
     require_no_mirroring(0.0, reproduce_paper_flip=False)
+
+
+@given(seed=st.integers(0, 50), variant=st.integers(1, 9), name=st.sampled_from(["a", "b"]))
+def test_a_crop_is_a_window_within_the_image(seed, variant, name):
+    crop = draw_crop(seed=seed, name=name, variant=variant)
+    assert 1 <= crop.scale <= 1.125
+    assert crop.rotation_degrees == crop.brightness == 0
+    assert (crop.contrast, crop.mirrored) == (1, False)
+    assert torch.allclose(apply_jitter(torch.ones(33, 33), crop), torch.ones(33, 33), atol=1e-5)  # nothing from outside
+    mask = torch.ones(33, 33, dtype=torch.bool)
+    assert move_mask(mask, crop).all()
+
+
+def test_crops_reach_every_edge():
+    crops = [draw_crop(seed=0, name="a", variant=variant) for variant in range(1, 200)]
+    for axis in ("shift_x", "shift_y"):
+        reached = [getattr(crop, axis) / ((crop.scale - 1) / 2) for crop in crops]
+        assert min(reached) < -0.9
+        assert max(reached) > 0.9
+
+
+def test_a_mask_moves_with_its_image_and_gaps_are_invalid():
+    mask = torch.ones(16, 16, dtype=torch.bool)
+    moved = move_mask(mask, Jitter(shift_x=0.25))
+    assert not moved[:, :4].any()
+    assert moved[:, 5:].all()
+    assert move_mask(mask, Jitter()) is mask
+
+
+def test_an_augmentation_draws_what_its_kind_says():
+    assert Augmentation().draw("a", 3) == Jitter()
+    assert Augmentation("crop", 7).draw("a", 3) == draw_crop(seed=7, name="a", variant=3)
+    assert Augmentation("jitter", 7).draw("a", 3) == draw_jitter(seed=7, name="a", variant=3)
+    assert [Augmentation(kind).leaves_gaps for kind in ("none", "crop", "jitter")] == [False, False, True]
+    with pytest.raises(ConfigError, match="none, crop, jitter"):
+        Augmentation("flip")
+
+
+@pytest.mark.parametrize("kind", ["none", "crop", "jitter"])
+def test_only_the_papers_flip_mirrors_and_every_other_variant(kind):
+    flips = Augmentation(kind, reproduce_paper_flip=True)
+    assert [flips.draw("a", variant).mirrored for variant in range(4)] == [False, True, False, True]
+    assert not any(Augmentation(kind).draw("a", variant).mirrored for variant in range(4))
+    assert flips.changes

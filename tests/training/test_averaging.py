@@ -4,7 +4,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from biomedjourney_monai.training.averaging import WeightAverage
+from biomedjourney_monai.training.averaging import LatestWeights, WeightAverage, weight_average
 
 
 def run(average, network, *, iterations, start=0):
@@ -52,3 +52,22 @@ def test_training_the_network_does_not_train_its_average():
 def test_the_warm_up_goes_on_where_a_resumed_training_goes_on():
     network, average = make()
     assert run(average, network, iterations=2, start=3) == pytest.approx([0.2, 0.1])
+
+
+def test_buffers_follow_without_being_shared():
+    network = torch.nn.BatchNorm1d(2)
+    average = WeightAverage(network, momentum=0.1, momentum_warmup=0.5, warmup_iters=5)
+    engine = Engine(lambda engine, batch: network.running_mean.fill_(3.0))
+    average.attach(engine)
+    engine.run([0])
+    network.running_mean.fill_(4.0)
+    assert average.ema_model.running_mean.tolist() == [3.0, 3.0]
+
+
+def test_a_momentum_of_one_keeps_no_second_network():
+    network, _ = make()
+    latest = weight_average(network, momentum=1.0, momentum_warmup=0.5, warmup_iters=5)
+    assert isinstance(latest, LatestWeights)
+    assert latest.ema_model is network
+    latest.attach(Engine(lambda engine, batch: None))
+    assert isinstance(weight_average(network, momentum=0.1, momentum_warmup=0.5, warmup_iters=5), WeightAverage)

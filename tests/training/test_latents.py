@@ -46,7 +46,7 @@ def test_a_cache_goes_and_comes_back(cache):
     assert opened.encoding == {"dummy_prior": [1.0, 2.0, 3.0, 4.0]}
     for name, array in (("mean", opened.mean), ("log_variance", opened.log_variance), ("text_states", opened.text)):
         assert np.array_equal(array, arrays()[name])
-    assert isinstance(opened.mean, np.memmap)
+    assert isinstance(opened.mean.shards[0], np.memmap)
 
 
 def test_a_triple_joins_new_prior_mask_and_text(cache):
@@ -131,13 +131,13 @@ def test_images_are_encoded_to_mean_and_log_variance_whatever_the_batch_size():
     torch.manual_seed(0)
     autoencoder = PatchAutoencoderKL(latent_channels=4, patch=4, width=8, blocks=1, posterior_std=0.1).eval()
     images = np.random.default_rng(0).random((5, 16, 16), np.float32)
-    mean, log_variance = encode_images(autoencoder, iter(images), count=5, batch_size=2)
+    mean, log_variance = encode_images(autoencoder, iter(images), batch_size=2)
     assert mean.shape == log_variance.shape == (5, 4, 4, 4)
     assert mean.dtype == np.float16
     assert np.allclose(log_variance, np.log(0.01), atol=0.01)
     expected = autoencoder.encode(torch.from_numpy(images)[:, None] * 2 - 1)[0]
     assert np.allclose(mean, expected.detach(), atol=2e-3)
-    again, _ = encode_images(autoencoder, images, count=5, batch_size=64)
+    again, _ = encode_images(autoencoder, images, batch_size=64)
     assert np.allclose(mean, again, atol=2e-3)
 
 

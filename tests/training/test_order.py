@@ -60,3 +60,13 @@ def test_it_starts_at_the_trainers_iteration():
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="found"):
         ShuffledBatches(**{"items": 4, "batch_size": 2, "seed": 0, **wrong})
+
+
+def test_each_shuffle_shows_the_next_variant_of_every_example():
+    stream = [place for batch in take(ShuffledBatches(6, batch_size=3, seed=0, variants=4), 8) for place in batch]
+    shuffles = [stream[start : start + 6] for start in range(0, 24, 6)]
+    assert all(sorted(place % 6 for place in shuffle) == list(range(6)) for shuffle in shuffles)
+    for item in range(6):
+        variants = [next(place // 6 for place in shuffle if place % 6 == item) for shuffle in shuffles]
+        assert sorted(variants) == [0, 1, 2, 3]
+        assert variants == [(number + item) % 4 for number in range(4)]

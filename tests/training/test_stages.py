@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import torch
 
 from biomedjourney_monai.configuration import compose
 from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
+from biomedjourney_monai.files import file_hash, read_json, write_json
 from biomedjourney_monai.networks.weights import save_tensors, weights_hash
 from biomedjourney_monai.training.latents import LatentCache, LatentRow
 from biomedjourney_monai.training.stages import StageSetup, run_stages
@@ -101,6 +103,41 @@ def test_a_cache_of_another_autoencoder_is_refused(encoded, tmp_path):
     save_tensors(tmp_path / "autoencoder.pt", {"a": torch.zeros(1)}, info={})
     with pytest.raises(WeightsError, match="biomedjourney encode"):
         make_setup(encoded, autoencoder_file=tmp_path / "autoencoder.pt").generator  # noqa: B018
+
+
+def with_encoding(encoded, folder, **changes):
+    """A copy of the cache whose encoding says something else too."""
+    latents = Path(shutil.copytree(encoded / "latents", folder / "latents"))
+    encoding = read_json(latents / "encoding.json", made_by="encode")
+    write_json(latents / "encoding.json", encoding | changes)
+    return latents
+
+
+def test_a_cache_of_another_text_encoder_is_refused(encoded, tmp_path):
+    latents = with_encoding(encoded, tmp_path, text_encoder="0" * 64)
+    with pytest.raises(WeightsError, match=r"text encoder.*biomedjourney encode"):
+        make_setup(encoded, latents_dir=latents).generator  # noqa: B018
+
+
+@pytest.mark.parametrize("changed", ["triples.jsonl", "images/0.png"])
+def test_a_stale_cache_is_refused(encoded, tmp_path, changed):
+    (tmp_path / "images").mkdir()
+    names = ["singles.jsonl", "triples.jsonl", "images/0.png", "images/gone.png"]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    latents = with_encoding(encoded, tmp_path, made_from={name: file_hash(tmp_path / name) for name in names})
+    (tmp_path / "images" / "gone.png").unlink()  # a cache may travel without the images
+    make_setup(encoded, latents_dir=latents)
+    (tmp_path / changed).write_text("another")
+    with pytest.raises(TableError, match=r"as it is now; found .*another triples|images that were.*encode` again"):
+        make_setup(encoded, latents_dir=latents)
+
+
+def test_a_stage_encodes_for_itself_only_where_nothing_is_cached(encoded, tmp_path):
+    assert make_setup(encoded).encoders is None
+    setup = make_setup(encoded, latents_dir=with_encoding(encoded, tmp_path, cached=False))
+    assert setup.encoders.autoencoder is setup.generator.autoencoder
+    assert setup.encoders.text_encoder is setup.generator.text_encoder
 
 
 def test_without_a_cache_the_stage_says_what_to_run(encoded, tmp_path):
