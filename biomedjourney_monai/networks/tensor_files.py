@@ -17,11 +17,20 @@ NESTED_KEYS = ("state_dict", "model")
 
 
 class _Inert:
-    """Stands in for a class of PyTorch Lightning that old checkpoints name beside their tensors; it does nothing."""
+    """Stands in for what checkpoints name beside their tensors; it takes anything and does nothing."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
 LIGHTNING_CALLBACK = "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"
 """The published checkpoints of Stable Diffusion name this class, as the key of a training state that is not used."""
+NUMPY_SCALAR = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode")
+"""A number of NumPy's and its bytes, such as the best loss so far, which some checkpoints keep in that state."""
+STANDINS = [(_Inert, name) for name in (LIGHTNING_CALLBACK, *NUMPY_SCALAR)]
 
 
 def read_tensor_file(path: str | Path) -> StateDict:
@@ -76,5 +85,5 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_pickle(path: Path) -> Any:
-    with torch.serialization.safe_globals([(_Inert, LIGHTNING_CALLBACK)]):
+    with torch.serialization.safe_globals(STANDINS):
         return read_tensors_only(path, mmap=zipfile.is_zipfile(path))  # a checkpoint may hold twice what is taken

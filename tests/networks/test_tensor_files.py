@@ -1,6 +1,8 @@
 import json
 import struct
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -32,6 +34,25 @@ def test_safetensors_are_known_by_name_or_by_content(tmp_path):
 def test_the_prefix_of_several_devices_is_dropped(tmp_path):
     torch.save({f"module.{name}": value for name, value in STATE.items()}, tmp_path / "w.pt")
     assert equal(read_tensor_file(tmp_path / "w.pt"), STATE)
+
+
+@pytest.mark.parametrize("module", [b"numpy._core", b"numpy.core"])
+def test_numbers_of_numpy_beside_the_tensors_do_not_stop_a_checkpoint(tmp_path, module):
+    """As PyTorch Lightning keeps its best score; NumPy before 2 has another name for what builds them."""
+    training = {"callbacks": {"best": np.float32(3.5), "last": np.float64(1)}, "global_step": np.int64(3)}
+    torch.save({"state_dict": STATE, **training}, tmp_path / "new.ckpt")
+    with zipfile.ZipFile(tmp_path / "new.ckpt") as new, zipfile.ZipFile(tmp_path / "w.ckpt", "w") as old:
+        for name in new.namelist():
+            old.writestr(name, new.read(name).replace(b"numpy._core", module))
+        pickled = next(new.read(name) for name in new.namelist() if name.endswith("data.pkl"))
+    assert b"numpy._core.multiarray\nscalar" in pickled
+    assert equal(read_tensor_file(tmp_path / "w.ckpt"), STATE)
+
+
+def test_a_number_of_numpy_in_the_place_of_a_tensor_is_refused(tmp_path):
+    torch.save({**STATE, "b": np.float64(2)}, tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="1 entries of another kind, first b"):
+        read_tensor_file(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("content", [[1], {}, {"a": 1}, {"state_dict": {"a": "b"}}, torch.zeros(2)])
