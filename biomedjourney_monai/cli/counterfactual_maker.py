@@ -77,6 +77,7 @@ class CounterfactualMaker:
                 image_guidance_scale=getattr(a, "image_guidance_scale", None),
                 solver=a.solver,
                 guidance_interval=getattr(a, "guidance_interval", None),
+                keep_unchanged=getattr(a, "keep_unchanged", None),
             )
             settings = {"strength": getattr(a, "strength", 1.0), "init_noise": getattr(a, "init_noise", "random")}
             self._generator = control(generator, **settings)

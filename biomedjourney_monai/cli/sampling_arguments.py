@@ -28,6 +28,12 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, scales: bool = Tr
         metavar=("LOW", "HIGH"),
         help="guide only between these noise levels, 0 for clean and 1 for noise; a step outside costs a third",
     )
+    sampler.add_argument(
+        "--keep-unchanged",
+        type=float,
+        metavar="GREY",
+        help="put the prior's pixels back where less than this grey value changed, in [0, 1]; 0 for nowhere",
+    )
     sampler.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     sampler.add_argument(
         "--precision", choices=PRECISIONS, help="of the denoiser; auto takes what this machine is fast at"
@@ -77,6 +83,9 @@ def check_sampling_arguments(arguments: argparse.Namespace) -> None:
         raise BiomedJourneyError(
             "--guidance-interval must be two rising numbers in [0, 1]", found=f"{interval[0]:g} {interval[1]:g}"
         )
+    keep = getattr(arguments, "keep_unchanged", None)
+    if keep is not None and not 0 <= keep <= 1:
+        raise BiomedJourneyError("--keep-unchanged must be in [0, 1]", found=f"{keep:g}")
     if not 0 <= arguments.seed < 2**63:
         raise BiomedJourneyError("--seed must be a non-negative 64-bit integer", found=str(arguments.seed))
     strength = getattr(arguments, "strength", 1.0)

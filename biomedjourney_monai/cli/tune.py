@@ -34,7 +34,7 @@ EXAMPLE = (
     "  biomedjourney tune --work work --text-guidance-scales 1 2 3 4 --image-guidance-scales 1 1.5 2 --limit 100"
 )
 FOLDER = "tune"
-SETTINGS = ("steps", "solver", "guidance_interval")
+SETTINGS = ("steps", "solver", "guidance_interval", "keep_unchanged")
 """Of the sampler, beside the scales."""
 
 

@@ -76,6 +76,10 @@ class ControlledSampler:
     def seed(self) -> int:
         return self.sampler.seed
 
+    @property
+    def keep_unchanged(self) -> float:
+        return getattr(self.sampler, "keep_unchanged", 0.0)
+
     def settings(self) -> dict[str, Any]:
         """The settings that a picture's metadata name, beside seed and description."""
         inner = self.sampler
@@ -87,6 +91,8 @@ class ControlledSampler:
         }
         if inner.guidance_interval != (0.0, 1.0):
             content["guidance_interval"] = list(inner.guidance_interval)
+        if self.keep_unchanged:
+            content["keep_unchanged"] = self.keep_unchanged
         if self.strength != 1:
             content["strength"] = self.strength
         return {**content, "init_noise": FROM_PRIOR} if self.init_noise != RANDOM else content

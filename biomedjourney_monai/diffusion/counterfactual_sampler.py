@@ -37,6 +37,8 @@ class CounterfactualSampler:
         text_guidance_scale: pull toward the description; 1 is none beyond the condition itself.
         image_guidance_scale: pull toward the prior image.
         seed: for the noise where the call gives none.
+        keep_unchanged: where the counterfactual differs from the prior by less than this grey value, in [0, 1], the
+            generator puts the prior's own pixels back; 0 for nowhere. See `networks.unchanged`.
         on_step: called after each denoising step with its index.
     """
 
@@ -50,6 +52,7 @@ class CounterfactualSampler:
         seed: int = 0,
         solver: str = DDIM,
         guidance_interval: Sequence[float] = (0.0, 1.0),
+        keep_unchanged: float = 0.0,
         on_step: Callable[[int], None] | None = None,
     ) -> None:
         low, high = guidance_interval
@@ -57,6 +60,9 @@ class CounterfactualSampler:
             raise ConfigError("guidance_interval must be two rising numbers in [0, 1]", found=f"{low}, {high}")
         if solver not in SOLVERS:
             raise ConfigError(f"the solver must be one of {', '.join(SOLVERS)}", found=str(solver))
+        if not 0 <= keep_unchanged <= 1:
+            raise ConfigError("keep_unchanged must be in [0, 1]", found=str(keep_unchanged))
+        self.keep_unchanged = float(keep_unchanged)
         self.solver, self.guidance_interval = solver, (float(low), float(high))
         self.noise_scheduler = noise_scheduler
         self.steps = steps

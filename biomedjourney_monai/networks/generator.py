@@ -22,11 +22,15 @@ from biomedjourney_monai.networks.geometry import (
     require_same_geometry,
 )
 from biomedjourney_monai.networks.text_encoder import TextEncoder
+from biomedjourney_monai.networks.unchanged import keep_unchanged
 from biomedjourney_monai.networks.weights import INFO_KEY, MODEL_KEY, load_model, load_tensors, save_tensors
 
 
 class LatentSampler(Protocol):
-    """Draws a clean latent for each prior latent and description."""
+    """Draws a clean latent for each prior latent and description.
+
+    With an attribute `keep_unchanged` above 0, the prior's own pixels are put back where nothing changed by more.
+    """
 
     def __call__(
         self,
@@ -111,8 +115,16 @@ class CounterfactualGenerator(nn.Module):
             self.text_encoder.encode([""]),
             seeds=seeds,
         )
-        decoded = self.autoencoder.decode(latent / self.denoiser.scale_factor)
-        return ((decoded + 1) / 2).clamp(0, 1).float()
+        counterfactual = self._decode(latent / self.denoiser.scale_factor)
+        threshold = getattr(self.sampler, "keep_unchanged", 0.0)
+        if not threshold:
+            return counterfactual
+        prior = ((pixels + 1) / 2).clamp(0, 1)
+        return keep_unchanged(counterfactual, self._decode(prior_latent), prior, threshold=threshold)
+
+    def _decode(self, latent: Tensor) -> Tensor:
+        """Unscaled latents to images in [0, 1]."""
+        return ((self.autoencoder.decode(latent) + 1) / 2).clamp(0, 1).float()
 
     def speed_up(
         self, precision: str = "auto", *, autoencoder_precision: str = "float32", compiled: bool = False

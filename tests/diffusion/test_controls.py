@@ -124,6 +124,13 @@ def test_the_settings_say_what_is_not_usual(generator):
     assert (settings["strength"], settings["init_noise"]) == (0.5, "from-prior")
 
 
+def test_the_settings_say_what_is_kept(generator):
+    controlled = generator()
+    assert controlled.sampler.keep_unchanged == 0
+    controlled.sampler.sampler.keep_unchanged = 0.06
+    assert controlled.sampler.settings()["keep_unchanged"] == controlled.sampler.keep_unchanged == 0.06
+
+
 def test_the_settings_say_where_guidance_is_off(generator):
     controlled = generator()
     assert "guidance_interval" not in controlled.sampler.settings()

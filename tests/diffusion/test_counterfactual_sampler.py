@@ -90,6 +90,12 @@ def test_guidance_is_paid_for_within_its_interval_only(make_denoiser, interval, 
     assert batches == guided  # the timesteps are 999, 749, 499 and 249
 
 
+@pytest.mark.parametrize("threshold", [-0.01, 1.5])
+def test_an_impossible_share_to_keep_is_refused(threshold):
+    with pytest.raises(ConfigError, match=r"keep_unchanged must be in \[0, 1\]"):
+        make_sampler(keep_unchanged=threshold)
+
+
 @pytest.mark.parametrize("interval", [(0.5, 0.5), (0.8, 0.2), (-0.1, 1.0), (0.0, 1.1)])
 def test_an_impossible_guidance_interval_is_refused(interval):
     with pytest.raises(ConfigError, match="two rising numbers"):

@@ -77,6 +77,24 @@ def test_the_decoder_gets_unscaled_latents(make_generator):
     assert torch.allclose(generator(images(1), "a"), expected)
 
 
+def test_the_priors_own_pixels_stay_where_nothing_changed(make_generator):
+    generator, image = make_generator(), images(2)
+    generator.sampler = KeepingSampler(0.1)
+    assert torch.allclose(generator(image), image, atol=0.002)  # what the autoencoder loses is no change
+    generator.sampler = KeepingSampler(0.0)
+    assert not torch.allclose(generator(image), image, atol=0.02)
+
+
+class KeepingSampler:
+    """Gives back the prior's latent."""
+
+    def __init__(self, keep_unchanged):
+        self.keep_unchanged = keep_unchanged
+
+    def __call__(self, denoiser, prior_latent, text_states, null_text_states, *, seeds):
+        return denoiser.scale_factor * prior_latent
+
+
 def test_the_sampler_gets_the_priors_mode_the_text_and_the_null_text(make_generator, word_encoder):
     generator = make_generator()
     seen = {}
