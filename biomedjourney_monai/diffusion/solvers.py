@@ -13,6 +13,9 @@ from biomedjourney_monai.errors import ConfigError
 
 DDIM, DPM, UNIPC = "ddim", "dpm++", "unipc"
 SOLVERS = (DDIM, DPM, UNIPC)
+MOST_NOISE = 80.0
+"""Standard deviation of the noise, the image's being about 1, from which DPM-Solver++ starts: all noise to the eye
+(Karras et al. 2022, table 1). A cosine schedule ends at 20,000; Karras' levels would lie on its last few timesteps."""
 
 
 def solve(
@@ -47,6 +50,7 @@ def solve(
         raise ConfigError("only the solver ddim can start from a prior", found=solver, action="Pass --solver ddim")
     scheduler = make_scheduler(solver, alphas_cumprod, prediction_type=prediction_type)
     scheduler.set_timesteps(steps, device=start.device)
+    scheduler.set_begin_index(0)  # else it is looked up by the first timestep, which two levels may share
     latent = start
     for index, timestep in enumerate(scheduler.timesteps):
         latent = scheduler.step(predict(latent, timestep.long()).float(), timestep, latent).prev_sample
@@ -60,6 +64,8 @@ def solve(
 def make_scheduler(solver: str, alphas_cumprod: Tensor, *, prediction_type: str) -> Any:
     """diffusers' scheduler for a noise schedule: DPM-Solver++ 2M with Karras' noise levels, or UniPC.
 
+    DPM-Solver++ leaves out what lies beyond MOST_NOISE.
+
     Raises:
         ConfigError: if the solver is unknown.
 
@@ -70,6 +76,8 @@ def make_scheduler(solver: str, alphas_cumprod: Tensor, *, prediction_type: str)
     from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
     alphas = alphas_cumprod.double().cpu()
+    if solver == DPM:
+        alphas = alphas[(1 - alphas) / alphas <= MOST_NOISE**2]
     betas = 1 - alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])
     shared = {
         "num_train_timesteps": len(alphas),

@@ -9,6 +9,7 @@ from biomedjourney_monai.errors import ConfigError
 
 SCALED_LINEAR = {"schedule": "scaled_linear_beta", "beta_start": 0.00085, "beta_end": 0.012}
 ALPHAS = DDPMScheduler(num_train_timesteps=1000, **SCALED_LINEAR).alphas_cumprod.float()
+COSINE = DDPMScheduler(num_train_timesteps=1000, schedule="cosine").alphas_cumprod.float()
 NOISE = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
@@ -123,3 +124,28 @@ def test_an_unknown_solver_and_a_late_start_of_another_are_refused():
         make_scheduler("euler", ALPHAS, prediction_type="epsilon")
     with pytest.raises(ConfigError, match="only the solver ddim"):
         solve(wavy, NOISE, ALPHAS, solver="unipc", steps=4, prediction_type="epsilon", first_step=1)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 6, 10, 25, 50])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_takes_a_schedule_that_ends_in_pure_noise(solver, steps):
+    target = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    seen = []
+
+    def know(latent, timestep):
+        seen.append(int(timestep))
+        return target
+
+    found = solve(know, NOISE, COSINE, solver=solver, steps=steps, prediction_type="sample")
+    assert float((found - target).abs().max()) < 1e-2
+    assert len(seen) == steps and seen == sorted(seen, reverse=True)
+    assert seen[0] > 980
+
+
+def test_karras_levels_are_not_spent_on_pure_noise():
+    scheduler = make_scheduler("dpm++", COSINE, prediction_type="sample")
+    scheduler.set_timesteps(6)
+    assert len(set(scheduler.timesteps.tolist())) == 6
+    assert 70 < float(scheduler.sigmas[0]) <= 80
+    levels = make_scheduler("dpm++", ALPHAS, prediction_type="epsilon")
+    assert len(levels.alphas_cumprod) == 1000  # a schedule that ends before is whole
