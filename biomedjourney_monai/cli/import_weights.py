@@ -42,11 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
+    from biomedjourney_monai.errors import WeightsError
     from biomedjourney_monai.networks.foreign_models import READERS
     from biomedjourney_monai.networks.geometry import GEOMETRY_KEY, HASH_KEY, geometry_hash, geometry_of
     from biomedjourney_monai.networks.importing import fit_model
     from biomedjourney_monai.networks.weights import UnfitWeightsError, save_tensors
 
+    if arguments.out.is_dir():
+        raise WeightsError("--out must be a file", found="a folder", action="Name the model file, e.g. sd15.pt")
     networks = build_networks(arguments, empty=True)
     print(f"reading {arguments.format} weights ...", flush=True)  # at full size this and writing take half a minute
     projection = any(name.endswith(".attn.out_proj.weight") for name in networks["autoencoder"].state_dict())

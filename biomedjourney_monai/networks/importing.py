@@ -13,7 +13,7 @@ from biomedjourney_monai.networks.foreign_models import ForeignModel
 from biomedjourney_monai.networks.geometry import geometry_differences, geometry_of
 from biomedjourney_monai.networks.weight_formats.channels import DENOISER_INPUT, IMAGE_INPUT, to_grey, widen_input
 from biomedjourney_monai.networks.weight_formats.renaming import StateDict
-from biomedjourney_monai.networks.weights import UnfitWeightsError, require_fit
+from biomedjourney_monai.networks.weights import UnfitWeightsError, require_finite, require_fit
 
 TEXT_PROJECTIONS = ("random", "identity")
 
@@ -46,7 +46,7 @@ def fit_model(
 
     Raises:
         UnfitWeightsError: if tensors are missing, surplus or of another shape; it names all of them.
-        WeightsError: if the model says that it is of another geometry or noise schedule.
+        WeightsError: if the model says that it is of another geometry or noise schedule, or holds NaN or infinity.
     """
     remarks: list[str] = []
     _require_geometry(model, denoiser=denoiser, autoencoder=autoencoder, noise_scheduler=noise_scheduler)
@@ -73,6 +73,7 @@ def fit_model(
     own = {f"denoiser.{name}": value for name, value in denoiser.state_dict().items()}
     own |= {f"autoencoder.{name}": value for name, value in autoencoder.state_dict().items()}
     _require_all(state, own, model.surplus)
+    require_finite(state, source="the source's weights")
     return state, remarks
 
 

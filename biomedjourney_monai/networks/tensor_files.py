@@ -11,7 +11,7 @@ import torch
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.weight_formats.renaming import StateDict
-from biomedjourney_monai.networks.weights import read_tensors_only
+from biomedjourney_monai.networks.weights import read_tensors_only, refuse_pointer
 
 NESTED_KEYS = ("state_dict", "model")
 
@@ -44,7 +44,8 @@ def read_tensor_file(path: str | Path) -> StateDict:
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError("the source must be a weights file", found="no such file", action="Check the path")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise WeightsError("the source must be a weights file", found=found, action="Check the path and --format")
     content = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
     for key in NESTED_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -74,6 +75,7 @@ def _read_safetensors(path: Path) -> StateDict:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    refuse_pointer(path)
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError, RuntimeError, MemoryError) as error:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.clip_text import NO_TOKEN, OFFLINE, HubClipStates, read_clip_text
-from biomedjourney_monai.networks.weights import weights_hash
+from biomedjourney_monai.networks.weights import refuse_pointer, weights_hash
 
 CLIP_CONFIG = "open_clip_config.json"
 BERT_CONFIG = "config.json"
@@ -87,6 +87,8 @@ def load_text_tower(folder: str | Path) -> LoadedTower:
             found="no such folder",
             action="Pass the folder of the small tower in the bundle, or one that holds BiomedCLIP",
         )
+    for file in _weights(folder):
+        refuse_pointer(file)
     is_plain = not (folder / CLIP_CONFIG).is_file() and (folder / BERT_CONFIG).is_file() and bool(_weights(folder))
     if is_plain and not any(file.name.startswith("open_clip") for file in _weights(folder)):
         is_clip = _read_model_type(folder) in CLIP_MODELS

@@ -21,6 +21,7 @@ from biomedjourney_monai.files import file_hash, written_atomically
 
 MODEL_KEY = "model"
 INFO_KEY = "info"
+LFS_POINTER = b"version https://git-lfs"
 
 
 def save_tensors(
@@ -199,6 +200,40 @@ def _stored(name: str, value: Any, *, half: bool) -> torch.Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)  # a view would be saved with its whole storage
 
 
+def refuse_pointer(path: Path) -> None:
+    """Refuse the text file that Git LFS leaves where a large file was not fetched.
+
+    Raises:
+        WeightsError: if the file is one.
+    """
+    with path.open("rb") as stream:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise WeightsError(
+                f"{path} must be the weights themselves",
+                found="a pointer of Git LFS, the weights were not fetched",
+                action="Run `git lfs pull` where it was cloned, or download the file itself",
+            )
+
+
+def require_finite(state_dict: Mapping[str, torch.Tensor], *, source: str) -> None:
+    """Refuse weights with NaN or infinity in them, with which a network computes nothing.
+
+    Args:
+        state_dict: tensors by name.
+        source: what they are, for the error.
+
+    Raises:
+        WeightsError: naming the first such tensor.
+    """
+    broken = [name for name, value in state_dict.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise WeightsError(
+            f"{source} must be finite numbers",
+            found=f"NaN or infinity in {len(broken)} tensors, first {broken[0]}",
+            action="Take another copy, or one of higher precision; a training that diverged leaves such weights",
+        )
+
+
 def read_tensors_only(path: Path, *, mmap: bool = False) -> Any:
     """Read what torch saved, if it is tensors, numbers, strings and containers of them; nothing is executed.
 
@@ -209,6 +244,7 @@ def read_tensors_only(path: Path, *, mmap: bool = False) -> Any:
     Raises:
         WeightsError: if the file is cut short, of another kind, or names a class or function.
     """
+    refuse_pointer(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:

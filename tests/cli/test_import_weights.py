@@ -272,6 +272,30 @@ def test_a_truncated_file_is_refused(import_weights, make_checkpoint, tmp_path, 
     assert status == 2 and "cut short" in printed and not model.exists()
 
 
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_a_pointer_of_git_lfs_is_called_one(import_weights, tmp_path, suffix):
+    pointer = tmp_path / f"v1-5-pruned{suffix}"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1a\nsize 4265380512\n")
+    status, model, printed = import_weights("compvis", pointer)
+    assert status == 2 and "git lfs pull" in printed and not model.exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(import_weights, make_checkpoint, tmp_path, value):
+    state = make_checkpoint()
+    state["first_stage_model.quant_conv.weight"].view(-1)[3] = value
+    torch.save(state, tmp_path / "diverged.ckpt")
+    status, model, printed = import_weights("compvis", tmp_path / "diverged.ckpt")
+    assert status == 2 and "NaN or infinity in 1 tensors, first autoencoder.quant_conv_mu" in printed
+    assert not model.exists()
+
+
+def test_a_folder_as_the_model_file_is_refused_before_anything_is_read(import_weights, diffusers_folder, tmp_path):
+    (tmp_path / "imported.pt").mkdir()
+    status, _, printed = import_weights("diffusers", diffusers_folder[0])
+    assert status == 2 and "--out must be a file" in printed and "reading" not in printed
+
+
 def test_a_file_of_the_wrong_model_is_refused(import_weights, make_unet, make_checkpoint, diffusers_folder, tmp_path):
     torch.save(make_unet().state_dict(), tmp_path / "unet.ckpt")
     torch.save(make_checkpoint(in_channels=9), tmp_path / "inpainting.ckpt")
@@ -279,7 +303,7 @@ def test_a_file_of_the_wrong_model_is_refused(import_weights, make_unet, make_ch
     for kind, source, expected in (
         ("compvis", tmp_path / "unet.ckpt", "model.diffusion_model.*"),
         ("compvis", tmp_path / "inpainting.ckpt", "found 9"),
-        ("compvis", folder, "no such file"),
+        ("compvis", folder, "a folder"),
         ("diffusers", tmp_path / "unet.ckpt", "a folder unet"),
         ("diffusers", folder / "vae", "a folder unet"),
         ("monai-generative", folder / "unet" / "diffusion_pytorch_model.safetensors", "two files"),

@@ -282,6 +282,13 @@ def test_a_missing_folder_is_an_error(tmp_path):
         TextEncoder.from_folder(tmp_path / "absent")
 
 
+def test_a_pointer_of_git_lfs_is_called_one(copied):
+    weights = next(copied.glob("*.safetensors"))
+    weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1a\nsize 783000000\n")
+    with pytest.raises(WeightsError, match="git lfs pull"):
+        TextEncoder.from_folder(copied)
+
+
 def test_weights_that_lack_a_tensor_or_are_cut_short_are_refused(copied):
     path = copied / "open_clip_model.safetensors"
     tensors = load_file(path)
