@@ -83,6 +83,10 @@ class CounterfactualMaker:
             self._generator = control(generator, **settings)
         return self._generator
 
+    def share_generator(self, generator: Any) -> None:
+        """Take a model that another maker has loaded, with the sampler that is in it."""
+        self._generator = generator
+
     def read_prior(self, path: str | Path) -> Prior:
         """Read and check a prior image.
 

@@ -21,6 +21,7 @@ VERBS = {
     "sample": "make a counterfactual radiograph                -> samples/, or one file",
     "ladder": "show one patient at several rungs of a disease  -> strip, animation, series",
     "pacs": "make counterfactuals of an archive's radiographs -> new series in the archive",
+    "app": "serve the web page, on this machine           -> a page in the browser",
     "tune": "search the guidance scales                      -> tune/",
     "evaluate": "score counterfactuals against references        -> metrics.json",
     "study": "train and score a grid of settings              -> study.json, study.md",

@@ -30,7 +30,7 @@ def sample_one(arguments: argparse.Namespace) -> None:
     region = maker.read_region(prior)
     overruled = maker.check_description(arguments.description)
     seeds = [arguments.seed + offset for offset in range(arguments.samples or 1)]
-    images, made = _draw(maker, prior, arguments.description, seeds, region)
+    images, made = draw_samples(maker, prior, arguments.description, seeds, region)
     pictures = [finished_picture(image, prior) for image in images]
     metadata = [maker.metadata(prior, arguments.description, seed, overruled) for seed in seeds]
     if region is not None:
@@ -56,14 +56,16 @@ def beside(out: Path, word: str, *, suffix: str = ".png") -> Path:
     return out.with_name(f"{out.stem}-{word}{suffix}")
 
 
-def _draw(maker: CounterfactualMaker, prior: Prior, text: str, seeds: list[int], region: Any) -> tuple[Any, Any]:
-    """Generate in batches: images (K, S, S), and what was made of the first seed."""
+def draw_samples(
+    maker: CounterfactualMaker, prior: Prior, text: str, seeds: list[int], region: Any, *, quiet: bool = False
+) -> tuple[Any, Any]:
+    """Generate in batches: images (K, S, S), and what was made of the first seed; `quiet` draws no progress bar."""
     import numpy as np
     from tqdm import tqdm
 
     size = maker.arguments.batch_size
     parts, first = [], None
-    with tqdm(total=len(seeds), desc="sample", unit="image", disable=len(seeds) == 1) as bar:
+    with tqdm(total=len(seeds), desc="sample", unit="image", disable=quiet or len(seeds) == 1) as bar:
         for start in range(0, len(seeds), size):
             batch = seeds[start : start + size]
             made = maker.make([prior] * len(batch), [text] * len(batch), batch, region=region)

@@ -7,6 +7,7 @@ in the file: the same command writes the same bytes.
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
@@ -58,6 +59,9 @@ CLOCKS = (
 """Optional, and filled from this machine's clock."""
 
 STUDY_DESCRIPTION = "StudyDescription"
+SYNTHETIC_DATA = 0x0008001C
+"""Younger than pydicom's dictionary, hence by its number."""
+
 READ = (
     *COPIED_AS_IT_IS,
     *COPIED_IF_VALID,
@@ -70,6 +74,7 @@ READ = (
     "PixelSpacing",
     "BurnedInAnnotation",
     "ConversionType",
+    SYNTHETIC_DATA,
 )
 
 _NAMESPACE = uuid.UUID("5d1f3a52-6f0c-5f0e-9c6c-0a9d5b8f2e11")
@@ -197,6 +202,23 @@ def to_bytes(dataset: pydicom.Dataset) -> bytes:
     return stream.getvalue()
 
 
+def to_plain_bytes(source: pydicom.Dataset) -> bytes:
+    """Attributes of `read_source` as explicit little-endian DICOM without a preamble; `from_plain_bytes` undoes it."""
+    stream = io.BytesIO()
+    plain = copy.copy(source)
+    with as_image_error():
+        plain.save_as(stream, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    return stream.getvalue()
+
+
+def from_plain_bytes(content: bytes) -> pydicom.Dataset:
+    """What `to_plain_bytes` wrote."""
+    import pydicom
+
+    with as_image_error():
+        return pydicom.dcmread(io.BytesIO(content), force=True)
+
+
 def save_dicom(path: str | Path, dataset: pydicom.Dataset) -> None:
     """Write a DICOM file, whole or not at all."""
     content = to_bytes(dataset)
@@ -248,7 +270,7 @@ def _secondary_capture(pixels: np.ndarray, uids: RequestUids, number: int) -> py
 
 
 def _say_synthetic(dataset: pydicom.Dataset, facts: Mapping[str, Any]) -> None:
-    dataset.add_new(0x0008001C, "CS", "YES")  # SyntheticData
+    dataset.add_new(SYNTHETIC_DATA, "CS", "YES")
     dataset.ConversionType = "SYN"
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.BurnedInAnnotation = "YES"  # the label

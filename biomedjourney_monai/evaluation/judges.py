@@ -92,6 +92,10 @@ class PhantomJudges:
         structures = _resized(self.segmenter(seen), images.shape[-2:]) > 0
         return JudgeScores(findings.sigmoid().cpu(), groups.softmax(dim=1).cpu(), age.cpu(), structures.cpu())
 
+    def finding_logits(self, images: Tensor) -> Tensor:
+        """The logit of each finding of images as in `score`, shape (B, 5); differentiable, for heat maps."""
+        return self.classifier(self._seen(images))[0]
+
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """The classifier's pooled features of images as in `score`, shape (B, 272)."""

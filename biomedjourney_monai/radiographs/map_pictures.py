@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,23 +30,36 @@ def overlay_map(image: np.ndarray, values: np.ndarray, *, highest: float, captio
     Returns:
         uint8, shape (H + caption, W, 3), RGB, with the synthetic mark.
     """
+    marked = colour_map(image, values, highest=highest)
+    return np.vstack([marked, _bar(marked.shape[1], caption)])
+
+
+def colour_map(image: np.ndarray, values: np.ndarray, *, highest: float) -> np.ndarray:
+    """As `overlay_map`, without caption and colour bar: uint8, shape (H, W, 3)."""
     scale = max(1, -(-MIN_WIDTH // image.shape[1]))
     grey = mark_synthetic(_enlarge(image, scale))
     share = np.clip(_enlarge(values, scale) / max(highest, 1e-9), 0, 1)
     colours = _colour(share)
     weight = np.sqrt(share)[..., None] * 0.75
     mixed = (1 - weight) * np.repeat(grey[..., None], 3, axis=2) + weight * colours
-    marked = _restore_mark(mixed, grey)
-    return np.vstack([np.rint(marked * 255).astype(np.uint8), _bar(marked.shape[1], caption)])
+    return np.rint(_restore_mark(mixed, grey) * 255).astype(np.uint8)
 
 
 def save_colour_png(path: str | Path, picture: np.ndarray, *, metadata: Mapping[str, object]) -> None:
     """Write an RGB PNG, uint8 (H, W, 3), whole or not at all, with text chunks."""
+    content = colour_png_bytes(picture, metadata=metadata)
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def colour_png_bytes(picture: np.ndarray, *, metadata: Mapping[str, object]) -> bytes:
+    """Encode an RGB PNG, uint8 (H, W, 3), with text chunks."""
     chunks = PngImagePlugin.PngInfo()
     for keyword, text in metadata.items():
         chunks.add_text(str(keyword), str(text))
-    with written_atomically(path) as temporary:
-        Image.fromarray(picture, "RGB").save(temporary, format="PNG", pnginfo=chunks)
+    stream = io.BytesIO()
+    Image.fromarray(picture, "RGB").save(stream, format="PNG", pnginfo=chunks)
+    return stream.getvalue()
 
 
 def _enlarge(array: np.ndarray, scale: int) -> np.ndarray:

@@ -38,6 +38,19 @@ def colour_difference(image: np.ndarray, prior: np.ndarray, *, valid: np.ndarray
     difference = np.asarray(image, np.float32) - prior
     if valid is not None:
         difference = np.where(valid, difference, 0)
-    amount = np.clip(np.abs(difference) / FULL_DIFFERENCE, 0, 1)[..., None]
-    colour = np.where(difference[..., None] > 0, DENSER_RGB, LESS_DENSE_RGB) / np.float32(255)
-    return (1 - amount) * UNDERLAY * np.asarray(prior, np.float32)[..., None] + amount * colour
+    return colour_signed(difference, prior, full=FULL_DIFFERENCE)
+
+
+def colour_signed(values: np.ndarray, ground: np.ndarray, *, full: float) -> np.ndarray:
+    """Lay signed values over a dimmed image: red above 0, blue below, in full colour from `full` on.
+
+    Args:
+        values: shape (H, W).
+        ground: the image, same shape, in [0, 1].
+
+    Returns:
+        Shape (H, W, 3) in [0, 1].
+    """
+    amount = np.clip(np.abs(values) / full, 0, 1)[..., None]
+    colour = np.where(values[..., None] > 0, DENSER_RGB, LESS_DENSE_RGB) / np.float32(255)
+    return (1 - amount) * UNDERLAY * np.asarray(ground, np.float32)[..., None] + amount * colour

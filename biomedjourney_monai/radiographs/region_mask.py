@@ -37,6 +37,15 @@ def read_region(region: str | Path | None, *, size: int, prior_hw: tuple[int, in
             found="{}×{} instead of {}×{}".format(*pixels.shape, *prior_hw),
             reason="region of another size",
         )
+    return mask_region(pixels, size=size)
+
+
+def mask_region(pixels: np.ndarray, *, size: int) -> np.ndarray:
+    """Bring a mask of the prior's size, float (H, W), bright where change is allowed, to the model's square.
+
+    Raises:
+        ImageError: if it marks nothing.
+    """
     low, high = float(pixels.min()), float(pixels.max())
     if not high > low:
         raise ImageError("a region's mask must mark a part of the image", found="one value", reason="empty region")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from biomedjourney_monai.files import written_atomically
 
 
 def save_png(path: str | Path, image: np.ndarray, *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write an 8-bit grey PNG, whole or not at all.
+    """Write an 8-bit grey PNG, whole or not at all; see `png_bytes`."""
+    content = png_bytes(image, metadata=metadata)
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def png_bytes(image: np.ndarray, *, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Encode an 8-bit grey PNG.
 
     Args:
         image: shape (H, W): floats in [0, 1], bool, or uint8 as it is.
@@ -31,8 +39,9 @@ def save_png(path: str | Path, image: np.ndarray, *, metadata: Mapping[str, str]
     chunks = PngImagePlugin.PngInfo()
     for keyword, text in (metadata or {}).items():
         chunks.add_text(str(keyword), str(text))
-    with written_atomically(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(image)).save(temporary, format="PNG", pnginfo=chunks)
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(stream, format="PNG", pnginfo=chunks)
+    return stream.getvalue()
 
 
 def read_png(path: str | Path) -> np.ndarray:

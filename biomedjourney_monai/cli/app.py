@@ -1,0 +1,114 @@
+"""Serve the web page: a prior radiograph and a description in, counterfactuals, maps and judges' scores out.
+
+On this machine only (127.0.0.1) unless --host says otherwise: the page has no password and no encryption. It loads
+nothing from elsewhere and sends nothing anywhere; uploads are read in memory and are gone when they are answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
+from biomedjourney_monai.errors import BiomedJourneyError
+
+if TYPE_CHECKING:
+    from biomedjourney_monai.clinic.web_server import WebServer
+
+EXAMPLE = "biomedjourney app --port 7860\n  biomedjourney app --port 0 --waiting 8 --time-limit 300"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    page = parser.add_argument_group("the page")
+    page.add_argument("--host", default="127.0.0.1", metavar="NAME", help="address to serve at (default: 127.0.0.1)")
+    page.add_argument("--port", type=int, default=7860, metavar="N", help="0 takes a free one (default: 7860)")
+    page.add_argument("--waiting", type=int, default=4, metavar="N", help="requests at a time (default: 4)")
+    page.add_argument("--time-limit", type=float, default=600, metavar="S", help="seconds for one (default: 600)")
+    page.add_argument("--log-level", choices=LOG_LEVELS, default="warning", help="(default: warning)")
+    add_sampling_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the verb."""
+    if arguments.waiting < 1:
+        raise BiomedJourneyError("--waiting must be >= 1", found=str(arguments.waiting))
+    if not arguments.time_limit > 0:
+        raise BiomedJourneyError("--time-limit must be > 0", found=str(arguments.time_limit))
+    logging.basicConfig(level=arguments.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    listening = listen(arguments.host, arguments.port)
+    with listening:
+        address, port = listening.getsockname()[:2]
+        if not is_loopback(address):
+            print(
+                f"warning: --host {arguments.host} lets others reach this page, which has no password and no"
+                " encryption: whoever can reach it can use it. Put a server with both before it.",
+                file=sys.stderr,
+            )
+        server = make_server(arguments, loopback=is_loopback(address))
+        shown = f"[{address}]" if ":" in address else address
+        print(f"the page is at http://{shown}:{port}/ (Ctrl-C ends it)", flush=True)
+        serve(server, listening, arguments.log_level)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind the address, before the model is loaded.
+
+    Raises:
+        BiomedJourneyError: if it cannot be bound.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise BiomedJourneyError(
+            "--host and --port must name an address that is free", found=reason, action="Pass another --port"
+        ) from error
+    return listening
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is this machine's alone."""
+    import ipaddress
+
+    return ipaddress.ip_address(address.split("%")[0]).is_loopback
+
+
+def make_server(arguments: argparse.Namespace, *, loopback: bool) -> WebServer:
+    """Load the model and put the page before it."""
+    from biomedjourney_monai.cli.app_requests import PageWorkshop
+    from biomedjourney_monai.clinic.web_server import LOOPBACK_NAMES, WebServer
+
+    return WebServer(
+        PageWorkshop(arguments),
+        waiting=arguments.waiting,
+        seconds=arguments.time_limit,
+        host_names=LOOPBACK_NAMES if loopback else None,
+    )
+
+
+def serve(server: WebServer, listening: socket.socket, log_level: str) -> Any:
+    """Serve until interrupted."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        server.app(),
+        log_config=None,
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=3,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
