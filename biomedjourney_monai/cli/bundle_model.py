@@ -22,10 +22,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overlay_argument(parser: argparse.ArgumentParser) -> None:
-    """Which geometry."""
+    """Which geometry, and which text encoder."""
     parser.add_argument(
         "--overlay", metavar="FILE", help="config laid over common.yaml, e.g. configs/sd15.yaml of the bundle"
     )
+    parser.add_argument("--text-encoder", metavar="DIR", help="its folder (default: text_encoder_dir of the config)")
 
 
 def bundle_folder(arguments: argparse.Namespace) -> Path:
@@ -57,6 +58,8 @@ def compose_networks(arguments: argparse.Namespace, **sections: Any) -> Any:
     root = bundle_folder(arguments)
     common = root / "configs" / "common.yaml"
     changes = read_overlay(arguments.overlay, common) if getattr(arguments, "overlay", None) else {}
+    if getattr(arguments, "text_encoder", None):
+        changes["text_encoder_dir"] = str(arguments.text_encoder)
     for name, section in sections.items():
         changes[name] = {**changes.get(name, {}), **section}
     return compose(common, {**changes, "bundle_root": str(root)})

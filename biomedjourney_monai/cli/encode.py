@@ -89,7 +89,9 @@ def run(arguments: argparse.Namespace) -> None:
     triples = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=TRIPLE_KEYS)
     weights = work / "runs" / "autoencoder.pt"
     overlay = str(Path(arguments.overlay).resolve()) if arguments.overlay else None
-    networks = (("bundle", str(bundle_folder(arguments).resolve())), ("overlay", overlay))
+    text_encoder = str(Path(arguments.text_encoder).resolve()) if arguments.text_encoder else None
+    bundle = str(bundle_folder(arguments).resolve())
+    networks = (("bundle", bundle), ("overlay", overlay), ("text_encoder", text_encoder))
     compose_networks(arguments).get_parsed_content("autoencoder")
     if not weights.is_file():
         _copy_shipped_autoencoder(model_file(arguments), weights)

@@ -39,4 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
     files += [str(Path(arguments.overlay).resolve())] if arguments.overlay else []
     listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", listed]
+    if arguments.text_encoder and arguments.stage != "autoencoder":
+        command += ["--text_encoder_dir", arguments.text_encoder]
     return subprocess.call([*command, "--dataset_dir", arguments.work, *arguments.overrides])

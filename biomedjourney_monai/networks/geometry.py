@@ -68,7 +68,8 @@ def require_same_geometry(info: Mapping[str, Any], expected: Mapping[str, Any], 
         raise WeightsError(
             f"{file} must be loaded with the configuration it was made with",
             found="; ".join(differences),
-            action="Change these keys of the configuration, or pass another model file",
+            action="Lay the overlay that it was made with over the configuration (--overlay FILE, or the last of "
+            "--config_file), or pass another model file",
         )
 
 

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.cli.main import main
+from biomedjourney_monai.networks.text_encoder import TextEncoder
 from biomedjourney_monai.networks.weights import load_tensors, save_tensors, weights_hash
 from biomedjourney_monai.training.latents import LatentCache, LatentDataset
 
@@ -45,6 +47,23 @@ def test_the_cache_knows_what_made_it(encode, prepared, random_model):
     state, _ = load_tensors(autoencoder)
     model, _ = load_tensors(random_model)
     assert all(np.array_equal(value, model[f"autoencoder.{name}"].float()) for name, value in state.items())
+
+
+def test_another_text_encoder_is_taken_from_its_folder(encode, prepared, bundle, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    tower = shutil.copytree(bundle / "models" / "text_tower", tmp_path / "tower")
+    weights = tower / "open_clip_model.safetensors"
+    state = load_file(weights)
+    state["text.transformer.embeddings.LayerNorm.bias"] += 0.5
+    save_file(state, weights)
+    encode()
+    shipped = LatentCache(prepared / "latents")
+    assert encode("--text-encoder", str(tower)) == 0
+    other = LatentCache(prepared / "latents")
+    assert shipped.encoding["text_encoder"] != other.encoding["text_encoder"]
+    assert other.encoding["text_encoder"] == TextEncoder.from_folder(tower).weights_hash
+    assert other.text.shape == shipped.text.shape and not np.array_equal(other.text[0], shipped.text[0])
 
 
 def files_of(folder):

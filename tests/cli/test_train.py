@@ -36,6 +36,13 @@ def test_training_is_the_bundle_run(started, bundle, tmp_path, stage, files):
     assert started == [[*expected, "--dataset_dir", str(tmp_path), "--learning_rate", "5e-4"]]
 
 
+@pytest.mark.parametrize(("stage", "passed"), [("finetune", True), ("autoencoder", False)])
+def test_another_text_encoder_goes_to_the_stages_that_read_text(started, bundle, tmp_path, stage, passed):
+    main(["train", "--work", str(tmp_path), "--bundle", str(bundle), "--stage", stage, "--text-encoder", "towers/bert"])
+    pairs = list(zip(started[0], started[0][1:]))
+    assert (("--text_encoder_dir", "towers/bert") in pairs) is passed
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [(["--bundle", "nowhere"], "must be a bundle folder"), (["--work", "nowhere"], "--work must be a working folder")],
