@@ -44,13 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     from biomedjourney_monai.evaluation.judges import load_judges
     from biomedjourney_monai.evaluation.reconstruction import QualityGate
     from biomedjourney_monai.networks.autoencoder import reconstruct
-    from biomedjourney_monai.networks.weights import load_into, weights_hash
-    from biomedjourney_monai.training.first_stage import autoencoder_weights
+    from biomedjourney_monai.networks.weights import weights_hash
+    from biomedjourney_monai.training.first_stage import load_autoencoder
 
     file = _weights_file(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     autoencoder = compose_networks(arguments).get_parsed_content("autoencoder").eval().to(device)
-    load_into(autoencoder, autoencoder_weights(file))
+    load_autoencoder(autoencoder, file)
     judges = load_judges(arguments.judges or bundle_folder(arguments) / "models", device=device)
     gate = QualityGate(
         work=arguments.work,

@@ -165,10 +165,10 @@ class ShardWriter:
 def load_autoencoder(networks: tuple[tuple[str, str | None], ...], weights: str, _hash: str) -> Any:
     """The autoencoder on the GPU where there is one; once for each process and each content of the file."""
     from biomedjourney_monai.cli.bundle_model import compose_networks
-    from biomedjourney_monai.networks.weights import load_into, load_tensors
+    from biomedjourney_monai.training import first_stage
 
     autoencoder = compose_networks(argparse.Namespace(**dict(networks))).get_parsed_content("autoencoder").eval()
-    return load_into(autoencoder.to(device()), load_tensors(weights)[0])
+    return first_stage.load_autoencoder(autoencoder.to(device()), weights)
 
 
 @lru_cache(maxsize=1)

@@ -15,6 +15,13 @@ from biomedjourney_monai.configuration import compose
 from biomedjourney_monai.errors import TableError, WeightsError
 from biomedjourney_monai.files import read_json_lines
 from biomedjourney_monai.networks.autoencoder import reconstruct
+from biomedjourney_monai.networks.geometry import (
+    GEOMETRY_KEY,
+    HASH_KEY,
+    geometry_hash,
+    geometry_of,
+    require_same_geometry,
+)
 from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
 from biomedjourney_monai.schema import SINGLES_FILE
 from biomedjourney_monai.training.prepared_images import read_prepared_image
@@ -107,7 +114,7 @@ class FirstStage:
         parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)
         self.autoencoder: AutoencoderKL = parser.get_parsed_content("autoencoder")
         if start_from is not None:
-            load_into(self.autoencoder, autoencoder_weights(start_from))
+            load_autoencoder(self.autoencoder, start_from)
         if hasattr(self.autoencoder, "fit"):
             if start_from is None:
                 order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:fit_images]
@@ -126,21 +133,26 @@ class FirstStage:
         return reconstruct(self.autoencoder, images)
 
     def save(self, path: str | Path, *, info: Mapping[str, Any]) -> None:
-        """Write the weights as tensors."""
-        save_tensors(path, self.autoencoder.state_dict(), info=info)
+        """Write the weights as tensors, with the settings that they belong to."""
+        geometry = geometry_of(autoencoder=self.autoencoder)
+        facts = {**info, GEOMETRY_KEY: geometry, HASH_KEY: geometry_hash(geometry)}
+        save_tensors(path, self.autoencoder.state_dict(), info=facts)
 
 
-def autoencoder_weights(path: str | Path) -> dict[str, Tensor]:
-    """The autoencoder's tensors of a weights file, which holds them alone or as a part of the whole model.
+def load_autoencoder(autoencoder: AutoencoderKL, path: str | Path) -> AutoencoderKL:
+    """Load an autoencoder from a weights file, which holds it alone or as a part of the whole model.
+
+    Returns:
+        The same autoencoder.
 
     Raises:
-        WeightsError: if the file cannot be read or holds a model without an autoencoder.
+        WeightsError: if the file cannot be read, holds a model without an autoencoder, or holds one of other settings.
     """
-    state, _ = load_tensors(path)
+    state, info = load_tensors(path)
+    require_same_geometry(info, geometry_of(autoencoder=autoencoder), file=Path(path).name)
     prefixes = ("autoencoder.", "denoiser.")
-    if not any(name.startswith(prefixes) for name in state):
-        return state
-    part = {name.removeprefix(prefixes[0]): value for name, value in state.items() if name.startswith(prefixes[0])}
-    if not part:
+    if any(name.startswith(prefixes) for name in state):
+        state = {name.removeprefix(prefixes[0]): value for name, value in state.items() if name.startswith(prefixes[0])}
+    if not state:
         raise WeightsError(f"{path} must hold an autoencoder", found="none", action="Pass another weights file")
-    return part
+    return load_into(autoencoder, state)

@@ -15,7 +15,8 @@ from torch import Tensor
 from biomedjourney_monai.configuration import compose, config_files, overrides
 from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.files import read_json
-from biomedjourney_monai.networks.weights import load_into, load_tensors, weights_hash
+from biomedjourney_monai.networks.weights import weights_hash
+from biomedjourney_monai.training.first_stage import load_autoencoder
 from biomedjourney_monai.training.latents import ENCODING_FILE, require_fresh
 from biomedjourney_monai.training.live_images import Encoders
 
@@ -83,7 +84,7 @@ class StageSetup:
             )
         if self.start_from is not None:
             generator.load(self.start_from)
-        load_into(generator.autoencoder, load_tensors(self.autoencoder_file)[0])  # start_from may hold another one
+        load_autoencoder(generator.autoencoder, self.autoencoder_file)  # start_from may hold another one
         generator.denoiser.scale_factor.fill_(self.scale_factor)
         return generator.to(self.device)
 

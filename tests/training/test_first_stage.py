@@ -8,6 +8,7 @@ from PIL import Image
 from biomedjourney_monai.errors import ConfigError, ImageError, TableError, WeightsError
 from biomedjourney_monai.files import write_json_lines
 from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL
+from biomedjourney_monai.networks.geometry import geometry_hash
 from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
 from biomedjourney_monai.training.first_stage import FirstStage, RadiographDataset, ReconstructionLoss
 
@@ -144,16 +145,26 @@ def test_finetuning_starts_from_a_file_of_an_autoencoder_or_of_a_model(work):
         FirstStage(bundle_root=work, dataset=dataset, start_from=work / "denoiser.pt")
 
 
+STABLE_DIFFUSION = {
+    "_class_": "biomedjourney_monai.networks.stable_diffusion.StableDiffusionAutoencoder",
+    "in_channels": 1,
+    "out_channels": 1,
+    "channels": [8, 8],
+    "num_res_blocks": 1,
+    "norm_num_groups": 4,
+}
+
+
+def test_finetuning_refuses_an_autoencoder_of_other_settings_by_their_names(work):
+    dataset = RadiographDataset(work, split="train")
+    FirstStage(bundle_root=work, dataset=dataset, section=STABLE_DIFFUSION).save(work / "sd.pt", info={})
+    other = {**STABLE_DIFFUSION, "norm_num_groups": 2}  # the same tensors, another function
+    with pytest.raises(WeightsError, match="autoencoder#norm_num_groups 4 instead of 2"):
+        FirstStage(bundle_root=work, dataset=dataset, section=other, start_from=work / "sd.pt")
+
+
 def test_another_class_of_autoencoder_trains_as_a_whole(work):
-    section = {
-        "_class_": "biomedjourney_monai.networks.stable_diffusion.StableDiffusionAutoencoder",
-        "in_channels": 1,
-        "out_channels": 1,
-        "channels": [8, 8],
-        "num_res_blocks": 1,
-        "norm_num_groups": 4,
-    }
-    stage = FirstStage(bundle_root=work, dataset=RadiographDataset(work, split="train"), section=section)
+    stage = FirstStage(bundle_root=work, dataset=RadiographDataset(work, split="train"), section=STABLE_DIFFUSION)
     assert len(stage.trainable) == len(list(stage.autoencoder.parameters()))
     images = torch.rand(2, 1, 16, 16)
     made = stage.reconstruct(images)
@@ -166,7 +177,8 @@ def test_saved_weights_fit_a_fresh_autoencoder(work):
     stage = FirstStage(bundle_root=work, dataset=RadiographDataset(work, split="train"))
     stage.save(work / "autoencoder.pt", info={"stage": "autoencoder"})
     state, info = load_tensors(work / "autoencoder.pt")
-    assert info == {"stage": "autoencoder"}
+    assert info["stage"] == "autoencoder"
+    assert info["config_hash"] == geometry_hash(info["geometry"])
     fresh = load_into(PatchAutoencoderKL(latent_channels=3, patch=4, width=8, blocks=1), state)
     image = torch.rand(1, 1, 16, 16)
     assert torch.equal(fresh.encode(image)[0], stage.autoencoder.encode(image)[0])
