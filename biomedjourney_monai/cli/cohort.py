@@ -168,11 +168,12 @@ def _open_checker(args: argparse.Namespace, work: Path, processes: int) -> ViewC
 
 def _write(work: Path, cohort: Cohort, settings: CohortSettings, checker: ViewChecker | None) -> dict[str, Any]:
     from biomedjourney_monai.files import write_json, write_table, written_atomically
+    from biomedjourney_monai.preparation.rejections import write_rejected
     from biomedjourney_monai.schema import STUDIES_FILE
 
     write_table(work / STUDIES_FILE, cohort.studies)
-    rejected = cohort.rejections.table()
-    lists = {"rejected.csv": rejected, "race_conflicts.csv": cohort.race_conflicts, "flagged.csv": cohort.flags}
+    listed = write_rejected(work, "cohort", cohort.rejections.table())
+    lists = {"race_conflicts.csv": cohort.race_conflicts, "flagged.csv": cohort.flags}
     for name, table in lists.items():
         with written_atomically(work / name) as temporary:
             table.to_csv(temporary, index=False)
@@ -194,8 +195,8 @@ def _write(work: Path, cohort: Cohort, settings: CohortSettings, checker: ViewCh
     patients = cohort.studies["subject_id"].nunique()
     print(f"{len(cohort.studies):,} studies of {patients:,} patients kept ({by_split}) -> {work / STUDIES_FILE}")
     print(
-        f"dropped images: {_listed(cohort.image_drops)}; dropped studies: {_listed(cohort.study_drops)}; "
-        f"without a report, but kept: {counts['without_report']:,} -> {work / 'rejected.csv'}"
+        f"without a report, but kept: {counts['without_report']:,}; dropped images: {_listed(cohort.image_drops)}; "
+        f"dropped studies: {_listed(cohort.study_drops)} -> {listed}"
     )
     if flags:
         print(f"flagged, but kept: {_listed(flags)} -> {work / 'flagged.csv'}")

@@ -46,6 +46,8 @@ class Content:
     reason: str = ""
     picture: str = field(default="", compare=False)
     """Hash of the picture's bytes."""
+    detail: str = field(default="", compare=False)
+    """The reason as the reader of the image gave it."""
 
     def mask(self, size: int) -> np.ndarray:
         """The box as bool, shape (size, size)."""
@@ -90,7 +92,8 @@ def convert_studies(
     for name, outcome in outcomes.items():
         box = outcome.result["box"]
         picture = outcome.files.get(f"{IMAGES_FOLDER}/{name}.png", "")
-        contents[name] = Content(tuple(box) if box else None, outcome.result["reason"], picture)
+        detail = outcome.result.get("detail", outcome.result["reason"])
+        contents[name] = Content(tuple(box) if box else None, outcome.result["reason"], picture, detail)
     return contents, done
 
 

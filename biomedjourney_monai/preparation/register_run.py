@@ -1,7 +1,11 @@
-"""A whole registration: studies.parquet and journeys.parquet → images/, pairs.parquet and register_drops.json."""
+"""A whole registration: studies.parquet and journeys.parquet → images/, pairs.parquet and register_drops.json.
+
+Images that cannot be used and pairs that are dropped are also added to rejected.csv.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ from biomedjourney_monai.files import read_table, write_json, write_table
 from biomedjourney_monai.preparation.pairs import Content, Done, Workers, convert_studies, decide, register_journeys
 from biomedjourney_monai.preparation.recipe import LoadsStudies, RegistersPairs
 from biomedjourney_monai.preparation.registration import MIN_SCORE
+from biomedjourney_monai.preparation.rejections import write_rejected
 from biomedjourney_monai.schema import (
     JOURNEY_COLUMNS,
     JOURNEYS_FILE,
@@ -23,6 +28,7 @@ from biomedjourney_monai.schema import (
 
 COUNTS_FILE = "register_drops.json"
 MIN_PAIRS_TO_CALIBRATE = 20
+_OF_THE_NEW_IMAGE = ("study_id", "dicom_id", "image_path")
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,28 @@ def register_all(
     counts = _count(pairs, contents, min_score, calibrate)
     write_table(work / PAIRS_FILE, pairs)
     write_json(work / COUNTS_FILE, counts)
+    write_rejected(work, "register", list_rejected(studies, contents, pairs), after=("cohort",))
     return Finished(pairs, counts, images, registrations)
+
+
+def list_rejected(studies: pd.DataFrame, contents: Mapping[str, Content], pairs: pd.DataFrame) -> pd.DataFrame:
+    """Images that cannot be used and pairs that are dropped, with their reasons.
+
+    Args:
+        studies: columns `schema.STUDY_COLUMNS`.
+        contents: what `convert_studies` returned.
+        pairs: columns `schema.PAIR_COLUMNS`.
+
+    Returns:
+        Columns of `rejections.REJECTED_COLUMNS` but the stage.
+    """
+    details = {dicom_id: content.detail for dicom_id, content in contents.items() if content.box is None}
+    images = studies[studies["dicom_id"].isin(details)]
+    images = images.assign(level="image", reason=images["dicom_id"].map(details))
+    dropped = pairs[~pairs["kept"]].rename(columns={f"new_{name}": name for name in _OF_THE_NEW_IMAGE})
+    dropped = dropped.assign(level="pair", reason=dropped["drop_reason"])
+    columns = ["level", "reason", "subject_id", *_OF_THE_NEW_IMAGE]
+    return pd.concat([images[columns], dropped[columns]], ignore_index=True)
 
 
 def require_pairs(finished: Finished) -> None:

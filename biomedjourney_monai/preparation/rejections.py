@@ -1,11 +1,48 @@
-"""What falls out of a cohort, image by image and study by study, each with its reason."""
+"""What falls out of a preparation, image by image, study by study and pair by pair, each with its reason."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
-REJECTED_COLUMNS = ("level", "reason", "subject_id", "study_id", "dicom_id", "image_path")
-"""Of rejected.csv: level is "image" or "study"."""
+from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.files import written_atomically
+
+REJECTED_FILE = "rejected.csv"
+REJECTED_COLUMNS = ("stage", "level", "reason", "subject_id", "study_id", "dicom_id", "image_path")
+"""Of rejected.csv: stage is the verb that left it out, level is "image", "study" or "pair"; of a pair the new image."""
+
+
+def write_rejected(work: str | Path, stage: str, rows: pd.DataFrame, *, after: tuple[str, ...] = ()) -> Path:
+    """Write what a stage left out, behind what earlier stages did; what later ones did is out of date and goes.
+
+    Args:
+        work: the working folder.
+        stage: the verb.
+        rows: columns `REJECTED_COLUMNS`, or some of them.
+        after: the earlier stages.
+
+    Raises:
+        TableError: if the file is there, but no such table.
+    """
+    path = Path(work) / REJECTED_FILE
+    earlier = _read(path) if after and path.is_file() else pd.DataFrame(columns=list(REJECTED_COLUMNS))
+    rows = rows.assign(stage=stage).reindex(columns=list(REJECTED_COLUMNS)).fillna("")
+    with written_atomically(path) as temporary:
+        pd.concat([earlier[earlier["stage"].isin(after)], rows]).to_csv(temporary, index=False)
+    return path
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)[list(REJECTED_COLUMNS)]
+    except Exception as error:  # pandas and codecs raise many kinds
+        raise TableError(
+            f"{REJECTED_FILE} must be a table of what was left out",
+            found=type(error).__name__,
+            action="Run `biomedjourney cohort` again",
+        ) from error
 
 
 class Rejections:

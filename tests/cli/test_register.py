@@ -1,6 +1,8 @@
+import io
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -43,6 +45,45 @@ def test_running_it_again_gives_the_same_bytes(work):
     first = {path.name: path.read_bytes() for path in (work / "images").iterdir()}
     register("--work", work, "--size", 64, "--processes", 1)
     assert {path.name: path.read_bytes() for path in (work / "images").iterdir()} == first
+
+
+def encoded(picture: Image.Image, kind: str) -> bytes:
+    picture.save(stream := io.BytesIO(), kind)
+    return stream.getvalue()
+
+
+def test_one_bad_image_never_ends_a_run_and_is_listed_with_its_reason(mimic, two_files, tmp_path):
+    chest = Image.open(two_files[0]).convert("L")
+    sixteen_bits, jpeg = Image.fromarray(np.asarray(chest, np.uint16) * 257), encoded(chest, "JPEG")
+    images = {  # every one under a name that says JPEG
+        jpeg: "",
+        encoded(sixteen_bits, "PNG"): "",
+        encoded(chest.convert("CMYK"), "JPEG"): "",
+        jpeg[: len(jpeg) // 2]: "image damaged",
+        b"": "image file empty",
+        b"a letter": "unknown image format",
+        encoded(Image.new("L", (60, 60), 9), "JPEG"): "image without contrast",
+        b"gone": "image file missing",
+        encoded(chest, "PNG"): "",
+    }
+    mimic.add_patient(10000009)
+    for number, image in enumerate(images):
+        mimic.add_study(10000009, 50000901 + number, date=f"215001{number + 1:02d}", image=image)
+    source, work = mimic.write(), tmp_path / "work"
+    main(["cohort", "--source", str(source), "--work", str(work), "--processes", "1"])
+    studies = pd.read_parquet(work / "studies.parquet")
+    studies = studies[studies["subject_id"] == "10000009"]
+    reasons = dict(zip(studies["dicom_id"], images.values(), strict=True))
+    Path(studies["image_path"].iloc[list(images.values()).index("image file missing")]).unlink()
+    main(["journeys", "--work", str(work)])
+    assert register("--work", work, "--size", 64, "--processes", 1) == 0
+    rejected = pd.read_csv(work / "rejected.csv", dtype=str)
+    rejected = rejected[(rejected["stage"] == "register") & (rejected["subject_id"] == "10000009")]
+    listed = rejected[rejected["level"] == "image"]
+    assert dict(zip(listed["dicom_id"], listed["reason"])) == {name: why for name, why in reasons.items() if why}
+    pairs = pd.read_parquet(work / "pairs.parquet")
+    pairs = pairs[pairs["subject_id"] == "10000009"]
+    assert pairs["drop_reason"].tolist() == ["", "", *["image unreadable"] * 6]
 
 
 def test_two_files(two_files, tmp_path, capsys):

@@ -18,6 +18,7 @@ from biomedjourney_monai.preparation.journeys import build_journeys
 from biomedjourney_monai.preparation.pairs import decide
 from biomedjourney_monai.preparation.recipe import PairRegistrar, StudyLoader
 from biomedjourney_monai.preparation.register_run import calibrated_score, register_all
+from biomedjourney_monai.preparation.rejections import REJECTED_COLUMNS, write_rejected
 from biomedjourney_monai.radiographs import load_with_content, read_mask, read_png
 from biomedjourney_monai.schema import JOURNEYS_FILE, STUDIES_FILE
 
@@ -94,9 +95,9 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(small_mimic, tmp
     many = pd.concat(copies, ignore_index=True)
     whole, killed = (write_studies(many, tmp_path / name) for name in ("whole", "killed"))
     command = [sys.executable, "-m", "biomedjourney_monai.cli.main", "register", "--size", "192", "--processes", "2"]
-    subprocess.run([*command, "--work", str(whole)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, "--work", str(whole)], check=True, capture_output=True, timeout=300)
     process = subprocess.Popen([*command, "--work", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    record, deadline = killed / "register_pairs.jsonl", time.monotonic() + 100
+    record, deadline = killed / "register_pairs.jsonl", time.monotonic() + 280
     while not (record.is_file() and record.read_bytes().strip()):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.002)
@@ -106,7 +107,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(small_mimic, tmp
     (killed / "images" / ".half-0123abcd.png").write_bytes(b"half")  # as if the kill had come within a write
     with record.open("a") as stream:
         stream.write('{"name": "cut')
-    done = subprocess.run([*command, "--work", str(killed)], check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, "--work", str(killed)], check=True, capture_output=True, text=True, timeout=300)
     images, pairs = done.stdout.splitlines()[0].split(";")
     assert images.startswith("images: 0 done, 35 found done") and " 0 found done" not in pairs
     assert contents_of(killed) == contents_of(whole)
@@ -144,6 +145,36 @@ def test_an_image_that_cannot_be_used_between_two_is_counted(work):
     counts = json.loads((work / "register_drops.json").read_text())
     assert counts["unreadable_between_two_readable"] == 1
     assert counts["dropped"]["image unreadable"] == 3 and counts["images_unreadable"] == 2
+
+
+def test_what_falls_out_is_listed_behind_what_the_cohort_left_out(work):
+    studies = pd.read_parquet(work / STUDIES_FILE)
+    rejected = work / "rejected.csv"
+    lateral = {"level": ["image"], "reason": ["view not PA"], "dicom_id": ["lateral"]}
+    write_rejected(work, "cohort", pd.DataFrame(lateral))
+    bad = studies[studies["subject_id"] == studies["subject_id"].value_counts().idxmax()].iloc[0]
+    whole = Path(bad["image_path"]).read_bytes()
+    Path(bad["image_path"]).write_bytes(whole[: len(whole) // 2])
+    run(work)
+    first = rejected.read_bytes()
+    table = pd.read_csv(rejected, dtype=str, keep_default_na=False)
+    assert tuple(table.columns) == REJECTED_COLUMNS and table["dicom_id"][0] == "lateral"
+    mine = table[table["stage"] == "register"]
+    image = mine[(mine["level"] == "image") & (mine["dicom_id"] == bad["dicom_id"])].iloc[0]
+    assert image["reason"] == "image damaged" and image["image_path"] == bad["image_path"]
+    pairs = pd.read_parquet(work / "pairs.parquet")
+    dropped = pairs[~pairs["kept"]]
+    listed = mine[mine["level"] == "pair"]
+    assert listed["dicom_id"].tolist() == dropped["new_dicom_id"].tolist() != []
+    assert listed["reason"].tolist() == dropped["drop_reason"].tolist()
+    run(work)
+    assert rejected.read_bytes() == first
+    Path(bad["image_path"]).write_bytes(whole)
+    run(work)
+    assert bad["dicom_id"] not in rejected.read_text() and "lateral" in rejected.read_text()
+    rejected.write_text("something else\n")
+    with pytest.raises(TableError, match=r"rejected\.csv"):
+        run(work)
 
 
 def test_the_threshold_is_calibrated_on_pairs_within_the_limits():
