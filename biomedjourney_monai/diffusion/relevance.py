@@ -32,6 +32,9 @@ def relevance_map(
 ) -> Tensor:
     """Compare the clean latent that is predicted with the description with that without it.
 
+    Each level has a noise of its own, the given one moved by a share of the grid: under one noise alone the denoiser
+    may take the wrong side for the one that is meant.
+
     Args:
         denoiser: `denoiser(noisy_latent, timesteps, prior_latent, text_states)`.
         prior_latent: unscaled, shape (B, C, h, w).
@@ -50,10 +53,12 @@ def relevance_map(
     """
     batch, total = len(prior_latent), torch.zeros_like(prior_latent[:, :1])
     states = torch.cat([null_text_states.expand(batch, -1, -1), text_states])
-    for level in levels:
+    height, width = prior_latent.shape[-2:]
+    for number, level in enumerate(levels):
+        moved = (number * height // len(levels), number * width // len(levels))
         timestep = min(round(level * len(alphas_cumprod)), len(alphas_cumprod) - 1)
         signal = alphas_cumprod[timestep].to(noise.device, torch.float32)
-        noisy = signal.sqrt() * scale_factor * prior_latent + (1 - signal).sqrt() * noise
+        noisy = signal.sqrt() * scale_factor * prior_latent + (1 - signal).sqrt() * noise.roll(moved, (-2, -1))
         twice = noisy.repeat(2, 1, 1, 1)
         timesteps = torch.full((2 * batch,), timestep, device=noise.device)
         prediction = denoiser(twice, timesteps, prior_latent.repeat(2, 1, 1, 1), states).float()

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,21 @@ def test_the_map_of_a_denoiser_of_noise_is_the_same():
         return (noisy - signal.sqrt() * clean) / (1 - signal).sqrt()
 
     assert torch.allclose(corner_map(epsilon, "epsilon"), corner_map(), atol=1e-4)
+
+
+def test_each_level_sees_a_noise_of_its_own_of_the_same_numbers():
+    seen = []
+
+    def listen(noisy, timesteps, prior_latent, text_states):
+        signal = ALPHAS[timesteps][:, None, None, None]
+        seen.append(((noisy - signal.sqrt() * prior_latent) / (1 - signal).sqrt())[:2])
+        return prior_latent
+
+    corner_map(listen)
+    assert len(seen) == 3
+    for one, other in itertools.combinations(seen, 2):
+        assert float((one - other).abs().mean()) > 0.5
+        assert torch.allclose(one.flatten(2).sort().values, other.flatten(2).sort().values, atol=1e-4)
 
 
 def test_a_text_without_effect_leaves_an_empty_map_and_region():
