@@ -74,9 +74,10 @@ def compose(common_file: str | Path, sections: Mapping[str, Mapping[str, Any]] |
 def refuse_unknown_overrides(
     bundle_root: str | Path, *, shared: Sequence[str] = (), arguments: Sequence[str] | None = None
 ) -> None:
-    """Refuse `--key value` on the command line where no config file knows the key.
+    """Refuse a run of steps, and `--key value` on the command line, that no config file knows.
 
-    MONAI itself takes an override of any key and ignores it silently if nothing reads it.
+    MONAI itself takes an override of any key and ignores it silently if nothing reads it; a run that is not there ends
+    in a trace after everything was prepared for it.
 
     Args:
         bundle_root: folder of `configs/common.yaml`.
@@ -84,7 +85,7 @@ def refuse_unknown_overrides(
         arguments: the command line; default `sys.argv`.
 
     Raises:
-        ConfigError: names the key and the nearest one that exists.
+        ConfigError: names the run or key and the nearest one that exists.
     """
     arguments = sys.argv if arguments is None else list(arguments)
     files = config_files(arguments)
@@ -93,6 +94,7 @@ def refuse_unknown_overrides(
     known: dict[str, Any] = {}
     for name in files:
         known.update(_load(name))
+    _require_run(arguments, known)
     common = _load(Path(bundle_root) / "configs" / "common.yaml")
     for section in shared:
         known[section] = _union(common.get(section), known.get(section))
@@ -102,6 +104,21 @@ def refuse_unknown_overrides(
         key = given.lstrip("+").replace("::", "#")
         if key not in options and key not in names:
             raise unknown_key(key, names | options)
+
+
+def _require_run(arguments: Sequence[str], known: Mapping[str, Any]) -> None:
+    """Refuse `run NAME`, or `--run_id NAME`, where the configs have no such list of steps."""
+    named = dict(overrides(arguments)).get("run_id")
+    if named is None and list(arguments[1:2]) == ["run"] and len(arguments) > 2 and not arguments[2].startswith("-"):
+        named = arguments[2]
+    runs = sorted(key for key, value in known.items() if isinstance(value, list) or str(value).startswith("%"))
+    if named is not None and named not in known:
+        nearest = difflib.get_close_matches(named, runs, n=1, cutoff=0.4)
+        raise ConfigError(
+            "a run must be a list of steps of the config",
+            found=named,
+            action=f"Did you mean {nearest[0]}?" if nearest else "Look at the config file for its runs",
+        )
 
 
 def unknown_key(key: str, known: Any) -> ConfigError:

@@ -33,6 +33,7 @@ def root(tmp_path):
     )
     (configs / "train.yaml").write_text(
         "learning_rate: 0.1\nsampler: {seed: 0}\ntrain:\n  handlers:\n    - name: first\n    - name: second\n"
+        "training: []\n"
     )
     (configs / "pretrain.yaml").write_text("stage: pretrain\n")
     return tmp_path / "bundle"
@@ -92,6 +93,13 @@ def test_an_overlay_brings_its_keys(root):
     refuse(root, "--stage", "finetune", files=("train.yaml", "pretrain.yaml"))
 
 
+@pytest.mark.parametrize("named", [["run", "trainig"], ["run", "--run_id", "trainig"], ["run", "--run_id=trainig"]])
+def test_a_run_that_no_config_has_is_refused_with_the_nearest(root, named):
+    files = ["--config_file", str(root / "configs" / "train.yaml")]
+    with pytest.raises(ConfigError, match=r"found trainig\. Did you mean training"):
+        refuse_unknown_overrides(root, arguments=[MONAI, *named, *files])
+
+
 def test_another_command_line_is_left_alone(root):
     refuse_unknown_overrides(root, arguments=["pytest", "--config_file", "x", "--anything", "1"])
     refuse_unknown_overrides(root, arguments=[MONAI, "run", "--anything", "1"])  # MONAI itself says what it misses
@@ -102,7 +110,7 @@ def test_no_unknown_key_passes(tmp_path_factory, key):
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "configs").mkdir()
     (folder / "configs" / "common.yaml").write_text("size: 8\n")
-    (folder / "configs" / "train.yaml").write_text("learning_rate: 1\n")
+    (folder / "configs" / "train.yaml").write_text("learning_rate: 1\ntraining: []\n")
     with pytest.raises(ConfigError):
         refuse(folder, f"--{key}", "1", shared=())
 

@@ -152,9 +152,13 @@ def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Seq
     options = {
         key: DefaultParseValue(value) for key, value in overrides(arguments) if key not in ("config_file", "run_id")
     }
+    configs = Path(bundle_root) / "configs"
+    for key, name in (("logging_file", "logging.conf"), ("meta_file", "metadata.json")):
+        if (configs / name).is_file():
+            options.setdefault(key, str(configs / name))  # else MONAI warns where an overlay lies in another folder
     for stage in stages:
         logger.info(f"Stage {stage}.")
-        overlay = Path(bundle_root) / "configs" / f"{stage}.yaml"
+        overlay = configs / f"{stage}.yaml"
         workflow = ConfigWorkflow(config_file=[*files, str(overlay)], workflow_type="train", run_id="run", **options)
         workflow.initialize()
         workflow.run()
