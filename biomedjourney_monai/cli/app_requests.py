@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.bundle_model import bundle_folder
-from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, region_name
+from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior
 from biomedjourney_monai.cli.sample_one import draw_samples
+from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.schema import FINDINGS
 
 if TYPE_CHECKING:
@@ -129,11 +130,13 @@ class PageWorkshop:
         self, request: PageRequest, tell: Callable[..., None], is_cancelled: Callable[[], bool]
     ) -> CounterfactualMaker:
         """The maker under the request's settings, on the one model, telling of each step."""
+        from biomedjourney_monai.clinic.page_request import EVERYWHERE
         from biomedjourney_monai.clinic.web_server import Cancelled
         from biomedjourney_monai.diffusion.controls import ControlledSampler
 
         names = ("seed", "steps", "text_guidance_scale", "image_guidance_scale", "force")
         settings = {name: getattr(request, name) for name in names}
+        settings["region"] = None if request.region == EVERYWHERE else request.region  # as the metadata name it
         maker = CounterfactualMaker(argparse.Namespace(**{**vars(self.arguments), **settings}))
         batches = -(-request.samples // self.arguments.batch_size)
         done = 0
