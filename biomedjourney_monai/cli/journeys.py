@@ -16,16 +16,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from biomedjourney_monai.errors import ConfigError, TableError
-    from biomedjourney_monai.files import read_table, write_json, write_table
+    from biomedjourney_monai.files import write_json, write_table
     from biomedjourney_monai.preparation.journeys import build_journeys
-    from biomedjourney_monai.schema import JOURNEYS_FILE, STUDIES_FILE, STUDY_COLUMNS
+    from biomedjourney_monai.preparation.study_table import read_studies
+    from biomedjourney_monai.schema import JOURNEYS_FILE
 
     if not 0 <= args.min_days <= args.max_days:
         raise ConfigError(
             "--min-days must be >= 0 and <= --max-days", found=f"--min-days {args.min_days} --max-days {args.max_days}"
         )
     work = Path(args.work)
-    studies = read_table(work / STUDIES_FILE, columns=STUDY_COLUMNS, made_by="cohort")
+    studies = read_studies(work)
     journeys, drops = build_journeys(studies, min_days=args.min_days, max_days=args.max_days)
     if journeys.empty:
         raise TableError(

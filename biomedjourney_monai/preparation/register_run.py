@@ -18,12 +18,11 @@ from biomedjourney_monai.preparation.pairs import Content, Done, Workers, conver
 from biomedjourney_monai.preparation.recipe import LoadsStudies, RegistersPairs
 from biomedjourney_monai.preparation.registration import MIN_SCORE
 from biomedjourney_monai.preparation.rejections import write_rejected
+from biomedjourney_monai.preparation.study_table import read_studies
 from biomedjourney_monai.schema import (
     JOURNEY_COLUMNS,
     JOURNEYS_FILE,
     PAIRS_FILE,
-    STUDIES_FILE,
-    STUDY_COLUMNS,
 )
 
 COUNTS_FILE = "register_drops.json"
@@ -73,7 +72,7 @@ def register_all(
         TableError: if a table is absent, or too few pairs are there to calibrate on.
     """
     work, workers = Path(work), Workers(processes, scheduler)
-    studies = read_table(work / STUDIES_FILE, columns=STUDY_COLUMNS, made_by="cohort")
+    studies = read_studies(work)
     journeys = read_table(work / JOURNEYS_FILE, columns=JOURNEY_COLUMNS, made_by="journeys")
     contents, images = convert_studies(studies, work, loader, workers=workers)
     measured, registrations = register_journeys(journeys, contents, work, registrar, workers=workers)

@@ -202,7 +202,9 @@ def test_real_radiographs_laterals_are_rejected_and_same_patient_frontals_kept(t
         subject_id=[f"9{number}" for number in range(len(laterals))], study_datetime=pd.Timestamp("2150-06-01")
     )
     first = frontal.head(len(laterals)).assign(
-        subject_id=follow["subject_id"].to_numpy(), dicom_id=[f"first{number}" for number in range(len(laterals))]
+        subject_id=follow["subject_id"].to_numpy(),
+        study_id=[f"first{number}" for number in range(len(laterals))],
+        dicom_id=[f"first{number}" for number in range(len(laterals))],
     )
     work = write_studies(pd.concat([frontal, first, follow], ignore_index=True), tmp_path / "work")
     pairs = register_all(work, StudyLoader(256), PairRegistrar(), processes=2).pairs
