@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -148,7 +149,13 @@ class ShardWriter:
         import numpy as np
 
         encoder = load_text_encoder(self.networks)
-        return (np.stack([encoder.encode([text])[0].cpu().numpy().astype(self.precision) for text in texts]),)
+        logger = logging.getLogger(type(encoder).__module__)
+        logger.disabled = True  # it warns of every text that is cut; the summary counts them
+        try:
+            states = [encoder.encode([text])[0].cpu().numpy().astype(self.precision) for text in texts]
+        finally:
+            logger.disabled = False
+        return (np.stack(states),)
 
     def _read(self, file: str) -> Tensor:
         import torch

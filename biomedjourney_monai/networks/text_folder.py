@@ -85,7 +85,8 @@ def load_text_tower(folder: str | Path) -> LoadedTower:
         raise WeightsError(
             f"{folder} must be the folder of a text tower",
             found="no such folder",
-            action="Pass the folder of the small tower in the bundle, or one that holds BiomedCLIP",
+            action="Put BiomedCLIP or another text encoder there, as docs/text_encoders.md of the bundle says, or pass "
+            "the folder that holds one",
         )
     for file in _weights(folder):
         refuse_pointer(file)

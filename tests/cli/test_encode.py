@@ -66,6 +66,14 @@ def test_another_text_encoder_is_taken_from_its_folder(encode, prepared, bundle,
     assert other.text.shape == shipped.text.shape and not np.array_equal(other.text[0], shipped.text[0])
 
 
+def test_texts_that_are_cut_are_counted_once_at_the_end(encode, prepared, capsys, caplog):
+    singles = prepared / "singles.jsonl"
+    singles.write_text(singles.read_text().replace('"impression": "', '"impression": "' + "small left effusion " * 60))
+    assert encode() == 0
+    assert "texts (4 cut)" in capsys.readouterr().out
+    assert not [record for record in caplog.records if "cut" in record.getMessage()]
+
+
 def files_of(folder):
     return {path.name: path for path in folder.iterdir()}
 
