@@ -13,7 +13,7 @@ import logging
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Event
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -221,6 +221,19 @@ class WebServer:
             parts.append(part)
         return b"".join(parts)
 
+    async def _let_pass(self, request: Request) -> None:
+        """Take in a refused upload and drop it: a browser reads no answer before it has sent all of its question."""
+
+        async def drop() -> None:
+            count, more = 0, True
+            while more and count <= self.max_bytes + MAX_SETTINGS_BYTES:
+                message = await request.receive()
+                count += len(message.get("body", b""))
+                more = message.get("more_body", False)
+
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(drop(), self.upload_seconds)
+
     def _guarded(self, handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
         """Who may ask, and how errors are answered: in words, and never with what was sent in a log."""
 
@@ -232,6 +245,8 @@ class WebServer:
             except ClientDisconnect:
                 response = Response(status_code=499)
             except Exception as error:
+                if isinstance(error, LineFullError):
+                    await self._let_pass(request)
                 response = JSONResponse(explain(error), status_code=status_of(error))
             response.headers.update(HEADERS)
             if response.status_code == 503:

@@ -223,6 +223,8 @@ function showHeatChoice(result) {
   at("p-heat").src = result.heat[names[0]];
 }
 
+const heatFinding = () => at("heat-choice").querySelector("select")?.value.toLowerCase() ?? at("heat-choice").textContent;
+
 function showSpread(result) {
   at("f-spread").hidden = at("f-samples").hidden = result.spread === null;
   if (result.spread === null) return;
@@ -294,6 +296,14 @@ function wipe() {
   at("wipe").addEventListener("pointermove", (event) => { if (event.buttons) follow(event); });
 }
 
+function enlarge(button) {
+  const caption = button.parentElement.querySelector("figcaption");
+  at("large-picture").src = button.querySelector("img").src;
+  at("large-picture").alt = button.querySelector("img").alt;
+  at("large-words").textContent = [...caption.childNodes].map((node) => node.tagName === "SPAN" && node.id === "heat-choice" ? heatFinding() : node.textContent).join(" ");
+  at("large").showModal();
+}
+
 // ---- small things
 
 function element(name, kind = "", text = "") {
@@ -332,6 +342,8 @@ function start() {
       ready();
     });
   }
+  for (const button of document.querySelectorAll(".enlarge")) button.addEventListener("click", () => enlarge(button));
+  at("large").addEventListener("click", () => at("large").close());
   for (const choice of document.querySelectorAll("input[name=against]")) choice.addEventListener("change", compare);
   at("dice").addEventListener("click", () => { at("seed").value = Math.floor(Math.random() * 1e6); });
   at("form").addEventListener("submit", ask);
