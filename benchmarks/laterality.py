@@ -22,7 +22,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from biomedjourney_monai.configuration import compose, locate_root
+from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator
+from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
+from biomedjourney_monai.diffusion.controls import AUTO, control, make
 from biomedjourney_monai.evaluation.judges import load_judges
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import draw_patient
@@ -125,18 +127,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--priors", type=int, default=120, help="patients, each asked for both sides (default: 120)")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--margin", type=float, default=0.1, help="rise on the other side that still is none")
-    parser.add_argument("--model", type=Path, help="model file (default: the bundle's)")
+    parser.add_argument("--region", choices=(AUTO,), help="confine the change to where the description acts")
     parser.add_argument("--strip", type=Path, help="write prior, counterfactual and truth of the worst cases")
+    add_sampling_arguments(parser)
     args = parser.parse_args()
-    root = Path(locate_root())
-    config = compose(root / "configs" / "common.yaml", {"bundle_root": str(root)})
-    generator, size = config.get_parsed_content("generator"), int(config.get("image_size"))
-    generator.load(args.model or root / "models" / "model.pt")
-    generator.eval()
-    judges = load_judges(root / "models")
-    cases = draw_cases(args.priors, size=size)
+    scales = ("text_guidance_scale", "image_guidance_scale")
+    names = ("steps", "solver", "guidance_interval", "keep_unchanged", *scales)
+    generator = control(load_generator(args, **{name: getattr(args, name) for name in names}))
+    judges = load_judges(bundle_folder(args) / "models")
+    cases = draw_cases(args.priors, size=image_size(args))
     priors, truths = (np.stack([getattr(case, name) for case in cases]) for name in ("prior", "truth"))
     sides = np.array([case.side for case in cases])
     parts = []
@@ -145,7 +145,8 @@ def main() -> None:
             batch = slice(start, start + args.batch_size)
             texts = [case.text for case in cases[batch]]
             seeds = [args.seed + start + n for n in range(len(texts))]
-            parts.append(generator(torch.from_numpy(priors[batch])[:, None], texts, seeds=seeds)[:, 0].numpy())
+            made = make(generator, torch.from_numpy(priors[batch])[:, None], texts, seeds=seeds, region=args.region)
+            parts.append(made.images[:, 0].numpy())
             bar.update(len(texts))
     images = np.concatenate(parts)
     scores = score_halves(judges, images, priors)
