@@ -112,8 +112,6 @@ def _register_files(args: argparse.Namespace) -> None:
     result = register(prior, new, prior_content, new_content)
     save_png(args.out, result.image)
     reason = rejection(result, min_score=MIN_SCORE if args.min_score is None else args.min_score)
-    if result.mirrored_correlation > result.gradient_correlation:
-        reason = "fits better mirrored"
     print(
         f"gradient correlation {result.gradient_correlation:.3f}, scale {result.scale:.3f}, "
         f"rotation {result.rotation_degrees:.1f} degrees, shift {result.shift_x_px:.1f}, {result.shift_y_px:.1f} px, "

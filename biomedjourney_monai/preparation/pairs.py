@@ -159,8 +159,6 @@ def decide(pairs: pd.DataFrame, *, min_score: float = MIN_SCORE) -> pd.DataFrame
 
 def _reject(row: Any, min_score: float) -> str:
     measured = SimpleNamespace(**row._asdict())
-    if measured.mirrored_correlation > measured.gradient_correlation:
-        return "fits better mirrored"
     return rejection(measured, min_score=min_score)
 
 

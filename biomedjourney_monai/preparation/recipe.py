@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.preparation.registration import Registration, register
+from biomedjourney_monai.preparation.registration import RETRY_BELOW, Registration, register
 from biomedjourney_monai.radiographs import load_with_content
 
 
@@ -60,6 +60,7 @@ class PairRegistrar:
     check_mirrored: bool = False
     accept_erased_disease: bool = False
     seed: int = 1
+    retry_below: float = RETRY_BELOW
 
     def __call__(
         self, prior: np.ndarray, new: np.ndarray, prior_content: np.ndarray, new_content: np.ndarray
@@ -79,6 +80,7 @@ class PairRegistrar:
             transform=self.transform,
             toolkit=self.toolkit,
             seed=self.seed,
+            retry_below=self.retry_below,
             accept_erased_disease=self.accept_erased_disease,
         )
 

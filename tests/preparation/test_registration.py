@@ -7,7 +7,14 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from biomedjourney_monai.errors import ConfigError, ImageError
-from biomedjourney_monai.preparation.registration import MIN_SCORE, Registration, apply_transform, register, rejection
+from biomedjourney_monai.preparation.registration import (
+    MIN_SCORE,
+    RETRY_BELOW,
+    Registration,
+    apply_transform,
+    register,
+    rejection,
+)
 from biomedjourney_monai.preparation.similarity import gradient_correlation
 from biomedjourney_monai.radiographs import load_with_content
 
@@ -145,7 +152,8 @@ def test_sanity_limits(changes, reason):
     assert rejection(registration) == reason
 
 
-def test_real_pairs_are_kept_and_laterals_are_not():
+@pytest.mark.parametrize("seed", [1, 4])
+def test_real_pairs_are_kept_and_laterals_are_not_whatever_the_samples(seed):
     if not REAL.is_dir():
         pytest.skip("the real radiographs are not beside the project")
     pandas = pytest.importorskip("pandas")
@@ -155,15 +163,15 @@ def test_real_pairs_are_kept_and_laterals_are_not():
     kept = []
     for _patient, group in frontal.groupby("patient"):
         for prior, new in zip(group["filename"], group["filename"][1:]):
-            kept.append(not rejection(_register(loaded[prior], loaded[new])))
+            kept.append(not rejection(_register(loaded[prior], loaded[new], seed)))
     assert len(kept) >= 10 and np.mean(kept) >= 0.9
     laterals = studies.loc[studies["view_position"] == "LATERAL", "filename"]
     for prior, lateral in zip(frontal["filename"][::3], laterals):
-        assert rejection(_register(loaded[prior], loaded[lateral]))
+        assert rejection(_register(loaded[prior], loaded[lateral], seed))
 
 
-def _register(prior, new) -> Registration:
-    return register(prior[0], new[0], prior[1], new[1])
+def _register(prior, new, seed) -> Registration:
+    return register(prior[0], new[0], prior[1], new[1], seed=seed)
 
 
 def test_without_a_transform_the_new_image_stays_where_it_is(chest):
@@ -213,3 +221,48 @@ def test_iterations_are_counted_by_level(chest):
     moved, _matrix = move(image, degrees=5)
     counts = count_iterations(image, moved, content, content, transform="similarity", seed=1)
     assert len(counts) == 3 and all(1 <= count <= 100 for count in counts)
+
+
+@pytest.fixture
+def searches(chest, monkeypatch):
+    """Answer the searches of a seed with what a test wants: the right motion, a wrong one, or none at all."""
+    answers: dict[int, str] = {}
+    asked: list[int] = []
+
+    def search(*_images, transform: str, seed: int) -> sitk.Transform:
+        asked.append(seed)
+        if answers[seed] == "none":
+            raise ImageError("two images must overlap to be registered", found="no common content")
+        return sitk.TranslationTransform(2, (0.0, 0.0) if answers[seed] == "right" else (15.0, 10.0))
+
+    monkeypatch.setattr("biomedjourney_monai.preparation.simpleitk.find_transform", search)
+
+    def ask(first: str, second: str) -> tuple[Registration, list[int]]:
+        answers.update({4: first, 5: second})
+        asked.clear()
+        return register(chest[0], chest[0], chest[1], chest[1], seed=4), list(asked)
+
+    return ask
+
+
+def test_a_search_that_does_not_arrive_is_tried_once_more_and_the_better_result_kept(searches):
+    assert searches("wrong", "wrong")[0].gradient_correlation < RETRY_BELOW
+    for first, second, seeds in (("right", "wrong", [4]), ("wrong", "right", [4, 5]), ("none", "right", [4, 5])):
+        result, asked = searches(first, second)
+        assert asked == seeds and result.gradient_correlation == pytest.approx(1)
+    assert searches("wrong", "none")[0].shift_x_px == pytest.approx(-15)
+    with pytest.raises(ImageError, match="overlap"):
+        searches("none", "none")
+
+
+def test_a_mirrored_pair_is_told_from_one_that_fits_neither_way():
+    sane = {"scale": 1.0, "rotation_degrees": 0.0, "shift_x_px": 0.0, "shift_y_px": 0.0, "overlap": 0.9}
+    sane |= {"stretch": (1.0, 1.0)}
+    for own, mirrored, reason in (
+        (0.4, 0.5, "fits better mirrored"),
+        (0.1, 0.5, "fits better mirrored"),
+        (-0.03, -0.02, "score below threshold"),
+        (0.5, 0.4, ""),
+        (0.5, float("nan"), ""),
+    ):
+        assert rejection(Registration(FULL, FULL, own, mirrored_correlation=mirrored, **sane)) == reason
