@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import hashlib
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -236,32 +235,6 @@ def reuse(component: Any) -> Any:
     MONAI's `check_properties` takes every entry of `train#handlers` for a definition with a `_target_`.
     """
     return component
-
-
-def list_images(prior: str | Path | None, folder: str | Path | None) -> list[dict[str, str]]:
-    """The data list of the inference config: one image, or every file of a folder in order of name.
-
-    Raises:
-        ConfigError: if neither or both are given, or the folder holds no file.
-    """
-    if (prior is None) == (folder is None):
-        raise ConfigError(
-            "inference takes one image or one folder of images",
-            found="neither" if prior is None else "both",
-            action="Pass --prior IMAGE or --dataset_dir DIR",
-        )
-    if prior is not None:
-        return [{"image": str(prior)}]
-    files = sorted(path for path in Path(str(folder)).glob("*") if path.is_file() and not path.name.startswith("."))
-    if not files:
-        raise ConfigError("--dataset_dir must hold images", found="no file in it", action="Pass another folder")
-    return [{"image": str(path)} for path in files]
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file, or "" if there is none."""
-    path = Path(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def run_name(stage: str) -> str:

@@ -229,3 +229,69 @@ def fake_archive():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def rendered_chest() -> np.ndarray:
+    """A rendered patient without findings, float32 in [0, 1], shape (180, 180)."""
+    from biomedjourney_monai.phantom.findings import FindingState
+    from biomedjourney_monai.phantom.patients import draw_patient
+    from biomedjourney_monai.phantom.truth import render_counterfactual
+
+    patient = draw_patient(5, 0, stream="controls")
+    return render_counterfactual(patient, patient.visits[0], FindingState(), size=180, view_position="PA").image
+
+
+@pytest.fixture
+def dicom_chest(rendered_chest):
+    """Builds a CR of the rendered patient, named DOE^JANE; keywords overwrite attributes."""
+    import io
+
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    def build(pixels=None, **values) -> bytes:
+        image = rendered_chest if pixels is None else pixels
+        stored = np.rint(image * 4095).astype("<u2")
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        content = {
+            "SpecificCharacterSet": "ISO_IR 192",
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1",
+            "SOPInstanceUID": "1.2.826.0.1.3680043.8.498.1.3",
+            "StudyInstanceUID": "1.2.826.0.1.3680043.8.498.1.1",
+            "SeriesInstanceUID": "1.2.826.0.1.3680043.8.498.1.2",
+            "PatientName": "DOE^JANE",
+            "PatientID": "MRN12345",
+            "PatientBirthDate": "19500102",
+            "PatientSex": "F",
+            "StudyDate": "20200102",
+            "StudyTime": "101500",
+            "StudyID": "7",
+            "AccessionNumber": "ACC77",
+            "ReferringPhysicianName": "WARD^DR",
+            "Modality": "CR",
+            "BodyPartExamined": "CHEST",
+            "ViewPosition": "PA",
+            "SeriesNumber": 1,
+            "InstanceNumber": 1,
+            "PatientOrientation": ["L", "F"],
+            "Rows": image.shape[0],
+            "Columns": image.shape[1],
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "BitsAllocated": 16,
+            "BitsStored": 12,
+            "HighBit": 11,
+            "PixelRepresentation": 0,
+            "PixelData": stored.tobytes(),
+        }
+        for keyword, value in (content | values).items():
+            setattr(dataset, keyword, value)
+        dataset["PixelData"].VR = "OW"
+        stream = io.BytesIO()
+        dataset.save_as(stream, enforce_file_format=True)
+        return stream.getvalue()
+
+    return build

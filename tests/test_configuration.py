@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,8 +9,6 @@ from biomedjourney_monai import configuration
 from biomedjourney_monai.configuration import (
     compose,
     config_files,
-    file_hash,
-    list_images,
     locate_root,
     overrides,
     refuse_unknown_overrides,
@@ -203,26 +200,6 @@ def test_without_any_bundle_the_root_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="--bundle_root"):
         locate_root()
-
-
-def test_the_image_list_is_one_image_or_a_folder_in_order(tmp_path):
-    for name in ("b.png", "a.png", ".hidden"):
-        (tmp_path / name).touch()
-    (tmp_path / "sub").mkdir()
-    assert list_images("x.png", None) == [{"image": "x.png"}]
-    assert [Path(row["image"]).name for row in list_images(None, tmp_path)] == ["a.png", "b.png"]
-
-
-@pytest.mark.parametrize(("prior", "folder"), [(None, None), ("a.png", "b"), (None, "nowhere")])
-def test_the_image_list_refuses_what_it_cannot_read(prior, folder):
-    with pytest.raises(ConfigError):
-        list_images(prior, folder)
-
-
-def test_a_file_hash_is_sha256_or_nothing(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2's own example
-    assert file_hash(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert file_hash(tmp_path / "b") == ""
 
 
 def test_an_error_deep_inside_monai_is_shown_as_one_line():

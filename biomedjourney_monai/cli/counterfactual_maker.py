@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator, model_file
 from biomedjourney_monai.cli.sampling_arguments import check_sampling_arguments
+from biomedjourney_monai.clinic.provenance import content_hash, provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,9 +39,7 @@ class Prior:
     @property
     def content_hash(self) -> str:
         """Sixteen hexadecimal digits that tell this image from others."""
-        import hashlib
-
-        return hashlib.sha256(self.image.tobytes()).hexdigest()[:16]
+        return content_hash(self.image)
 
 
 class CounterfactualMaker:
@@ -143,17 +142,7 @@ class CounterfactualMaker:
     def provenance(self) -> dict[str, Any]:
         """What made the pictures: the mark, the software, the model and its settings."""
         if self._provenance is None:
-            from biomedjourney_monai import __version__
-            from biomedjourney_monai.networks.weights import weights_hash
-            from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS
-
-            self._provenance = {
-                "Comment": NOT_FOR_DIAGNOSIS,
-                "Software": f"biomedjourney_monai {__version__}",
-                "model": weights_hash(model_file(self.arguments)),
-                "precision": self.generator.denoiser.precision,
-                **self.generator.sampler.settings(),
-            }
+            self._provenance = provenance(self.generator, model_file(self.arguments))
             if getattr(self.arguments, "region", None):
                 self._provenance["region"] = "auto" if self.arguments.region == "auto" else "mask"
         return dict(self._provenance)
@@ -163,13 +152,6 @@ class CounterfactualMaker:
         from biomedjourney_monai.evaluation.judges import load_judges
 
         return load_judges(bundle_folder(self.arguments) / "models")
-
-
-def region_name(region: Any) -> str:
-    """What tells a region from others: "auto", or the hash of a mask."""
-    import hashlib
-
-    return region if isinstance(region, str) else f"mask {hashlib.sha256(region.tobytes()).hexdigest()[:16]}"
 
 
 def finished_picture(image: np.ndarray, prior: Prior) -> np.ndarray:

@@ -11,9 +11,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, region_name
+from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior
 from biomedjourney_monai.cli.picture_writer import PictureWriter, add_export_arguments, read_pseudonyms
 from biomedjourney_monai.cli.sampling_arguments import add_control_arguments, add_sampling_arguments
+from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.schema import FINDINGS
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture, region_name
+from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
+from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
 
 if TYPE_CHECKING:

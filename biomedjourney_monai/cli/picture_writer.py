@@ -1,17 +1,15 @@
-"""Write a counterfactual in the format that its file's suffix names: PNG or DICOM, in house or for export."""
+"""The arguments of export, and what is refused before a picture is written."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from biomedjourney_monai.clinic import picture_writer
 from biomedjourney_monai.errors import BiomedJourneyError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from biomedjourney_monai.clinic.deidentify import Pseudonyms
 
 PICTURES = (".png", ".dcm", ".dicom")
@@ -55,23 +53,14 @@ def check_suffix(path: str | Path, *, rule: str = "--out must be a PNG or DICOM 
         raise BiomedJourneyError(rule, found=Path(path).suffix or "no suffix")
 
 
-class PictureWriter:
-    """Writes what is made of one prior.
-
-    Args:
-        prior: the prior's file; DICOM is taken over from it, if it is DICOM.
-        pseudonyms: of `read_pseudonyms`.
-    """
-
-    def __init__(self, prior: str | Path, pseudonyms: Pseudonyms | None = None) -> None:
-        self.prior, self.pseudonyms = prior, pseudonyms
-        self._source: Any = None
+class PictureWriter(picture_writer.PictureWriter):
+    """Writes what is made of one prior, and refuses before anything is made what is not to be written."""
 
     def check(self, out: str | Path, description: str) -> None:
-        """Refuse, before anything is made, what is not to be written.
+        """Refuse an export that would be no DICOM, or carry an identifier or burned-in text.
 
         Raises:
-            BiomedJourneyError: if the export would be no DICOM, or carry an identifier or burned-in text.
+            BiomedJourneyError: naming what was found.
         """
         if self.pseudonyms is None:
             return
@@ -83,51 +72,4 @@ class PictureWriter:
         kinds = find_identifiers(description)
         if kinds:
             raise BiomedJourneyError("a description to export must hold no identifier", found=f"a {kinds[0]}")
-        refuse_burned_in(self._read_source())
-
-    def write(
-        self,
-        out: str | Path,
-        picture: np.ndarray,
-        facts: Mapping[str, Any],
-        *,
-        number: int = 1,
-        series_facts: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write one marked picture; for `number` and `series_facts` see `counterfactual_dataset`."""
-        from biomedjourney_monai.clinic.dicom_out import counterfactual_dataset, is_dicom_name, save_dicom
-        from biomedjourney_monai.radiographs import save_png
-
-        if not is_dicom_name(out):
-            save_png(out, picture, metadata=facts)
-            return
-        dataset = counterfactual_dataset(
-            picture,
-            facts,
-            self._read_source(),
-            number=number,
-            series_facts=series_facts,
-            pseudonyms=self.pseudonyms,
-        )
-        save_dicom(out, dataset)
-
-    def is_written(self, out: str | Path, facts: Mapping[str, Any]) -> bool:
-        """Whether the file is there and was made in the same way."""
-        from PIL import Image
-
-        from biomedjourney_monai.clinic.dicom_out import is_dicom_name, is_written, request_uids
-
-        if is_dicom_name(out):
-            return is_written(out, request_uids(facts, self._read_source(), pseudonyms=self.pseudonyms))
-        try:
-            with Image.open(out, formats=("PNG",)) as picture:
-                return picture.text == {key: str(value) for key, value in facts.items()}
-        except (OSError, SyntaxError, ValueError):
-            return False
-
-    def _read_source(self) -> Any:
-        if self._source is None:
-            from biomedjourney_monai.clinic.dicom_out import read_source
-
-            self._source = (read_source(self.prior),)
-        return self._source[0]
+        refuse_burned_in(self.read_source())

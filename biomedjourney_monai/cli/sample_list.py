@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture, region_name
+from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
 from biomedjourney_monai.cli.picture_writer import PICTURES, PictureWriter, read_pseudonyms
+from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
 
 COLUMNS = ("prior", "description", "out")

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture, region_name
+from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
 from biomedjourney_monai.cli.picture_writer import PictureWriter, check_suffix, read_pseudonyms
+from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.errors import BiomedJourneyError
 
 

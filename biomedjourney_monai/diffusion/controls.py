@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from biomedjourney_monai.diffusion.counterfactual_sampler import draw_noise
-from biomedjourney_monai.diffusion.inferer import DESCRIPTION_META_KEY, CounterfactualInferer
+from biomedjourney_monai.diffusion.inferer import CounterfactualInferer, what_is_carried
 from biomedjourney_monai.diffusion.inversion import add_noise, invert
 from biomedjourney_monai.diffusion.relevance import at_pixels, region_from_mask, region_of, relevance_map, soften
 from biomedjourney_monai.diffusion.schedule import trailing_timesteps
@@ -244,8 +244,7 @@ class ControlledInferer(CounterfactualInferer):
         **kwargs: Any,
     ) -> Tensor:
         """Make counterfactuals, shape (B, 1, H, W) in [0, 1]; see `CounterfactualInferer` and `make`."""
-        if description is None:
-            description = getattr(inputs, "meta", {}).get(DESCRIPTION_META_KEY)
+        description, kwargs = what_is_carried(inputs, description, kwargs)
         return make(network, inputs, description or self.description or None, **kwargs).images
 
 

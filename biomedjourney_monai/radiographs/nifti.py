@@ -5,11 +5,15 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.photographs import MAX_PIXELS
+
+if TYPE_CHECKING:
+    import nibabel
 
 HEADER_BYTES = 348
 MAGIC = (b"n+1\0", b"n+2\0")
@@ -31,31 +35,54 @@ def decode(data: bytes) -> np.ndarray:
     Raises:
         ImageError: if the data are damaged, not 2-D, or not in a frontal plane.
     """
+    image = open_nifti(data)
+    try:
+        kept = kept_axes(image)
+        pixels = np.asarray(image.dataobj, np.float32).reshape([image.shape[axis] for axis in kept])
+    except ImageError:
+        raise
+    except Exception as error:  # nibabel raises many kinds on damaged data
+        raise _damaged(error) from error
+    return np.ascontiguousarray(_upright(pixels, axis_codes(image, kept)))
+
+
+def open_nifti(data: bytes) -> nibabel.Nifti1Image:
+    """The image in NIfTI bytes, its pixels not yet read.
+
+    Raises:
+        ImageError: if the data are damaged or too large.
+    """
     import nibabel
 
     if data.startswith(b"\x1f\x8b"):
         data = _inflate(data, MAX_RAW_BYTES)
     kind = nibabel.Nifti1Image if data[344:348] == MAGIC[0] else nibabel.Nifti2Image
     try:
-        image = kind.from_stream(io.BytesIO(data))
-        if np.prod(image.shape, dtype=float) > MAX_PIXELS:
-            raise ImageError(
-                f"an image must have at most {MAX_PIXELS:,} pixels", found=str(image.shape), reason="image too large"
-            )
-        kept = [axis for axis, length in enumerate(image.shape) if length > 1]
-        if len(kept) != 2 or max(kept) > 2:
-            raise ImageError(
-                "a NIfTI radiograph must be a single 2-D image", found=f"shape {image.shape}", reason="several frames"
-            )
-        pixels = np.asarray(image.dataobj, np.float32).reshape([image.shape[axis] for axis in kept])
-    except ImageError:
-        raise
-    except Exception as error:  # nibabel raises many kinds on damaged headers and data
-        raise ImageError("a NIfTI file must be whole", found=type(error).__name__, reason="image damaged") from error
-    return np.ascontiguousarray(_upright(pixels, _axis_codes(image, kept)))
+        return kind.from_stream(io.BytesIO(data))
+    except Exception as error:  # nibabel raises many kinds on damaged headers
+        raise _damaged(error) from error
 
 
-def _axis_codes(image, kept: list[int]) -> list[str]:
+def kept_axes(image: nibabel.Nifti1Image) -> list[int]:
+    """The two axes along which a radiograph lies.
+
+    Raises:
+        ImageError: if it has other axes, or too many pixels.
+    """
+    if np.prod(image.shape, dtype=float) > MAX_PIXELS:
+        raise ImageError(
+            f"an image must have at most {MAX_PIXELS:,} pixels", found=str(image.shape), reason="image too large"
+        )
+    kept = [axis for axis, length in enumerate(image.shape) if length > 1]
+    if len(kept) != 2 or max(kept) > 2:
+        raise ImageError(
+            "a NIfTI radiograph must be a single 2-D image", found=f"shape {image.shape}", reason="several frames"
+        )
+    return kept
+
+
+def axis_codes(image: nibabel.Nifti1Image, kept: list[int]) -> list[str]:
+    """Where the kept axes run to, in letters as nibabel's."""
     import nibabel
 
     header = image.header
@@ -74,6 +101,19 @@ def _upright(pixels: np.ndarray, codes: list[str]) -> np.ndarray:
     if codes[1 - across] in ("S", "A"):
         pixels = np.flip(pixels, 1 - across)
     return pixels if across == 1 else pixels.T
+
+
+def turn_back(pixels: np.ndarray, codes: list[str]) -> np.ndarray:
+    """Undo what `decode` does to the axes: displayed pixels (H, W) to the order of the file."""
+    across = next(axis for axis, code in enumerate(codes) if code in ("L", "R"))
+    pixels = pixels if across == 1 else pixels.T
+    if codes[across] == "R":
+        pixels = np.flip(pixels, across)
+    return np.flip(pixels, 1 - across) if codes[1 - across] in ("S", "A") else pixels
+
+
+def _damaged(error: Exception) -> ImageError:
+    return ImageError("a NIfTI file must be whole", found=type(error).__name__, reason="image damaged")
 
 
 def _inflate(data: bytes, limit: int) -> bytes:

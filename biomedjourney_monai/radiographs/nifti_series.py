@@ -15,7 +15,9 @@ from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS
 SUFFIXES = (".nii", ".nii.gz")
 
 
-def save_nifti_series(path: str | Path, images: Sequence[np.ndarray], *, spacing_mm: float = 1.0) -> None:
+def save_nifti_series(
+    path: str | Path, images: Sequence[np.ndarray], *, spacing_mm: float = 1.0, note: str = ""
+) -> None:
     """Write images as an 8-bit NIfTI of shape (W, H, 1, N).
 
     The affine says that the first axis runs to the patient's left and the second downwards, as a frontal radiograph is
@@ -25,6 +27,7 @@ def save_nifti_series(path: str | Path, images: Sequence[np.ndarray], *, spacing
         path: ends in .nii or .nii.gz.
         images: float in [0, 1], shape (H, W) each, marked already.
         spacing_mm: of a pixel.
+        note: ASCII, added to the mark in the header's description, which has 80 letters.
 
     Raises:
         ImageError: if there is none, their sizes differ, or the name ends otherwise.
@@ -40,7 +43,7 @@ def save_nifti_series(path: str | Path, images: Sequence[np.ndarray], *, spacing
     affine = np.array([[-1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]], float)
     affine[:3] *= spacing_mm
     series = nibabel.Nifti1Image(pixels[:, :, None], affine)  # (W, H, 1, N)
-    series.header["descrip"] = NOT_FOR_DIAGNOSIS.encode()
+    series.header["descrip"] = f"{NOT_FOR_DIAGNOSIS} {note}".strip()[:80].encode("ascii", "replace")
     data = series.to_bytes()
     with written_atomically(path) as temporary:
         temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)

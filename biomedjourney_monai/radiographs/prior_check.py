@@ -120,19 +120,18 @@ class CheckPriord(MapTransform):
 
 
 class DescribePriord(MapTransform):
-    """Let each prior carry its description in its meta data, where a request has one of its own.
+    """Let each prior carry in its meta data what a request says of it.
 
     Args:
         keys: the priors.
-        source: the entry of the description.
+        sources: the entries to carry, where the request has them.
     """
 
-    def __init__(self, keys: KeysCollection, *, source: str = "description") -> None:
+    def __init__(self, keys: KeysCollection, *, sources: tuple[str, ...] = ("description", "seed", "number")) -> None:
         super().__init__(keys)
-        self.source = source
+        self.sources = sources
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        if self.source in data:
-            for key in self.key_iterator(data):
-                data[key].meta["description"] = data[self.source]
+        for key in self.key_iterator(data):
+            data[key].meta |= {name: data[name] for name in self.sources if name in data}
         return dict(data)

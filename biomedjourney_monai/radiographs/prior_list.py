@@ -3,104 +3,127 @@
 from __future__ import annotations
 
 import csv
-import logging
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, TableError
-from biomedjourney_monai.radiographs.loading import load_radiograph, original_size
-from biomedjourney_monai.radiographs.prior_check import check_prior
-from biomedjourney_monai.radiographs.region_mask import read_region
 
-logger = logging.getLogger(__name__)
+TABLE = "descriptions.csv"
+"""The table of a folder that names none."""
 
 
-def list_priors(
-    files: list[dict[str, str]],
+@dataclass(frozen=True, repr=False)
+class PriorRequest:
+    """One counterfactual that is asked for; its representation tells nothing of the patient.
+
+    Attributes:
+        image: path of the prior.
+        description: the progression description.
+        seed: of the noise.
+        error: why it cannot be served, as far as the list tells; its `reason` is the code to count it by.
+    """
+
+    image: str
+    description: str
+    seed: int
+    error: BiomedJourneyError | None = None
+
+
+def list_requests(
+    prior: str | Path | None,
+    folder: str | Path | None,
     *,
     descriptions: str | Path | None = None,
     description: str = "",
-    size: int,
-    region: str | None = None,
-    force: bool = False,
-    check_description: Callable[[str], str] = lambda text: "",
-) -> list[dict[str, Any]]:
-    """Check every request before the first is generated, and leave out what is refused, counted by reason code.
+    seed: int = 0,
+) -> list[PriorRequest]:
+    """List one image, the rows of a table, or every file of a folder in order of name.
 
     Args:
-        files: `image` paths, as `configuration.list_images` gives them.
-        descriptions: CSV file with the columns prior (a file's name) and description; a file that it does not name
-            is left out.
-        description: for every image where there is no CSV.
-        size: side of the model's square.
-        region: as `read_region` takes it.
-        force: overrule refusals.
-        check_description: raises an error with a `reason`, or returns the reason that was overruled.
-
-    Returns:
-        `image` and `description` of each request.
+        prior: one image.
+        folder: or a folder of them.
+        descriptions: CSV file with the columns prior (a file's name in the folder) and description, and seed if you
+            like; a prior may have several rows. Its rows are the requests, then the files that it does not name, which
+            are refused. None takes the folder's `descriptions.csv`, if there is one.
+        description: for every image where there is no table.
+        seed: where the table gives none.
 
     Raises:
-        BiomedJourneyError: the refusal itself where there is one image; ConfigError where none of several is left.
+        ConfigError: if neither or both of prior and folder are given, or the folder holds no image.
+        TableError: if the table cannot be used.
     """
-    own = None if descriptions is None else read_descriptions(descriptions)
-    rows, refused = [], Counter()
-    for row in files:
-        try:
-            rows.append(
-                _check(row["image"], own, description, size=size, region=region, force=force, say=check_description)
-            )
-        except BiomedJourneyError as error:
-            if len(files) == 1:
-                raise
-            refused[getattr(error, "reason", "") or "request unusable"] += 1
-    for reason, count in sorted(refused.items()):
-        logger.warning(f"Left out: {count} {reason}.")
-    if not rows:
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
-        raise ConfigError("an image of the folder must be usable", found=counts)
-    return rows
+    if (prior is None) == (folder is None):
+        raise ConfigError(
+            "inference takes one image or one folder of images",
+            found="neither" if prior is None else "both",
+            action="Pass --prior IMAGE or --dataset_dir DIR",
+        )
+    if folder is not None and descriptions is None and (Path(folder) / TABLE).is_file():
+        descriptions = Path(folder) / TABLE
+    files = [Path(prior)] if prior is not None else _list_files(Path(str(folder)), without=descriptions)
+    if descriptions is None:
+        return [PriorRequest(str(file), description, seed) for file in files]
+    by_name = {file.name: file for file in files}
+    rows = read_descriptions(descriptions)
+    requests = [_parse_row(row, by_name, seed=seed) for row in rows]
+    named = {row["prior"] for row in rows}
+    left = [file for name, file in by_name.items() if name not in named]
+    return requests + [PriorRequest(str(file), "", seed, _UndescribedError()) for file in left]
 
 
-def read_descriptions(file: str | Path) -> dict[str, str]:
-    """Read a CSV file with the columns prior and description: file name to description.
+def read_descriptions(file: str | Path) -> list[dict[str, str]]:
+    """Read a CSV file with the columns prior and description.
 
     Raises:
-        TableError: if it cannot be read, lacks a column, or names a file twice.
+        TableError: if it cannot be read, lacks a column or has no row.
     """
     try:
         with Path(file).open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
+            reader = csv.DictReader(stream)
+            rows, names = list(reader), {str(name).strip() for name in reader.fieldnames or []}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TableError("--descriptions must be a readable CSV file", found=type(error).__name__) from error
-    if not rows or not {"prior", "description"} <= set(rows[0]):
+    if not rows or not {"prior", "description"} <= names:
         raise TableError("--descriptions must have rows with the columns prior and description", found="none such")
-    texts = {Path(row["prior"] or "").name: (row["description"] or "").strip() for row in rows}
-    if len(texts) != len(rows):
-        raise TableError("--descriptions must name each prior once", found=f"{len(rows) - len(texts)} named again")
-    return texts
+    return [{str(key).strip(): (value or "").strip() for key, value in row.items() if key is not None} for row in rows]
 
 
-def _check(
-    file: str,
-    own: dict[str, str] | None,
-    description: str,
-    *,
-    size: int,
-    region: str | None,
-    force: bool,
-    say: Callable[[str], str],
-) -> dict[str, Any]:
-    if own is not None and Path(file).name not in own:
-        raise _UndescribedError("a prior must have a description", found="none in the CSV")
-    text = description if own is None else own[Path(file).name]
-    say(text)
-    check_prior(load_radiograph(file, size=size), force=force)
-    read_region(region, size=size, prior_hw=original_size(file))
-    return {"image": file, "description": text}
+def _parse_row(row: dict[str, str], by_name: dict[str, Path], *, seed: int) -> PriorRequest:
+    own_seed, error = row.get("seed") or str(seed), None
+    if not own_seed.isdecimal() or int(own_seed) >= 2**63:
+        own_seed, error = str(seed), _SeedError()
+    file = by_name.get(row["prior"])  # a name, never a path out of the folder
+    if file is None:
+        error = _MissingError()
+    return PriorRequest(str(file or ""), row["description"], int(own_seed), error)
+
+
+def _list_files(folder: Path, *, without: str | Path | None) -> Sequence[Path]:
+    table = None if without is None else Path(without).resolve()
+    files = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
+    files = [path for path in files if path.resolve() != table]
+    if not files:
+        raise ConfigError("--dataset_dir must hold images", found="no file in it", action="Pass another folder")
+    return files
 
 
 class _UndescribedError(BiomedJourneyError):
     reason = "no_description"
+
+    def __init__(self) -> None:
+        super().__init__("a prior must have a description", found="none in the table")
+
+
+class _MissingError(BiomedJourneyError):
+    reason = "image file missing"
+
+    def __init__(self) -> None:
+        super().__init__("a row must name a file of the folder", found="another name")
+
+
+class _SeedError(BiomedJourneyError):
+    reason = "seed unusable"
+
+    def __init__(self) -> None:
+        super().__init__("seed must be a non-negative 64-bit integer", found="another value")

@@ -4,8 +4,8 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image
 
-from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, letterbox, mark_synthetic, read_png
-from biomedjourney_monai.radiographs.output_transforms import RestoreAndMarkd, SaveCounterfactuald
+from biomedjourney_monai.radiographs import letterbox, mark_synthetic
+from biomedjourney_monai.radiographs.output_transforms import RestoreAndMarkd
 from biomedjourney_monai.radiographs.transforms import LoadRadiographd
 
 
@@ -53,18 +53,3 @@ def test_loading_and_restoring_go_together(tmp_path):
     data = LoadRadiographd("image")({"image": tmp_path / "a.png"})
     data["pred"] = data["image"].as_tensor()
     assert RestoreAndMarkd("pred")(data)["pred"].shape == (1, 180, 140)
-
-
-def test_files_are_numbered_and_tell_of_no_patient(tmp_path):
-    save = SaveCounterfactuald("pred", output_dir=tmp_path / "out", metadata={"model": "abc", "steps": 3})
-    pictures = [torch.full((1, 100, 120), value) for value in (0.0, 1.0)]
-    for picture in pictures:
-        meta = {"filename_or_obj": "/data/Smith_John.dcm"}
-        save({"pred": MetaTensor(picture, meta=meta)})
-    files = sorted((tmp_path / "out").iterdir())
-    assert [file.name for file in files] == ["counterfactual-0000.png", "counterfactual-0001.png"]
-    assert [read_png(file).mean() for file in files] == [0, 1]
-    with Image.open(files[0]) as image:
-        assert image.size == (120, 100)
-        assert image.text == {"Comment": NOT_FOR_DIAGNOSIS, "model": "abc", "steps": "3"}
-    assert b"Smith" not in files[0].read_bytes()

@@ -1,0 +1,175 @@
+"""What a MONAI Label server (0.8.5) runs around the inferer: a request in, a finished file out.
+
+The server hands every transform the whole request, so the description and the seed are read there. It overwrites a
+request's `description` with the bundle's own, hence the name `progression_description`. Its writer knows neither marks
+in metadata nor DICOM of a patient, so the file is written here, and the server is handed its name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import Compose, MapTransform
+
+from biomedjourney_monai.clinic.picture_writer import PictureWriter, suffix_like
+from biomedjourney_monai.clinic.provenance import request_facts
+from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.radiographs.output_transforms import RestoreAndMarkd
+
+DESCRIPTION, SEED = "progression_description", "seed"
+SUFFIXES = (".png", ".dcm", ".nii", ".nii.gz")
+REFUSED = 422
+"""The HTTP status of a refusal; its text is the answer's `detail`."""
+
+_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\..*)?")
+"""How the server names what was uploaded, in the folder for temporary files."""
+
+
+class WrittenFile(str):
+    """The path of a finished file, in the place of an array: the server asks its results for a shape."""
+
+    shape: tuple[int, ...] = ()
+    dtype = "file"
+
+
+class ReadRequestd(MapTransform):
+    """Take the prior, the description and the seed out of a request, and check them.
+
+    Args:
+        keys: the entry of the prior's path; a folder must hold one file, as a DICOM series of one radiograph does.
+        preprocessing: what an inference run does with a path.
+        check_description: raises an error, or returns the reason that was overruled.
+        seed: where the request has none.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, *, preprocessing: Compose, check_description: Callable[[str], str], seed: int = 0
+    ) -> None:
+        super().__init__(keys)
+        self.preprocessing, self.check_description, self.seed = preprocessing, check_description, seed
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        read = dict(data)
+        (key,) = self.key_iterator(read)
+        with _refusals_as_answers(read[key]):
+            text, seed = _description(read), _seed(read.get(SEED, self.seed))
+            _suffix(read, read[key])  # refused before anything is generated
+            told = self.check_description(text)
+            read[key] = read["prior_file"] = _one_file(read[key])
+            for transform in self.preprocessing.transforms:  # Compose would wrap what is refused
+                read = transform(read)
+            read[key].meta |= {"description": text, "seed": seed, "description_overruled": told}
+        return read
+
+
+class WriteResultd(MapTransform):
+    """Write the marked counterfactual at the prior's own size, in the format asked for, and hand over the file's name.
+
+    The format is the request's `result_extension`, or that of the prior: DICOM of the same patient and study, NIfTI in
+    the same voxel grid, PNG for photographs.
+
+    Args:
+        keys: generated squares, shape (1, S, S), in [0, 1].
+        made_by: of `provenance`.
+        reference: the key of the prior.
+    """
+
+    def __init__(self, keys: KeysCollection, *, made_by: Mapping[str, Any], reference: str = "image") -> None:
+        super().__init__(keys)
+        self.made_by, self.reference = made_by, reference
+        self.restore = RestoreAndMarkd(keys, reference=reference)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        prior = data[self.reference]
+        meta, file = prior.meta, data["prior_file"]
+        facts = request_facts(
+            self.made_by,
+            description=meta["description"],
+            seed=meta["seed"],
+            prior=np.asarray(prior, np.float32)[0],
+            overruled=(meta.get("overruled", ""), meta["description_overruled"]),
+        )
+        with _refusals_as_answers(file):
+            written = self.restore(data)
+            for key in self.key_iterator(data):
+                written[key] = _write(np.asarray(written[key])[0], facts, file, _suffix(data, file))
+        return {**written, "result_write_to_file": False}
+
+
+def _write(picture: np.ndarray, facts: Mapping[str, Any], prior: str, suffix: str) -> WrittenFile:
+    """Write to a temporary file, which the server removes once it is sent."""
+    handle, name = tempfile.mkstemp(suffix=suffix)
+    os.close(handle)
+    try:
+        PictureWriter(prior).write(name, picture, facts)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return WrittenFile(name)
+
+
+def _description(request: Mapping[Hashable, Any]) -> str:
+    text = request.get(DESCRIPTION)
+    if not isinstance(text, str):
+        raise BiomedJourneyError(
+            f"a request must have the parameter {DESCRIPTION}",
+            found="none" if text is None else "another kind of value",
+            action="Say what changes",
+        )
+    return text
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,19}", str(value)) or int(value) >= 2**63:
+        raise BiomedJourneyError("seed must be a non-negative 64-bit integer", found="another value")
+    return int(value)
+
+
+def _suffix(request: Mapping[Hashable, Any], file: str) -> str:
+    suffix = request.get("result_extension")
+    if not suffix:
+        return suffix_like(_one_file(file))
+    if suffix not in SUFFIXES:
+        raise BiomedJourneyError(f"result_extension must be one of {', '.join(SUFFIXES)}", found="another one")
+    return str(suffix)
+
+
+def _one_file(path: str) -> str:
+    """The path itself, or the one file in a folder."""
+    if not Path(path).is_dir():
+        if not Path(path).is_file():
+            raise ImageError("an image file must exist", found="no such file", reason="image file missing")
+        return path
+    files = [file for file in sorted(Path(path).iterdir()) if file.is_file()]
+    if len(files) != 1:
+        raise ImageError(
+            "a series must hold one radiograph", found=f"{len(files)} images", action="Name a series of one image"
+        )
+    return str(files[0])
+
+
+@contextmanager
+def _refusals_as_answers(file: Any) -> Iterator[None]:
+    """Answer a refusal in words, where the server would say "Internal Server Error"; and remove what was uploaded.
+
+    The server itself removes uploads only after an answer that is no error.
+    """
+    from fastapi import HTTPException
+
+    try:
+        yield
+    except Exception as error:
+        path = Path(str(file))
+        if path.parent == Path(tempfile.gettempdir()) and _UPLOAD.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+        if not isinstance(error, BiomedJourneyError):
+            raise
+        raise HTTPException(REFUSED, detail=str(error)) from None
