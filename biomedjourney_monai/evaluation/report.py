@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,123 +12,87 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from tqdm import tqdm
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import ImageError, TableError
-from biomedjourney_monai.evaluation.evaluate import SCORES_FILE
+from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.labels import RACE_GROUPS
+from biomedjourney_monai.evaluation.paper_tables import result_tables
+from biomedjourney_monai.evaluation.report_anatomy import structure_classes
+from biomedjourney_monai.evaluation.report_cases import RULE, list_failures, list_unknown
 from biomedjourney_monai.evaluation.report_figures import ChartRow, Dot, draw_dot_plot
-from biomedjourney_monai.evaluation.report_panels import CHOICE, Panel, build_panel, choose_panels
-from biomedjourney_monai.evaluation.scoring import SCORE_COLUMNS
-from biomedjourney_monai.evaluation.systems import read_counterfactuals
-from biomedjourney_monai.files import read_table, written_atomically
+from biomedjourney_monai.evaluation.report_further import further_charts
+from biomedjourney_monai.evaluation.report_gallery import Gallery, Sources, build_gallery
+from biomedjourney_monai.evaluation.report_judges import reopen_judges
+from biomedjourney_monai.evaluation.report_panels import CHOICE
+from biomedjourney_monai.evaluation.report_texts import METRIC_TEXTS, text_of
+from biomedjourney_monai.evaluation.subgroups import AGE_BANDS
+from biomedjourney_monai.files import read_json, written_atomically
 from biomedjourney_monai.radiographs.page_pictures import FULL_DIFFERENCE
-from biomedjourney_monai.schema import FINDINGS, METRICS_FILE, PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER, STRUCTURES
+from biomedjourney_monai.schema import FINDINGS, METRICS_FILE, STRUCTURES
 
 PAGE_FILE = "index.html"
 TEMPLATE = "report.html.j2"
+STUDY_FILE = "study.json"
 
-CSS_CLASSES = {"copy-prior": "prior", "counterfactual": "model", "real reference": "real"}
+CSS_CLASSES = {
+    "copy-prior": "prior",
+    "counterfactual": "model",
+    "real reference": "real",
+    "true counterfactual": "truth",
+}
+OTHER_CLASSES = 5
+"""Further systems are coloured other0 to other4, and then from the beginning."""
 
-
-@dataclass(frozen=True)
-class MetricText:
-    """How the page speaks of a metric."""
-
-    key: str
-    name: str
-    meaning: str
-    chance: float | None = None
-    lower_is_better: bool = False
-
-
-METRIC_TEXTS = (
-    MetricText(
-        "pathology_auroc",
-        "Findings",
-        "Does the picture show the findings that the next report names? A classifier looks at each picture; the number"
-        " is how often it ranks one with the finding above one without (AUROC, mean of five findings). 0.5 is chance,"
-        " 1 is perfect. Where findings persist a mere copy of the prior does well too: compare with it.",
-        chance=0.5,
-    ),
-    MetricText(
-        "changed_auroc",
-        "Changed findings",
-        "The same, only on findings that appeared or resolved between the two examinations. A copy of the prior is"
-        " wrong here by construction, so this is where following the description shows.",
-        chance=0.5,
-    ),
-    MetricText(
-        "race_auroc",
-        "Group retained",
-        "Is it still the same kind of person? A classifier tells demographic groups apart (AUROC, one group against"
-        " the rest, mean). On rendered patients a group is an invented appearance that stands in for race.",
-        chance=0.5,
-    ),
-    MetricText(
-        "age_r",
-        "Age retained",
-        "A network estimates the age from the picture; the number is its correlation with the patient's age"
-        " (Pearson's r). 0 means that age is lost, 1 that it is fully kept.",
-        chance=0.0,
-    ),
-    MetricText(
-        "cmig",
-        "CMIG",
-        "Accuracy and retention in one number: the geometric mean of the findings' AUROC on one side and, on the"
-        " other, the geometric mean of group AUROC and age r. A system must do both to score high.",
-    ),
-    MetricText(
-        "cmig_with_dice",
-        "CMIG with anatomy",
-        "CMIG with the anatomy overlap as a third measure of retention. An extension, not the paper's definition.",
-    ),
-    MetricText(
-        "dice_reference",
-        "Anatomy vs next",
-        "Overlap of six structures (lungs, heart, diaphragm, mediastinum, spine) with those of the patient's real next"
-        " image (Dice, 1 is identical).",
-    ),
-    MetricText(
-        "dice_prior",
-        "Anatomy vs prior",
-        "The same overlap with the prior image. The prior itself has 1; a real next image has less, since patients"
-        " breathe and turn.",
-    ),
-    MetricText(
-        "kl",
-        "KL divergence",
-        "How far the classifier's view of the picture is from its view of the real next image: sum of p log(p/q) over"
-        " five findings, each image's probabilities divided by their sum. 0 is best.",
-        lower_is_better=True,
-    ),
-)
 CHART_METRICS = ("pathology_auroc", "changed_auroc", "race_auroc", "age_r", "dice_reference", "cmig")
 HEADLINE_METRICS = ("cmig", "pathology_auroc", "changed_auroc", "race_auroc", "age_r", "dice_reference")
 
 
-def write_report(work: Path, out: Path, *, panels: int = 12, seed: int = 0) -> dict[str, int]:
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report can be asked for.
+
+    Attributes:
+        panels: how many journeys to show.
+        seed: of their draw.
+        judge_weights: folder of the evaluation's judges, for contours and heat maps.
+        truth: folder of true counterfactuals of rendered patients.
+        study: folder of `biomedjourney study`, for Tables 2 and 5.
+        ladders: folders of `biomedjourney ladder`, whose strips are shown.
+    """
+
+    panels: int = 12
+    seed: int = 0
+    judge_weights: Path | None = None
+    truth: Path | None = None
+    study: Path | None = None
+    ladders: Sequence[Path] = ()
+
+
+def write_report(work: Path, out: Path, *, options: ReportOptions | None = None) -> dict[str, Any]:
     """Write the page.
 
     Args:
         work: working folder that `biomedjourney evaluate` has been through.
         out: folder for index.html.
-        panels: how many journeys to show.
-        seed: of their draw.
+        options: see there.
 
     Returns:
-        How many journeys are shown and how many were left out for a picture that could not be read.
+        How many journeys are shown, how many were left out for a picture that could not be read, and why there are no
+        contours and heat maps, "" if there are.
 
     Raises:
-        TableError: if the evaluation is missing or unreadable.
+        TableError: if the evaluation, or a study that is asked for, is missing or unreadable.
     """
+    options = options or ReportOptions()
     metrics = read_metrics(work / METRICS_FILE)
-    shown, left_out = build_panels(work, metrics, count=panels, seed=seed) if panels else ([], 0)
-    page = render_page(metrics, shown)
+    study = None if options.study is None else read_study_results(options.study / STUDY_FILE)
+    judges, no_judges = reopen_judges(metrics, options.judge_weights)
+    sources = Sources(work, judges=judges, truth=options.truth, ladders=options.ladders)
+    gallery = build_gallery(metrics, sources, count=options.panels, seed=options.seed)
+    page = render_page(metrics, gallery, study=study, no_judges=no_judges)
     with written_atomically(out / PAGE_FILE) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    return {"shown": len(shown), "left out": left_out}
+    return {"shown": len(gallery.panels), "left out": sum(gallery.left_out.values()), "no judges": no_judges}
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -152,26 +117,21 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def build_panels(work: Path, metrics: dict[str, Any], *, count: int, seed: int) -> tuple[list[Panel], int]:
-    """Choose journeys among the scored ones and gather their pictures; the second number is how many had none."""
-    columns = ["system", "journey_id", *SCORE_COLUMNS]
-    scores = read_table(work / SCORES_FILE, columns=columns, made_by="evaluate")
-    pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
-    has_model = any(system["name"] == "counterfactual" for system in metrics["systems"])
-    counterfactuals = read_counterfactuals(work / SAMPLES_FOLDER) if has_model else None
-    chosen = choose_panels(pairs[pairs["journey_id"].isin(set(scores["journey_id"]))], count=count, seed=seed)
-    by_system = {name: rows.set_index("journey_id") for name, rows in scores.groupby("system")}
-    panels, left_out = [], 0
-    for journey in tqdm(chosen.to_dict("records"), desc="pictures", unit="journey"):
-        mine = {name: rows.loc[journey["journey_id"]].to_dict() for name, rows in by_system.items()}
-        try:
-            panels.append(build_panel(journey, mine, counterfactuals, work=work))
-        except (ImageError, KeyError):
-            left_out += 1
-    return panels, left_out
+def read_study_results(path: Path) -> dict[str, Any]:
+    """Read study.json.
+
+    Raises:
+        TableError: if it is missing or not what `biomedjourney study` writes.
+    """
+    study = read_json(path, made_by="study")
+    if not isinstance(study, dict) or not {"cells", "settings"} <= set(study):
+        raise TableError(f"{path} must hold a study", found="something else", action="Run `biomedjourney study` again")
+    return study
 
 
-def render_page(metrics: dict[str, Any], panels: list[Panel]) -> str:
+def render_page(
+    metrics: Mapping[str, Any], gallery: Gallery, *, study: Mapping[str, Any] | None = None, no_judges: str = ""
+) -> str:
     """Fill the template."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -180,39 +140,70 @@ def render_page(metrics: dict[str, Any], panels: list[Panel]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": format_number, "days": format_days}
+    environment.filters |= {"number": format_number, "short": format_short, "days": format_days}
     systems = metrics["systems"]
-    texts = {text.key: text for text in METRIC_TEXTS}
+    by_name = {system["name"]: system for system in systems}
     return environment.get_template(TEMPLATE).render(
         metrics=metrics,
         systems=systems,
-        model=next((system for system in systems if system["name"] == "counterfactual"), None),
-        prior=next(system for system in systems if system["name"] == "copy-prior"),
-        real=next(system for system in systems if system["name"] == "real reference"),
-        css=CSS_CLASSES,
+        model=by_name.get("counterfactual"),
+        prior=by_name["copy-prior"],
+        real=by_name["real reference"],
+        css=css_classes(systems),
         texts=METRIC_TEXTS,
+        text_of=text_of,
         notes=_notes(systems),
-        starred=any(
-            number["note"] for system in systems for parts in system["metrics"].values() for number in parts.values()
-        ),
-        headline=[texts[key] for key in HEADLINE_METRICS],
-        chart=Markup(draw_dot_plot(_chart_rows(systems, texts))),
+        headline=[text_of(key) for key in HEADLINE_METRICS],
+        chart=Markup(draw_dot_plot(_chart_rows(systems))),
+        tables=result_tables(metrics, study),
+        has_study=study is not None,
         parts={"findings": FINDINGS, "groups": RACE_GROUPS, "structures": STRUCTURES},
-        panels=panels,
+        further=further_charts(systems),
+        gallery=gallery,
         choice=CHOICE,
+        rule=RULE,
+        no_judges=no_judges,
+        structures=structure_classes(),
         full_difference=FULL_DIFFERENCE,
+        failures=list_failures(metrics) + [("pictures of this page", *row) for row in gallery.left_out.items()],
+        subgroups={system["name"]: order_subgroups(system.get("subgroups", {})) for system in systems},
+        unknown=list_unknown(metrics),
         rendered=metrics["judges"].get("name") == "phantom",
         version=__version__,
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
+def css_classes(systems: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """System name -> CSS class of its colour."""
+    others = [system["name"] for system in systems if system["name"] not in CSS_CLASSES]
+    return CSS_CLASSES | {name: f"other{n % OTHER_CLASSES}" for n, name in enumerate(others)}
+
+
+def order_subgroups(subgroups: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Put sex, age and race, and the age bands, into the order that people read them in; JSON has sorted them."""
+    bands = [name for name, _, _ in AGE_BANDS]
+    attributes = sorted(subgroups, key=lambda name: ("sex", "age", "race", name).index(name))
+    return {
+        name: dict(
+            sorted(subgroups[name].items(), key=lambda item: bands.index(item[0]) if item[0] in bands else len(bands))
+        )
+        for name in attributes
+    }
+
+
 def format_number(value: float | None) -> str:
-    """Write a number with three decimals, an unknown one as a dash."""
+    """Write a number with three decimals, from ten on with one, an unknown one as a dash."""
     if value is None or value != value:
         return "–"
-    text = f"{round(value, 3) + 0.0:.3f}"  # + 0.0 turns -0.0 into 0.0
+    digits = 1 if abs(value) >= 10 else 3
+    text = f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0 turns -0.0 into 0.0
     return text.replace("-", "−")
+
+
+def format_short(value: float) -> str:
+    """Write an end of a scale."""
+    return f"{value:.3g}".replace("-", "−")
 
 
 def format_days(days: float) -> str:
@@ -221,7 +212,7 @@ def format_days(days: float) -> str:
     return "the same day" if whole < 1 else f"{whole} day{'s' if whole != 1 else ''} later"
 
 
-def _notes(systems: list[dict[str, Any]]) -> list[str]:
+def _notes(systems: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say which overall numbers are unknown or partial, and why."""
     return [
         f"{system['name']}, {text.name}: {system['metrics'][text.key]['overall']['note']}"
@@ -231,14 +222,15 @@ def _notes(systems: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _chart_rows(systems: list[dict[str, Any]], texts: dict[str, MetricText]) -> list[ChartRow]:
+def _chart_rows(systems: Sequence[Mapping[str, Any]]) -> list[ChartRow]:
+    css = css_classes(systems)
     rows = []
     for key in CHART_METRICS:
         dots = []
         for system in systems:
             number = system["metrics"][key]["overall"]
             if number["value"] is not None:
-                css = CSS_CLASSES.get(system["name"], "other")
-                dots.append(Dot(html.escape(system["name"]), css, number["value"], number["low"], number["high"]))
-        rows.append(ChartRow(html.escape(texts[key].name), texts[key].chance, dots))
+                name = html.escape(system["name"])
+                dots.append(Dot(name, css[system["name"]], number["value"], number["low"], number["high"]))
+        rows.append(ChartRow(html.escape(text_of(key).name), text_of(key).chance, dots))
     return rows

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ROW_HEIGHT = 58
+MIN_ROW_HEIGHT = 58
+STEP = 14
+"""Between two systems of a row."""
+
 LEFT, RIGHT, TOP, BOTTOM = 190, 24, 10, 34
 WIDTH = 860
 
@@ -32,10 +35,11 @@ class ChartRow:
 
 def draw_dot_plot(rows: Sequence[ChartRow]) -> str:
     """Draw rows of dots on one axis from 0 to 1; returns SVG markup without any text from outside."""
-    height = TOP + ROW_HEIGHT * len(rows) + BOTTOM
+    row_height = max([MIN_ROW_HEIGHT, *(STEP * (len(row.dots) + 1) for row in rows)])
+    height = TOP + row_height * len(rows) + BOTTOM
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Scores of the systems with 95 % intervals">']
     parts += [_axis(height)]
-    parts += [_row(row, TOP + ROW_HEIGHT * n) for n, row in enumerate(rows)]
+    parts += [_row(row, TOP + row_height * n, row_height) for n, row in enumerate(rows)]
     return "".join([*parts, "</svg>"])
 
 
@@ -52,19 +56,18 @@ def _axis(height: int) -> str:
     return "".join(lines)
 
 
-def _row(row: ChartRow, top: int) -> str:
-    middle = top + ROW_HEIGHT / 2
+def _row(row: ChartRow, top: int, height: int) -> str:
+    middle = top + height / 2
     parts = [f'<text class="name" x="{LEFT - 16}" y="{middle + 5}" text-anchor="end">{row.name}</text>']
-    parts.append(f'<line class="grid" x1="0" x2="{WIDTH}" y1="{top + ROW_HEIGHT}" y2="{top + ROW_HEIGHT}"/>')
+    parts.append(f'<line class="grid" x1="0" x2="{WIDTH}" y1="{top + height}" y2="{top + height}"/>')
     if row.chance is not None:
         x = _x(row.chance)
         parts.append(
-            f'<line class="chance" x1="{x}" x2="{x}" y1="{top + 6}" y2="{top + ROW_HEIGHT - 6}">'
+            f'<line class="chance" x1="{x}" x2="{x}" y1="{top + 6}" y2="{top + height - 6}">'
             f"<title>chance: {row.chance}</title></line>"
         )
-    step = 14
-    first = middle - step * (len(row.dots) - 1) / 2
-    parts += [_dot(dot, first + step * n) for n, dot in enumerate(row.dots)]
+    first = middle - STEP * (len(row.dots) - 1) / 2
+    parts += [_dot(dot, first + STEP * n) for n, dot in enumerate(row.dots)]
     return "".join(parts)
 
 

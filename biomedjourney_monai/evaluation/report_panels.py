@@ -11,8 +11,10 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.judges import Judges
 from biomedjourney_monai.evaluation.labels import apply_label_policy
-from biomedjourney_monai.evaluation.scoring import PATHOLOGY_COLUMNS
+from biomedjourney_monai.evaluation.report_heat import draw_heat_map
+from biomedjourney_monai.evaluation.scoring import PATHOLOGY_COLUMNS, valid_mask
 from biomedjourney_monai.evaluation.systems import Counterfactuals, read_picture
 from biomedjourney_monai.radiographs import mark_synthetic
 from biomedjourney_monai.radiographs.marking import MIN_SIDE
@@ -97,42 +99,67 @@ def build_panel(
     counterfactuals: Counterfactuals | None,
     *,
     work: Path,
+    judges: Judges | None = None,
+    truth: np.ndarray | None = None,
 ) -> Panel:
     """Gather one journey's pictures and what is said of them.
 
     Args:
         journey: a row of `choose_panels`.
         scores: system name -> the judge's scores of this journey.
+        work: the working folder.
+        judges: for a heat map of the counterfactual's change; None draws none.
+        truth: the true counterfactual of a rendered patient, shape (H, W), or None.
 
     Raises:
         ImageError: if a picture cannot be read.
     """
     systems = ["copy-prior", "counterfactual", "real reference"]
     systems = [name for name in systems if name in scores]
+    rows = [_row(journey, n, [scores[name] for name in systems]) for n in range(len(FINDINGS))]
+    pictures = _pictures(journey, counterfactuals, work, truth)
+    if judges is not None and counterfactuals is not None:
+        prior = read_picture(work, journey["prior_image"])
+        finding = finding_to_look_at(journey["why"], rows)
+        heat = draw_heat_map(prior, counterfactuals.image(journey), judges, finding=finding)
+        pictures += [] if heat is None else [Picture(f"Judge: {heat.finding}, {heat.change:+.1f}", heat.uri)]
     return Panel(
         title=journey["why"],
         description=_description(journey, counterfactuals),
         days_between=float(journey["days_between"]),
-        pictures=_pictures(journey, counterfactuals, work),
-        rows=[_row(journey, n, [scores[name] for name in systems]) for n in range(len(FINDINGS))],
+        pictures=pictures,
+        rows=rows,
     )
 
 
-def _pictures(journey: Mapping[str, Any], counterfactuals: Counterfactuals | None, work: Path) -> list[Picture]:
+def finding_to_look_at(title: str, rows: list[Row]) -> str | None:
+    """The finding that a panel is about: the one its title names, else the first that changed, else None."""
+    named = [row.finding for row in rows if row.finding in title] + [row.finding for row in rows if row.changed]
+    return named[0] if named else None
+
+
+def _pictures(
+    journey: Mapping[str, Any], counterfactuals: Counterfactuals | None, work: Path, truth: np.ndarray | None
+) -> list[Picture]:
     prior, reference = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
-    valid = read_picture(work, journey["valid_mask"]) > 0.5
+    valid = valid_mask(work, dict(journey), prior.shape)[0].numpy()
     pictures = [Picture("Prior", picture_uri(prior))]
     if counterfactuals is not None:
         image = counterfactuals.image(journey)
         if image.shape != prior.shape or not np.isfinite(image).all():
             raise ImageError("a counterfactual must be finite and as large as its prior")
-        marked = mark_synthetic(image) if min(image.shape) >= MIN_SIDE else image
-        pictures.append(Picture("Counterfactual", picture_uri(marked)))
+        pictures.append(Picture("Counterfactual", picture_uri(_marked(image))))
     pictures.append(Picture("Real next image", picture_uri(reference)))
+    if truth is not None:
+        pictures.append(Picture("True counterfactual", picture_uri(_marked(truth))))
     if counterfactuals is not None:
         pictures.append(Picture("Counterfactual − prior", picture_uri(colour_difference(image, prior))))
     pictures.append(Picture("Real − prior", picture_uri(colour_difference(reference, prior, valid=valid))))
     return pictures
+
+
+def _marked(image: np.ndarray) -> np.ndarray:
+    return mark_synthetic(image) if min(image.shape) >= MIN_SIDE else image
 
 
 def _description(journey: Mapping[str, Any], counterfactuals: Counterfactuals | None) -> str:

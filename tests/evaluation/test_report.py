@@ -5,10 +5,16 @@ import numpy as np
 import pandas
 import pytest
 
-from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.errors import ImageError, TableError
 from biomedjourney_monai.evaluation.evaluate import SCORES_FILE, EvaluationSettings, evaluate
 from biomedjourney_monai.evaluation.judges import load_judges
-from biomedjourney_monai.evaluation.report import format_days, format_number, write_report
+from biomedjourney_monai.evaluation.report import (
+    ReportOptions,
+    format_days,
+    format_number,
+    order_subgroups,
+    write_report,
+)
 from biomedjourney_monai.files import write_json, write_table
 
 
@@ -19,7 +25,7 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.images, self.loads, self.text = [], [], [], []
+        self.open, self.images, self.loads, self.text, self.labels = [], [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -28,7 +34,10 @@ class Page(html.parser.HTMLParser):
             self.open.append(tag)
         if tag == "img":
             self.images.append(attributes["alt"])
-        self.loads += [attributes[name] for name in ("src", "href") if name in attributes]
+        if attributes.get("class") == "outline":
+            self.labels.append(attributes["aria-label"])
+        self.loads += [attributes[name] for name in ("src", "href") if name in attributes and tag != "a"]
+        assert tag != "a" or attributes["href"].startswith("#")
 
     def handle_startendtag(self, tag, attributes):
         self.loads += [value for name, value in attributes if name in ("src", "href")]
@@ -48,7 +57,7 @@ def _evaluated(work, models):
 
 
 def _page(work, **options):
-    counts = write_report(work, work / "report", **options)
+    counts = write_report(work, work / "report", options=ReportOptions(**options))
     return Page((work / "report" / "index.html").read_text(encoding="utf-8")), counts
 
 
@@ -57,13 +66,74 @@ def test_page_is_whole_and_loads_nothing_from_outside(work, models):
     page, counts = _page(work)
     assert page.open == []
     assert all(source.startswith("data:") for source in page.loads)
-    assert counts == {"shown": 10, "left out": 0}
+    assert (counts["shown"], counts["left out"]) == (10, 0)
 
 
 def test_each_panel_has_five_pictures(work, models):
     _evaluated(work, models)
-    page, _ = _page(work, panels=3)
-    assert page.images == ["Prior", "Counterfactual", "Real next image", "Counterfactual − prior", "Real − prior"] * 3
+    page, counts = _page(work, panels=3)
+    five = ["Prior", "Counterfactual", "Real next image", "Counterfactual − prior", "Real − prior"]
+    assert page.images == five * (3 + 6), "three chosen by what changed, and the three best and worst"
+    assert counts["no judges"] == "no folder of the judges' weights was given (--judge-weights)"
+
+
+def test_the_evaluations_judges_add_heat_maps_and_contours(work, models):
+    _evaluated(work, models)
+    page, counts = _page(work, panels=3, judge_weights=models)
+    assert counts["no judges"] == ""
+    assert sum(name.startswith("Judge: ") for name in page.images) == 3 + 6
+    assert page.labels.count("Prior with contours of six structures") == 3
+
+
+def test_other_judges_draw_nothing_and_the_page_says_so(work, models, tmp_path):
+    import shutil
+
+    content = _evaluated(work, models)
+    content["judges"]["files"]["phantom_classifier.pt"] = "0" * 64
+    write_json(work / "metrics.json", content)
+    page, counts = _page(work, panels=3, judge_weights=shutil.copytree(models, tmp_path / "again"))
+    assert "not those of the evaluation" in counts["no judges"]
+    assert counts["no judges"] in " ".join(" ".join(page.text).split())
+    assert page.labels == []
+
+
+def test_a_metric_that_is_new_is_shown_with_its_reason_or_number(work, models):
+    content = _evaluated(work, models)
+    for n, system in enumerate(content["systems"]):
+        number = {"value": 40.5 + n, "low": 30.0, "high": 50.0, "count": 3, "note": ""}
+        system["novel"] = {"martian_distance": {"overall": number, "polar cap": number}}
+        system["novel"]["venus"] = {"overall": dict.fromkeys(("value", "low", "high")) | {"note": "too hot"}}
+    write_json(work / "metrics.json", content)
+    text = " ".join(" ".join(_page(work)[0].text).split())
+    assert "Martian distance" in text and "42.5" in text and "polar cap" in text
+    assert "Venus too hot copy-prior, counterfactual, real reference" in text
+
+
+def test_the_papers_tables_stand_beside_marked_as_another_data_set(work, models):
+    _evaluated(work, models)
+    text = " ".join(" ".join(_page(work)[0].text).split())
+    for number, figure in ((1, "0.794"), (3, "0.886"), (4, "0.810")):
+        assert f"Table {number}." in text and figure in text
+    assert text.count("another data set (MIMIC-CXR)") == 3
+
+
+def test_a_study_that_is_not_there_is_refused(work, models):
+    _evaluated(work, models)
+    with pytest.raises(TableError, match="biomedjourney study"):
+        _page(work, study=work)
+
+
+def test_a_ladder_without_a_strip_is_refused(work, models):
+    _evaluated(work, models)
+    with pytest.raises(ImageError, match="biomedjourney ladder"):
+        _page(work, ladders=[work])
+
+
+def test_groups_are_in_the_order_of_life():
+    bands = {"75 and over": 1, "under 40": 2, "60 to 74": 3, "40 to 59": 4, "unknown": 5}
+    ordered = order_subgroups({"age": bands, "race": {}, "sex": {}})
+    assert list(ordered) == ["sex", "age", "race"]
+    assert list(ordered["age"]) == ["under 40", "40 to 59", "60 to 74", "75 and over", "unknown"]
 
 
 def test_page_shows_the_numbers_of_the_evaluation(work, models):
@@ -96,14 +166,16 @@ def test_page_names_no_patient_or_study(work, models):
 def test_baselines_alone_make_a_page(baseline_work, models):
     _evaluated(baseline_work, models)
     page, _ = _page(baseline_work, panels=2)
-    assert page.images == ["Prior", "Real next image", "Real − prior"] * 2
+    assert page.images == ["Prior", "Real next image", "Real − prior"] * 2, "no best and worst without a model"
     assert "only the two baselines" in " ".join(" ".join(page.text).split())
 
 
 def test_journey_without_a_readable_picture_is_left_out_and_counted(work, models):
     _evaluated(work, models)
     (work / "images" / "j000001_new.png").write_bytes(b"not a picture")
-    assert _page(work)[1] == {"shown": 9, "left out": 1}
+    page, counts = _page(work)
+    assert counts["shown"] == 9 and counts["left out"] >= 1
+    assert "pictures of this page" in " ".join(page.text)
 
 
 def test_unknown_numbers_are_dashes_with_their_reason(work, models):
