@@ -152,14 +152,13 @@ def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Seq
     options = {
         key: DefaultParseValue(value) for key, value in overrides(arguments) if key not in ("config_file", "run_id")
     }
-    configs = Path(bundle_root) / "configs"
-    for key, name in (("logging_file", "logging.conf"), ("meta_file", "metadata.json")):
-        if (configs / name).is_file():
-            options.setdefault(key, str(configs / name))  # else MONAI warns where an overlay lies in another folder
+    configs = [Path(name).resolve() for name in files]  # MONAI warns of two spellings of one folder
     for stage in stages:
         logger.info(f"Stage {stage}.")
-        overlay = configs / f"{stage}.yaml"
-        workflow = ConfigWorkflow(config_file=[*files, str(overlay)], workflow_type="train", run_id="run", **options)
+        overlay = Path(bundle_root).resolve() / "configs" / f"{stage}.yaml"
+        workflow = ConfigWorkflow(
+            config_file=[str(name) for name in (*configs, overlay)], workflow_type="train", run_id="run", **options
+        )
         workflow.initialize()
         workflow.run()
         workflow.finalize()

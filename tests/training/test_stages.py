@@ -178,7 +178,11 @@ def test_each_stage_is_a_run_of_its_own_with_all_overrides(workflows):
     line = "monai run training --config_file train.yaml --learning_rate 5e-4 --train#handlers#0=none"
     line += " -seed 4 --resume false"
     run_stages(["pretrain", "finetune"], "bundle", arguments=line.split())
-    overlays = [["train.yaml", str(Path("bundle", "configs", f"{stage}.yaml"))] for stage in ("pretrain", "finetune")]
+    here = Path.cwd()  # one spelling for all, or MONAI takes them for files of several folders
+    overlays = [
+        [str(here / "train.yaml"), str(here / "bundle" / "configs" / f"{stage}.yaml")]
+        for stage in ("pretrain", "finetune")
+    ]
     assert [workflow["config_file"] for workflow in workflows] == overlays
     for workflow in workflows:
         assert workflow["run_id"] == "run"
