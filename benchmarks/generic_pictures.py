@@ -10,7 +10,7 @@ for edits. What it writes, `encode` and `train` read as if it were a cohort:
     biomedjourney sample --work work --system sd-like --text-only --keep-unchanged 0 \\
         --model generic/runs/pretrain/model.pt
     biomedjourney sample --work work --system ip2p-like --keep-unchanged 0 --model generic/runs/finetune/model.pt
-    biomedjourney evaluate --work work --images sd-like=work/systems/sd-like --images ip2p-like=work/systems/ip2p-like
+    biomedjourney evaluate --work work
 
 The last line is JSON: {"figures": {...}, "bars": {}}.
 """
