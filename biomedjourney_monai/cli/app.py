@@ -27,6 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     page = parser.add_argument_group("the page")
     page.add_argument("--host", default="127.0.0.1", metavar="NAME", help="address to serve at (default: 127.0.0.1)")
     page.add_argument("--port", type=int, default=7860, metavar="N", help="0 takes a free one (default: 7860)")
+    page.add_argument(
+        "--name", action="append", metavar="NAME", help="host name under which a proxy on this machine shows the page"
+    )
     page.add_argument("--waiting", type=int, default=4, metavar="N", help="requests at a time (default: 4)")
     page.add_argument("--time-limit", type=float, default=600, metavar="S", help="seconds for one (default: 600)")
     page.add_argument("--log-level", choices=LOG_LEVELS, default="warning", help="(default: warning)")
@@ -90,7 +93,7 @@ def make_server(arguments: argparse.Namespace, *, loopback: bool) -> WebServer:
         PageWorkshop(arguments),
         waiting=arguments.waiting,
         seconds=arguments.time_limit,
-        host_names=LOOPBACK_NAMES if loopback else None,
+        host_names=(*LOOPBACK_NAMES, *(arguments.name or ())) if loopback else None,
     )
 
 

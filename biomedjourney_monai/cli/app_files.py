@@ -35,9 +35,9 @@ def make_files(
     """
     from biomedjourney_monai.clinic.web_page import render_report
 
-    pictures = [finished_picture(image, prior) for image in drawn.images]
     every: dict[str, bytes] = {}
-    for number, (picture, facts) in enumerate(zip(pictures, drawn.metadata), start=1):
+    for number, (image, facts) in enumerate(zip(drawn.images, drawn.metadata), start=1):
+        picture = finished_picture(image, prior)
         every[_numbered(PICTURE, number)] = _png(picture, facts)
         every[_numbered(DICOM, number)] = _dicom(picture, facts, upload, number=number, drawn=drawn)
     every[REPORT] = render_report({**answer, "judges": judges})

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from biomedjourney_monai.cli.app_checks import check_amount, prior_warnings, region_of, unmet
+from biomedjourney_monai.cli.app_examples import EXAMPLES, render_example
 from biomedjourney_monai.cli.bundle_model import bundle_folder
 from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior
 from biomedjourney_monai.cli.sample_one import draw_samples
@@ -24,17 +26,6 @@ if TYPE_CHECKING:
 
     from biomedjourney_monai.clinic.page_request import PageRequest
     from biomedjourney_monai.clinic.uploads import Upload
-
-EXAMPLES = (
-    ("No finding", 0, {}),
-    ("Moderate left effusion", 4, {"effusion_left": 2}),
-    ("Severe cardiomegaly", 2, {"cardiomegaly": 3}),
-)
-"""Rendered patients to try the page on: caption, running number, findings."""
-
-EXAMPLE_SIZE = 512
-SEEN = 0.5
-"""Probability above which a judge counts as seeing a finding."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +110,7 @@ class PageWorkshop:
 
         maker = self._maker_for(request, tell, is_cancelled)
         upload = read_upload(data, size=maker.size)
+        check_amount(request.samples, upload.original_hw)
         prior = Prior(upload.image, upload.original_hw, check_prior(upload.image, force=request.force))
         check = self._check_description(maker, request)
         region = region_of(request, prior, maker.size)
@@ -256,72 +248,3 @@ class PageWorkshop:
         columns = [FINDINGS.index(finding) for finding in chosen]
         maps = change_map(self._judges.finding_logits, before, after, columns=columns)
         return dict(zip(chosen, maps.numpy()))
-
-
-def region_of(request: PageRequest, prior: Prior, size: int) -> Any:
-    """None, "auto" or the mask of the box, as `sample --region` reads a mask of the prior's size."""
-    from biomedjourney_monai.clinic.page_request import AUTO, BOX
-    from biomedjourney_monai.radiographs.region_mask import mask_region
-
-    if request.region == AUTO:
-        return AUTO
-    if request.region != BOX:
-        return None
-    return mask_region(box_mask(request.box, prior.original_hw), size=size)
-
-
-def box_mask(box: tuple[float, float, float, float], hw: tuple[int, int]) -> np.ndarray:
-    """A box as a mask of the prior's size, float32 (H, W): 1 inside."""
-    import numpy as np
-
-    height, width = hw
-    left, top, right, bottom = box
-    mask = np.zeros(hw, np.float32)
-    mask[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = 1
-    return mask
-
-
-def prior_warnings(upload: Upload) -> list[str]:
-    """What is to be said of a prior that is taken."""
-    warnings = []
-    if upload.is_synthetic:
-        warnings.append(
-            "This prior says that it is synthetic itself: its counterfactual is twice removed from a patient."
-        )
-    if upload.has_burned_in_text:
-        warnings.append("This prior says that text is burned into it: the counterfactual may show it.")
-    if min(upload.original_hw) < 128:
-        warnings.append("This prior is very small: little of a chest can be told from it.")
-    return warnings
-
-
-def unmet(description: str, findings: list[dict[str, Any]]) -> list[str]:
-    """Where the judge does not see what was asked for."""
-    from biomedjourney_monai.preparation.statements import read_statements
-
-    said, warnings = read_statements(description), []
-    for row in findings:
-        statement = said.get(row["finding"])
-        name = row["finding"].lower()
-        if statement is None or statement.uncertain:
-            continue
-        if statement.is_present and row["after"] <= SEEN:
-            warnings.append(f"Asked for, but the judge does not see it in the counterfactual: {name}.")
-        if not statement.is_present and row["after"] > SEEN:
-            warnings.append(f"Asked to be absent, but the judge still sees it in the counterfactual: {name}.")
-    return warnings
-
-
-def render_example(number: int) -> bytes:
-    """A rendered patient, 8-bit PNG; the same bytes every time."""
-    from biomedjourney_monai.phantom.findings import FindingState
-    from biomedjourney_monai.phantom.patients import draw_patient
-    from biomedjourney_monai.phantom.truth import render_counterfactual
-    from biomedjourney_monai.radiographs.saving import png_bytes
-
-    caption, index, state = EXAMPLES[number]
-    patient = draw_patient(7, index, stream="web page")
-    rendering = render_counterfactual(
-        patient, patient.visits[0], FindingState(**state), size=EXAMPLE_SIZE, view_position="PA"
-    )
-    return png_bytes(rendering.image, metadata={"Comment": f"rendered patient, nobody's: {caption}"})

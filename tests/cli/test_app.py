@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.cli import app
-from biomedjourney_monai.cli.app_requests import PageWorkshop, box_mask, unmet
+from biomedjourney_monai.cli.app_checks import box_mask, check_amount, unmet
+from biomedjourney_monai.cli.app_requests import PageWorkshop
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.clinic.page_request import PageRequest
 from biomedjourney_monai.clinic.web_server import Cancelled
@@ -177,6 +178,12 @@ def test_a_request_stops_at_the_next_step_once_it_is_cancelled(ask, chest):
     with pytest.raises(Cancelled):
         ask(chest.read_bytes(), steps=50, told=told, is_cancelled=lambda: len(told) >= 2)
     assert [line["done"] for line in told] == [1, 2]
+
+
+def test_more_pixels_than_fit_in_memory_are_refused_before_anything_is_made():
+    check_amount(8, (2500, 3000))
+    with pytest.raises(BiomedJourneyError, match=r"found 16 of 3,000 × 2,500\. Ask for 8 at most"):
+        check_amount(16, (2500, 3000))
 
 
 def test_a_refused_prior_is_told_when_it_is_looked_at_and_may_be_overruled(ask, workshop, chest):

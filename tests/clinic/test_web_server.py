@@ -112,6 +112,13 @@ def test_its_own_page_is_let_in(client):
     assert client.post("/api/inspect", content=b"image", headers={"origin": BASE}).json() == {"bytes": 5}
 
 
+def test_the_name_of_a_proxy_is_let_in_where_it_is_given(workshop):
+    server = WebServer(workshop, host_names=("127.0.0.1", "page.example"))
+    with TestClient(server.app(), base_url="http://page.example") as client:
+        assert client.post("/api/inspect", content=b"image", headers={"origin": "https://page.example"}).is_success
+        assert client.get("/", headers={"host": "other.example"}).status_code == 403
+
+
 def test_a_request_is_answered_as_it_goes_on(client):
     answer = make(client)
     assert answer.headers["content-type"] == "application/x-ndjson"
