@@ -181,7 +181,7 @@ class CounterfactualGenerator(nn.Module):
             raise WeightsError(
                 f"{Path(path).name} must be used with the text encoder it was trained with",
                 found=f"text encoder {self.text_encoder.weights_hash[:12]} where {trained_with[:12]} was used",
-                action="Point text_encoder_dir at the folder of the training",
+                action="Pass its folder: --text-encoder of a command, text_encoder_dir of a config",
             )
         require_same_geometry(info, self.geometry, file=Path(path).name)
         load_model({"autoencoder": self.autoencoder, "denoiser": self.denoiser}, state, file=Path(path).name)
