@@ -11,7 +11,8 @@
    --real FOLDER (studies.csv with patient, offset_days, view_position, filename, and images/) takes consecutive frontal
    images of real patients instead, enlarged likewise: these take longer to register than rendered ones.
    With --real, all of them are also registered as they are: each lateral onto a frontal image, which must be dropped,
-   and consecutive frontal images of one patient, of which nine in ten must be kept.
+   and consecutive frontal images of one patient, of which nine in ten must be kept, at 128 and 256 px, whatever the
+   seed of the samples.
    As a guard, known motions (10°, 10 %, 10 % of scale) of the same images, with an opacity added, must be found again.
 2. Tables of MIMIC-CXR's size, without images: `cohort --without-images` and `journeys` as a user runs them.
 3. Journeys over torchxrayvision's table of NIH ChestX-ray14 (112,120 images of real patients), against a plain count.
@@ -51,6 +52,7 @@ from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
 HEIGHT, WIDTH, SIZE = 3056, 2544, 256
 MIMIC_ROWS = 377_110
+SEEDS = range(1, 6)
 
 
 class StepTimes:
@@ -249,33 +251,41 @@ def measure_real(source: Path, size: int) -> tuple[dict, dict]:
     groups = table[~lateral].groupby("patient")["filename"]
     jobs = [(*pair, False) for _, names in groups for pair in pairwise(names)]
     jobs += [(first, name, True) for first, name in zip(cycle(frontal), table.loc[lateral, "filename"])]
-    kept = {True: [], False: []}
+    tries = [(seed, below) for seed in SEEDS for below in (registration.RETRY_BELOW, -1.0)]  # -1: a single search
+    kept = {(is_lateral, *tried): 0 for is_lateral in (True, False) for tried in tries}
     for prior, new, is_lateral in tqdm(jobs, desc="real pairs", unit=" pairs"):
         (fixed, fixed_content), (moving, moving_content) = (
             load_with_content(source / "images" / name, size=size) for name in (prior, new)
         )
-        result = registration.register(fixed, moving, fixed_content, moving_content)
-        kept[is_lateral].append(registration.rejection(result) == "")
+        for seed, below in tries:
+            result = registration.register(fixed, moving, fixed_content, moving_content, seed=seed, retry_below=below)
+            kept[is_lateral, seed, below] += registration.rejection(result) == ""
+    frontal_pairs = sum(not is_lateral for *_, is_lateral in jobs)
+    with_retry, single = ([kept[False, seed, below] for seed in SEEDS] for below in (registration.RETRY_BELOW, -1.0))
+    laterals = [kept[True, seed, registration.RETRY_BELOW] for seed in SEEDS]
     figures = {
-        "frontal pairs of one patient kept": f"{sum(kept[False])} of {len(kept[False])}",
-        "laterals kept": f"{sum(kept[True])} of {len(kept[True])}",
+        "frontal pairs of one patient": frontal_pairs,
+        "kept, by seed": with_retry,
+        "kept with a single search, by seed": single,
+        "laterals": len(jobs) - frontal_pairs,
+        "laterals kept, by seed": laterals,
     }
     bars = {
-        f"every lateral is rejected at {size} px": not any(kept[True]),
-        f"at least 90 % of frontal pairs are kept at {size} px": sum(kept[False]) >= 0.9 * len(kept[False]),
+        f"every lateral is rejected at {size} px": not any(laterals),
+        f"at least 90 % of frontal pairs are kept at {size} px": min(with_retry) >= 0.9 * frontal_pairs,
     }
     return figures, bars
 
 
-def run_verb(*arguments: str) -> tuple[float, float]:
-    """Run a verb on two cores: seconds, and gigabytes at most."""
+def run_verb(*arguments: str) -> tuple[float, float, float]:
+    """Run a verb on two cores: seconds, gigabytes at most, and seconds of processor time."""
     code = "import sys; from biomedjourney_monai.cli.main import main; sys.exit(main(sys.argv[1:]))"
     start = time.monotonic()
     child = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     if status:
         raise RuntimeError(f"biomedjourney {arguments[0]} ended with status {status}")
-    return time.monotonic() - start, usage.ru_maxrss / 1024**2
+    return time.monotonic() - start, usage.ru_maxrss / 1024**2, usage.ru_utime + usage.ru_stime
 
 
 def measure_tables(rows: int) -> tuple[dict, dict]:
@@ -291,6 +301,7 @@ def measure_tables(rows: int) -> tuple[dict, dict]:
         "journeys": kept,
         "cohort, s": round(cohort[0], 1),
         "journeys, s": round(journeys[0], 1),
+        "both, processor s": round(cohort[2] + journeys[2], 1),  # what a busy machine does not lengthen much
         "peak, GB": round(gigabytes, 2),
     }
     return figures, {"tables in under 20 s": seconds < 20, "tables in under 2 GB": gigabytes < 2}
