@@ -25,11 +25,12 @@ STACKS = [
     ["train.yaml", "pretrain.yaml"],
     ["train.yaml", "finetune.yaml"],
 ]
+LABEL_SERVER = {"pre_transforms", "post_transforms"}  # read by MONAI Label, in place of the bundle's own
 READ_BY_PYTHON = {
     "common.yaml": {"bundle_root", "generator", "denoiser_precision", "autoencoder_precision", "compiled"},
     "train.yaml": {"initialize", "training", "run", "run_stage", "imports"},
     "train_autoencoder.yaml": {"initialize", "training", "run", "imports"},
-    "inference.yaml": {"initialize", "inference", "run", "imports"},
+    "inference.yaml": {"initialize", "inference", "run", "imports", *LABEL_SERVER},
     "evaluate.yaml": {"initialize", "evaluation", "run", "imports"},
     "prepare.yaml": {"initialize", "prepare", "run", "imports"},
 }
