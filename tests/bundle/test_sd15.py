@@ -181,7 +181,7 @@ def test_a_stage_trains_and_its_model_makes_a_counterfactual(work, model, tmp_pa
     run.initialize()
     run.run()
     generator = run.network_def
-    assert generator.autoencoder.latent_channels == 4
+    assert generator.denoiser.latent_channels == 4
     assert [path.suffix for path in sorted(tmp_path.rglob("*")) if path.is_file()].count(".png") == 1
 
 
