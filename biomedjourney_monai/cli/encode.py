@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from biomedjourney_monai.cli.bundle_model import (
     add_model_arguments,
     bundle_folder,
-    compose_networks,
     image_size,
     model_file,
 )
@@ -92,12 +91,12 @@ def run(arguments: argparse.Namespace) -> None:
     text_encoder = str(Path(arguments.text_encoder).resolve()) if arguments.text_encoder else None
     bundle = str(bundle_folder(arguments).resolve())
     networks = (("bundle", bundle), ("overlay", overlay), ("text_encoder", text_encoder))
-    compose_networks(arguments).get_parsed_content("autoencoder")
     if not weights.is_file():
         _copy_shipped_autoencoder(model_file(arguments), weights)
     autoencoder = load_autoencoder(networks, str(weights), weights_hash(weights))
     encoder = load_text_encoder(networks)
-    size, (latent, about) = image_size(arguments), _probe(autoencoder, image_size(arguments))
+    size = image_size(arguments)
+    latent, about = _probe(autoencoder, size)
     writer = ShardWriter(
         work=str(work.resolve()),
         folder=str((work / LATENTS_FOLDER).resolve()),
@@ -208,7 +207,7 @@ def _write_cache(
     (folder / ROWS_FILE).unlink(missing_ok=True)
     parts = [("images", table.images), ("masks", table.masks), ("texts", table.texts)]
     shards = [shard for kind, entries in parts for shard in cut_into_shards(kind, entries)]
-    if arguments.processes > 1 or arguments.scheduler:
+    if arguments.processes > 1:
         writer = replace(writer, threads=max(1, available_cores() // arguments.processes))
     spread = {"processes": arguments.processes, "scheduler": arguments.scheduler, "chunk": 1}
     names: dict[str, list[str]] = {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ class StageCheckpoint:
 
     def attach(self, engine: Engine) -> None:
         """Load the checkpoint into the engine's state, and register saving."""
+        if this_process() == 0:
+            remove_unfinished(self.path)
         if self.resume and self.path.is_file():
             self._load(engine)
             if engine.state.epoch >= engine.state.max_epochs:  # Ignite would start over, counting from 0
@@ -74,20 +77,23 @@ class StageCheckpoint:
         content["generators"] = {name: generator.get_state() for name, generator in self.generators.items()}
         content["random"] = random_states()
         content["engine"] = {"iteration": engine.state.iteration}
-        try:
-            with written_atomically(self.path) as temporary:
-                torch.save(content, temporary)
-        except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
-            raise ConfigError(
-                f"{self.path} must be writable",
-                found=getattr(error, "strerror", None) or type(error).__name__,
-                action="Make room and run the same command again: the checkpoint before is whole",
-            ) from error
+        content["kinds"] = self._kinds()
+        action = "Make room and run the same command again: the checkpoint before is whole"
+        with _writable(self.path, action), written_atomically(self.path) as temporary:
+            torch.save(content, temporary)
+
+    def _kinds(self) -> dict[str, str]:
+        """Classes of what is no network: an optimiser takes another's state without a word, and breaks later."""
+        kinds = {name: type(state).__name__ for name, state in self.states.items()}
+        return {name: kind for name, kind in kinds.items() if not isinstance(self.states[name], torch.nn.Module)}
 
     def _load(self, engine: Engine) -> None:
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
+            own, saved = self._kinds(), content.get("kinds", {})
             for name, state in self.states.items():
+                if name in own and saved.get(name, own[name]) != own[name]:
+                    raise self._refusal(f"{saved[name]} where {own[name]} is needed")
                 self._require_same_tensors(state, content[name])
                 state.load_state_dict(content[name])
             for name, generator in self.generators.items():
@@ -118,6 +124,22 @@ class StageCheckpoint:
         engine.state.epoch, engine.state.iteration = progress
         logger.info(f"Nothing to do: all {engine.state.max_epochs} epochs of {self.path} are done.")
         engine.terminate()
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a killed process had begun to write under a temporary name of `files.written_atomically`."""
+    for unfinished in path.parent.glob(f".{path.stem}-????????{path.suffix}"):
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writable(path: Path, action: str) -> Iterator[None]:
+    """Turn what a full disk raises into one line."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
+        found = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(f"{path} must be writable", found=found, action=action) from error
 
 
 def differing_tensors(own: Mapping[str, torch.Tensor], saved: Mapping[str, Any]) -> list[str]:
@@ -211,5 +233,6 @@ class ExportModel:
             self.network.load_state_dict(self.averaged.state_dict())
         if this_process() != 0:
             return
-        self.save(path, info={**self.info, "iterations": engine.state.iteration})
+        with _writable(path, "Make room and run the same command again: it goes on from the last checkpoint"):
+            self.save(path, info={**self.info, "iterations": engine.state.iteration})
         logger.info(f"Wrote {path}.")

@@ -25,7 +25,7 @@ def steps_now(engine: Engine) -> bool:
 
 
 class ClipGradients:
-    """Clip the norm of all gradients before each optimiser step; stop the run if the loss is not finite.
+    """Clip the norm of all gradients before each optimiser step; stop the run if the loss or that norm is not finite.
 
     The norm before clipping is left in `engine.state.gradient_norm`.
 
@@ -46,18 +46,25 @@ class ClipGradients:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Raises: ConfigError: if the loss is not finite; the last checkpoint stays as it is."""
-        loss = float(engine.state.output[CommonKeys.LOSS].detach())
-        if not math.isfinite(loss):
+        """Raises: ConfigError: if the loss or a gradient is not finite; the last checkpoint stays as it is."""
+        self._require_finite("training loss", float(engine.state.output[CommonKeys.LOSS].detach()), engine)
+        if not steps_now(engine):
+            return
+        scaler = getattr(engine, "scaler", None)
+        if scaler is not None:
+            scaler.unscale_(engine.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
+        if scaler is None:  # which would leave such a step out, and try a smaller scale
+            self._require_finite("norm of the gradients", float(norm), engine)
+        engine.state.gradient_norm = norm
+
+    def _require_finite(self, name: str, value: float, engine: Engine) -> None:
+        if not math.isfinite(value):
             raise ConfigError(
-                "the training loss must be finite",
-                found=f"{loss} at iteration {engine.state.iteration}{self._rows(engine.state.batch)}",
+                f"the {name} must be finite",
+                found=f"{value} at iteration {engine.state.iteration}{self._rows(engine.state.batch)}",
                 action=f"Lower --learning_rate, or pass --precision float32{self._good_checkpoint()}",
             )
-        if steps_now(engine):
-            if getattr(engine, "scaler", None) is not None:
-                engine.scaler.unscale_(engine.optimizer)
-            engine.state.gradient_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
 
     def _rows(self, batch: object) -> str:
         rows = batch.get("row") if isinstance(batch, dict) else None

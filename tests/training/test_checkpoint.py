@@ -108,7 +108,8 @@ def test_the_export_holds_the_averaged_weights(make_training, tmp_path):
 def test_the_checkpoint_holds_tensors_only(make_training, tmp_path):
     make_training(tmp_path, max_epochs=1).run()
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert set(content) == {"denoiser", "averaged", "optimizer", "lr_scheduler", "generators", "random", "engine"}
+    states = {"denoiser", "averaged", "optimizer", "lr_scheduler"}
+    assert set(content) == {*states, "generators", "random", "engine", "kinds"}
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
@@ -124,6 +125,39 @@ def test_a_checkpoint_of_another_network_is_refused(make_training, tmp_path):
     checkpoint = StageCheckpoint(tmp_path / "checkpoint.pt", states={"denoiser": torch.nn.Linear(1, 1)}, generators={})
     with pytest.raises(WeightsError, match=r"4 tensors that differ, first weight none where \(1, 1\) is needed"):
         checkpoint.attach(Engine(lambda engine, batch: None))
+
+
+def test_a_checkpoint_of_another_optimiser_is_refused(make_training, tmp_path):
+    training = make_training(tmp_path, max_epochs=1).run()
+    other = torch.optim.Adafactor(training.network.parameters())
+    checkpoint = StageCheckpoint(tmp_path / "checkpoint.pt", states={"optimizer": other}, generators={})
+    with pytest.raises(WeightsError, match="found AdamW where Adafactor is needed"):
+        checkpoint.attach(Engine(lambda engine, batch: None))
+
+
+def test_a_checkpoint_that_names_no_kinds_is_taken(make_training, tmp_path):
+    make_training(tmp_path, max_epochs=1).run()
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del content["kinds"]
+    torch.save(content, tmp_path / "checkpoint.pt")
+    assert make_training(tmp_path, max_epochs=2).run().trainer.state.iteration == 4
+
+
+def test_what_a_killed_process_had_begun_to_write_is_removed(make_training, tmp_path):
+    (tmp_path / ".checkpoint-0a1b2c3d.pt").write_bytes(b"half of it")
+    (tmp_path / "checkpoint-notes.pt").write_bytes(b"not ours")
+    make_training(tmp_path, max_epochs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-notes.pt"]
+
+
+def test_a_full_disk_while_exporting_is_one_line_too(tmp_path):
+    def fill_disk(path, info):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    engine = Engine(lambda engine, batch: None)
+    ExportModel(save=fill_disk, path=tmp_path / "model.pt", info={}).attach(engine)
+    with pytest.raises(ConfigError, match=r"model\.pt must be writable; found No space left on device"):
+        engine.run([0])
 
 
 def test_checkpoints_are_as_frequent_as_asked(tmp_path):

@@ -9,11 +9,11 @@ from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.training.gradients import ClipGradients, steps_now
 
 
-def run(loss, *, max_norm=1.0):
+def run(loss, *, max_norm=1.0, gradient=(3.0, 4.0)):
     parameter = torch.nn.Parameter(torch.zeros(2))
 
     def step(engine, batch):
-        parameter.grad = torch.tensor([3.0, 4.0])
+        parameter.grad = torch.tensor(gradient)
         engine.state.output = {"loss": torch.tensor(loss)}
         engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
         return engine.state.output
@@ -39,6 +39,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_in_one_line(loss):
         run(loss)
     assert "\n" not in str(error.value)
     assert "--learning_rate" in str(error.value)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_reaches_a_checkpoint():
+    with pytest.raises(ConfigError, match="norm of the gradients must be finite; found nan at iteration 1"):
+        run(0.5, gradient=(float("nan"), 1.0))
 
 
 def test_an_infinite_loss_names_the_rows_and_the_last_good_checkpoint(make_training, tmp_path):
