@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ def sample_list(arguments: argparse.Namespace) -> None:
     outcomes = [""] * len(rows)
     waiting: list[Ready] = []
     taken: set[Path] = set()
+    started = time.perf_counter()
     with tqdm(total=len(rows), desc="sample", unit="image") as bar:
         for number, row in enumerate(rows):
             try:
@@ -77,7 +79,7 @@ def sample_list(arguments: argparse.Namespace) -> None:
                 waiting = []
         _make(waiting, maker, outcomes, bar)
     _write_results(file, outcomes)
-    _tell(outcomes, file)
+    _tell(outcomes, file, seconds=time.perf_counter() - started)
 
 
 def read_rows(file: Path) -> list[dict[str, str | None]]:
@@ -170,11 +172,13 @@ def _write_results(file: Path, outcomes: list[str]) -> None:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _tell(outcomes: list[str], file: Path) -> None:
+def _tell(outcomes: list[str], file: Path, *, seconds: float) -> None:
     counts = Counter(outcomes)
     made, kept = counts.pop(MADE, 0), counts.pop(KEPT, 0)
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
     print(f"{made} made, {kept} kept, {sum(counts.values())} refused" + (f": {refused}" if refused else ""))
+    if made:
+        print(f"{made / seconds:.2f} images/s")
     if not made and not kept:
         raise BiomedJourneyError(
             "a row of the list must be usable", found=refused, action="Look at the results beside the list"

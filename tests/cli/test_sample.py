@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -297,6 +298,7 @@ def test_a_list_makes_what_it_can_counts_the_rest_and_goes_on(sample_csv, sample
     assert sample_csv() == 0
     said = capsys.readouterr().out
     assert "2 made, 0 kept, 4 refused" in said
+    assert re.search(r"^\d+\.\d\d images/s$", said, re.MULTILINE)
     assert "1 empty_description" in said
     outcomes = (tmp_path / "list.results.csv").read_text().splitlines()
     assert [line.split(",")[1] for line in outcomes[1::]].count("made") == 2
@@ -307,6 +309,9 @@ def test_a_list_makes_what_it_can_counts_the_rest_and_goes_on(sample_csv, sample
     assert "1 made, 1 kept, 4 refused" in capsys.readouterr().out
     assert sample_csv("--steps", "1") == 0
     assert "2 made, 0 kept" in capsys.readouterr().out
+    assert sample_csv("--steps", "1") == 0
+    said = capsys.readouterr().out
+    assert "0 made, 2 kept" in said and "images/s" not in said
 
 
 def test_a_list_without_a_usable_row_is_an_error(sample_csv, tmp_path, capsys):
