@@ -18,6 +18,7 @@ RUN_OPTIONS = frozenset(
     + "workflow_type workflow_name properties_path".split()
 )
 TRACKING_OPTIONS = frozenset("tracking_uri experiment_name run_name save_execute_config output_dir".split())
+NOTHING = frozenset({"None", "null", "~"})
 KEY = re.compile("--.|-[a-zA-Z]")
 CLASS_KEY = "_class_"
 
@@ -75,8 +76,8 @@ def refuse_unknown_overrides(
 ) -> None:
     """Refuse a run of steps, and `--key value` on the command line, that no config file knows.
 
-    MONAI itself takes an override of any key and ignores it silently if nothing reads it; a run that is not there ends
-    in a trace after everything was prepared for it.
+    MONAI itself takes an override of any key and silently ignores one that nothing reads, as it ignores None; a run that
+    is not there ends in a trace after everything was prepared for it.
 
     Args:
         bundle_root: folder of `configs/common.yaml`.
@@ -99,10 +100,16 @@ def refuse_unknown_overrides(
         known[section] = _union(common.get(section), known.get(section))
     options = RUN_OPTIONS | (TRACKING_OPTIONS if _has_option(arguments, "tracking") else frozenset())
     names = set(_addresses(known))
-    for given, _ in overrides(arguments):
+    for given, value in overrides(arguments):
         key = given.lstrip("+").replace("::", "#")
         if key not in options and key not in names:
             raise unknown_key(key, names | options)
+        if value in NOTHING and key not in options:
+            raise ConfigError(
+                "an override that takes a key's value away must be written '$None'",
+                found=f"--{key} {value}, which MONAI {'ignores' if value == 'None' else 'takes for a word'}",
+                action=f"Pass --{key} '$None', in quotes",
+            )
 
 
 def _require_run(arguments: Sequence[str], known: Mapping[str, Any]) -> None:

@@ -56,6 +56,7 @@ def refuse(root, *options, files=("train.yaml",), shared=("sampler",)):
         ["--train#handlers#1#name", "x"],
         ["--run_id", "training", "--logging_file", "x"],
         ["--tracking", "mlflow", "--experiment_name", "x"],
+        ["--learning_rate", "$None"],
     ],
 )
 def test_known_overrides_pass(root, options):
@@ -95,6 +96,12 @@ def test_a_run_that_no_config_has_is_refused_with_the_nearest(root, named):
     files = ["--config_file", str(root / "configs" / "train.yaml")]
     with pytest.raises(ConfigError, match=r"found trainig\. Did you mean training"):
         refuse_unknown_overrides(root, arguments=[MONAI, *named, *files])
+
+
+@pytest.mark.parametrize(("value", "fate"), [("None", "ignores"), ("null", "takes for a word")])
+def test_an_override_of_nothing_that_monai_does_not_take_is_refused(root, value, fate):
+    with pytest.raises(ConfigError, match=rf"--learning_rate {value}, which MONAI {fate}.*'\$None'"):
+        refuse(root, "--learning_rate", value)
 
 
 def test_another_command_line_is_left_alone(root):
