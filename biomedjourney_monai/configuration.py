@@ -76,8 +76,8 @@ def refuse_unknown_overrides(
 ) -> None:
     """Refuse a run of steps, and `--key value` on the command line, that no config file knows.
 
-    MONAI itself takes an override of any key and silently ignores one that nothing reads, as it ignores None; a run that
-    is not there ends in a trace after everything was prepared for it.
+    MONAI itself takes an override of any key and silently ignores one that nothing reads, as it ignores None; and a run
+    that is not there ends in a trace after everything was prepared for it.
 
     Args:
         bundle_root: folder of `configs/common.yaml`.
