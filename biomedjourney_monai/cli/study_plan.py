@@ -181,7 +181,8 @@ class Plan:
             f"{stage}_epochs": epochs,
             **training.settings,
         }
-        words = [word for key, value in settings.items() for word in (f"--{key}", value)]
+        given = {key: "$None" if value is None else value for key, value in settings.items()}  # MONAI ignores None
+        words = [word for key, value in given.items() for word in (f"--{key}", value)]
         return [*BUNDLE_RUN, "[" + ",".join(f"'{file}'" for file in files) + "]", *words]
 
     def _train_reads(self, cell: Cell, stage: str) -> list[Path]:
