@@ -10,14 +10,16 @@ from typing import Any
 from biomedjourney_monai.files import written_atomically
 
 CSV_FILE = "metrics.csv"
+MODEL = "counterfactual"
 COLUMNS = ("system", "attribute", "group", "metric", "part", "value", "low", "high", "count", "note")
 """`attribute` and `group` are empty for numbers over all journeys, else e.g. sex and F."""
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Give every number of every system, whatever metrics there are: also those that this module has never heard of."""
+    by_system = metrics_by_system(metrics)
     for system in metrics["systems"]:
-        for metric, parts in system_metrics(system).items():
+        for metric, parts in by_system[system["name"]].items():
             for part, number in parts.items():
                 yield {"system": system["name"], "metric": metric, "part": part, **_fields(number)}
         for attribute, groups in system.get("subgroups", {}).items():
@@ -26,6 +28,18 @@ def metric_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 for section in content.values():
                     for metric, number in section.items() if isinstance(section, Mapping) else ():
                         yield {**own, "metric": metric, **_fields(number)}
+
+
+def metrics_by_system(metrics: Mapping[str, Any]) -> dict[str, dict[str, Mapping[str, Mapping[str, Any]]]]:
+    """Find every metric of every system: system -> metric -> part -> number.
+
+    A section beside `systems` that holds metrics, such as `probes`, is about the model, so it joins the counterfactual.
+    """
+    found = {system["name"]: system_metrics(system) for system in metrics["systems"]}
+    for section in metrics.values():
+        if isinstance(section, Mapping) and MODEL in found:
+            found[MODEL] |= system_metrics({"metrics": section.get("metrics")})
+    return found
 
 
 def system_metrics(system: Mapping[str, Any]) -> dict[str, Mapping[str, Mapping[str, Any]]]:

@@ -160,7 +160,7 @@ def _study_tables(study: Mapping[str, Any] | None) -> list[ResultTable]:
     main = max(dict.fromkeys(encoders), key=encoders.count)
     grid = [cell for cell in cells if cell["factors"]["text_encoder"] == main]
     budget = study["settings"]["training"]["iterations"]
-    remark = f"Every cell measured here was trained for {budget} iterations, on {study['journeys']} journeys scored."
+    remark = f"Every cell measured here was trained for {budget} iterations and scored on {study['journeys']} journeys."
     tables = [
         ResultTable(
             2,

@@ -158,7 +158,7 @@ def render_page(
         tables=result_tables(metrics, study),
         has_study=study is not None,
         parts={"findings": FINDINGS, "groups": RACE_GROUPS, "structures": STRUCTURES},
-        further=further_charts(systems),
+        further=further_charts(metrics),
         gallery=gallery,
         choice=CHOICE,
         rule=RULE,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.evaluation.labels import apply_label_policy, changed_only
-from biomedjourney_monai.evaluation.metrics_csv import system_metrics
+from biomedjourney_monai.evaluation.metrics_csv import metrics_by_system
 from biomedjourney_monai.evaluation.scoring import PATHOLOGY_COLUMNS
 from biomedjourney_monai.schema import FINDINGS
 
@@ -60,9 +60,9 @@ def list_failures(metrics: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 def list_unknown(metrics: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
     """Give (metric, reason, systems) of every overall number that is null."""
     found: dict[tuple[str, str], list[str]] = {}
-    for system in metrics["systems"]:
-        for name, parts in system_metrics(system).items():
+    for system, own in metrics_by_system(metrics).items():
+        for name, parts in own.items():
             number = parts.get("overall")
             if number is not None and number["value"] is None:
-                found.setdefault((name, str(number.get("note", ""))), []).append(system["name"])
+                found.setdefault((name, str(number.get("note", ""))), []).append(system)
     return [(name, reason, systems) for (name, reason), systems in found.items()]

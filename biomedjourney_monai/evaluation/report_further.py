@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from biomedjourney_monai.evaluation.metrics_csv import system_metrics
-from biomedjourney_monai.evaluation.report_texts import METRIC_TEXTS, MetricText, text_of
+from biomedjourney_monai.evaluation.metrics_csv import metrics_by_system
+from biomedjourney_monai.evaluation.report_texts import FURTHER_TEXTS, METRIC_TEXTS, TOPICS, MetricText, text_of
 
 HEADROOM = 0.06
 """Of the range that the numbers span, left free at both ends of a scale that is not 0 to 1."""
+
+WIDE = 0.5
+"""Numbers between 0 and 1 of which none is as large as this get a scale that ends where they end."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +46,33 @@ class FurtherChart:
     table: dict[str, list[Mapping[str, Any] | None]]
 
 
-def further_charts(systems: Sequence[Mapping[str, Any]]) -> list[FurtherChart]:
-    """Make a chart of every metric that is not in the main tables and that some system has a number for."""
-    main = {text.key for text in METRIC_TEXTS}
-    by_system = {system["name"]: system_metrics(system) for system in systems}
-    names = dict.fromkeys(name for metrics in by_system.values() for name in metrics if name not in main)
-    charts = [_chart(name, {system: own[name] for system, own in by_system.items() if name in own}) for name in names]
-    return [chart for chart in charts if chart.bars]
+def further_charts(metrics: Mapping[str, Any]) -> dict[str, list[FurtherChart]]:
+    """Make a chart of every metric that is not in the main tables and that some system has a number for.
+
+    Args:
+        metrics: content of metrics.json.
+
+    Returns:
+        Topic -> its charts, in the order of the page's words; a metric without words comes last.
+    """
+    by_system = metrics_by_system(metrics)
+    names = {name for own in by_system.values() for name in own} - {text.key for text in METRIC_TEXTS}
+    order = [text.key for text in FURTHER_TEXTS]
+    topics: dict[str, list[FurtherChart]] = {topic: [] for topic in TOPICS}
+    for name in sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name)):
+        chart = _chart(name, {system: own[name] for system, own in by_system.items() if name in own})
+        if chart.bars:
+            topics[chart.text.topic].append(chart)
+    return {topic: charts for topic, charts in topics.items() if charts}
 
 
 def _chart(name: str, by_system: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> FurtherChart:
     parts = list(dict.fromkeys(part for own in by_system.values() for part in own if part != "overall"))
     overall = {system: own["overall"] for system, own in by_system.items() if _known(own.get("overall"))}
-    scale = _scale(list(overall.values()))
+    text = text_of(name)
+    scale = _scale(list(overall.values()), chance=text.chance)
     return FurtherChart(
-        text_of(name),
+        text,
         scale,
         [_bar(system, number, scale) for system, number in overall.items()],
         parts,
@@ -65,10 +80,13 @@ def _chart(name: str, by_system: Mapping[str, Mapping[str, Mapping[str, Any]]]) 
     )
 
 
-def _scale(numbers: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+def _scale(numbers: Sequence[Mapping[str, Any]], *, chance: float | None) -> tuple[float, float]:
     values = [number[end] for number in numbers for end in ("value", "low", "high") if number[end] is not None]
-    if not values or (min(values) >= 0 and max(values) <= 1):
+    values += [] if chance is None else [chance]
+    if not values or (min(values) >= 0 and WIDE <= max(values) <= 1):
         return 0.0, 1.0
+    if min(values) >= 0 and 0 < max(values) < WIDE:
+        return 0.0, max(values) * (1 + HEADROOM)
     low, high = min(values), max(values)
     room = HEADROOM * (high - low) or 1.0
     return (low - room if low < 0 else max(low - room, 0.0)), high + room

@@ -16,7 +16,7 @@ from biomedjourney_monai.evaluation.systems import read_picture
 from biomedjourney_monai.radiographs.page_pictures import colour_difference, picture_uri
 from biomedjourney_monai.schema import IMAGES_FOLDER
 
-QUANTILES = (("moved least", 0.0), ("moved as usual", 0.5), ("moved most", 1.0))
+QUANTILES = (("shifted least", 0.0), ("shifted as usual", 0.5), ("shifted most", 1.0))
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Delta:
 
 
 def draw_deltas(journeys: pandas.DataFrame, *, work: Path) -> list[Delta]:
-    """Show the pair that was moved least, one as usual, and the one moved most; none where nothing was registered.
+    """Show the pair that was shifted least, one as usual, and the one shifted most; none where nothing was registered.
 
     Args:
         journeys: rows of pairs.parquet.
@@ -74,7 +74,7 @@ def draw_delta(title: str, row: Mapping[str, Any], *, work: Path) -> Delta:
     if not prior.shape == registered.shape == new.shape == valid.shape:
         raise ImageError("the pictures of a pair must be of one size", found="several")
     facts = [
-        f"shift {row['shift_x_px']:+.0f}, {row['shift_y_px']:+.0f} px",
+        f"shift {round(row['shift_x_px']):+d}, {round(row['shift_y_px']):+d} px",
         f"rotation {row['rotation_degrees']:+.1f}°",
         f"scale {row['scale']:.2f}",
         f"score {row['gradient_correlation']:.2f}",

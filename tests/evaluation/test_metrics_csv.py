@@ -43,3 +43,9 @@ def test_every_number_is_a_row_also_of_sections_that_are_new(metrics, tmp_path):
 def test_what_is_no_metric_is_left_out(metrics):
     assert list(system_metrics(metrics["systems"][0])) == ["cmig", "novel metric"]
     assert all(row["metric"] != "unreadable" for row in metric_rows(metrics))
+
+
+def test_what_was_measured_of_the_model_alone_is_in_the_table_too(metrics):
+    metrics["systems"][0]["name"] = "counterfactual"
+    metrics["probes"] = {"journeys": 2, "metrics": {"drift": {"overall": _number(0.5)}}}
+    assert ("counterfactual", "drift") in {(row["system"], row["metric"]) for row in metric_rows(metrics)}
