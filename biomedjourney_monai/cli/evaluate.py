@@ -10,6 +10,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from biomedjourney_monai.cli.bundle_model import add_model_arguments
+from biomedjourney_monai.cli.sampling_arguments import PRECISIONS, require_at_least_one
+
 EXAMPLE = (
     "biomedjourney evaluate --work work --bootstrap 2000\n"
     "  biomedjourney evaluate --work work --truth cohort/truth --images rival=rival_images"
@@ -30,7 +33,14 @@ COLUMNS = {
 
 FURTHER_COLUMNS = {
     "side_correct": "right side",
-    "severity_concordance": "severity order",
+    "effectiveness": "effective",
+    "others_moved": "others moved",
+    "severity_concordance": "severity by judge",
+    "severity_change": "severity, change",
+    "change_outside": "change elsewhere",
+    "identity": "own prior nearest",
+    "kid": "KID",
+    "memorised": "memorised",
     "truth_psnr": "PSNR to truth",
     "truth_ssim": "SSIM to truth",
     "truth_agreement": "agrees with truth",
@@ -84,6 +94,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="true counterfactuals of rendered patients, as `phantom --truth` writes them to truth/ of the cohort:"
         " error against them, overall, inside and outside the changed region",
     )
+    parser.add_argument(
+        "--training-targets",
+        type=int,
+        nargs="?",
+        const=2000,
+        default=0,
+        metavar="N",
+        help="look for copies among N images of training journeys, drawn at random (default: none; without N: 2000)",
+    )
+    probes = parser.add_argument_group("probes: further sampling with the model")
+    probes.add_argument(
+        "--probes", type=int, default=0, metavar="N", help="probe the first N journeys, 10 samples each (default: none)"
+    )
+    probes.add_argument("--probe-batch", type=int, default=16, metavar="N", help="journeys at once (default: 16)")
+    probes.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the configuration's)")
+    probes.add_argument("--precision", choices=PRECISIONS, help="of the denoiser (default: the configuration's)")
+    add_model_arguments(probes)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,9 +121,9 @@ def run(args: argparse.Namespace) -> int:
     from biomedjourney_monai.files import write_json, write_table
     from biomedjourney_monai.schema import METRICS_FILE
 
-    for name in ("bootstrap", "limit", "seed"):
+    for name in ("bootstrap", "limit", "seed", "training_targets", "probes"):
         if getattr(args, name) < 0:
-            raise ConfigError(f"--{name} must be >= 0", found=str(getattr(args, name)))
+            raise ConfigError(f"--{name.replace('_', '-')} must be >= 0", found=str(getattr(args, name)))
     settings = EvaluationSettings(
         split=args.split,
         bootstrap=args.bootstrap,
@@ -105,18 +132,29 @@ def run(args: argparse.Namespace) -> int:
         unmentioned=args.unmentioned,
         limit=args.limit,
     )
+    require_at_least_one(args, "probe_batch", "steps")
     if args.judges == "xrv" and args.models is None:
         raise ConfigError("--judges xrv needs a folder of weights", found="none", action="Pass --judge-weights DIR")
     folder = args.models or Path(locate_root()) / "models"
     judges = choose_judges(args.judges, folder, trained_on=args.xrv_classifier)
     size = _image_size(args.work)
     content, scores = evaluate(
-        args.work, judges, settings=settings, others=_other_systems(args, size=size), material=_material(args, size)
+        args.work,
+        judges,
+        settings=settings,
+        others=_other_systems(args, size=size),
+        material=_material(args, size, folder),
     )
+    if args.probes:
+        from biomedjourney_monai.cli.evaluation_probes import probe
+
+        content["probes"] = probe(args, judges)
     write_table(args.work / SCORES_FILE, scores)
     write_json(args.work / METRICS_FILE, content)
     print(format_table(content))
     print(format_table(content, FURTHER_COLUMNS, under="further"))
+    for metric, parts in content.get("probes", {}).get("metrics", {}).items():
+        print(f"{metric}: {_cell(parts['overall'])}")
     _print_counts(content)
     print(f"wrote {args.work / METRICS_FILE} and {args.work / SCORES_FILE}")
     return 0
@@ -186,16 +224,23 @@ def _other_systems(args: argparse.Namespace, *, size: int) -> list[Any]:
     return systems
 
 
-def _material(args: argparse.Namespace, size: int) -> Any:
+def _material(args: argparse.Namespace, size: int, weights: Path) -> Any:
     from biomedjourney_monai.cli.evaluation_requests import read_requests
     from biomedjourney_monai.evaluation.evaluate import Material
+    from biomedjourney_monai.evaluation.imagenet_features import INCEPTION_FILE, InceptionFeatures
     from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals
 
     truth = None
     if args.truth is not None:
         truth = TrueCounterfactuals(args.truth, size=size)
         truth.files  # noqa: B018  a missing table ends the run before the judges begin
-    return Material(requests=read_requests(args.work), truth=truth)
+    inception = weights / INCEPTION_FILE
+    return Material(
+        requests=read_requests(args.work),
+        truth=truth,
+        imagenet=InceptionFeatures(inception) if inception.is_file() else None,
+        training_targets=args.training_targets,
+    )
 
 
 def _print_counts(content: dict[str, Any]) -> None:

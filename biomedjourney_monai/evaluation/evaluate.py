@@ -15,16 +15,20 @@ import pandas
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.bootstrap import draw_patient_weights
-from biomedjourney_monai.evaluation.further import FURTHER, summarise_further
+from biomedjourney_monai.evaluation.effectiveness import Effectiveness
+from biomedjourney_monai.evaluation.feature_bank import Extractor, FeatureBank
+from biomedjourney_monai.evaluation.further import FURTHER, NO_FEATURES, NO_IMAGENET, summarise_further
 from biomedjourney_monai.evaluation.judged import Measure
 from biomedjourney_monai.evaluation.judges import Judges
 from biomedjourney_monai.evaluation.requests import Requests
 from biomedjourney_monai.evaluation.scoring import score_systems
+from biomedjourney_monai.evaluation.set_metrics import neighbour_columns, summarise_sets, training_targets
 from biomedjourney_monai.evaluation.severity import AskedSeverity
 from biomedjourney_monai.evaluation.sides import SideCorrectness
 from biomedjourney_monai.evaluation.subgroups import summarise_subgroups
 from biomedjourney_monai.evaluation.summary import Summary, as_numbers, compare, read_truth, summarise
 from biomedjourney_monai.evaluation.systems import Counterfactuals, System, read_counterfactuals
+from biomedjourney_monai.evaluation.target_change import TargetChange
 from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals, TruthError
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER
@@ -63,15 +67,19 @@ class Material:
     Attributes:
         requests: what each journey's description asks for: side, severity, target.
         truth: the true counterfactuals of rendered patients.
+        imagenet: features for FID and KID beside the judges' own.
+        training_targets: how many images of training journeys to look for copies of; 0 for none.
     """
 
     requests: Requests | None = None
     truth: TrueCounterfactuals | None = None
+    imagenet: Extractor | None = None
+    training_targets: int = 0
 
     def measures(self) -> list[Measure]:
         """What can be measured with it."""
-        asked = [] if self.requests is None else [SideCorrectness(self.requests), AskedSeverity(self.requests)]
-        return [*asked, *([] if self.truth is None else [TruthError(self.truth)])]
+        asked = [SideCorrectness, AskedSeverity, TargetChange, Effectiveness] if self.requests is not None else []
+        return [*(kind(self.requests) for kind in asked), *([] if self.truth is None else [TruthError(self.truth)])]
 
 
 def evaluate(
@@ -103,7 +111,11 @@ def evaluate(
     material = material or Material()
     if material.truth is not None:
         systems.append(material.truth)
-    scores, remarks = score_systems(journeys, systems, judges, work=work, measures=material.measures())
+    banks = {"": FeatureBank() if hasattr(judges, "features") else None}
+    banks["_imagenet"] = None if material.imagenet is None else FeatureBank(material.imagenet)
+    measures = [*material.measures(), *(bank for bank in banks.values() if bank is not None)]
+    scores, remarks = score_systems(journeys, systems, judges, work=work, measures=measures)
+    galleries = _add_neighbours(scores, banks[""], journeys, judges, work=work, limit=material.training_targets)
     truth = read_truth(journeys, uncertain=settings.uncertain, unmentioned=settings.unmentioned)
     weights = draw_patient_weights(
         journeys["subject_id"].to_numpy(),
@@ -112,10 +124,16 @@ def evaluate(
     )
     every_journey = set(read_table(work / PAIRS_FILE, columns=["journey_id"], made_by="register")["journey_id"])
     summaries = {name: summarise(frame, truth, weights=weights) for name, frame in scores.items()}
-    further = {name: summarise_further(frame, weights=weights) for name, frame in scores.items()}
+    further = {
+        name: summarise_further(frame, weights=weights)
+        | summarise_sets(banks[""], name, weights=weights, suffix="", without=NO_FEATURES)
+        | summarise_sets(banks["_imagenet"], name, weights=weights, suffix="_imagenet", without=NO_IMAGENET)
+        for name, frame in scores.items()
+    }
     content = {
         "settings": vars(settings),
         "counts": counts,
+        "galleries": galleries,
         "judges": judges.provenance(),
         "model": {} if counterfactuals is None else counterfactuals.provenance(),
         "systems": [
@@ -144,6 +162,26 @@ def evaluate(
         ],
     }
     return content, pandas.concat(scores, names=["system"]).reset_index()
+
+
+def _add_neighbours(
+    scores: dict[str, pandas.DataFrame],
+    bank: FeatureBank | None,
+    journeys: pandas.DataFrame,
+    judges: Judges,
+    *,
+    work: Path,
+    limit: int,
+) -> dict[str, int]:
+    """Add what the features tell of each image to the scores; say how many priors and training targets there were."""
+    if bank is None:
+        return {"priors": 0, "training_targets": 0}
+    patients = journeys["subject_id"].to_numpy()
+    targets = training_targets(work, judges, limit=limit) if limit else None
+    for name, frame in scores.items():
+        columns = neighbour_columns(bank, name, patients, targets=targets)
+        frame[list(columns)] = columns.to_numpy()
+    return {"priors": len(journeys), "training_targets": 0 if targets is None else len(targets[1])}
 
 
 def choose_journeys(

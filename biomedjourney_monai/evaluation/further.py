@@ -13,15 +13,16 @@ import pandas
 
 from biomedjourney_monai.evaluation.bootstrap import weighted_mean
 from biomedjourney_monai.evaluation.requests import SIDED
-from biomedjourney_monai.evaluation.scoring import PATHOLOGY_COLUMNS
 from biomedjourney_monai.evaluation.severity import compute_concordance
 from biomedjourney_monai.evaluation.summary import OVERALL, Statistic, Summary
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 
 NO_TRUTH = "no true counterfactuals: pass --truth"
 NO_REQUESTS = "no descriptions: run `biomedjourney describe`"
+ONE_SEVERITY = "only one severity is asked for"
 NO_FEATURES = "these judges give no features"
-NO_TARGETS = "no training images: pass --training-targets"
+NO_TARGETS = "no training targets were read: pass --training-targets"
+NO_IMAGENET = "no ImageNet weights: put inception_v3_google-0cc3c7bd.pth beside the judges' weights"
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,25 @@ MEANS = {
     "truth_dice": MeanMetric(STRUCTURES, NO_TRUTH),
     "truth_changed_share": MeanMetric((), NO_TRUTH),
     "side_correct": MeanMetric(SIDED, NO_REQUESTS, "no journey asks for a new finding on one side"),
+    "effectiveness": MeanMetric(FINDINGS, NO_REQUESTS, "no journey asks for it"),
+    "others_moved": MeanMetric((), NO_REQUESTS, "no journey leaves a finding unspoken of"),
+    "change_outside": MeanMetric((), NO_REQUESTS),
+    "change_outside_share": MeanMetric((), NO_REQUESTS, "no journey asks for a change, or nothing changes"),
+    "identity": MeanMetric((), NO_FEATURES),
+    "identity_reciprocal": MeanMetric((), NO_FEATURES),
+    "training_likeness": MeanMetric((), NO_TARGETS),
+    "memorised": MeanMetric((), NO_TARGETS),
 }
-SEVERITY = "severity_concordance"
-FURTHER = (*MEANS, SEVERITY)
-"""Every metric of this page."""
+SEVERITIES = {
+    "severity_concordance": ("pathology", "asked_severity"),
+    "severity_change": ("change_at", "asked_severity"),
+}
+"""Metric -> the columns, one for each finding, that are to rise with the severity that is asked for."""
+
+SETS = ("fid", "kid", "fid_imagenet", "kid_imagenet")
+OF_IMAGES = (*MEANS, *SEVERITIES)
+FURTHER = (*OF_IMAGES, *SETS)
+"""Every metric beyond the paper's that needs no further sampling: of single images, and of sets."""
 
 
 def summarise_further(scores: pandas.DataFrame, *, weights: np.ndarray) -> Summary:
@@ -60,10 +76,10 @@ def summarise_further(scores: pandas.DataFrame, *, weights: np.ndarray) -> Summa
         weights: of `draw_patient_weights`, shape (1 + R, N).
 
     Returns:
-        Metric -> part -> statistic, every metric of FURTHER; NaN with a reason where it cannot be computed.
+        Metric -> part -> statistic, every metric of OF_IMAGES; NaN with a reason where it cannot be computed.
     """
     summary = {name: _means(name, metric, scores, weights) for name, metric in MEANS.items()}
-    return summary | {SEVERITY: _severity(scores, weights)}
+    return summary | {name: _severity(scores, weights, *columns) for name, columns in SEVERITIES.items()}
 
 
 def _means(name: str, metric: MeanMetric, scores: pandas.DataFrame, weights: np.ndarray) -> dict[str, Statistic]:
@@ -78,16 +94,16 @@ def _means(name: str, metric: MeanMetric, scores: pandas.DataFrame, weights: np.
     return {OVERALL: overall, **parts}
 
 
-def _severity(scores: pandas.DataFrame, weights: np.ndarray) -> dict[str, Statistic]:
-    if f"asked_severity {FINDINGS[0]}" not in scores:
+def _severity(scores: pandas.DataFrame, weights: np.ndarray, seen: str, asked: str) -> dict[str, Statistic]:
+    if f"{asked} {FINDINGS[0]}" not in scores or f"{seen} {FINDINGS[0]}" not in scores:
         return {OVERALL: unknown(len(weights), NO_REQUESTS)}
     parts = {}
-    for finding, column in zip(FINDINGS, PATHOLOGY_COLUMNS):
-        seen, asked = scores[column].to_numpy(), scores[f"asked_severity {finding}"].to_numpy()
-        count = int((np.isfinite(seen) & np.isfinite(asked)).sum())
-        values = compute_concordance(seen, asked, weights=weights)
-        parts[finding] = Statistic(values, count, "" if np.isfinite(values[0]) else "only one severity is asked for")
-    return {OVERALL: mean_of_parts(parts, "only one severity is asked for"), **parts}
+    for finding in FINDINGS:
+        values, grades = scores[f"{seen} {finding}"].to_numpy(), scores[f"{asked} {finding}"].to_numpy()
+        count = int((np.isfinite(values) & np.isfinite(grades)).sum())
+        order = compute_concordance(values, grades, weights=weights)
+        parts[finding] = Statistic(order, count, "" if np.isfinite(order[0]) else ONE_SEVERITY)
+    return {OVERALL: mean_of_parts(parts, ONE_SEVERITY), **parts}
 
 
 def mean_of_parts(parts: dict[str, Statistic], nothing: str) -> Statistic:

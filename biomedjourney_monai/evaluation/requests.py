@@ -62,7 +62,7 @@ def one_sided_onsets(requests: Mapping[str, Request], *, prior_labels: Mapping[s
     onsets = {}
     for finding in SIDED:
         request = requests.get(finding)
-        if request is None or request.uncertain or not _is_absent(prior_labels.get(finding, np.nan)):
+        if request is None or request.uncertain or not is_absent(prior_labels.get(finding, np.nan)):
             continue
         sides = set(request.severities)
         if len(sides) == 1 and sides <= set(SIDES) and not sides & request.unchanged:
@@ -81,7 +81,7 @@ def targets_of(requests: Mapping[str, Request], *, prior_labels: Mapping[str, fl
         if request is None:
             continue
         sides = set(request.severities) - request.unchanged
-        if not _is_absent(prior_labels.get(finding, np.nan)):
+        if not is_absent(prior_labels.get(finding, np.nan)):
             sides |= request.denied
         if finding not in SIDED:
             sides = {WHOLE} if sides else set()
@@ -91,5 +91,6 @@ def targets_of(requests: Mapping[str, Request], *, prior_labels: Mapping[str, fl
     return targets
 
 
-def _is_absent(label: float) -> bool:
+def is_absent(label: float) -> bool:
+    """Whether a label says, by denial or by silence, that a finding is not there."""
     return bool(np.isnan(label)) or label == 0
