@@ -35,3 +35,10 @@ def test_the_description_nearest_to_the_call_wins(own, image, argument, expected
 
 def test_more_arguments_reach_the_network():
     assert CounterfactualInferer("own")(PLAIN, network, seeds=[1]) == ("own", {"seeds": [1]})
+
+
+@pytest.mark.parametrize("carried", [7, torch.tensor([7])])
+def test_an_image_may_carry_its_seed(carried):
+    image = MetaTensor(PLAIN, meta={"seed": carried})
+    assert CounterfactualInferer("own")(image, network) == ("own", {"seeds": [7]})
+    assert CounterfactualInferer("own")(image, network, seeds=[1]) == ("own", {"seeds": [1]})
