@@ -314,7 +314,7 @@ function element(name, kind = "", text = "") {
 }
 
 function say(id, said) {
-  at(id).replaceChildren(...said.map(([kind, text]) => element("p", kind, text)));
+  at(id).replaceChildren(...said.map(([kind, text]) => element("p", kind, text.charAt(0).toUpperCase() + text.slice(1))));
 }
 
 function start() {
