@@ -239,6 +239,7 @@ def test_a_box_is_drawn_and_kept_to(open_page, chest, rendered_chest):
     fill(page)
     page.check("input[name=region][value=box]", force=True)
     assert page.inner_text("#go") == "Draw the box first"
+    page.locator("#stage").scroll_into_view_if_needed()
     frame = page.evaluate("(() => { const f = imageFrame(); return [f.left, f.top, f.width, f.height]; })()")
     left, top, width, height = frame
     page.mouse.move(left + 0.5 * width, top + 0.5 * height)
