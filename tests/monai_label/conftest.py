@@ -29,7 +29,7 @@ from biomedjourney_monai.files import written_atomically
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
-NAME = "biomedjourney"
+NAME = "cxr_counterfactual"
 STUBS = ("pydicom_seg", "numpymaxflow")
 """Imported by MONAI Label, used for segmentations and scribbles alone, and without a release for numpy 2."""
 

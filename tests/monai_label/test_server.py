@@ -56,7 +56,7 @@ def test_the_server_lists_the_bundle(server):
     session = requests.Session()
     session.trust_env = False
     info = session.get(f"{server.url}/info/", timeout=60).json()
-    assert "not for diagnosis" in info["models"]["biomedjourney"]["description"]
+    assert "not for diagnosis" in info["models"]["cxr_counterfactual"]["description"]
 
 
 def test_png_nifti_and_dicom_come_back_as_sample_makes_them(server, priors, sampled, tmp_path):
