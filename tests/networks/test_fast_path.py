@@ -130,6 +130,20 @@ def test_either_instruction_set_will_do(monkeypatch, missing):
     assert not fast_path.cpu_multiplies_bfloat16()
 
 
+@pytest.mark.slow
+def test_compiled_it_computes_the_same_and_sees_another_text(make_denoiser, monkeypatch):
+    compile_for_real, compiled = torch.compile, []
+    monkeypatch.setattr(torch, "compile", lambda m: compiled.append(m) or compile_for_real(m, backend="eager"))
+    plain = make_denoiser()
+    fast = speed_up(copy.deepcopy(plain), precision="float32", pack=False, compiled=True)
+    noisy, timesteps, prior, text = make_inputs()
+    other = text.flip(1) + 1
+    for words, earlier in ((text, 0), (text, 100), (other, 0), (other, 50), (text, 0)):
+        expected = plain(noisy, timesteps - earlier, prior, words).detach()
+        assert relative_error(fast(noisy, timesteps - earlier, prior, words), expected) < 1e-5
+    assert len(compiled) == 1
+
+
 def test_without_onednn_nothing_is_packed(make_denoiser, monkeypatch):
     monkeypatch.setattr(fast_path, "can_pack", lambda dtype: False)
     fast = speed_up(make_denoiser(), precision="float32")
