@@ -26,6 +26,8 @@ from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load
 from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
 from biomedjourney_monai.diffusion.controls import AUTO, control, make
 from biomedjourney_monai.evaluation.judges import load_judges
+from biomedjourney_monai.evaluation.requests import SIDES
+from biomedjourney_monai.evaluation.sides import only_half
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual
@@ -33,7 +35,6 @@ from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, save_png, scale_i
 from biomedjourney_monai.radiographs.strips import Frame, draw_strip
 from biomedjourney_monai.schema import FINDINGS
 
-SIDES = ("left", "right")
 STREAM, SEED = "laterality", 11
 BAR = 0.98
 EFFUSION = FINDINGS.index("Pleural Effusion")
@@ -77,23 +78,14 @@ def draw_cases(priors: int, *, size: int) -> list[Case]:
     return cases
 
 
-def only(side: str, image: np.ndarray, prior: np.ndarray, *, blend: int = 4) -> np.ndarray:
-    """The prior with one half of the image in it; the patient's left is image right. The seam is `blend` px wide."""
-    columns = np.arange(image.shape[1]) + 0.5
-    share = np.clip((columns - image.shape[1] / 2) / blend + 0.5, 0, 1)
-    share = share if side == "left" else 1 - share
-    return (share * image + (1 - share) * prior).astype(np.float32)
-
-
 def score_halves(judges, images: np.ndarray, priors: np.ndarray) -> dict[str, np.ndarray]:
     """The judge's probability of an effusion by half, shape (N,) each, and of the prior."""
 
-    def effusion(pictures: np.ndarray) -> np.ndarray:
-        batches = torch.from_numpy(np.ascontiguousarray(pictures))[:, None].split(64)
-        return np.concatenate([judges.score(batch).pathology[:, EFFUSION].numpy() for batch in batches])
+    def effusion(pictures: torch.Tensor) -> np.ndarray:
+        return np.concatenate([judges.score(batch).pathology[:, EFFUSION].numpy() for batch in pictures.split(64)])
 
-    halves = {side: np.stack([only(side, i, p) for i, p in zip(images, priors)]) for side in SIDES}
-    return {"prior": effusion(priors), **{side: effusion(half) for side, half in halves.items()}}
+    after, before = (torch.from_numpy(np.ascontiguousarray(pixels))[:, None] for pixels in (images, priors))
+    return {"prior": effusion(before), **{side: effusion(only_half(side, after, before)) for side in SIDES}}
 
 
 def measure(scores: dict[str, np.ndarray], sides: np.ndarray, *, margin: float) -> dict[str, float]:

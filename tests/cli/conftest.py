@@ -75,3 +75,11 @@ def prepared(tmp_path) -> Path:
     write_json_lines(work / "singles.jsonl", singles)
     write_json_lines(work / "triples.jsonl", triples)
     return work
+
+
+@pytest.fixture
+def chest(tmp_path, rendered_chest):
+    """A file of the rendered chest, 180 rows and 150 columns."""
+    path = tmp_path / "chest.png"
+    Image.fromarray(np.rint(rendered_chest[:, 15:165] * 255).astype(np.uint8)).save(path)
+    return path

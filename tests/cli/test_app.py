@@ -31,13 +31,6 @@ def workshop(bundle, random_model):
 
 
 @pytest.fixture
-def chest(tmp_path, rendered_chest):
-    path = tmp_path / "chest.png"
-    Image.fromarray(np.rint(rendered_chest[:, 15:165] * 255).astype(np.uint8)).save(path)
-    return path
-
-
-@pytest.fixture
 def sample(bundle, random_model, tmp_path):
     """`biomedjourney sample` with the settings of `ask`."""
 

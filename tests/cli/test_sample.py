@@ -13,13 +13,6 @@ TEXT = "New large left pleural effusion."
 
 
 @pytest.fixture
-def chest(tmp_path, rendered_chest):
-    path = tmp_path / "chest.png"
-    Image.fromarray(np.rint(rendered_chest[:, 15:165] * 255).astype(np.uint8)).save(path)
-    return path
-
-
-@pytest.fixture
 def sample_one(bundle, random_model, chest, tmp_path):
     def sample(*more, prior=chest, out="out/made.png", description=TEXT):
         line = ["sample", "--prior", str(prior), "--description", description, "--out", str(tmp_path / out)]
