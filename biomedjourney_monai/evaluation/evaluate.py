@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -151,17 +151,22 @@ def evaluate(
             for system in systems
         ],
         "differences": _differences(summaries, "counterfactual", ("copy-prior", "real reference")),
-        "comparisons": [
-            {
-                "one": one,
-                "other": other,
-                "metrics": compare(summaries[one], summaries[other]),
-                "further": compare(further[one], further[other], metrics=FURTHER),
-            }
-            for one, other in combinations(summaries, 2)
-        ],
+        "comparisons": _compare_every_two(summaries, further),
     }
     return content, pandas.concat(scores, names=["system"]).reset_index()
+
+
+def _compare_every_two(summaries: Mapping[str, Summary], further: Mapping[str, Summary]) -> list[dict[str, Any]]:
+    """Paired differences of the paper's numbers and of the others, for every two systems."""
+    return [
+        {
+            "one": one,
+            "other": other,
+            "metrics": compare(summaries[one], summaries[other]),
+            "further": compare(further[one], further[other], metrics=FURTHER),
+        }
+        for one, other in combinations(summaries, 2)
+    ]
 
 
 def _add_neighbours(
