@@ -7,8 +7,7 @@ for edits. What it writes, `encode` and `train` read as if it were a cohort:
 
     biomedjourney encode --work generic
     biomedjourney train --work generic -- --pretrain_epochs 4 --finetune_epochs 4 --score_epochs 0
-    biomedjourney sample --work work --system sd-like --text-only --keep-unchanged 0 \\
-        --model generic/runs/pretrain/model.pt
+    biomedjourney sample --work work --system sd-like --text-only --model generic/runs/pretrain/model.pt
     biomedjourney sample --work work --system ip2p-like --keep-unchanged 0 --model generic/runs/finetune/model.pt
     biomedjourney evaluate --work work
 

@@ -65,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--text-only",
         action="store_true",
         help="with --system: give no prior image but the constant grey of stage 1, and the new report's impression as"
-        " the text, as a model from text to image works",
+        " the text, as a model from text to image works; nothing of a prior is kept (--keep-unchanged 0)",
     )
     many.add_argument("--batch-size", type=int, default=16, help="images at once (default: 16)")
     add_export_arguments(parser)
@@ -96,6 +96,8 @@ def run(arguments: argparse.Namespace) -> None:
             found="no --system",
             action="Add --system text-only",
         )
+    if arguments.text_only:
+        _keep_nothing(arguments)
     if given == ["work"] and arguments.export:
         raise BiomedJourneyError("--export goes with --prior or --csv", found="--work")
     if given == ["prior"]:
@@ -110,3 +112,14 @@ def run(arguments: argparse.Namespace) -> None:
         from biomedjourney_monai.cli.sample_journeys import sample_journeys
 
         sample_journeys(arguments)
+
+
+def _keep_nothing(arguments: argparse.Namespace) -> None:
+    """Switch `keep_unchanged` off: it would put the grey of stage 1 into the picture."""
+    if arguments.keep_unchanged:
+        raise BiomedJourneyError(
+            "--text-only has no prior whose pixels could be kept",
+            found=f"--keep-unchanged {arguments.keep_unchanged:g}",
+            action="Leave --keep-unchanged out",
+        )
+    arguments.keep_unchanged = 0.0

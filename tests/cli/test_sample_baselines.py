@@ -49,7 +49,7 @@ def work(tmp_path):
 @pytest.fixture
 def imported(import_weights, overlay, make_unet, make_vae, tmp_path, bundle):
     """A model file of a shrunken foreign network, and its overlay, by the UNet's input channels: 4 or 8."""
-    content = yaml.safe_load(overlay.read_text()) | {"image_size": SIZE}
+    content = yaml.safe_load(overlay.read_text()) | {"image_size": SIZE, "sampler": {"keep_unchanged": 0.1}}
     overlay.write_text(yaml.safe_dump(content))
 
     def build(in_channels):
@@ -89,13 +89,15 @@ def test_text_only_sees_the_impression_and_no_prior_image(imported, work, monkey
     seen, original = [], controls.make
 
     def make(generator, priors, descriptions, **more):
-        seen.append((priors, descriptions))
+        seen.append((priors, descriptions, generator.sampler.keep_unchanged))
         return original(generator, priors, descriptions, **more)
 
     monkeypatch.setattr(controls, "make", make)
     line = ["sample", "--work", str(work), "--steps", "2", *imported(8)]
     assert main([*line, "--system", "text-only", "--text-only"]) == 0
-    ((priors, descriptions),) = seen
+    assert main([*line, "--system", "with-prior"]) == 0
+    (priors, descriptions, kept), (_, _, kept_with_prior) = seen
+    assert (kept, kept_with_prior) == (0.0, 0.1)
     assert np.allclose(priors, DUMMY_GREY)
     assert descriptions == ["New small left pleural effusion.", "Small left effusion."]  # the first has no impression
     rows = _rows(work / "baselines" / "text-only")
@@ -107,6 +109,7 @@ def test_text_only_sees_the_impression_and_no_prior_image(imported, work, monkey
     "more, message",
     [
         (["--text-only"], "--system text-only"),
+        (["--system", "t", "--text-only", "--keep-unchanged", "0.1"], "no prior whose pixels could be kept"),
         (["--system", "../samples"], "letters, digits"),
         (["--system", ""], "letters, digits"),
     ],
