@@ -61,7 +61,7 @@ def box_mask(box: tuple[float, float, float, float], hw: tuple[int, int]) -> np.
 def prior_warnings(upload: Upload) -> list[str]:
     """What is to be said of a prior that is taken."""
     warnings = []
-    if upload.is_synthetic:
+    if upload.is_synthetic or upload.is_marked:
         warnings.append(
             "This prior says that it is synthetic itself: its counterfactual is twice removed from a patient."
         )

@@ -86,18 +86,22 @@ class PageWorkshop:
         """Look at an upload: its picture, what the judge sees in it, warnings, and why it would be refused."""
         from biomedjourney_monai.clinic.page_pictures import preview_uri
         from biomedjourney_monai.clinic.uploads import read_upload
-        from biomedjourney_monai.radiographs.prior_check import REFUSALS, check_prior, refuse
+        from biomedjourney_monai.errors import ImageError
+        from biomedjourney_monai.radiographs.prior_check import check_prior
 
         upload = read_upload(data, size=self._maker.size, with_preview=True)
-        code = check_prior(upload.image, force=True)
-        refusal = str(refuse(code)) if code in REFUSALS else ""
+        refusal = None
+        try:
+            check_prior(upload.image, is_marked=upload.is_marked)
+        except ImageError as error:
+            refusal = {"code": error.reason, "message": str(error)}
         height, width = upload.original_hw
         return {
             "preview": preview_uri(upload.preview),
             "height": height,
             "width": width,
             "kind": "DICOM" if upload.source else "PNG" if data.startswith(b"\x89PNG") else "JPEG",
-            "refusal": {"code": code, "message": refusal} if code else None,
+            "refusal": refusal,
             "warnings": prior_warnings(upload),
         }
 
@@ -111,7 +115,8 @@ class PageWorkshop:
         maker = self._maker_for(request, tell, is_cancelled)
         upload = read_upload(data, size=maker.size)
         check_amount(request.samples, upload.original_hw)
-        prior = Prior(upload.image, upload.original_hw, check_prior(upload.image, force=request.force))
+        overruled = check_prior(upload.image, is_marked=upload.is_marked, force=request.force)
+        prior = Prior(upload.image, upload.original_hw, overruled)
         check = self._check_description(maker, request)
         region = region_of(request, prior, maker.size)
         drawn = self._draw(maker, prior, request, region, check.overruled)

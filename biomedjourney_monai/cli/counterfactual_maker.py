@@ -29,7 +29,7 @@ class Prior:
     Attributes:
         image: float32 in [0, 1], shape (S, S).
         original_hw: height and width in the file.
-        overruled: the reason code of a refusal that was overruled, or "".
+        overruled: the reason codes of refusals that were overruled, or "".
     """
 
     image: np.ndarray = field(repr=False)
@@ -93,10 +93,12 @@ class CounterfactualMaker:
             ImageError: with a reason code.
         """
         from biomedjourney_monai.radiographs import load_radiograph, original_size
+        from biomedjourney_monai.radiographs.marked_files import carries_mark
         from biomedjourney_monai.radiographs.prior_check import check_prior
 
         image = load_radiograph(path, size=self.size)
-        return Prior(image, original_size(path), check_prior(image, force=self.force))
+        overruled = check_prior(image, is_marked=carries_mark(path), force=self.force)
+        return Prior(image, original_size(path), overruled)
 
     def check_description(self, text: str) -> str:
         """Check a description, and say aloud what is to be said; the reason code that was overruled, or "".

@@ -20,6 +20,7 @@ from biomedjourney_monai.clinic.provenance import request_facts
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.files import written_atomically
 from biomedjourney_monai.radiographs import load_radiograph, mark_synthetic, original_size
+from biomedjourney_monai.radiographs.marked_files import carries_mark
 from biomedjourney_monai.radiographs.prior_check import check_prior
 from biomedjourney_monai.radiographs.prior_list import PriorRequest
 from biomedjourney_monai.radiographs.region_mask import read_region
@@ -132,7 +133,7 @@ class FolderRun:
             raise request.error
         told = self.check_description(request.description)
         prior = load_radiograph(request.image, size=self.size)
-        overruled = check_prior(prior, force=self.force)
+        overruled = check_prior(prior, is_marked=carries_mark(request.image), force=self.force)
         hw = original_size(request.image)
         mark_synthetic(restore(prior, hw))  # too small for the mark: refused before anything is generated
         read_region(self.region, size=self.size, prior_hw=hw)

@@ -61,6 +61,7 @@ def _read(size: int, *, with_preview: bool) -> bytes:
 
     from biomedjourney_monai.errors import ImageError
     from biomedjourney_monai.radiographs import load_radiograph, original_size
+    from biomedjourney_monai.radiographs.marked_files import carries_mark
 
     height, width = original_size(INPUT)
     if height * width > MAX_PIXELS:
@@ -71,7 +72,7 @@ def _read(size: int, *, with_preview: bool) -> bytes:
         parts["preview"] = _preview()
     source, facts = _source()
     parts["source"] = np.frombuffer(source, np.uint8)
-    parts["facts"] = np.array([height, width, *facts])
+    parts["facts"] = np.array([height, width, *facts, carries_mark(INPUT)])
     stream = io.BytesIO()
     np.savez(stream, **parts)
     return stream.getvalue()

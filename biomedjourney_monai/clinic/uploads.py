@@ -50,6 +50,7 @@ class Upload:
         source: what a DICOM file hands on to a counterfactual, as DICOM bytes; empty for other kinds.
         has_burned_in_text: what a DICOM file says of itself.
         is_synthetic: likewise.
+        is_marked: what any file says of itself: that this package made its picture (`carries_mark`).
     """
 
     image: np.ndarray = field(repr=False)
@@ -58,6 +59,7 @@ class Upload:
     source: bytes = field(default=b"", repr=False)
     has_burned_in_text: bool = False
     is_synthetic: bool = False
+    is_marked: bool = False
 
 
 def check_kind(data: bytes, *, max_bytes: int = MAX_BYTES) -> None:
@@ -136,9 +138,9 @@ def _take(status: int, answer: bytes) -> Upload:
         )
     with np.load(io.BytesIO(answer), allow_pickle=False) as parts:
         preview = parts.get("preview")
-        height, width, burned_in, synthetic = (int(value) for value in parts["facts"])
+        height, width, *told = (int(value) for value in parts["facts"])
         source = parts["source"].tobytes()
-        return Upload(parts["image"], (height, width), preview, source, bool(burned_in), bool(synthetic))
+        return Upload(parts["image"], (height, width), preview, source, *map(bool, told))
 
 
 @contextmanager

@@ -63,6 +63,15 @@ def open_nifti(data: bytes) -> nibabel.Nifti1Image:
         raise _damaged(error) from error
 
 
+def read_description(data: bytes) -> str:
+    """The description in the header, at most 80 letters.
+
+    Raises:
+        ImageError: if the data are damaged or too large.
+    """
+    return bytes(open_nifti(data).header["descrip"].item()).rstrip(b"\0").decode("ascii", "replace")
+
+
 def kept_axes(image: nibabel.Nifti1Image) -> list[int]:
     """The two axes along which a radiograph lies.
 

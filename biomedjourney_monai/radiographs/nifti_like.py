@@ -10,7 +10,14 @@ import numpy as np
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.files import written_atomically
 from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS
-from biomedjourney_monai.radiographs.nifti import axis_codes, is_nifti, kept_axes, open_nifti, turn_back
+from biomedjourney_monai.radiographs.nifti import (
+    axis_codes,
+    is_nifti,
+    kept_axes,
+    open_nifti,
+    read_description,
+    turn_back,
+)
 from biomedjourney_monai.radiographs.nifti_series import save_nifti_series
 
 LONGEST_NOTE = 80 - len(NOT_FOR_DIAGNOSIS) - 1
@@ -57,8 +64,7 @@ def save_nifti_like(path: str | Path, picture: np.ndarray, prior: str | Path, *,
 def read_note(path: str | Path) -> str:
     """What `save_nifti_like` wrote beside the mark; "" for any other file."""
     try:
-        words = bytes(open_nifti(Path(path).read_bytes()).header["descrip"].item())
+        text = read_description(Path(path).read_bytes())
     except (OSError, ImageError):
         return ""
-    text = words.rstrip(b"\0").decode("ascii", "replace")
     return text.removeprefix(NOT_FOR_DIAGNOSIS).strip() if text.startswith(NOT_FOR_DIAGNOSIS) else ""

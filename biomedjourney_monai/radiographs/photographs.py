@@ -55,6 +55,11 @@ def decode_size(data: bytes) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def read_comment(data: bytes) -> str:
+    """The text chunk `Comment` of a PNG; "" where there is none."""
+    return str(_open(data).info.get("Comment", ""))
+
+
 def _open(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():

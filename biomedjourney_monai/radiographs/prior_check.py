@@ -1,7 +1,7 @@
 """Which priors a model must not be asked about, each with a reason code.
 
-The view check errs now and then, so a refusal can be overruled; what was overruled is handed back, to be written into
-the metadata of what is made.
+The view check errs now and then, and a chain of counterfactuals may be meant, so a refusal can be overruled; what was
+overruled is handed back, to be written into the metadata of what is made.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.radiographs.marked_files import COUNTERFACTUAL, carries_mark
 from biomedjourney_monai.radiographs.views import check_view
 
 LATERAL, NOT_A_CHEST, MIRRORED = "lateral", "not_a_chest", "mirrored"
 INVERTED, ROTATED, WRONG_RESOLUTION = "inverted", "rotated", "wrong_resolution"
 
 REFUSALS = {
+    COUNTERFACTUAL: (
+        "a prior must be a radiograph, since a model's errors add up",
+        "a picture that this package made, by its metadata",
+        "Pass the image that it was made from",
+    ),
     LATERAL: ("a prior must be a frontal radiograph", "a lateral one, as it seems", "Pass the PA or AP image"),
     NOT_A_CHEST: ("a prior must be a chest radiograph", "none, as it seems", "Pass a frontal chest radiograph"),
     MIRRORED: ("a prior must not be mirrored", "the heart on the wrong side, as it seems", "Look at its side marker"),
@@ -35,7 +41,7 @@ REFUSALS = {
 }
 """Reason code: the rule, what was found, what to do."""
 
-OVERRULE = "or overrule this check if it errs"
+OVERRULE = "or overrule this check if you know better"
 OVERRULED_KEY = "overruled"
 """Where a prior's meta data, and the metadata of what is made from it, name what was overruled."""
 
@@ -46,23 +52,25 @@ def refuse(reason: str, *, found: str = "") -> ImageError:
     return ImageError(rule, found=f"{found or seen} ({reason})", action=f"{action}, {OVERRULE}", reason=reason)
 
 
-def check_prior(image: np.ndarray, *, force: bool = False) -> str:
-    """Refuse what is not an upright frontal chest with the heart on its own side.
+def check_prior(image: np.ndarray, *, is_marked: bool = False, force: bool = False) -> str:
+    """Refuse what this package made, and what is not an upright frontal chest with the heart on its own side.
 
     Args:
         image: float in [0, 1], shape (S, S), bright is dense.
+        is_marked: `carries_mark` of its file; an image in memory, as between the rungs of a chain, has none.
         force: overrule the check.
 
     Returns:
-        "" for a usable prior; with `force` the reason that was overruled, or "".
+        "" for a usable prior; with `force` the reasons that were overruled, with commas between, or "".
 
     Raises:
         ImageError: with a `reason` of `REFUSALS`, unless `force`.
     """
-    reason = check_view(image, mirror=True).reason
-    if reason and not force:
-        raise refuse(reason)
-    return reason
+    view = check_view(image, mirror=True).reason
+    reasons = [reason for reason in (COUNTERFACTUAL if is_marked else "", view) if reason]
+    if reasons and not force:
+        raise refuse(reasons[0])
+    return ", ".join(reasons)
 
 
 def check_resolution(size: int, trained_size: int | None, *, force: bool = False) -> str:
@@ -105,7 +113,7 @@ class CheckPriord(MapTransform):
     """`check_prior` on MONAI tensors of shape (1, S, S); what was overruled goes into the meta data.
 
     Args:
-        keys: the priors.
+        keys: the priors, with their file as `filename_or_obj` in the meta data, or without one.
         force: overrule the check.
     """
 
@@ -115,7 +123,9 @@ class CheckPriord(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(data):
-            data[key].meta[OVERRULED_KEY] = check_prior(np.asarray(data[key], np.float32)[0], force=self.force)
+            image, file = np.asarray(data[key], np.float32)[0], data[key].meta.get("filename_or_obj")
+            is_marked = bool(file) and carries_mark(file)
+            data[key].meta[OVERRULED_KEY] = check_prior(image, is_marked=is_marked, force=self.force)
         return dict(data)
 
 

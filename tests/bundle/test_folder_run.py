@@ -119,6 +119,17 @@ def test_the_same_command_goes_on_where_it_stopped(run, priors, tmp_path):
     assert [outcome for outcome, _ in run(output_format="prior")[:4]] == ["made", "kept", "kept", "made"]
 
 
+def test_what_a_run_made_is_no_prior_of_the_next_unless_forced(run, priors, tmp_path):
+    write_table(priors, f"a.png,{TEXT},3")
+    assert run()[0] == ("made", "counterfactual-0000.png")
+    (tmp_path / "out" / "counterfactual-0000.png").rename(priors / "made.png")
+    write_table(priors, f"made.png,{TEXT},3", f"a.png,{TEXT},3")
+    assert [outcome for outcome, _ in run()[:2]] == ["counterfactual", "made"]
+    assert [outcome for outcome, _ in run(force=True)[:2]] == ["made", "kept"]
+    with Image.open(tmp_path / "out" / "counterfactual-0000.png") as made:
+        assert "counterfactual" in made.text["overruled"]
+
+
 def test_an_interrupted_run_keeps_what_it_made_and_says_so(parser, priors, tmp_path):
     write_table(priors, f"a.png,{TEXT},3", f"a.png,{TEXT},4")
     config = parser(dataset_dir=priors, output_dir=tmp_path / "out")

@@ -192,6 +192,17 @@ def test_a_refused_prior_is_told_when_it_is_looked_at_and_may_be_overruled(ask, 
     assert answer["overruled"] == answer["facts"]["overruled"] == "rotated"
 
 
+def test_a_counterfactual_as_a_prior_is_refused_and_warned_of_where_it_is_overruled(ask, workshop, chest):
+    files = ask(chest.read_bytes())["files"]
+    for name in ("counterfactual.png", "counterfactual.dcm"):
+        assert workshop.inspect(files[name])["refusal"]["code"] == "counterfactual"
+        with pytest.raises(ImageError, match="that this package made"):
+            ask(files[name])
+        answer = ask(files[name], force=True)
+        assert "counterfactual" in answer["overruled"]
+        assert any("twice removed from a patient" in text for text in answer["warnings"])
+
+
 def test_an_upload_is_described(workshop, chest, dicom_chest):
     seen = workshop.inspect(chest.read_bytes())
     assert (seen["kind"], seen["width"], seen["height"]) == ("PNG", 150, 180)

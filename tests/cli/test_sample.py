@@ -268,6 +268,17 @@ def test_a_refused_prior_is_made_by_force_and_says_so(sample_one, tmp_path, caps
         assert image.text["overruled"] == "inverted"
 
 
+def test_a_counterfactual_of_a_counterfactual_is_made_by_force_alone(sample_one, tmp_path, capsys):
+    assert sample_one() == 0
+    capsys.readouterr()
+    made = tmp_path / "out" / "made.png"
+    assert_refused(sample_one(prior=made, out="again.png"), capsys, "(counterfactual)")
+    assert not (tmp_path / "again.png").exists()
+    assert sample_one("--force", prior=made, out="again.png") == 0
+    with Image.open(tmp_path / "again.png") as image:
+        assert "counterfactual" in image.text["overruled"]
+
+
 @pytest.fixture
 def sample_csv(bundle, random_model, tmp_path, chest):
     (tmp_path / "bad.png").write_bytes(b"no picture")

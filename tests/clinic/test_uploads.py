@@ -16,7 +16,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from biomedjourney_monai.clinic import upload_reader, uploads
 from biomedjourney_monai.clinic.uploads import LimitError, read_upload
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
-from biomedjourney_monai.radiographs import load_radiograph
+from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, load_radiograph, save_png
 
 NAME = "ZZTOP^HERMINE"
 
@@ -137,6 +137,12 @@ def test_what_dicom_says_of_itself_is_told(tagged):
     upload = read_upload(data, size=64)
     assert upload.has_burned_in_text == (tagged == "BurnedInAnnotation")
     assert upload.is_synthetic == (tagged == "synthetic")
+
+
+def test_what_this_package_made_is_known_again(tmp_path):
+    save_png(tmp_path / "made.png", draw(), metadata={"Comment": NOT_FOR_DIAGNOSIS})
+    assert read_upload((tmp_path / "made.png").read_bytes(), size=64).is_marked
+    assert not read_upload(as_file(draw()), size=64).is_marked
 
 
 NO_IMAGES = {

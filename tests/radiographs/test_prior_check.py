@@ -8,6 +8,7 @@ from monai.data import MetaTensor
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import render_visit
+from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, save_png
 from biomedjourney_monai.radiographs.prior_check import (
     CheckPriord,
     DescribePriord,
@@ -15,6 +16,7 @@ from biomedjourney_monai.radiographs.prior_check import (
     check_resolution,
     trained_size,
 )
+from biomedjourney_monai.radiographs.transforms import LoadRadiographd
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,22 @@ def test_a_lateral_prior_is_refused(render):
     with pytest.raises(ImageError) as error:
         check_prior(render("LATERAL"))
     assert error.value.reason == "lateral"
+
+
+def test_a_prior_that_carries_the_mark_is_refused_and_can_be_overruled(render):
+    with pytest.raises(ImageError, match="that this package made") as error:
+        check_prior(render("PA"), is_marked=True)
+    assert error.value.reason == "counterfactual"
+    assert check_prior(render("PA"), is_marked=True, force=True) == "counterfactual"
+    assert check_prior(1 - render("PA"), is_marked=True, force=True) == "counterfactual, inverted"
+
+
+def test_the_transform_finds_the_mark_in_the_file(render, tmp_path):
+    save_png(tmp_path / "made.png", render("PA"), metadata={"Comment": NOT_FOR_DIAGNOSIS})
+    data = LoadRadiographd("image")({"image": tmp_path / "made.png"})
+    with pytest.raises(ImageError, match="counterfactual"):
+        CheckPriord("image")(data)
+    assert CheckPriord("image", force=True)(data)["image"].meta["overruled"] == "counterfactual"
 
 
 def test_another_resolution_than_the_weights_have_seen_is_refused():
