@@ -26,6 +26,11 @@ def add_overlay_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlay", metavar="FILE", help="config laid over common.yaml, e.g. configs/sd15.yaml of the bundle"
     )
+    add_text_encoder_argument(parser)
+
+
+def add_text_encoder_argument(parser: argparse.ArgumentParser) -> None:
+    """Which text encoder."""
     parser.add_argument("--text-encoder", metavar="DIR", help="its folder (default: text_encoder_dir of the config)")
 
 
