@@ -23,6 +23,7 @@ from biomedjourney_monai.preparation.sources import Source, most_frequent
 from biomedjourney_monai.preparation.tables import known_races
 from biomedjourney_monai.preparation.times import parse_study_datetime
 from biomedjourney_monai.radiographs.dicom_header import read_header
+from biomedjourney_monai.radiographs.marked_files import COUNTERFACTUAL, DICOM_KEYWORDS, header_carries_mark
 
 VIEW_CODES = {
     "272479007": "postero-anterior",
@@ -37,7 +38,7 @@ VIEW_CODES = {
 KEYWORDS = (
     *("SOPInstanceUID", "StudyInstanceUID", "AccessionNumber", "StudyDate", "StudyTime", "PatientID"),
     *("IssuerOfPatientID", "PatientSex", "PatientBirthDate", "PatientAge", "EthnicGroup", "ViewPosition"),
-    *("ViewCodeSequence", "PatientOrientation", "BurnedInAnnotation"),
+    *("ViewCodeSequence", "PatientOrientation", "BurnedInAnnotation", *DICOM_KEYWORDS),
 )
 
 
@@ -117,12 +118,13 @@ def read_fields(path: str, *, key: bytes = b"") -> dict[str, object]:
         header = read_header(path, KEYWORDS)
         text = {name: str(header.get(name) or "").strip() for name in KEYWORDS if name != "ViewCodeSequence"}
         view_code, orientation = _view_code(header), _first(header.get("PatientOrientation"))
+        is_marked = header_carries_mark(header)
     except ImageError as error:
         return {"reason": error.reason, "image_path": path}
     except Exception:  # an attribute that pydicom cannot make sense of, found when it is looked at
         return {"reason": "image damaged", "image_path": path}
     return {
-        "reason": _refusal(text, orientation),
+        "reason": COUNTERFACTUAL if is_marked else _refusal(text, orientation),
         "subject_id": "1" + _digits(key, "patient", text["IssuerOfPatientID"], text["PatientID"]),
         "study_id": "5" + _digits(key, "study", text["StudyInstanceUID"]),
         "dicom_id": _groups(key, "image", text["SOPInstanceUID"]),

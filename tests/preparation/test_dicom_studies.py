@@ -126,6 +126,18 @@ def test_one_bad_file_never_ends_the_run(archive):
     assert set(listed["image_path"]) >= {str(path.resolve()) for path in files[:8]}
 
 
+def test_what_this_package_stored_in_the_archive_is_no_study(archive, tmp_path):
+    from biomedjourney_monai.clinic.dicom_out import counterfactual_dataset, read_source, save_dicom
+
+    prior = pa_files(archive)[5]
+    picture = np.random.default_rng(0).random((120, 110)).astype(np.float32)
+    save_dicom(archive / "made.dcm", counterfactual_dataset(picture, {"seed": 1}, read_source(prior)))
+    source = read_dicom_folder(archive)
+    assert source.rejections.counts("image")["counterfactual"] == 1
+    assert str((archive / "made.dcm").resolve()) not in set(source.images["image_path"])
+    assert str(prior.resolve()) in set(source.images["image_path"])
+
+
 @pytest.mark.parametrize("attributes", [{"StudyDate": ""}, {"StudyDate": None}, {"StudyTime": ""}])
 def test_a_study_without_date_or_time_is_rejected(archive, attributes):
     path = pa_files(archive)[0]
