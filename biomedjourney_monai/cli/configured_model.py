@@ -32,7 +32,7 @@ def build_networks(arguments: argparse.Namespace, *, empty: bool) -> dict[str, A
         empty: build the denoiser without memory for its weights, on torch's meta device.
 
     Returns:
-        `denoiser`, `autoencoder`, `noise_scheduler` and the number `scale_factor`.
+        `denoiser`, `autoencoder`, `noise_scheduler` and the numbers `scale_factor` and `image_size`.
 
     Raises:
         ConfigError: if the configuration cannot be read, or a text width is needed and no text encoder is there.
@@ -46,7 +46,11 @@ def build_networks(arguments: argparse.Namespace, *, empty: bool) -> dict[str, A
     parts = {name: parser.get_parsed_content(name) for name in ("autoencoder", "noise_scheduler")}
     with torch.device("meta" if empty else "cpu"):
         denoiser = parser.get_parsed_content("denoiser")
-    return {**parts, "denoiser": denoiser, "scale_factor": float(parser.config["denoiser"]["scale_factor"])}
+    numbers = {
+        "scale_factor": float(parser.config["denoiser"]["scale_factor"]),
+        "image_size": int(parser.get("image_size")),
+    }
+    return {**parts, "denoiser": denoiser, **numbers}
 
 
 def _text_width(parser: Any) -> int:

@@ -50,7 +50,8 @@ class CounterfactualMaker:
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        from biomedjourney_monai.radiographs.prior_check import check_resolution, trained_size
+        from biomedjourney_monai.networks.trained_size import trained_size
+        from biomedjourney_monai.radiographs.prior_check import check_resolution
 
         check_sampling_arguments(arguments)
         self.arguments = arguments

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     print("reading ...", flush=True)  # at full size this and writing take half a minute
     state, info = load_tensors(arguments.model)
     networks = build_networks(arguments, empty=False)
-    networks.pop("scale_factor")
+    del networks["scale_factor"], networks["image_size"]
     require_same_geometry(info, geometry_of(**networks), file=arguments.model.name)
     parts = {name: networks[name] for name in ("autoencoder", "denoiser")}
     load_model(parts, state, file=arguments.model.name)

@@ -46,11 +46,13 @@ def run(arguments: argparse.Namespace) -> int:
     from biomedjourney_monai.networks.foreign_models import READERS
     from biomedjourney_monai.networks.geometry import GEOMETRY_KEY, HASH_KEY, geometry_hash, geometry_of
     from biomedjourney_monai.networks.importing import fit_model
+    from biomedjourney_monai.networks.trained_size import IMAGE_SIZE_KEY
     from biomedjourney_monai.networks.weights import UnfitWeightsError, save_tensors
 
     if arguments.out.is_dir():
         raise WeightsError("--out must be a file", found="a folder", action="Name the model file, e.g. sd15.pt")
     networks = build_networks(arguments, empty=True)
+    size = networks.pop("image_size")
     print(f"reading {arguments.format} weights ...", flush=True)  # at full size this and writing take half a minute
     projection = any(name.endswith(".attn.out_proj.weight") for name in networks["autoencoder"].state_dict())
     model = READERS[arguments.format](arguments.source, averaged=not arguments.no_ema, with_projection=projection)
@@ -66,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         GEOMETRY_KEY: geometry,
         HASH_KEY: geometry_hash(geometry),
         "scale_factor": scale_factor,
+        IMAGE_SIZE_KEY: size,
         "imported": {"format": arguments.format, "files": _hashes(arguments.source), "remarks": remarks},
     }
     print("writing ...", flush=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,21 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
             action="Pass the file of one network, not of a whole training run",
         )
     return {str(name): value for name, value in state.items()}, dict(info) if isinstance(info, Mapping) else {}
+
+
+def load_info(path: str | Path) -> dict[str, Any]:
+    """Read the facts beside weights, and leave the numbers on the disk.
+
+    Returns:
+        The facts; empty where the file has none.
+
+    Raises:
+        WeightsError: as `load_tensors`, as far as the numbers are not needed to tell.
+    """
+    path = Path(path)
+    content = read_tensors_only(path, mmap=zipfile.is_zipfile(path))
+    info = content.get(INFO_KEY) if _is_nested(content) else None
+    return dict(info) if isinstance(info, Mapping) else {}
 
 
 def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.Module:

@@ -6,9 +6,7 @@ overruled is handed back, to be written into the metadata of what is made.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,19 +92,6 @@ def check_resolution(size: int, trained_size: int | None, *, force: bool = False
     if not force:
         raise refuse(WRONG_RESOLUTION, found=f"{size} instead of {trained_size} pixels")
     return WRONG_RESOLUTION
-
-
-def trained_size(bundle_root: str | Path, model_file: str | Path) -> int | None:
-    """The side of the images that weights were trained on, as the bundle's metadata have it for its own weights.
-
-    None for weights from elsewhere, of which the metadata say nothing.
-    """
-    root, file = Path(bundle_root), Path(model_file)
-    metadata, own = root / "configs" / "metadata.json", root / "models" / "model.pt"
-    if not (metadata.is_file() and own.is_file() and file.is_file() and own.samefile(file)):
-        return None
-    content = json.loads(metadata.read_text(encoding="utf-8"))
-    return int(content["network_data_format"]["inputs"]["image"]["spatial_shape"][0])
 
 
 class CheckPriord(MapTransform):

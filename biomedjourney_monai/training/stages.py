@@ -15,6 +15,7 @@ from torch import Tensor
 from biomedjourney_monai.configuration import compose, config_files, overrides
 from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.files import read_json
+from biomedjourney_monai.networks.trained_size import IMAGE_SIZE_KEY
 from biomedjourney_monai.networks.weights import weights_hash
 from biomedjourney_monai.training.first_stage import load_autoencoder
 from biomedjourney_monai.training.latents import ENCODING_FILE, require_fresh
@@ -122,8 +123,10 @@ class StageSetup:
 
     def parameters(self, **settings: Any) -> dict[str, Any]:
         """What MLflow and the model file should know of this stage."""
+        size = self.encoding.get("image_size")  # older caches do not say it
         return {
             **settings,
+            **({} if size is None else {IMAGE_SIZE_KEY: int(size)}),
             "autoencoder": self.encoding["autoencoder"],
             "scale_factor": self.scale_factor,
             "denoiser_parameters": sum(parameter.numel() for parameter in self.denoiser.parameters()),

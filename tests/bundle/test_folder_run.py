@@ -15,7 +15,7 @@ from PIL import Image
 
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
-from biomedjourney_monai.networks.weights import load_tensors
+from biomedjourney_monai.networks.weights import load_tensors, save_tensors
 from biomedjourney_monai.radiographs.reading import read_pixels
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
@@ -128,6 +128,14 @@ def test_what_a_run_made_is_no_prior_of_the_next_unless_forced(run, priors, tmp_
     assert [outcome for outcome, _ in run(force=True)[:2]] == ["made", "kept"]
     with Image.open(tmp_path / "out" / "counterfactual-0000.png") as made:
         assert "counterfactual" in made.text["overruled"]
+
+
+def test_weights_of_another_resolution_are_refused_before_they_are_loaded(parser, small_model, tmp_path):
+    state, info = load_tensors(small_model)
+    save_tensors(tmp_path / "other.pt", state, info={**info, "image_size": 64})
+    with pytest.raises(RuntimeError) as raised:  # MONAI's, around ours
+        parser(loaded=False, checkpoint=tmp_path / "other.pt").get_parsed_content("initialize")
+    assert raised.value.__cause__.reason == "wrong_resolution"
 
 
 def test_an_interrupted_run_keeps_what_it_made_and_says_so(parser, priors, tmp_path):

@@ -167,7 +167,8 @@ def test_a_stage_trains_and_its_model_makes_a_counterfactual(work, model, tmp_pa
     from biomedjourney_monai.networks.weights import load_tensors
     from biomedjourney_monai.training.latents import LatentCache
 
-    state, _ = load_tensors(model)
+    state, info = load_tensors(model)
+    assert info["image_size"] == 128
     assert state["denoiser.scale_factor"].item() == torch.tensor(LatentCache(work / "latents").encoding["scale_factor"])
     prior = str(work / "images" / "2.png")
     run = workflow(

@@ -102,6 +102,7 @@ def test_a_diffusers_folder_becomes_a_model_that_computes_the_same(
     status, model, printed = import_weights("diffusers", folder)
     assert status == 0, printed
     assert "widened the denoiser's input from 4 to 8" in printed and "as random with seed 0" in printed
+    assert load_tensors(model)[1]["image_size"] == 32
     generator = build(overlay, bundle, model)
     assert denoiser_error(generator, unet, relative_error) < 1e-4
     image = torch.rand(1, 1, 32, 32)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.networks.weights import weights_hash
+from biomedjourney_monai.networks.weights import load_tensors, save_tensors, weights_hash
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic, read_png
 
 TEXT = "New large left pleural effusion."
@@ -266,6 +266,18 @@ def test_a_refused_prior_is_made_by_force_and_says_so(sample_one, tmp_path, caps
     assert sample_one("--force", prior=tmp_path / "inverted.png") == 0
     with Image.open(tmp_path / "out" / "made.png") as image:
         assert image.text["overruled"] == "inverted"
+
+
+def test_weights_of_another_resolution_are_refused_by_what_they_say_themselves(
+    sample_one, random_model, tmp_path, capsys
+):
+    state, info = load_tensors(random_model)
+    save_tensors(tmp_path / "other.pt", state, info={**info, "image_size": 64})
+    other = ["--model", str(tmp_path / "other.pt")]
+    assert_refused(sample_one(*other), capsys, "128 instead of 64 pixels (wrong_resolution)")
+    assert sample_one(*other, "--force") == 0
+    with Image.open(tmp_path / "out" / "made.png") as image:
+        assert "wrong_resolution" in image.text["overruled"]
 
 
 def test_a_counterfactual_of_a_counterfactual_is_made_by_force_alone(sample_one, tmp_path, capsys):

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from biomedjourney_monai.radiographs.prior_check import (
     DescribePriord,
     check_prior,
     check_resolution,
-    trained_size,
 )
 from biomedjourney_monai.radiographs.transforms import LoadRadiographd
 
@@ -74,18 +71,6 @@ def test_another_resolution_than_the_weights_have_seen_is_refused():
         check_resolution(512, 256)
     assert error.value.reason == "wrong_resolution"
     assert check_resolution(512, 256, force=True) == "wrong_resolution"
-
-
-def test_the_trained_size_is_known_of_the_bundles_own_weights_only(tmp_path):
-    for name in ("configs", "models"):
-        (tmp_path / name).mkdir()
-    shape = {"network_data_format": {"inputs": {"image": {"spatial_shape": [256, 256]}}}}
-    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(shape))
-    own, other = tmp_path / "models" / "model.pt", tmp_path / "other.pt"
-    own.touch(), other.touch()
-    assert trained_size(tmp_path, own) == 256
-    assert trained_size(tmp_path, other) is None
-    assert trained_size(tmp_path, tmp_path / "missing.pt") is None
 
 
 def test_the_transforms_refuse_describe_and_say_what_was_overruled(render):

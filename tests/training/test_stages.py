@@ -67,6 +67,14 @@ def test_the_stage_has_the_caches_autoencoder_and_scale_factor(encoded):
     assert facts["denoiser_parameters"] > 1e6
 
 
+def test_the_model_file_is_told_the_size_that_the_cache_was_made_at_if_that_is_known(encoded, tmp_path):
+    assert "image_size" not in make_setup(encoded).parameters()
+    shutil.copytree(encoded / "latents", tmp_path / "latents")
+    file = tmp_path / "latents" / "encoding.json"
+    write_json(file, {**read_json(file, made_by="encode"), "image_size": 320})
+    assert make_setup(encoded, latents_dir=tmp_path / "latents").parameters()["image_size"] == 320
+
+
 def test_the_seed_decides_the_random_weights(encoded):
     first, second, other = (make_setup(encoded, seed=seed).denoiser.text_projection.weight for seed in (1, 1, 2))
     assert torch.equal(first, second)
