@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from monai.networks.nets import AutoencoderKL
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.files import (
@@ -24,8 +22,8 @@ from biomedjourney_monai.files import (
     written_atomically,
 )
 from biomedjourney_monai.schema import SINGLES_FILE, TRIPLES_FILE
-from biomedjourney_monai.training.augmentation import require_no_mirroring
 from biomedjourney_monai.training.shards import ShardedArray
+from biomedjourney_monai.training.stage_examples import StageExamples
 
 MEAN_FILE = "mean.npy"
 LOG_VARIANCE_FILE = "log_variance.npy"
@@ -168,68 +166,39 @@ class LatentCache:
         write_json_lines(folder / ROWS_FILE, [vars(row) for row in rows])
 
 
-class LatentDataset(Dataset):
-    """Training examples of one stage and split.
+class LatentDataset(StageExamples):
+    """Training examples of one stage and split, from the latent cache.
 
     Each item is a dict of tensors: `new_mean`, `new_log_variance`, `prior_latent` (C, h, w); `valid` (1, h, w);
-    `text_states` (L, W); `row`, the place in the cache's rows, (). Indices past the number of examples are further
-    variants of them: `index + number · len(dataset)` is variant `number`, for prior and new image alike.
+    `text_states` (L, W); `row`, the place in the cache's rows, ().
 
     Args:
         folder: the latent cache.
         stage: "pretrain" or "finetune".
-        split: one of schema.SPLITS.
-        process, processes: take every `processes`-th example, from `process` on.
-        reproduce_paper_flip: whether mirrored variants are wanted.
+        **choice: which of the stage's examples; see `StageExamples`.
 
     Raises:
-        TableError: if there is no example.
-        ConfigError: if the cache has mirrored variants and they are not wanted.
+        TableError, ConfigError: as `StageExamples`.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        stage: str,
-        split: str,
-        process: int = 0,
-        processes: int = 1,
-        reproduce_paper_flip: bool = False,
-    ) -> None:
+    def __init__(self, folder: str | Path, *, stage: str, **choice: Any) -> None:
         self.cache = LatentCache(folder)
+        rows = {place: row for place, row in enumerate(self.cache.rows) if row.stage == stage}
         mirrored = bool(self.cache.encoding.get("mirrored"))
-        require_no_mirroring(0.5 if mirrored else 0.0, reproduce_paper_flip=reproduce_paper_flip)
-        self.variants, self.mirrored = self.cache.variants, mirrored
-        chosen = [place for place, row in enumerate(self.cache.rows) if row.stage == stage and row.split == split]
-        self.places = chosen[process::processes]  # among all rows of the cache
-        self.rows = [self.cache.rows[place] for place in self.places]
-        if not self.rows:
-            raise TableError(
-                f"the latent cache must hold {stage} examples of split {split}",
-                found="none",
-                action="Prepare more patients, or choose another split",
-            )
-        self.dummy_prior = torch.tensor(self.cache.encoding["dummy_prior"], dtype=torch.float32)  # (C,)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        facts = {"encoding": self.cache.encoding, "mirrored": mirrored, "held_by": "the latent cache"}
+        super().__init__(rows, stage=stage, **facts, **choice)
 
     def describe(self) -> dict[str, Any]:
         """A fingerprint of the examples, 64 hexadecimal digits, and how many there are."""
-        digest = hashlib.sha256(file_hash(self.cache.folder / ENCODING_FILE).encode())
-        digest.update(file_hash(self.cache.folder / ROWS_FILE).encode())
-        digest.update(repr((self.places, self.cache.mean.shape, self.cache.text.shape)).encode())
-        return {"fingerprint": digest.hexdigest(), "examples": len(self)}
+        files = [self.cache.folder / name for name in (ENCODING_FILE, ROWS_FILE)]
+        return self.fingerprint(files, (self.places, self.cache.mean.shape, self.cache.text.shape))
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        variant, index = divmod(index, len(self))
-        if not 0 <= variant < self.variants:
-            raise IndexError(f"index must be in [0, {len(self) * self.variants})")
-        row, cache = self.rows[index], self.cache
+        number, variant = self.locate(index)
+        row, cache = self.rows[number], self.cache
         mean = _tensor(cache.mean[row.new * self.variants + variant])
         if row.prior < 0:
-            prior_latent = self.dummy_prior[:, None, None].expand_as(mean).clone()
+            prior_latent = self.dummy_like(mean)
         else:
             prior_latent = _tensor(cache.mean[row.prior * self.variants + variant])
         if row.valid < 0:
@@ -243,7 +212,7 @@ class LatentDataset(Dataset):
             "prior_latent": prior_latent,
             "valid": valid,
             "text_states": _tensor(cache.text[text]),
-            "row": torch.tensor(self.places[index]),
+            "row": torch.tensor(self.places[number]),
         }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import get_worker_info
 
-from biomedjourney_monai.errors import ConfigError, ImageError, TableError
-from biomedjourney_monai.files import file_hash, read_json, read_json_lines
+from biomedjourney_monai.errors import ConfigError, ImageError
+from biomedjourney_monai.files import read_json, read_json_lines
 from biomedjourney_monai.schema import SINGLES_FILE, TRIPLES_FILE
 from biomedjourney_monai.training.augmentation import (
     Augmentation,
     Jitter,
     apply_jitter,
     move_mask,
-    require_no_mirroring,
     swap_sides,
 )
 from biomedjourney_monai.training.latents import (
@@ -31,6 +29,7 @@ from biomedjourney_monai.training.latents import (
     valid_at_latent_resolution,
 )
 from biomedjourney_monai.training.prepared_images import read_prepared_image
+from biomedjourney_monai.training.stage_examples import StageExamples
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class ImageRow:
     journey_id: str = ""
 
 
-class ImageDataset(Dataset):
+class ImageDataset(StageExamples):
     """The items of `LatentDataset`, encoded when they are asked for, a batch at a time.
 
     Where the encoding says so, each pass over the data changes every image anew.
@@ -62,53 +61,26 @@ class ImageDataset(Dataset):
     Args:
         folder: where `biomedjourney encode --no-cache` left the encoding; the tables and images lie beside it.
         stage: "pretrain" or "finetune".
-        split: one of schema.SPLITS.
         encoders: the networks that encode.
-        process, processes: take every `processes`-th example, from `process` on.
-        reproduce_paper_flip: whether mirrored variants are wanted.
+        **choice: which of the stage's examples; see `StageExamples`.
 
     Raises:
-        TableError: if there is no example.
-        ConfigError: if there are mirrored variants and they are not wanted.
+        TableError, ConfigError: as `StageExamples`.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        stage: str,
-        split: str,
-        encoders: Encoders,
-        process: int = 0,
-        processes: int = 1,
-        reproduce_paper_flip: bool = False,
-    ) -> None:
-        self.folder, self.encoders, self.stage = Path(folder), encoders, stage
+    def __init__(self, folder: str | Path, *, stage: str, encoders: Encoders, **choice: Any) -> None:
+        self.folder, self.encoders = Path(folder), encoders
         encoding = read_json(self.folder / ENCODING_FILE, made_by="encode")
-        self.augmentation = Augmentation(**encoding["augmentation"])
-        self.mirrored = self.augmentation.reproduce_paper_flip
-        require_no_mirroring(0.5 if self.mirrored else 0.0, reproduce_paper_flip=reproduce_paper_flip)
-        self.variants, self.size = int(encoding["variants"]), int(encoding["image_size"])
-        chosen = [row for row in read_rows(self.folder.parent, stage=stage) if row.split == split]
-        self.rows = chosen[process::processes]
-        if not self.rows:
-            raise TableError(
-                f"the working folder must hold {stage} examples of split {split}",
-                found="none",
-                action="Prepare more patients, or choose another split",
-            )
-        self.dummy_prior = torch.tensor(encoding["dummy_prior"], dtype=torch.float32)  # (C,)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        self.augmentation, self.size = Augmentation(**encoding["augmentation"]), int(encoding["image_size"])
+        rows = {row.place: row for row in read_rows(self.folder.parent, stage=stage)}
+        mirrored = self.augmentation.reproduce_paper_flip
+        facts = {"encoding": encoding, "mirrored": mirrored, "held_by": "the working folder"}
+        super().__init__(rows, stage=stage, **facts, **choice)
 
     def describe(self) -> dict[str, Any]:
         """A fingerprint of the examples, 64 hexadecimal digits, and how many there are."""
         table = SINGLES_FILE if self.stage == "pretrain" else TRIPLES_FILE
-        digest = hashlib.sha256(file_hash(self.folder / ENCODING_FILE).encode())
-        digest.update(file_hash(self.folder.parent / table).encode())
-        digest.update(repr([row.place for row in self.rows]).encode())
-        return {"fingerprint": digest.hexdigest(), "examples": len(self)}
+        return self.fingerprint([self.folder / ENCODING_FILE, self.folder.parent / table], self.places)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return self.__getitems__([index])[0]
@@ -130,7 +102,7 @@ class ImageDataset(Dataset):
             {
                 "new_mean": mean,
                 "new_log_variance": log_variance,
-                "prior_latent": next(waiting) if row.prior_image else self._dummy(mean),
+                "prior_latent": next(waiting) if row.prior_image else self.dummy_like(mean),
                 "valid": self._valid(row, jitter, factor=self.size // mean.shape[-1]),
                 "text_states": states,
                 "row": torch.tensor(row.place),
@@ -139,10 +111,8 @@ class ImageDataset(Dataset):
         ]
 
     def _draw(self, index: int) -> tuple[ImageRow, Jitter]:
-        variant, index = divmod(index, len(self))
-        if not 0 <= variant < self.variants:
-            raise IndexError(f"index must be in [0, {len(self) * self.variants})")
-        row = self.rows[index]
+        number, variant = self.locate(index)
+        row = self.rows[number]
         return row, self.augmentation.draw(row.prior_image or row.new_image, variant)
 
     def _encode(self, images: Sequence[tuple[str, Jitter]]) -> tuple[Tensor, Tensor]:
@@ -161,9 +131,6 @@ class ImageDataset(Dataset):
                 action=f"Run `biomedjourney register --size {self.size}` again",
             )
         return image
-
-    def _dummy(self, mean: Tensor) -> Tensor:
-        return self.dummy_prior[:, None, None].expand_as(mean).clone()
 
     def _valid(self, row: ImageRow, jitter: Jitter, *, factor: int) -> Tensor:
         if not row.valid_mask and not self.augmentation.leaves_gaps:
