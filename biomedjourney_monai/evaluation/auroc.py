@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from biomedjourney_monai.evaluation.bootstrap import replicate_by_block
+
 
 def compute_auroc(scores: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | None = None) -> float | np.ndarray:
     """Compute the chance that a positive scores above a negative; ties count half.
@@ -25,8 +27,8 @@ def compute_auroc(scores: np.ndarray, labels: np.ndarray, *, weights: np.ndarray
     known = np.isfinite(scores) & np.isfinite(labels)
     if not np.isin(labels[known], (0, 1)).all():
         raise ValueError("labels must be 0, 1 or NaN; found other values. Use apply_label_policy first.")
-    rows = np.ones((1, len(scores))) if weights is None else np.asarray(weights, np.float64)
-    areas = _weighted_area(scores[known], labels[known], rows[:, known])
+    rows = np.ones((1, len(scores))) if weights is None else np.asarray(weights)
+    areas = replicate_by_block(lambda block: _weighted_area(scores[known], labels[known], block), rows, known)
     return float(areas[0]) if weights is None else areas
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+BLOCK_VALUES = 2**18
+"""Weights that a statistic is computed from at once, 2 MB: memory grows with neither the journeys nor the rounds."""
 
 
 def draw_patient_weights(patients: np.ndarray, *, replicates: int, generator: np.random.Generator) -> np.ndarray:
@@ -16,11 +21,29 @@ def draw_patient_weights(patients: np.ndarray, *, replicates: int, generator: np
         replicates: R >= 0.
 
     Returns:
-        Shape (1 + R, N). The first row is all ones: the estimate itself.
+        uint16, shape (1 + R, N): 2 bytes for each journey and replicate. The first row is all ones: the estimate
+        itself.
     """
     people, row_of = np.unique(np.asarray(patients), return_inverse=True)
     draws = generator.multinomial(len(people), np.full(len(people), 1 / len(people)), size=replicates)  # (R, people)
-    return np.concatenate([np.ones((1, len(row_of))), draws[:, row_of]]).astype(np.float64)
+    return np.concatenate([np.ones((1, len(people)), np.uint16), draws.astype(np.uint16)])[:, row_of]
+
+
+def replicate_by_block(
+    statistic: Callable[[np.ndarray], np.ndarray], weights: np.ndarray, chosen: np.ndarray
+) -> np.ndarray:
+    """Compute a statistic of the chosen rows, some replicates at a time.
+
+    Args:
+        statistic: from weights, float64, shape (r, K), to values, shape (r,).
+        weights: of any type, shape (R, N).
+        chosen: bool, shape (N,): which K rows count.
+
+    Returns:
+        Shape (R,).
+    """
+    blocks = np.array_split(weights, -(-weights.size // BLOCK_VALUES) or 1)
+    return np.concatenate([statistic(block[:, chosen].astype(np.float64)) for block in blocks])
 
 
 def percentile_interval(replicates: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -40,6 +63,10 @@ def percentile_interval(replicates: np.ndarray, *, confidence: float = 0.95) -> 
 def weighted_mean(values: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
     """Compute the mean over known rows in each replicate: (N,), (R, N) -> (R,); NaN where no row is known."""
     known = np.isfinite(values)
-    total = weights[:, known].sum(axis=1)
+    return replicate_by_block(lambda rows: _mean(values[known], rows), weights, known)
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    total = weights.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(total > 0, weights[:, known] @ values[known] / total, np.nan)
+        return np.where(total > 0, weights @ values / total, np.nan)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from biomedjourney_monai.evaluation.bootstrap import replicate_by_block
+
 
 def compute_pearson_r(
     predicted: np.ndarray, actual: np.ndarray, *, weights: np.ndarray | None = None
@@ -22,8 +24,8 @@ def compute_pearson_r(
     if predicted.shape != actual.shape or predicted.ndim != 1:
         raise ValueError(f"the columns must be of one shape (N,); found {predicted.shape} and {actual.shape}.")
     known = np.isfinite(predicted) & np.isfinite(actual)
-    rows = np.ones((1, len(actual))) if weights is None else np.asarray(weights, np.float64)
-    r = _weighted_r(predicted[known], actual[known], rows[:, known])
+    rows = np.ones((1, len(actual))) if weights is None else np.asarray(weights)
+    r = replicate_by_block(lambda block: _weighted_r(predicted[known], actual[known], block), rows, known)
     return float(r[0]) if weights is None else r
 
 

@@ -21,7 +21,7 @@ from biomedjourney_monai.evaluation.further import FURTHER, NO_FEATURES, NO_IMAG
 from biomedjourney_monai.evaluation.judged import Measure
 from biomedjourney_monai.evaluation.judges import Judges
 from biomedjourney_monai.evaluation.requests import Requests
-from biomedjourney_monai.evaluation.scoring import score_systems
+from biomedjourney_monai.evaluation.scoring import Remarks, score_systems
 from biomedjourney_monai.evaluation.set_metrics import neighbour_columns, summarise_sets, training_targets
 from biomedjourney_monai.evaluation.severity import AskedSeverity
 from biomedjourney_monai.evaluation.sides import SideCorrectness
@@ -103,33 +103,16 @@ def evaluate(
     Raises:
         TableError: if the tables are missing or unusable, or no journey is left to score.
     """
+    material = material or Material()
     counterfactuals = read_counterfactuals(work / SAMPLES_FOLDER)
     journeys, counts = choose_journeys(work, counterfactuals, settings=settings)
-    systems: list[System] = [CopyPrior(work), RealReference(work), *others]
-    if counterfactuals is not None:
-        systems.insert(1, counterfactuals)
-    material = material or Material()
-    if material.truth is not None:
-        systems.append(material.truth)
-    banks = {"": FeatureBank() if hasattr(judges, "features") else None}
-    banks["_imagenet"] = None if material.imagenet is None else FeatureBank(material.imagenet)
+    systems = _gather_systems(work, counterfactuals, others=others, truth=material.truth)
+    banks = _feature_banks(judges, material.imagenet)
     measures = [*material.measures(), *(bank for bank in banks.values() if bank is not None)]
     scores, remarks = score_systems(journeys, systems, judges, work=work, measures=measures)
     galleries = _add_neighbours(scores, banks[""], journeys, judges, work=work, limit=material.training_targets)
-    truth = read_truth(journeys, uncertain=settings.uncertain, unmentioned=settings.unmentioned)
-    weights = draw_patient_weights(
-        journeys["subject_id"].to_numpy(),
-        replicates=settings.bootstrap,
-        generator=np.random.default_rng(settings.seed),
-    )
+    numbers = _summarise_systems(scores, banks, journeys, settings=settings)
     every_journey = set(read_table(work / PAIRS_FILE, columns=["journey_id"], made_by="register")["journey_id"])
-    summaries = {name: summarise(frame, truth, weights=weights) for name, frame in scores.items()}
-    further = {
-        name: summarise_further(frame, weights=weights)
-        | summarise_sets(banks[""], name, weights=weights, suffix="", without=NO_FEATURES)
-        | summarise_sets(banks["_imagenet"], name, weights=weights, suffix="_imagenet", without=NO_IMAGENET)
-        for name, frame in scores.items()
-    }
     content = {
         "settings": vars(settings),
         "counts": counts,
@@ -137,23 +120,84 @@ def evaluate(
         "judges": judges.provenance(),
         "model": {} if counterfactuals is None else counterfactuals.provenance(),
         "systems": [
-            {
-                "name": system.name,
-                "meaning": system.meaning,
-                "made_by": system.provenance() if hasattr(system, "provenance") else {},
-                "failures": dict(remarks[system.name].failures),
-                "resized": remarks[system.name].resized,
-                "unmatched": len(system.journey_ids() - every_journey) if hasattr(system, "journey_ids") else 0,
-                "metrics": as_numbers(summaries[system.name]),
-                "further": as_numbers(further[system.name]),
-                "subgroups": summarise_subgroups(scores[system.name], truth, journeys, weights=weights),
-            }
-            for system in systems
+            _describe(system, remarks[system.name], every_journey) | numbers.of(system.name) for system in systems
         ],
-        "differences": _differences(summaries, "counterfactual", ("copy-prior", "real reference")),
-        "comparisons": _compare_every_two(summaries, further),
+        "differences": _differences(numbers.summaries, "counterfactual", ("copy-prior", "real reference")),
+        "comparisons": _compare_every_two(numbers.summaries, numbers.further),
     }
     return content, pandas.concat(scores, names=["system"]).reset_index()
+
+
+def _gather_systems(
+    work: Path, counterfactuals: Counterfactuals | None, *, others: Sequence[System], truth: TrueCounterfactuals | None
+) -> list[System]:
+    """The baselines, between them the model's images if there are any, other systems, and the goal if it is known."""
+    model = [] if counterfactuals is None else [counterfactuals]
+    return [CopyPrior(work), *model, RealReference(work), *others, *([] if truth is None else [truth])]
+
+
+def _feature_banks(judges: Judges, imagenet: Extractor | None) -> dict[str, FeatureBank | None]:
+    """Suffix of FID's and KID's names -> where the features are kept; None where there is no network for them."""
+    return {
+        "": FeatureBank() if hasattr(judges, "features") else None,
+        "_imagenet": None if imagenet is None else FeatureBank(imagenet),
+    }
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Every system's numbers by its name: the paper's, the others, and both by subgroup."""
+
+    summaries: dict[str, Summary]
+    further: dict[str, Summary]
+    subgroups: dict[str, dict[str, Any]]
+
+    def of(self, system: str) -> dict[str, Any]:
+        """One system's part of metrics.json."""
+        return {
+            "metrics": as_numbers(self.summaries[system]),
+            "further": as_numbers(self.further[system]),
+            "subgroups": self.subgroups[system],
+        }
+
+
+def _summarise_systems(
+    scores: Mapping[str, pandas.DataFrame],
+    banks: Mapping[str, FeatureBank | None],
+    journeys: pandas.DataFrame,
+    *,
+    settings: EvaluationSettings,
+) -> Numbers:
+    """Compute every number of every system on the same bootstrap replicates."""
+    truth = read_truth(journeys, uncertain=settings.uncertain, unmentioned=settings.unmentioned)
+    weights = draw_patient_weights(
+        journeys["subject_id"].to_numpy(),
+        replicates=settings.bootstrap,
+        generator=np.random.default_rng(settings.seed),
+    )
+    further = {
+        name: summarise_further(frame, weights=weights)
+        | summarise_sets(banks[""], name, weights=weights, suffix="", without=NO_FEATURES)
+        | summarise_sets(banks["_imagenet"], name, weights=weights, suffix="_imagenet", without=NO_IMAGENET)
+        for name, frame in scores.items()
+    }
+    return Numbers(
+        {name: summarise(frame, truth, weights=weights) for name, frame in scores.items()},
+        further,
+        {name: summarise_subgroups(frame, truth, journeys, weights=weights) for name, frame in scores.items()},
+    )
+
+
+def _describe(system: System, remarks: Remarks, every_journey: set[str]) -> dict[str, Any]:
+    """Say what a system is, and what befell its images."""
+    return {
+        "name": system.name,
+        "meaning": system.meaning,
+        "made_by": system.provenance() if hasattr(system, "provenance") else {},
+        "failures": dict(remarks.failures),
+        "resized": remarks.resized,
+        "unmatched": len(system.journey_ids() - every_journey) if hasattr(system, "journey_ids") else 0,
+    }
 
 
 def _compare_every_two(summaries: Mapping[str, Summary], further: Mapping[str, Summary]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biomedjourney_monai.evaluation.equal_groups import equal_groups
 from biomedjourney_monai.evaluation.judged import Batch, Judged
 
 Extractor = Callable[[Tensor], Tensor]
@@ -46,16 +47,17 @@ class FeatureBank:
 def extract_known(extract: Extractor, images: Tensor, good: np.ndarray) -> np.ndarray:
     """Features of the good images of a batch, float32, shape (B, D), NaN for the others; D is 0 if there is none."""
     places = np.flatnonzero(good)
+    known = images[places]
     found: dict[int, np.ndarray] = {}
-    try:
-        if len(places):
-            found = dict(zip(places, extract(images[places]).numpy()))
-    except Exception:  # a foreign network: whatever it raises concerns one image
-        for place in places:
-            try:
-                found[place] = extract(images[place][None]).numpy()[0]
-            except Exception:
-                continue
+    for chosen, group in equal_groups(known):
+        try:
+            found |= zip(places[chosen], extract(group).numpy())  # what fills the group up has no place
+        except Exception:  # a foreign network: whatever it raises concerns one image
+            for place in places[chosen]:
+                try:
+                    found[place] = extract(images[place][None]).numpy()[0]
+                except Exception:
+                    continue
     width = next((len(row) for row in found.values()), 0)
     rows = np.full((len(images), width), np.nan, np.float32)
     for place, row in found.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from biomedjourney_monai.evaluation.bootstrap import replicate_by_block
+
 
 def compute_fid(features: np.ndarray, reference: np.ndarray) -> float:
     """Compute the Fréchet distance between two sets of features, each taken as a normal distribution.
@@ -57,23 +59,28 @@ def compute_kid(
     features, reference = _checked(features, reference)
     if features.shape != reference.shape:
         raise ValueError(f"the sets must be of one shape (N, D); found {features.shape} and {reference.shape}.")
-    rows = np.ones((1, len(features))) if weights is None else np.asarray(weights, np.float64)
-    total, squares = rows.sum(axis=1), (rows**2).sum(axis=1)
+    rows = np.ones((1, len(features))) if weights is None else np.asarray(weights)
+    every = np.ones(len(features), bool)
+    total = replicate_by_block(lambda block: block.sum(axis=1), rows, every)
+    squares = replicate_by_block(lambda block: (block**2).sum(axis=1), rows, every)
+    pairs = [_sum_of_pairs(x, x, rows, with_itself=False) for x in (features, reference)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        within = sum(_mean_of_pairs(x, rows) / (total**2 - squares) for x in (features, reference))
-        between = np.einsum("rn,rn->r", rows @ _kernel(features, reference), rows) / total**2
+        within = sum(of_set / (total**2 - squares) for of_set in pairs)
+        between = _sum_of_pairs(features, reference, rows, with_itself=True) / total**2
         distance = np.where(total**2 > squares, within - 2 * between, np.nan)
     return float(distance[0]) if weights is None else distance
 
 
-def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return (x @ y.T / x.shape[1] + 1) ** 3
-
-
-def _mean_of_pairs(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    kernel = _kernel(x, x)
-    np.fill_diagonal(kernel, 0)
-    return np.einsum("rn,rn->r", rows @ kernel, rows)
+def _sum_of_pairs(x: np.ndarray, y: np.ndarray, weights: np.ndarray, *, with_itself: bool) -> np.ndarray:
+    """Add the kernel up over all pairs of rows in each replicate, with those of equal place or without: (R,)."""
+    kernel = x @ y.T
+    kernel /= x.shape[1]
+    kernel += 1
+    kernel **= 3  # (N, N)
+    if not with_itself:
+        np.fill_diagonal(kernel, 0)
+    every = np.ones(len(x), bool)
+    return replicate_by_block(lambda block: np.einsum("rn,rn->r", block @ kernel, block), weights, every)
 
 
 def _checked(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,8 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.dice import compute_structure_dice
 from biomedjourney_monai.evaluation.divergence import compute_kl
+from biomedjourney_monai.evaluation.equal_groups import equal_groups
+from biomedjourney_monai.evaluation.freed_memory import give_back_freed_memory
 from biomedjourney_monai.evaluation.judged import Batch, Judged, Measure
 from biomedjourney_monai.evaluation.judges import Judges, JudgeScores
 from biomedjourney_monai.evaluation.labels import RACE_GROUPS
@@ -58,7 +60,7 @@ def score_systems(
     *,
     work: Path,
     measures: Sequence[Measure] = (),
-    batch_size: int = 32,
+    batch_size: int = 16,
 ) -> tuple[dict[str, pandas.DataFrame], dict[str, Remarks]]:
     """Score the systems on the same journeys. Memory holds one batch of images, whatever the number of journeys.
 
@@ -92,6 +94,7 @@ def score_systems(
                 judged = anchors.get(system.name) or _judge(system, rows, judges, remarks[system.name])
                 more = [_measured(measure, judged, batch) for measure in measures]
                 blocks[system.name].append(np.column_stack([_columns(judged, batch, valid), *more]))
+            give_back_freed_memory()
             bar.update(len(rows))
     frames = {
         name: pandas.DataFrame(np.concatenate(block), columns=columns, index=journeys["journey_id"])
@@ -141,26 +144,39 @@ def read_finite(system: System, row: dict) -> torch.Tensor:
 
 
 def score_one_by_one_if_need_be(judges: Judges, images: torch.Tensor) -> tuple[JudgeScores, dict[int, str]]:
-    """Score a batch, shape (B, 1, H, W); where the judges fail on it, image by image, so that one does not end all.
+    """Score a batch, shape (B, 1, H, W), in equal groups; where the judges fail on a group, image by image.
 
     Returns:
         The scores, NaN and empty where the judges failed, and the reason by place in the batch.
     """
-    try:
-        scores, faults = judges.score(images), {}
-    except Exception:  # a judge is a foreign network: whatever it raises concerns one image
-        singles, faults = [], {}
-        for place, image in enumerate(images):
-            try:
-                singles.append(judges.score(image[None]))
-            except Exception as error:
-                faults[place] = f"the judges failed ({type(error).__name__})"
-                singles.append(_no_scores(image.shape[-2:]))
-        scores = JudgeScores(*(torch.cat(parts) for parts in zip(*(vars(single).values() for single in singles))))
+    if not len(images):
+        return judges.score(images), {}
+    parts, faults = [], {}
+    for places, group in equal_groups(images):
+        try:
+            parts.append(_first(judges.score(group), places.stop - places.start))
+        except Exception:  # a judge is a foreign network: whatever it raises concerns one image
+            for place in range(places.start, places.stop):
+                scores, fault = _score_alone(judges, images[place])
+                parts.append(scores)
+                faults |= {place: fault} if fault else {}
+    scores = JudgeScores(*(torch.cat(columns) for columns in zip(*(vars(part).values() for part in parts))))
     unknown = ~torch.isfinite(scores.as_columns()).all(dim=1)
     for place in unknown.nonzero().flatten().tolist():
         faults.setdefault(place, "the judges gave a number that is not finite")
     return scores, faults
+
+
+def _score_alone(judges: Judges, image: torch.Tensor) -> tuple[JudgeScores, str]:
+    """Score one image, (1, H, W); where the judges fail, no scores and the reason."""
+    try:
+        return judges.score(image[None]), ""
+    except Exception as error:
+        return _no_scores(image.shape[-2:]), f"the judges failed ({type(error).__name__})"
+
+
+def _first(scores: JudgeScores, count: int) -> JudgeScores:
+    return JudgeScores(*(values[:count] for values in vars(scores).values()))
 
 
 def _no_scores(shape: Sequence[int]) -> JudgeScores:

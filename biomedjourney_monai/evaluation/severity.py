@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from biomedjourney_monai.evaluation.auroc import compute_auroc
+from biomedjourney_monai.evaluation.bootstrap import replicate_by_block
 from biomedjourney_monai.evaluation.judged import Batch, Judged
 from biomedjourney_monai.evaluation.requests import Requests, asked_severities
 from biomedjourney_monai.schema import FINDINGS
@@ -29,20 +30,25 @@ def compute_concordance(
         A float in [0, 1], 0.5 for words without meaning, or shape (R,) with weights; NaN where all are of one grade.
     """
     scores, grades = np.asarray(scores, np.float64), np.asarray(grades, np.float64)
-    rows = np.ones((1, len(scores))) if weights is None else np.asarray(weights, np.float64)
+    rows = np.ones((1, len(scores))) if weights is None else np.asarray(weights)
     known = np.isfinite(scores) & np.isfinite(grades)
-    won, pairs = np.zeros(len(rows)), np.zeros(len(rows))
+    concordance = replicate_by_block(lambda block: _concordance(scores[known], grades[known], block), rows, known)
+    return float(concordance[0]) if weights is None else concordance
+
+
+def _concordance(scores: np.ndarray, grades: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(N,), (N,), (R, N) -> (R,)."""
+    won, pairs = np.zeros(len(weights)), np.zeros(len(weights))
     for low, high in combinations(GRADES, 2):
-        chosen = known & np.isin(grades, (low, high))
+        chosen = np.isin(grades, (low, high))
         is_high = (grades[chosen] == high).astype(np.float64)
-        here = rows[:, chosen]
+        here = weights[:, chosen]
         count = (here @ is_high) * (here @ (1 - is_high))
         area = compute_auroc(scores[chosen], is_high, weights=here)
         won += np.where(count > 0, np.nan_to_num(area) * count, 0)
         pairs += count
     with np.errstate(invalid="ignore", divide="ignore"):
-        concordance = np.where(pairs > 0, won / pairs, np.nan)
-    return float(concordance[0]) if weights is None else concordance
+        return np.where(pairs > 0, won / pairs, np.nan)
 
 
 class AskedSeverity:

@@ -84,11 +84,10 @@ class SideCorrectness:
         if not places:
             return values
         images, priors = judged.images_on(batch.shape)[places], batch.prior.images[places]
-        seen, faulty = {}, set()
-        for side in SIDES:
-            scores, faults = score_one_by_one_if_need_be(batch.judges, only_half(side, images, priors))
-            seen[side] = scores.pathology.numpy()
-            faulty |= set(faults)
+        halves = torch.cat([only_half(side, images, priors) for side in SIDES])
+        scores, faults = score_one_by_one_if_need_be(batch.judges, halves)
+        seen = dict(zip(SIDES, scores.pathology.numpy().reshape(len(SIDES), len(places), -1)))
+        faulty = {place % len(places) for place in faults}
         for place, finding, side in self._onsets:
             if place not in places or places.index(place) in faulty:
                 continue
