@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from biomedjourney_monai.errors import ImageError, TableError
-from biomedjourney_monai.preparation.parallel import map_in_processes
+from biomedjourney_monai.preparation.parallel import CRASHED, map_in_processes
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.preparation.report_files import ReportFinder
 from biomedjourney_monai.preparation.sources import Source, most_frequent
@@ -78,7 +78,7 @@ def read_dicom_folder(
         raise TableError("the folder must hold DICOM chest radiographs", found="no file", action="Check --dicom")
     read = partial(read_fields, key=key)
     options = {"processes": processes, "scheduler": scheduler}
-    rows = list(map_in_processes(read, paths, **options, title="headers", unit="files"))
+    rows = list(map_in_processes(read, paths, **options, title="headers", unit="files", on_death=_crashed))
     rejections = Rejections()
     files = pd.DataFrame(rows)
     for reason in sorted(set(files["reason"]) - {""}):
@@ -157,6 +157,10 @@ def read_age(study_date: str, *, birth: str, age: str) -> float:
     number, unit = age[:-1], age[-1:].upper()
     per_year = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
     return float(number) / per_year[unit] if number.isdigit() and unit in per_year else float("nan")
+
+
+def _crashed(path: str) -> dict[str, object]:
+    return {"reason": CRASHED, "image_path": path}
 
 
 def _refusal(text: dict[str, str], orientation: str) -> str:

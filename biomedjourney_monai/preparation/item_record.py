@@ -35,10 +35,12 @@ class Outcome:
     Args:
         result: for JSON.
         files: the files written, relative to the working folder → `content_hash`.
+        final: False is not recorded, so that the next run tries again.
     """
 
     result: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
+    final: bool = True
 
 
 def key_of(*parts: Any) -> str:
@@ -85,7 +87,8 @@ class ItemRecord:
         self.reused, self.done = len(items) - len(todo), len(todo)
         with self._appending(bool(todo)) as append:
             for item, outcome in zip(todo, run([item.payload for item in todo])):
-                append(item, outcome)
+                if outcome.final:
+                    append(item, outcome)
                 outcomes[item.name] = outcome
         self._rewrite(items, outcomes)
         return outcomes
@@ -110,7 +113,7 @@ class ItemRecord:
 
     def _rewrite(self, items: Sequence[Item], outcomes: Mapping[str, Outcome]) -> None:
         with written_atomically(self.path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            stream.writelines(_line(item, outcomes[item.name]) for item in items)
+            stream.writelines(_line(item, outcomes[item.name]) for item in items if outcomes[item.name].final)
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
         if not self.path.is_file():

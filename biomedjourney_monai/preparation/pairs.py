@@ -15,7 +15,7 @@ import pandas as pd
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.item_record import Item, ItemRecord, Outcome, content_hash, key_of
-from biomedjourney_monai.preparation.parallel import map_in_processes
+from biomedjourney_monai.preparation.parallel import CRASHED, map_in_processes
 from biomedjourney_monai.preparation.recipe import LoadsStudies, PairRegistrar, RegistersPairs
 from biomedjourney_monai.preparation.registration import MIN_SCORE, rejection
 from biomedjourney_monai.radiographs import read_png, save_png
@@ -87,7 +87,9 @@ def convert_studies(
         for dicom_id, path in zip(studies["dicom_id"], studies["image_path"])
     ]
     convert = partial(_convert, work=work.absolute(), loader=loader)  # workers may stand elsewhere
-    outcomes, done = _complete(items, convert, work, STUDY_RECORD, workers, title="images", unit="images")
+    bar = {"title": "images", "unit": "images"}
+    on_death = partial(_image_crashed, work=work)
+    outcomes, done = _complete(items, convert, work, STUDY_RECORD, workers, on_death=on_death, **bar)
     contents = {}
     for name, outcome in outcomes.items():
         box = outcome.result["box"]
@@ -133,7 +135,8 @@ def register_journeys(
             parts = (before.picture, before.box, after.picture, after.box, f"{__version__} {registrar!r}")
             items.append(Item(f"{new}-on-{prior}", key_of(*parts), (prior, new, before, after)))
     task = partial(_register_pair, work=work.absolute(), registrar=registrar)
-    outcomes, done = _complete(items, task, work, PAIR_RECORD, workers, title="register", unit="pairs")
+    bar = {"title": "register", "unit": "pairs"}
+    outcomes, done = _complete(items, task, work, PAIR_RECORD, workers, on_death=_pair_crashed, **bar)
     results = [_dropped(row["reason"]) if row["reason"] else outcomes[row["name"]].result for row in rows]
     pairs = pd.concat([journeys, pd.DataFrame(results, index=journeys.index)], axis=1)
     return pairs[[*PAIR_COLUMNS, "stretch"]], done
@@ -162,14 +165,23 @@ def _reject(row: Any, min_score: float) -> str:
     return rejection(measured, min_score=min_score)
 
 
-def _complete(items, function, work: Path, record: str, workers: Workers | None, *, title: str, unit: str):
+def _complete(items, function, work: Path, record: str, workers: Workers | None, **of_the_map):
     for leftover in (work / IMAGES_FOLDER).glob(".*-????????.*"):  # of a run that was killed while it wrote
         leftover.unlink(missing_ok=True)
     unique = list({item.name: item for item in items}.values())
     kept = ItemRecord(work / record, work)
-    run = partial(map_in_processes, function, title=title, unit=unit, **asdict(workers or Workers()))
+    run = partial(map_in_processes, function, **of_the_map, **asdict(workers or Workers()))
     outcomes = kept.complete(unique, lambda payloads: run(payloads))
     return outcomes, Done(kept.done, kept.reused)
+
+
+def _image_crashed(item: tuple[str, str], *, work: Path) -> Outcome:
+    (work / IMAGES_FOLDER / f"{item[0]}.png").unlink(missing_ok=True)  # of an earlier run
+    return Outcome({"box": None, "reason": UNREADABLE, "detail": CRASHED}, final=False)
+
+
+def _pair_crashed(_item: object) -> Outcome:
+    return Outcome(_dropped("registration crashed"), final=False)
 
 
 def _look_of_file(path: str) -> list[int]:

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.preparation.parallel import map_in_processes
+from biomedjourney_monai.preparation.parallel import CRASHED, map_in_processes
 from biomedjourney_monai.radiographs import load_radiograph
 from biomedjourney_monai.radiographs.views import MIN_CORRELATION, check_view
 
@@ -49,11 +49,13 @@ class ViewChecker:
         todo = [place for place, key in enumerate(keys) if key not in known]
         look = partial(look_at, mirror=self.mirror, min_correlation=self.min_correlation, view_model=self.view_model)
         options = {"processes": self.processes, "scheduler": self.scheduler}
-        found = map_in_processes(look, [paths[place] for place in todo], **options, title="views", unit="images")
+        options |= {"title": "views", "unit": "images", "on_death": lambda _path: CRASHED}
+        found = map_in_processes(look, [paths[place] for place in todo], **options)
         with self._appending(bool(todo)) as write:
             for place, reason in zip(todo, found):
                 known[keys[place]] = reason
-                write(json.dumps({"key": keys[place], "reason": reason}) + "\n")
+                if reason != CRASHED:  # the next run looks again
+                    write(json.dumps({"key": keys[place], "reason": reason}) + "\n")
         return [known[key] for key in keys]
 
     @contextmanager

@@ -126,6 +126,18 @@ def test_one_bad_file_never_ends_the_run(archive):
     assert set(listed["image_path"]) >= {str(path.resolve()) for path in files[:8]}
 
 
+def test_a_header_that_crashes_its_reader_is_counted(archive, monkeypatch):
+    from biomedjourney_monai.preparation import dicom_studies
+
+    def crashing(function, items, *, on_death, **_options):
+        return [on_death(path) if path == items[0] else function(path) for path in items]
+
+    monkeypatch.setattr(dicom_studies, "map_in_processes", crashing)
+    source = read_dicom_folder(archive)
+    assert source.rejections.counts("image")["reader crashed"] == 1
+    assert list_files(archive)[0] not in set(source.images["image_path"])
+
+
 def test_what_this_package_stored_in_the_archive_is_no_study(archive, tmp_path):
     from biomedjourney_monai.clinic.dicom_out import counterfactual_dataset, read_source, save_dicom
 

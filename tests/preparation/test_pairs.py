@@ -3,6 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from biomedjourney_monai.preparation import pairs
 from biomedjourney_monai.preparation.cohort import build_cohort
 from biomedjourney_monai.preparation.journeys import build_journeys
 from biomedjourney_monai.preparation.pairs import Workers, convert_studies, decide, register_journeys
@@ -65,3 +66,46 @@ def test_pictures_do_not_depend_on_other_studies(small_mimic, tmp_path):
     contents = convert_studies(studies, tmp_path, StudyLoader(64))[0]
     mask = contents[studies["dicom_id"].iloc[0]].mask(64)
     assert mask.sum() == pytest.approx(64 * 64 * 200 / 240, rel=0.02)
+
+
+def test_an_image_that_crashes_its_reader_is_left_out_with_a_reason_and_tried_again(small_mimic, tmp_path, monkeypatch):
+    studies = build_cohort(small_mimic).studies
+    dicom_id = studies["dicom_id"].iloc[0]
+    stale = tmp_path / "images" / f"{dicom_id}.png"
+    stale.parent.mkdir()
+    stale.write_bytes(b"old")
+    with monkeypatch.context() as patched:
+        patched.setattr(pairs, "map_in_processes", crashing_at(lambda item: item[0] == dicom_id))
+        contents, done = convert_studies(studies, tmp_path, StudyLoader(64))
+    assert done.done == len(studies)
+    assert (contents[dicom_id].reason, contents[dicom_id].detail) == ("image unreadable", "reader crashed")
+    assert not stale.exists()
+    assert [contents[name].reason for name in studies["dicom_id"].iloc[1:-1]] == [""] * (len(studies) - 2)
+    contents, done = convert_studies(studies, tmp_path, StudyLoader(64))
+    assert (done.done, done.reused) == (1, len(studies) - 1)
+    assert contents[dicom_id].reason == "" and stale.is_file()
+
+
+def test_a_pair_that_crashes_its_registration_is_dropped_with_a_reason_and_tried_again(
+    small_mimic, tmp_path, monkeypatch
+):
+    studies = build_cohort(small_mimic).studies
+    journeys, _drops = build_journeys(studies)
+    contents, _done = convert_studies(studies, tmp_path, StudyLoader(64))
+    with monkeypatch.context() as patched:
+        patched.setattr(pairs, "map_in_processes", crashing_at(lambda item: item[1] == journeys["new_dicom_id"][0]))
+        registered, _done = register_journeys(journeys, contents, tmp_path)
+    decided = decide(registered, min_score=-1)
+    assert decided["drop_reason"].tolist() == ["registration crashed", "", "", "image unreadable"]
+    registered, done = register_journeys(journeys, contents, tmp_path)
+    assert (done.done, done.reused) == (1, 2)
+    assert decide(registered, min_score=-1)["kept"].tolist() == [True, True, True, False]
+
+
+def crashing_at(is_deadly):
+    """A stand-in for `map_in_processes`, in which some items take their process down."""
+
+    def run(function, items, *, on_death, **_options):
+        return [on_death(item) if is_deadly(item) else function(item) for item in items]
+
+    return run

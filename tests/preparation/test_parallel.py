@@ -1,10 +1,12 @@
 import os
+import resource
+import signal
 import sys
 
 import cloudpickle
 import pytest
 
-from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.preparation.parallel import CHUNK, map_in_processes
 
 
@@ -56,6 +58,27 @@ def test_nothing_to_do_starts_nothing():
 def test_a_mistake_in_a_worker_is_raised_here():
     with pytest.raises(RuntimeError, match="three"):
         collect(fail_at_three, range(8), processes=2)
+
+
+def die_at_some(number: int) -> int:
+    if number in (3, CHUNK + 1):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.kill(os.getpid(), signal.SIGSEGV)  # as a decoder dies of a damaged file
+    return number
+
+
+@by_value
+def test_items_that_take_their_workers_down_are_left_out_and_the_rest_goes_on():
+    numbers = list(range(3 * CHUNK))
+    expected = [-number if number in (3, CHUNK + 1) else number for number in numbers]
+    assert collect(die_at_some, numbers, processes=2, on_death=lambda number: -number) == expected
+
+
+@by_value
+@pytest.mark.slow
+def test_without_anything_to_stand_for_it_such_an_item_ends_the_run():
+    with pytest.raises(BiomedJourneyError, match="killed"):
+        collect(die_at_some, range(2 * CHUNK), processes=2)
 
 
 @by_value

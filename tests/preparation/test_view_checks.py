@@ -69,6 +69,17 @@ def test_a_run_that_was_killed_within_a_line_goes_on(paths, tmp_path):
     assert all(set(json.loads(line)) == {"key", "reason"} for line in verdicts)
 
 
+def test_a_crash_of_the_reader_is_no_verdict_for_ever(paths, tmp_path, monkeypatch):
+    def crashing(function, items, *, on_death, **_options):
+        return [on_death(path) if path == paths[0] else function(path) for path in items]
+
+    checker = ViewChecker(record=tmp_path / "views.jsonl")
+    with monkeypatch.context() as patched:
+        patched.setattr(view_checks, "map_in_processes", crashing)
+        assert checker.check(paths) == ["reader crashed", *EXPECTED[1:]]
+    assert checker.check(paths) == EXPECTED
+
+
 def test_other_settings_are_another_question(paths, tmp_path):
     record = tmp_path / "views.jsonl"
     ViewChecker(record=record).check(paths[:1])
