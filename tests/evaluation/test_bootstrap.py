@@ -1,8 +1,19 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from biomedjourney_monai.evaluation.bootstrap import draw_patient_weights, percentile_interval, weighted_mean
+from biomedjourney_monai.evaluation import bootstrap
+from biomedjourney_monai.evaluation.auroc import compute_auroc
+from biomedjourney_monai.evaluation.bootstrap import (
+    draw_patient_weights,
+    percentile_interval,
+    replicate_by_block,
+    weighted_mean,
+)
+from biomedjourney_monai.evaluation.correlation import compute_pearson_r
+from biomedjourney_monai.evaluation.severity import compute_concordance
 
 
 def test_rows_of_one_patient_are_drawn_together():
@@ -46,3 +57,39 @@ def test_interval_is_unknown_where_most_replicates_are():
 
 def test_weighted_mean_leaves_unknown_rows_out():
     assert weighted_mean(np.array([1.0, np.nan, 3.0]), weights=np.array([[1, 1, 1], [0, 5, 0.0]]))[0] == 2
+
+
+def test_blocks_of_replicates_are_all_replicates_in_their_order(monkeypatch):
+    weights = np.random.default_rng(0).integers(0, 4, (11, 6)).astype(np.uint16)
+    chosen = np.array([True, False, True, True, False, True])
+    monkeypatch.setattr(bootstrap, "BLOCK_VALUES", 18)
+    heights = []
+
+    def total(block):
+        heights.append(len(block))
+        return block.sum(axis=1)
+
+    np.testing.assert_array_equal(replicate_by_block(total, weights, chosen), weights[:, chosen].sum(axis=1))
+    assert max(heights) <= 3
+
+
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        lambda values, weights: weighted_mean(values, weights=weights),
+        lambda values, weights: compute_auroc(values, np.arange(len(values)) % 2, weights=weights),
+        lambda values, weights: compute_pearson_r(values, values**2, weights=weights),
+        lambda values, weights: compute_concordance(values, 1 + np.arange(len(values)) % 3, weights=weights),
+    ],
+)
+def test_a_statistic_needs_no_more_memory_for_more_journeys_and_rounds(statistic):
+    def peak(journeys, rounds):
+        weights = np.ones((rounds, journeys), np.uint16)
+        values = np.random.default_rng(0).random(journeys)
+        tracemalloc.start()
+        statistic(values, weights)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(2000, 1000) < 1.2 * peak(1000, 500)

@@ -1,0 +1,34 @@
+"""Networks are shown images in groups of one size, whatever the number of images.
+
+oneDNN, which convolves on the CPU, keeps every convolution that it has prepared, with its scratch memory, once for each
+batch size it meets. Batches of many sizes (the journeys that ask for one side, the last batch) thus cost memory that
+grows as sizes turn up, up to some hundred MB; one size costs it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+GROUP = 8
+"""Images at once: on a CPU no larger number is faster, and the peak of memory rises with it."""
+
+
+def equal_groups(images: Tensor, *, size: int = GROUP) -> Iterator[tuple[slice, Tensor]]:
+    """Divide images into groups of one size; the last one is filled up with its last image.
+
+    Args:
+        images: shape (B, C, H, W).
+        size: of every group.
+
+    Yields:
+        Which images the group holds, and the group, shape (size, C, H, W). What a network says beyond the first
+        `len(images[places])` of a group is of no image.
+    """
+    for start in range(0, len(images), size):
+        places = slice(start, min(start + size, len(images)))
+        group = images[places]
+        missing = size - len(group)
+        yield places, torch.cat([group, group[-1:].expand(missing, -1, -1, -1)]) if missing else group
