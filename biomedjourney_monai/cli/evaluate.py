@@ -250,5 +250,9 @@ def _print_counts(content: dict[str, Any]) -> None:
     for system in content["systems"]:
         for reason, count in system["failures"].items():
             print(f"{system['name']}: {count} images not scored: {reason}")
+        if system["unmatched"]:
+            print(f"{system['name']}: {system['unmatched']} images are named by no journey of the folder")
+        if system["resized"]:
+            print(f"{system['name']}: {system['resized']} images had another size and were resampled")
     if not any(system["name"] == "counterfactual" for system in content["systems"]):
         print("no samples/ in the working folder: only the baselines were scored; `biomedjourney sample` makes some")

@@ -2,11 +2,13 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas
 import pytest
 
 from biomedjourney_monai.cli.evaluate import format_table
 from biomedjourney_monai.cli.main import main
+from biomedjourney_monai.radiographs import save_png
 
 _PATH = Path(__file__).parents[1] / "evaluation" / "conftest.py"
 _SPEC = importlib.util.spec_from_file_location("evaluation_fixtures", _PATH)
@@ -36,7 +38,15 @@ def test_a_folder_without_samples_says_so(baseline_work, models, capsys):
 
 def test_a_rivals_folder_joins_the_table(work, models, capsys):
     assert _run(work, models, "--images", f"rival={work / 'images'}") == 0
-    assert "rival" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "rival: 10 images not scored: a journey must have an image in the folder; found none" in printed
+    assert "rival: 72 images are named by no journey of the folder" in printed  # three pictures for each of 24 journeys
+
+
+def test_images_of_another_size_are_told_of(work, models, capsys):
+    save_png(work / "images" / "j000002_prior.png", np.zeros((48, 48)))
+    assert _run(work, models) == 0
+    assert "copy-prior: 1 images had another size and were resampled" in capsys.readouterr().out
 
 
 def test_descriptions_give_the_side_and_the_order_of_severity_words(work, models):
