@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -162,6 +163,54 @@ def small_mimic(mimic: MimicFolder) -> Path:
     mimic.add_study(19000003, 50000021, date="21500101", time="81500.5")
     mimic.add_study(19000003, 50000022, date="21500102", image=b"\xff\xd8\xff\xe0 cut short")
     return mimic.write()
+
+
+@pytest.fixture(scope="session")
+def write_prepared():
+    """`_write_prepared`: a working folder as `describe` leaves it."""
+    return _write_prepared
+
+
+def _write_prepared(
+    work: Path,
+    images: Sequence[np.ndarray],
+    *,
+    splits: Sequence[str],
+    journeys: Sequence[tuple[int, int, str]],
+    impressions: Sequence[str] | None = None,
+    description: str = "New edema.",
+    valid: np.ndarray | None = None,
+) -> Path:
+    """Write single images, each with its split and impression, and journeys (prior, new, split) between them.
+
+    Images are uint8, shape (H, W), as is the mask `valid` of every journey; None: all is valid.
+    """
+    from biomedjourney_monai.files import write_json_lines
+
+    (work / "images").mkdir(parents=True)
+    for number, pixels in enumerate(images):
+        Image.fromarray(pixels).save(work / "images" / f"{number}.png")
+    mask = np.full(images[0].shape, 255, np.uint8) if valid is None else valid
+    Image.fromarray(mask).save(work / "images" / "valid.png")
+    texts = ["Clear."] * len(images) if impressions is None else impressions
+    singles = [
+        {"image": f"images/{number}.png", "split": split, "impression": text}
+        for number, (split, text) in enumerate(zip(splits, texts, strict=True))
+    ]
+    triples = [
+        {
+            "journey_id": f"j{number:06d}",
+            "split": split,
+            "prior_image": f"images/{prior}.png",
+            "new_image": f"images/{new}.png",
+            "valid_mask": "images/valid.png",
+            "progression_description": description,
+        }
+        for number, (prior, new, split) in enumerate(journeys)
+    ]
+    write_json_lines(work / "singles.jsonl", singles)
+    write_json_lines(work / "triples.jsonl", triples)
+    return work
 
 
 @pytest.fixture

@@ -61,6 +61,20 @@ def small_denoiser() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def shrunken_denoiser() -> dict[str, object]:
+    """sd15.yaml's denoiser, small, with the shipped text tower, as overrides of the bundle's configs."""
+    return {
+        "denoiser#channels": [32, 32],
+        "denoiser#attention_levels": [True, False],
+        "denoiser#num_head_channels": [8, 8],
+        "denoiser#cross_attention_dim": 16,
+        "denoiser#num_res_blocks": 1,
+        "denoiser#norm_num_groups": 8,
+        "text_encoder_dir": str(ROOT / "bundle" / "models" / "text_tower"),
+    }
+
+
+@pytest.fixture(scope="session")
 def small_model(tmp_path_factory) -> Path:
     """Weights of a small generator, the layers that start at zero included, so that the description has an effect."""
     path = tmp_path_factory.mktemp("models") / "model.pt"

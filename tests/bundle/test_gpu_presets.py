@@ -10,18 +10,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
 DOCS = CONFIGS.parent / "docs" / "training.md"
 PRESETS = [f"gpu{size}.yaml" for size in (12, 24, 40, 80)]
-SHRUNKEN = {
-    "denoiser#channels": [32, 32],
-    "denoiser#attention_levels": [True, False],
-    "denoiser#num_head_channels": [8, 8],
-    "denoiser#cross_attention_dim": 16,
-    "denoiser#num_res_blocks": 1,
-    "denoiser#norm_num_groups": 8,
-    "text_encoder_dir": str(CONFIGS.parent / "models" / "text_tower"),
-    "num_workers": 0,
-}
-"""sd15.yaml's denoiser, small, on the latents of the small autoencoder."""
 LEFT_AS_IN_COMMON = {"autoencoder": {}, "image_size": 128}
+"""Of sd15.yaml, since the latents are the small autoencoder's."""
 
 
 def load(name):
@@ -51,7 +41,7 @@ def test_the_page_tells_each_presets_batch(name):
 
 
 @pytest.fixture
-def built(latent_work, tmp_path, monkeypatch):
+def built(latent_work, shrunken_denoiser, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     def build(name):
@@ -67,7 +57,8 @@ def built(latent_work, tmp_path, monkeypatch):
             batch_size=2,
             accumulate=2,
             **LEFT_AS_IN_COMMON,
-            **SHRUNKEN,
+            num_workers=0,
+            **shrunken_denoiser,
         )
         run.initialize()
         return run

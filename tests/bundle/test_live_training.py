@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from monai.bundle import ConfigWorkflow
 from PIL import Image
@@ -12,22 +13,15 @@ from biomedjourney_monai.networks.weights import load_tensors
 
 
 @pytest.fixture
-def work(tmp_path, picture, small_model):
+def work(tmp_path, picture, small_model, write_prepared):
     """A working folder of three journeys after `encode --augment jitter --no-cache`."""
-    work = tmp_path / "work"
-    (work / "images").mkdir(parents=True)
-    for number in range(4):
-        Image.open(picture).resize((128, 128)).rotate(number).save(work / "images" / f"{number}.png")
-    Image.new("L", (128, 128), 255).save(work / "images" / "valid.png")
-    names = [f"images/{number}.png" for number in range(4)]
-    singles = [{"image": name, "split": "train", "impression": "Clear."} for name in names]
-    triples = [
-        {"prior_image": prior, "new_image": new, "valid_mask": "images/valid.png", "split": split}
-        | {"progression_description": "New left pleural effusion.", "journey_id": f"j{number}"}
-        for number, (prior, new, split) in enumerate(zip(names, names[1:], ("train", "train", "validate")))
-    ]
-    for table, rows in (("singles", singles), ("triples", triples)):
-        (work / f"{table}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chest = Image.open(picture).resize((128, 128))
+    work = write_prepared(
+        tmp_path / "work",
+        [np.asarray(chest.rotate(number)) for number in range(4)],
+        splits=["train"] * 4,
+        journeys=[(0, 1, "train"), (1, 2, "train"), (2, 3, "validate")],
+    )
     bundle = Path(__file__).parents[2] / "bundle"
     settings = ["--bundle", str(bundle), "--model", str(small_model), "--augment", "jitter", "--no-cache"]
     assert main(["encode", "--work", str(work), *settings]) == 0

@@ -1,6 +1,5 @@
 """The overlay sd15.yaml: the exact geometry, and that it works over each config that it is made for."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +18,6 @@ UNET = 859_520_964
 """Parameters of Stable Diffusion 1.5's UNet, which has 4 input channels."""
 VAE = 83_653_863
 """Parameters of its autoencoder, which has 3 image channels."""
-TOWER = str(ROOT / "bundle" / "models" / "text_tower")
-SHRUNKEN = {
-    "denoiser#channels": [32, 32],
-    "denoiser#attention_levels": [True, False],
-    "denoiser#num_head_channels": [8, 8],
-    "denoiser#cross_attention_dim": 16,
-    "denoiser#num_res_blocks": 1,
-    "autoencoder#channels": [32, 32, 32, 32],
-    "autoencoder#num_res_blocks": 1,
-    "image_size": 128,
-    "text_encoder_dir": TOWER,
-}
-"""sd15.yaml's own keys, small."""
 
 
 def sections(**changes):
@@ -96,39 +82,43 @@ def test_every_key_is_known_to_one_of_the_configs_it_lies_over(name):
     assert set(ConfigParser.load_config_file(CONFIGS / "sd15.yaml")) <= known
 
 
-def workflow(kind, *names, **more):
-    return ConfigWorkflow(
-        config_file=[str(CONFIGS / name) for name in (*names, "sd15.yaml")],
-        workflow_type=kind,
-        logging_file=False,
-        bundle_root=str(ROOT / "bundle"),
-        **SHRUNKEN,
-        **more,
-    )
+@pytest.fixture(scope="module")
+def shrunken(shrunken_denoiser):
+    """sd15.yaml's own keys, small."""
+    small = {"autoencoder#channels": [32, 32, 32, 32], "autoencoder#num_res_blocks": 1, "image_size": 128}
+    return {**shrunken_denoiser, **small}
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def workflow(shrunken):
+    """Builds a run of configs under sd15.yaml, shrunken."""
+
+    def build(kind, *names, **more):
+        return ConfigWorkflow(
+            config_file=[str(CONFIGS / name) for name in (*names, "sd15.yaml")],
+            workflow_type=kind,
+            logging_file=False,
+            bundle_root=str(ROOT / "bundle"),
+            **shrunken,
+            **more,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory, shrunken, write_prepared):
     """A working folder of 128 × 128 radiographs, encoded with a shrunken Stable Diffusion autoencoder."""
     import yaml
-    from PIL import Image
 
     from biomedjourney_monai.cli.main import main
     from biomedjourney_monai.networks.weights import save_tensors
 
-    work = tmp_path_factory.mktemp("sd15")
-    (work / "images").mkdir()
-    for index, pixels in enumerate(draw_labelled(4, seed=0, size=128, processes=1).images):
-        Image.fromarray(pixels).save(work / "images" / f"{index}.png")
-    Image.new("L", (128, 128), 255).save(work / "images" / "valid.png")
+    images = draw_labelled(4, seed=0, size=128, processes=1).images
     splits = ("train", "train", "validate", "train")
-    singles = [{"image": f"images/{n}.png", "split": split, "impression": "Clear."} for n, split in enumerate(splits)]
-    triple = {"prior_image": "images/0.png", "new_image": "images/1.png", "valid_mask": "images/valid.png"}
-    triples = [{"journey_id": "j0", "split": "train", "progression_description": "New edema.", **triple}]
-    for name, rows in (("singles", singles), ("triples", triples)):
-        (work / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    work = write_prepared(tmp_path_factory.mktemp("sd15") / "work", images, splits=splits, journeys=[(0, 1, "train")])
     overlay = ConfigParser.load_config_file(CONFIGS / "sd15.yaml")
-    for key, value in SHRUNKEN.items():
+    for key, value in shrunken.items():
         section, _, name = key.partition("#")
         overlay[section] = {**overlay[section], name: value} if name else value
     (work / "small.yaml").write_text(yaml.safe_dump(overlay))
@@ -142,7 +132,7 @@ def work(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(work):
+def model(work, workflow):
     """One iteration of pretraining."""
     few = {"dataset_dir": str(work), "epoch_length": 1, "max_epochs": 1, "batch_size": 2}
     run = workflow("train", "train.yaml", "pretrain.yaml", **few)
@@ -163,7 +153,7 @@ def test_encode_computes_the_scale_factor_of_the_latents(work):
 
 
 @pytest.mark.slow
-def test_a_stage_trains_and_its_model_makes_a_counterfactual(work, model, tmp_path):
+def test_a_stage_trains_and_its_model_makes_a_counterfactual(work, model, workflow, tmp_path):
     from biomedjourney_monai.networks.weights import load_tensors
     from biomedjourney_monai.training.latents import LatentCache
 
@@ -187,7 +177,7 @@ def test_a_stage_trains_and_its_model_makes_a_counterfactual(work, model, tmp_pa
 
 
 @pytest.mark.slow
-def test_the_autoencoder_is_finetuned_with_every_loss(work, tmp_path):
+def test_the_autoencoder_is_finetuned_with_every_loss(work, workflow, tmp_path):
     run = workflow(
         "train",
         "train_autoencoder.yaml",

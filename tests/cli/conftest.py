@@ -46,35 +46,19 @@ def draw_radiograph(seed: int = 0, *, height: int = SIZE, width: int = SIZE) -> 
 
 
 @pytest.fixture
-def prepared(tmp_path) -> Path:
+def prepared(tmp_path, write_prepared) -> Path:
     """A working folder as `describe` leaves it: four single images, three journeys."""
-    from biomedjourney_monai.files import write_json_lines
-
-    work = tmp_path / "work"
-    (work / "images").mkdir(parents=True)
-    for index in range(4):
-        Image.fromarray(draw_radiograph(index)).save(work / "images" / f"{index}.png")
-    mask = np.full((SIZE, SIZE), 255, np.uint8)
-    mask[:, :5] = 0
-    Image.fromarray(mask).save(work / "images" / "valid.png")
-    singles = [
-        {"image": f"images/{index}.png", "split": "train", "impression": "" if index == 3 else f"Finding {index}."}
-        for index in range(4)
-    ]
-    triples = [
-        {
-            "journey_id": f"j{index:06d}",
-            "split": "test" if index else "train",
-            "prior_image": f"images/{index}.png",
-            "new_image": f"images/{index + 1}.png",
-            "valid_mask": "images/valid.png",
-            "progression_description": "New small left pleural effusion.",
-        }
-        for index in range(3)
-    ]
-    write_json_lines(work / "singles.jsonl", singles)
-    write_json_lines(work / "triples.jsonl", triples)
-    return work
+    valid = np.full((SIZE, SIZE), 255, np.uint8)
+    valid[:, :5] = 0
+    return write_prepared(
+        tmp_path / "work",
+        [draw_radiograph(index) for index in range(4)],
+        splits=["train"] * 4,
+        impressions=["Finding 0.", "Finding 1.", "Finding 2.", ""],
+        journeys=[(0, 1, "train"), (1, 2, "test"), (2, 3, "test")],
+        description="New small left pleural effusion.",
+        valid=valid,
+    )
 
 
 @pytest.fixture
