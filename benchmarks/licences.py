@@ -59,13 +59,14 @@ def stated_licence(package: Distribution) -> Stated:
     """Read a package's licence: the expression, or else the classifiers, the field or its file."""
     data = package.metadata
     name, version = data["Name"], package.version
-    if data["License-Expression"]:
-        return Stated(name, version, _plain(data["License-Expression"]), "expression")
+    expression = data.get("License-Expression")  # not data[...]: the backport, once imported, raises where it is absent
+    if expression:
+        return Stated(name, version, _plain(expression), "expression")
     classifiers = [line.rpartition(" :: ")[2] for line in data.get_all("Classifier", []) if line.startswith("License ")]
     named = sorted({SPDX[words] for words in classifiers if words in SPDX})
     if named and named != ["proprietary"]:
         return Stated(name, version, ", ".join(named), "classifier")
-    field = (data["License"] or "").strip()
+    field = (data.get("License") or "").strip()
     if EXPRESSION.fullmatch(field):
         return Stated(name, version, field, "field")
     for text, where in (("; ".join(classifiers), "classifier"), (field, "field"), (_file_text(package), "file")):
