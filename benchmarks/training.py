@@ -8,9 +8,10 @@ both texts (the given and the empty one) in every step, from pixels and tokens t
 included. Both clip gradients, step AdamW and keep an average of the weights.
 
 Four arms, each in a process of its own so that its memory is its own: both sides, in float32 and in bfloat16 autocast.
-They take turns, a step each, and the figures are medians over the rounds; the first step of each does not count.
+The two sides of a precision take turns, a step each (--full: one after the other, for only one fits), and the figures
+are medians over the rounds; the first step of each does not count.
 
-The last line is JSON: {"figures": {...}, "bars": {...}}. Two cores need about five minutes and 12 GB of memory.
+The last line is JSON: {"figures": {...}, "bars": {...}}. Two cores need about five minutes and 14 GB of memory.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 def compare(folder: Path, divisor: int, arguments: argparse.Namespace) -> tuple[dict[str, float], dict[str, bool]]:
-    """All arms in turns; with the full widths one after the other, since two of them do not fit."""
+    """Both sides of a precision in turns; with the full widths one after the other, since two of them do not fit."""
     sizes = widths(divisor)
     write_networks(folder, sizes)
     write_examples(folder)
@@ -70,7 +71,7 @@ def compare(folder: Path, divisor: int, arguments: argparse.Namespace) -> tuple[
     figures |= matmul_peaks()
     steps: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
     memory: dict[str, float] = {}
-    for group in [[arm] for arm in ARMS] if divisor == 1 else [list(ARMS)]:
+    for group in [[arm] for arm in ARMS] if divisor == 1 else [ARMS[:2], ARMS[2:]]:
         workers = {arm: Worker(arm, folder, arguments.batch) for arm in group}
         for number in range(arguments.rounds + 1):
             for arm, worker in workers.items():

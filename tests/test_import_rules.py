@@ -12,11 +12,12 @@ import pytest
 import biomedjourney_monai
 
 PACKAGE = Path(biomedjourney_monai.__file__).parent
-SHARED = {"schema", "errors", "files", "__version__"}
+SHARED = {"schema", "errors", "files", "memory", "__version__"}
 ALLOWED = {
     "schema": set(),
     "errors": set(),
     "files": {"errors"},
+    "memory": set(),
     "configuration": {"errors"},
     "phantom": SHARED,
     "radiographs": SHARED,
@@ -29,7 +30,7 @@ ALLOWED = {
     "cli": None,  # puts the stages together
 }
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
-MODULES += [Path(f"{name}.py") for name in ("schema", "errors", "files", "configuration")]
+MODULES += [Path(f"{name}.py") for name in ("schema", "errors", "files", "memory", "configuration")]
 HEAVY = ("torch", "itk", "SimpleITK", "mlflow", "torchxrayvision", "open_clip", "transformers", "monai", "matplotlib")
 HEAVY += ("numpy", "pandas", "dask", "cv2")
 

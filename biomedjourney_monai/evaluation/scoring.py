@@ -17,11 +17,11 @@ from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.dice import compute_structure_dice
 from biomedjourney_monai.evaluation.divergence import compute_kl
 from biomedjourney_monai.evaluation.equal_groups import equal_groups
-from biomedjourney_monai.evaluation.freed_memory import give_back_freed_memory
 from biomedjourney_monai.evaluation.judged import Batch, Judged, Measure
 from biomedjourney_monai.evaluation.judges import Judges, JudgeScores
 from biomedjourney_monai.evaluation.labels import RACE_GROUPS
 from biomedjourney_monai.evaluation.systems import System, read_picture
+from biomedjourney_monai.memory import give_back_freed_memory
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 
 PATHOLOGY_COLUMNS = [f"pathology {finding}" for finding in FINDINGS]
@@ -60,7 +60,7 @@ def score_systems(
     *,
     work: Path,
     measures: Sequence[Measure] = (),
-    batch_size: int = 16,
+    batch_size: int = 8,
 ) -> tuple[dict[str, pandas.DataFrame], dict[str, Remarks]]:
     """Score the systems on the same journeys. Memory holds one batch of images, whatever the number of journeys.
 
@@ -94,7 +94,7 @@ def score_systems(
                 judged = anchors.get(system.name) or _judge(system, rows, judges, remarks[system.name])
                 more = [_measured(measure, judged, batch) for measure in measures]
                 blocks[system.name].append(np.column_stack([_columns(judged, batch, valid), *more]))
-            give_back_freed_memory()
+                give_back_freed_memory()
             bar.update(len(rows))
     frames = {
         name: pandas.DataFrame(np.concatenate(block), columns=columns, index=journeys["journey_id"])

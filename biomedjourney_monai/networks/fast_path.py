@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.winograd import WinogradConvolution, can_use_winograd, pays_off
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -84,6 +87,7 @@ class FastDenoiser(nn.Module):
         _use_flash_attention(self.unet)
         self.text_projection = KeptLinear(denoiser.text_projection.requires_grad_(False).to(dtype))
         _replace(self.unet, pack=pack)
+        self._packed = False
         if compiled:
             self.unet = torch.compile(self.unet)
 
@@ -95,7 +99,9 @@ class FastDenoiser(nn.Module):
             Shape (B, C, h, w), float32.
         """
         both = torch.cat([noisy_latent, prior_latent], dim=1).to(self.dtype, memory_format=torch.channels_last)
-        prediction = self.unet(both, timesteps, context=self.text_projection(text_states)).float()
+        with nullcontext() if self._packed else large_blocks_apart():
+            prediction = self.unet(both, timesteps, context=self.text_projection(text_states)).float()
+        self._packed = True
         if self.residual_to_prior:
             prediction = prediction + self.scale_factor * prior_latent.float()
         return prediction
@@ -108,13 +114,14 @@ class FastAutoencoder(nn.Module):
         autoencoder: whose weights are taken over.
         dtype: of weights and activations.
 
-    Its weights are laid out channels last; packing them gains nothing more here.
+    Its weights are laid out channels last, and packed like the denoiser's.
     """
 
     def __init__(self, autoencoder: nn.Module, *, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
         self.autoencoder = autoencoder.requires_grad_(False).eval().to(dtype).to(memory_format=torch.channels_last)
+        _replace(self.autoencoder, pack=True)
 
     @torch.inference_mode()
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,17 +157,27 @@ class KeptLinear(nn.Module):
 
 
 class PackedConvolution(nn.Module):
-    """A 2-D convolution whose weight is packed for oneDNN at its first use, and then freed."""
+    """A 2-D convolution whose weight is packed for oneDNN at its first use, and then freed.
+
+    At that use it is seen whether Winograd's way of computing it pays off.
+    """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = convolution.weight, convolution.bias
         self.shape = [list(convolution.padding), list(convolution.stride), list(convolution.dilation)]
         self.groups = convolution.groups
+        self.may_be_winograd = can_use_winograd(convolution)
         self.packed: Tensor | None = None
+        self.winograd: WinogradConvolution | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         operations = torch.ops.mkldnn
+        if self.packed is None and self.winograd is None and self.may_be_winograd and pays_off(x):
+            self.winograd = WinogradConvolution(self.weight, self.bias, linear=PackedLinear)
+            self.weight = None
+        if self.winograd is not None:
+            return self.winograd(x)
         if self.packed is None:
             self.packed = operations._reorder_convolution_weight(
                 self.weight.detach(), *self.shape, self.groups, list(x.shape)
@@ -172,9 +189,9 @@ class PackedConvolution(nn.Module):
 class PackedLinear(nn.Module):
     """A linear map whose weight is packed for oneDNN at its first use, and then freed."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
+        self.weight, self.bias = weight, bias
         self.packed: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -216,7 +233,7 @@ def _replace(unet: nn.Module, *, pack: bool) -> None:
         if pack and type(module) is nn.Conv2d and module.padding_mode == "zeros":
             new = PackedConvolution(module)
         elif type(module) is nn.Linear:
-            new = PackedLinear(module) if pack else module
+            new = PackedLinear(module.weight, module.bias) if pack else module
             new = KeptLinear(new) if name in cross else new
         if new is not None and new is not module:
             parent, _, child = name.rpartition(".")

@@ -12,6 +12,7 @@ from monai.networks.nets import AutoencoderKL
 from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
 from biomedjourney_monai.networks.fast_path import FastAutoencoder, dtype_of, speed_up
 from biomedjourney_monai.networks.geometry import (
@@ -126,6 +127,7 @@ class CounterfactualGenerator(nn.Module):
         """Unscaled latents to images in [0, 1]."""
         return ((self.autoencoder.decode(latent) + 1) / 2).clamp(0, 1).float()
 
+    @large_blocks_apart()
     def speed_up(
         self, precision: str = "auto", *, autoencoder_precision: str = "float32", compiled: bool = False
     ) -> CounterfactualGenerator:
@@ -165,6 +167,7 @@ class CounterfactualGenerator(nn.Module):
         noise_scheduler = getattr(self.sampler, "noise_scheduler", None)
         return geometry_of(**parts, **({} if noise_scheduler is None else {"noise_scheduler": noise_scheduler}))
 
+    @large_blocks_apart()
     def load(self, path: str | Path) -> dict:
         """Load what `save` wrote, strictly.
 

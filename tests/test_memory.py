@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biomedjourney_monai.evaluation.freed_memory import give_back_freed_memory
+from biomedjourney_monai.memory import give_back_freed_memory, large_blocks_apart
 
 STATUS = Path("/proc/self/status")
 
@@ -14,7 +14,10 @@ def _resident_mb():
     return int(line.split()[1]) / 1024
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+with_glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+
+
+@with_glibc
 def test_what_lies_free_between_small_objects_goes_back():
     large, small = [], []
     for _ in range(1000):
@@ -25,3 +28,16 @@ def test_what_lies_free_between_small_objects_goes_back():
     give_back_freed_memory()
     assert before - _resident_mb() > 60
     assert len(small) == 1000
+
+
+@with_glibc
+def test_large_blocks_go_back_although_small_ones_between_them_live_on():
+    large, small = [], []
+    with large_blocks_apart():
+        for _ in range(50):
+            large.append(np.ones(250_000))  # 2 MB, 100 MB in all
+            small.append(np.ones(200))
+        before = _resident_mb()
+        del large
+        assert before - _resident_mb() > 90
+    assert len(small) == 50
