@@ -75,9 +75,9 @@ def score_systems(
         be scored.
         System name -> how many images failed, by reason, and how many were resampled.
     """
-    blocks: dict[str, list[np.ndarray]] = {system.name: [] for system in systems}
     remarks = {system.name: Remarks() for system in systems}
     columns = [*SCORE_COLUMNS, *(column for measure in measures for column in measure.columns)]
+    values = {system.name: np.full((len(journeys), len(columns)), np.nan) for system in systems}
     with tqdm(total=len(journeys), desc="judging", unit="journey") as bar:
         for start in range(0, len(journeys), batch_size):
             rows = journeys.iloc[start : start + batch_size].to_dict("records")
@@ -93,12 +93,13 @@ def score_systems(
             for system in systems:
                 judged = anchors.get(system.name) or _judge(system, rows, judges, remarks[system.name])
                 more = [_measured(measure, judged, batch) for measure in measures]
-                blocks[system.name].append(np.column_stack([_columns(judged, batch, valid), *more]))
+                values[system.name][start : start + len(rows)] = np.column_stack(
+                    [_columns(judged, batch, valid), *more]
+                )
                 give_back_freed_memory()
             bar.update(len(rows))
     frames = {
-        name: pandas.DataFrame(np.concatenate(block), columns=columns, index=journeys["journey_id"])
-        for name, block in blocks.items()
+        name: pandas.DataFrame(table, columns=columns, index=journeys["journey_id"]) for name, table in values.items()
     }
     return frames, remarks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,7 +61,9 @@ class Counterfactuals:
             raise ImageError("a journey must have a counterfactual", found="none")
         if not 0 <= int(row.get("index", -1)) < len(self.pixels):
             raise ImageError("a sample must have a row in the array", found="an index outside it")
-        return np.asarray(self.pixels[int(row["index"])], np.float32)
+        image = np.array(self.pixels[int(row["index"])], np.float32)
+        forget_pages(self.pixels)
+        return image
 
     def journey_ids(self) -> set[str]:
         """The journeys that the folder names."""
@@ -92,6 +95,13 @@ class FolderOfImages:
     def journey_ids(self) -> set[str]:
         """The journeys that the folder's pictures are named by, whether there are such journeys or not."""
         return {path.stem for path in self.folder.iterdir() if path.suffix.lower() in PICTURES}
+
+
+def forget_pages(pixels: np.ndarray) -> None:
+    """Let go of the pages of a memory-mapped array, which otherwise stay in memory once they have been read."""
+    mapping = getattr(pixels, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def read_counterfactuals(folder: str | Path) -> Counterfactuals | None:
