@@ -38,7 +38,7 @@ from biomedjourney_monai.radiographs import save_png, scale_intensity
 from biomedjourney_monai.schema import PAIR_COLUMNS
 
 STREAM, SEED, SIZE = "evaluation", 31, 128
-MOST_SECONDS, MOST_GROWTH_MB = 180, 60
+MOST_SECONDS, MOST_GROWTH_MB = 180, 40
 
 
 def main() -> None:
