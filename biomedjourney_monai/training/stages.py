@@ -15,6 +15,7 @@ from torch import Tensor
 from biomedjourney_monai.configuration import compose, config_files, overrides
 from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.files import read_json
+from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.trained_size import IMAGE_SIZE_KEY
 from biomedjourney_monai.networks.weights import weights_hash
 from biomedjourney_monai.training.first_stage import load_autoencoder
@@ -73,6 +74,10 @@ class StageSetup:
                 found=f"another {self.autoencoder_file.name}",
                 action="Run `biomedjourney encode` again",
             )
+        with large_blocks_apart():
+            return self._build()
+
+    def _build(self) -> Any:
         generator = self.parser.get_parsed_content("generator")
         if (
             self.encoding.get("text_encoder", generator.text_encoder.weights_hash)
@@ -118,8 +123,15 @@ class StageSetup:
 
     @cached_property
     def null_text_states(self) -> Tensor:
-        """Token states of the empty description, shape (1, L, W)."""
-        return self.generator.text_encoder.encode([""]).cpu()
+        """Token states of the empty description, shape (1, L, W).
+
+        Where the latent cache holds the other texts, that was the text encoder's only work, and its memory is freed.
+        """
+        text_encoder = self.generator.text_encoder
+        states = text_encoder.encode([""]).cpu()
+        if self.encoders is None:
+            text_encoder.to("meta")
+        return states
 
     def parameters(self, **settings: Any) -> dict[str, Any]:
         """What MLflow and the model file should know of this stage."""

@@ -148,6 +148,16 @@ def test_a_stage_encodes_for_itself_only_where_nothing_is_cached(encoded, tmp_pa
     assert setup.encoders.text_encoder is setup.generator.text_encoder
 
 
+def test_a_text_encoder_whose_work_is_done_takes_no_memory(encoded, tmp_path):
+    expected = make_setup(encoded).generator.text_encoder.encode([""])
+    setup = make_setup(encoded)
+    assert torch.equal(setup.null_text_states, expected)
+    assert all(parameter.is_meta for parameter in setup.generator.text_encoder.parameters())
+    live = make_setup(encoded, latents_dir=with_encoding(encoded, tmp_path, cached=False))
+    assert torch.equal(live.null_text_states, expected)
+    assert not any(parameter.is_meta for parameter in live.generator.text_encoder.parameters())
+
+
 def test_without_a_cache_the_stage_says_what_to_run(encoded, tmp_path):
     with pytest.raises(TableError, match="biomedjourney encode"):
         make_setup(encoded, latents_dir=tmp_path)
