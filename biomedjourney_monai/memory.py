@@ -9,7 +9,7 @@ from contextlib import contextmanager
 MMAP_THRESHOLD = -3
 """M_MMAP_THRESHOLD of malloc.h."""
 
-MOVING, COMPUTING = 1 << 20, 8 << 20
+MOVING, COMPUTING = 1 << 20, 32 << 20
 """Bytes from which a block counts as large: while weights are moved, and afterwards."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -122,17 +122,26 @@ class FastAutoencoder(nn.Module):
         self.dtype = dtype
         self.autoencoder = autoencoder.requires_grad_(False).eval().to(dtype).to(memory_format=torch.channels_last)
         _replace(self.autoencoder, pack=True)
+        self._packed: set[str] = set()
 
     @torch.inference_mode()
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The posterior's mean and standard deviation, float32; see MONAI's AutoencoderKL."""
-        mean, deviation = self.autoencoder.encode(self._shorten(image))
+        with self._packing("encode"):
+            mean, deviation = self.autoencoder.encode(self._shorten(image))
         return mean.float(), deviation.float()
 
     @torch.inference_mode()
     def decode(self, latent: Tensor) -> Tensor:
         """The image, float32."""
-        return self.autoencoder.decode(self._shorten(latent)).float()
+        with self._packing("decode"):
+            return self.autoencoder.decode(self._shorten(latent)).float()
+
+    def _packing(self, half: str) -> AbstractContextManager[None]:
+        """Around the first use of the encoder or the decoder, in which its weights are packed."""
+        first = half not in self._packed
+        self._packed.add(half)
+        return large_blocks_apart() if first else nullcontext()
 
     def _shorten(self, x: Tensor) -> Tensor:
         return x.to(self.dtype, memory_format=torch.channels_last)
