@@ -21,6 +21,9 @@ from biomedjourney_monai.training.failures import call_on_failure
 
 logger = logging.getLogger(__name__)
 
+KIND_TAG = "mlflow.experimentKind"
+"""With this tag MLflow's page opens an experiment as a training, not as one of language models."""
+
 STAGE_TAG = "biomedjourney.stage"
 FOLDER_TAG = "biomedjourney.output_dir"
 PARENT = "parent"
@@ -85,6 +88,8 @@ class StageTracker(MLFlowHandler):
         if engine.state.epoch >= engine.state.max_epochs:
             return
         self._set_experiment()
+        if KIND_TAG not in self.experiment.tags:
+            self.client.set_experiment_tag(self.experiment.experiment_id, KIND_TAG, "custom_model_development")
         self.cur_run = self._unfinished_run() if engine.state.iteration else None
         if self.cur_run is None:
             parent = self._parent()

@@ -54,6 +54,16 @@ def test_both_stages_lie_under_one_parent(track, recorded):
     assert {run.info.status for run in [*parents, *runs]} == {"FINISHED"}
 
 
+def test_the_page_opens_it_as_a_training_unless_somebody_chose_otherwise(track, recorded):
+    track("pretrain").run()
+    client = recorded()[0]
+    experiment = client.get_experiment_by_name("biomedjourney")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.experimentKind", "genai_development")
+    track("finetune").run()
+    assert client.get_experiment_by_name("biomedjourney").tags["mlflow.experimentKind"] == "genai_development"
+
+
 def test_a_stage_trained_anew_gets_a_parent_of_its_own(track, recorded):
     track("pretrain").run()
     track("pretrain", resume=False).run()
