@@ -80,6 +80,10 @@ class ControlledSampler:
     def keep_unchanged(self) -> float:
         return getattr(self.sampler, "keep_unchanged", 0.0)
 
+    @property
+    def first_expected(self) -> tuple[Tensor, Tensor] | None:
+        return getattr(self.sampler, "first_expected", None)
+
     def settings(self) -> dict[str, Any]:
         """The settings that a picture's metadata name, beside seed and description."""
         inner = self.sampler

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from biomedjourney_monai.diffusion.guidance import Guidance
+from biomedjourney_monai.diffusion.schedule import to_clean_and_noise
 from biomedjourney_monai.diffusion.solvers import DDIM, SOLVERS, solve
 from biomedjourney_monai.errors import ConfigError
 
@@ -40,6 +41,10 @@ class CounterfactualSampler:
         keep_unchanged: where the counterfactual differs from the prior by less than this grey value, in [0, 1], the
             generator puts the prior's own pixels back; 0 for nowhere. See `networks.unchanged`.
         on_step: called after each denoising step with its index.
+
+    Attributes:
+        first_expected: the clean scaled latents that the first step of the last call expected, without and with the
+            description, shape (B, C, h, w) each; None where it was not guided.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class CounterfactualSampler:
         self.image_guidance_scale = image_guidance_scale
         self.seed = seed
         self.on_step = on_step
+        self.first_expected: tuple[Tensor, Tensor] | None = None
 
     @torch.no_grad()
     def __call__(
@@ -119,7 +125,7 @@ class CounterfactualSampler:
             guided = self.guidance_interval[0] <= float(timestep) / last <= self.guidance_interval[1]
             return guidance(noisy_latent, timestep, guided=guided)
 
-        return solve(
+        latent = solve(
             predict,
             draw_noise(prior_latent.shape[1:], seeds).to(device) if start_latent is None else start_latent,
             self.noise_scheduler.alphas_cumprod,
@@ -130,3 +136,16 @@ class CounterfactualSampler:
             blend=blend,
             on_step=self.on_step,
         )
+        self.first_expected = self._first_expected(guidance)
+        return latent
+
+    def _first_expected(self, guidance: Guidance) -> tuple[Tensor, Tensor] | None:
+        if guidance.first is None:
+            return None
+        noisy_latent, timestep, *predictions = guidance.first
+        alpha = self.noise_scheduler.alphas_cumprod.to(noisy_latent.device)[timestep]
+        kind = str(self.noise_scheduler.prediction_type)
+        without, within = (
+            to_clean_and_noise(prediction, noisy_latent, alpha, prediction_type=kind)[0] for prediction in predictions
+        )
+        return without, within

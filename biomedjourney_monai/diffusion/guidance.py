@@ -43,6 +43,10 @@ class Guidance:
         null_text_states: token states of the empty description, shape (1, L, W).
         image_scale: pull toward the prior image.
         text_scale: pull toward the description.
+
+    Attributes:
+        first: of the first guided call the noisy latent, the timestep, and the predictions without and with the
+            description; None before.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Guidance:
         text_scale: float,
     ) -> None:
         self.denoiser, self.image_scale, self.text_scale = denoiser, image_scale, text_scale
+        self.first: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         self.prior_latent, self.text_states = prior_latent, text_states
         null_text = null_text_states.expand(len(prior_latent), -1, -1)
         self.prior_latents = torch.cat([torch.zeros_like(prior_latent), prior_latent, prior_latent])
@@ -75,7 +80,10 @@ class Guidance:
         predictions = self.denoiser(
             noisy_latent.repeat(3, 1, 1, 1), timestep.expand(3 * batch), self.prior_latents, self.texts
         )
-        return combine_guidance(*predictions.chunk(3), image_scale=self.image_scale, text_scale=self.text_scale)
+        null, image_only, full = predictions.chunk(3)
+        if self.first is None:
+            self.first = noisy_latent, timestep, image_only, full
+        return combine_guidance(null, image_only, full, image_scale=self.image_scale, text_scale=self.text_scale)
 
 
 def guided_prediction(

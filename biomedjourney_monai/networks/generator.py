@@ -30,7 +30,9 @@ from biomedjourney_monai.networks.weights import INFO_KEY, MODEL_KEY, load_model
 class LatentSampler(Protocol):
     """Draws a clean latent for each prior latent and description.
 
-    With an attribute `keep_unchanged` above 0, the prior's own pixels are put back where nothing changed by more.
+    With an attribute `keep_unchanged` above 0, the prior's own pixels are put back where nothing changed by more. With
+    an attribute `first_expected`, clean latents expected without and with the description, also where that makes no
+    difference.
     """
 
     def __call__(
@@ -121,7 +123,16 @@ class CounterfactualGenerator(nn.Module):
         if not threshold:
             return counterfactual
         prior = ((pixels + 1) / 2).clamp(0, 1)
-        return keep_unchanged(counterfactual, self._decode(prior_latent), prior, threshold=threshold)
+        reconstruction, effect = self._decode(prior_latent), self._effect_of_description()
+        return keep_unchanged(counterfactual, reconstruction, prior, threshold=threshold, effect=effect)
+
+    def _effect_of_description(self) -> Tensor | None:
+        """By how much the description changes what the sampler's last call expected at first, in grey values."""
+        expected = getattr(self.sampler, "first_expected", None)
+        if expected is None:
+            return None
+        without, within = (self._decode(latent / self.denoiser.scale_factor) for latent in expected)
+        return within - without
 
     def _decode(self, latent: Tensor) -> Tensor:
         """Unscaled latents to images in [0, 1]."""

@@ -15,7 +15,19 @@ STEEPNESS = 4.0
 """How fast keeping turns into changing around the threshold: at twice the threshold 98 % of the change is shown."""
 
 
-def keep_unchanged(counterfactual: Tensor, reconstruction: Tensor, prior: Tensor, *, threshold: float) -> Tensor:
+EFFECT_SHARE = 0.2
+"""What counts as an effect of the description, as a share of what counts as a change: the denoiser's first answer, in
+which it shows, is a mean over all that may come, and fainter than the counterfactual."""
+
+
+def keep_unchanged(
+    counterfactual: Tensor,
+    reconstruction: Tensor,
+    prior: Tensor,
+    *,
+    threshold: float,
+    effect: Tensor | None = None,
+) -> Tensor:
     """Show what the denoiser changed and leave the rest as it was in the prior.
 
     A denoiser redraws the whole image. Where it has nothing to change it still differs a little from the prior, and
@@ -23,11 +35,15 @@ def keep_unchanged(counterfactual: Tensor, reconstruction: Tensor, prior: Tensor
     autoencoder makes of the prior is taken for a change only where its mean over a window is above a threshold, and it
     is added to the prior's own pixels, which no autoencoder has touched.
 
+    Some changes come with any next image and have nothing to do with what is asked for, a side marker that is set
+    elsewhere above all. Where the effect of the description is known, what it does not touch is kept as well.
+
     Args:
         counterfactual: decoded, shape (B, 1, H, W), in [0, 1].
         reconstruction: the prior's latent, decoded, same shape and range.
         prior: same shape and range.
         threshold: mean absolute difference that counts as a change, in grey values, >= 0; 0 returns the counterfactual.
+        effect: what the description adds to what is expected without it, in grey values, same shape; None if unknown.
 
     Returns:
         Same shape, in [0, 1].
@@ -37,13 +53,21 @@ def keep_unchanged(counterfactual: Tensor, reconstruction: Tensor, prior: Tensor
     """
     if threshold < 0:
         raise ValueError(f"threshold must be >= 0, found {threshold}")
-    if not counterfactual.shape == reconstruction.shape == prior.shape:
+    shape_of_effect = prior.shape if effect is None else effect.shape
+    if not counterfactual.shape == reconstruction.shape == prior.shape == shape_of_effect:
         raise ValueError(f"shapes must agree, found {counterfactual.shape}, {reconstruction.shape}, {prior.shape}")
     if threshold == 0:
         return counterfactual
     change = counterfactual - reconstruction
-    changed = (STEEPNESS * (_average(change.abs(), WINDOW) / threshold - 1)).sigmoid()
+    changed = _above(threshold, change)
+    if effect is not None:
+        changed = changed * _above(EFFECT_SHARE * threshold, effect)
     return (prior + _average(changed, EDGE_WINDOW) * change).clamp(0, 1)
+
+
+def _above(threshold: float, change: Tensor) -> Tensor:
+    """Where the mean of a change over a window is above a threshold: 0 to 1, and 0.5 at it."""
+    return (STEEPNESS * (_average(change.abs(), WINDOW) / threshold - 1)).sigmoid()
 
 
 def _average(image: Tensor, share: float) -> Tensor:

@@ -100,3 +100,30 @@ def test_an_impossible_share_to_keep_is_refused(threshold):
 def test_an_impossible_guidance_interval_is_refused(interval):
     with pytest.raises(ConfigError, match="two rising numbers"):
         make_sampler(guidance_interval=interval)
+
+
+@pytest.mark.parametrize("kind", ["sample", "epsilon", "v_prediction"])
+def test_the_first_step_tells_what_is_expected_with_the_description_and_without(make_denoiser, kind):
+    denoiser, sampler = make_denoiser(), make_sampler(text_guidance_scale=3.0, image_guidance_scale=2.0)
+    sampler.noise_scheduler.prediction_type = kind
+    sampler(denoiser, PRIOR, TEXT, NULL, seeds=[1, 2])
+    noise, last = draw_noise((4, 4, 4), [1, 2]), torch.full((2,), 999)
+    alpha = sampler.noise_scheduler.alphas_cumprod[999]
+    for found, text in zip(sampler.first_expected, (NULL.expand(2, -1, -1), TEXT)):
+        with torch.no_grad():
+            prediction = denoiser(noise, last, PRIOR, text)
+        clean = {
+            "sample": prediction,
+            "epsilon": (noise - (1 - alpha).sqrt() * prediction) / alpha.sqrt(),
+            "v_prediction": alpha.sqrt() * noise - (1 - alpha).sqrt() * prediction,
+        }[kind]
+        torch.testing.assert_close(found, clean, rtol=1e-3, atol=1e-4 * float(clean.abs().max()))
+
+
+def test_without_guidance_nothing_is_told_of_the_description(make_denoiser):
+    sampler = make_sampler(text_guidance_scale=3.0)
+    sampler(make_denoiser(), PRIOR, TEXT, NULL)
+    assert sampler.first_expected is not None
+    sampler.text_guidance_scale = 1.0
+    sampler(make_denoiser(), PRIOR, TEXT, NULL)
+    assert sampler.first_expected is None

@@ -197,3 +197,23 @@ def test_torchscript_keeps_the_default_description_seed_and_steps(make_generator
     torch.jit.script(generator).save(str(tmp_path / "generator.ts"))
     image = images(1)
     assert torch.allclose(torch.jit.load(tmp_path / "generator.ts")(image), generator(image, "Clear."), atol=1e-5)
+
+
+def test_where_the_description_makes_no_difference_the_prior_stays(make_generator):
+    class Changing(KeepingSampler):
+        """Changes everything; the description has an effect on the first image only."""
+
+        def __call__(self, denoiser, prior_latent, text_states, null_text_states, *, seeds):
+            effect = torch.zeros_like(prior_latent)
+            effect[0] = 5.0
+            self.first_expected = (
+                prior_latent * denoiser.scale_factor,
+                (prior_latent + effect) * denoiser.scale_factor,
+            )
+            return (prior_latent + 5.0) * denoiser.scale_factor
+
+    generator, priors = make_generator(), images(2)
+    generator.sampler = Changing(0.02)
+    made = generator(priors, "a")
+    assert (made[0] - priors[0]).abs().mean() > 0.01
+    assert (made[1] - priors[1]).abs().max() < 0.02 * float((made[0] - priors[0]).abs().max())

@@ -73,3 +73,23 @@ def test_what_cannot_be_meant_is_refused():
         keep_unchanged(image, image, image, threshold=-0.1)
     with pytest.raises(ValueError, match="shapes must agree"):
         keep_unchanged(image, image[..., :16], image, threshold=0.1)
+
+
+def test_a_change_that_the_description_does_not_make_is_undone():
+    prior, reconstruction = _images()
+    counterfactual = reconstruction.clone()
+    counterfactual[..., 80:110, 20:50] += 0.25
+    counterfactual[..., 5:20, 100:120] -= 0.25  # such as a side marker
+    effect = torch.zeros_like(prior)
+    effect[..., 80:110, 20:50] = 0.1
+    kept = keep_unchanged(counterfactual, reconstruction, prior, threshold=0.05, effect=effect)
+    assert torch.allclose(kept[..., 88:102, 28:42], prior[..., 88:102, 28:42] + 0.25, atol=0.005)
+    assert (kept - prior)[..., :60, :].abs().max() < 0.01
+    without = keep_unchanged(counterfactual, reconstruction, prior, threshold=0.05)
+    assert (without - prior)[..., :60, :].abs().max() > 0.2
+
+
+def test_the_effect_must_be_of_the_images_shape():
+    image = torch.rand(1, 1, 32, 32)
+    with pytest.raises(ValueError, match="shapes"):
+        keep_unchanged(image, image, image, threshold=0.1, effect=image[..., :16])
