@@ -41,8 +41,8 @@ SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end":
 TEXT_SCALE, IMAGE_SCALE = 7.5, 1.5
 THEIR_STEPS = 100  # the default of diffusers' pipeline
 GFLOP_PER_STEP = {"diffusers": 567, "ours": 538}
-"""Of three UNet calls; ours has the text's keys and values already. Winograd's way, which is ours in float32, needs less:
-the share of the peak can pass 1 there."""
+"""Of three UNet calls; ours has the text's keys and values already. Winograd's way, which is ours in float32, needs
+less: the share of the peak can pass 1 there."""
 INPUTS = "inputs.safetensors"  # written last
 RATIOS = {
     "float32 over diffusers float32": ("diffusers-float32", "ours-float32", 1.1),
