@@ -165,7 +165,12 @@ def test_an_existing_scheduler_does_every_step_and_gives_the_same_bytes(tmp_path
     arguments = ["cohort", f"--{kind}", "phantom" if kind == "source" else "phantom/files", "--labels", "report"]
     arguments += ["--check-views", "--reports", "phantom" if kind == "source" else "reports.csv"]
     opened, open_cluster = [], parallel._open_cluster
-    monkeypatch.setattr(parallel, "_open_cluster", lambda *given: opened.append(given[1]) or open_cluster(*given))
+
+    def note(*given, **named):
+        opened.append(given[1])
+        return open_cluster(*given, **named)
+
+    monkeypatch.setattr(parallel, "_open_cluster", note)
     options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
     with LocalCluster(**options, silence_logs=logging.CRITICAL, local_directory=str(tmp_path)) as cluster:
         monkeypatch.chdir(tmp_path)  # the worker stays where it was

@@ -99,8 +99,8 @@ def server(label_environment, chest, tmp_path_factory) -> Iterator[Server]:
     bundle = app / "model" / NAME
     shutil.copytree(BUNDLE, bundle)
     common = bundle / "configs" / "common.yaml"
-    assert "  steps: 10\n" in common.read_text()
-    common.write_text(common.read_text().replace("  steps: 10\n", "  steps: 2\n"))
+    assert "  steps: 5\n" in common.read_text()
+    common.write_text(common.read_text().replace("  steps: 5\n", "  steps: 2\n"))
     for name in ("studies", "stubs", "temporary", "home"):
         (folder / name).mkdir()
     Image.fromarray(chest).save(folder / "studies" / "case1.png")
