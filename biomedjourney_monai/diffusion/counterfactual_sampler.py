@@ -43,8 +43,8 @@ class CounterfactualSampler:
         on_step: called after each denoising step with its index.
 
     Attributes:
-        first_expected: the clean scaled latents that the first step of the last call expected, without and with the
-            description, shape (B, C, h, w) each; None where it was not guided.
+        first_expected: the clean scaled latents that the first guided step of the last call expected, without and with
+            the description, shape (B, C, h, w) each; None where no step was guided.
     """
 
     def __init__(

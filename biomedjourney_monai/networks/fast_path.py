@@ -87,7 +87,7 @@ class FastDenoiser(nn.Module):
         _use_flash_attention(self.unet)
         self.text_projection = KeptLinear(denoiser.text_projection.requires_grad_(False).to(dtype))
         _replace(self.unet, pack=pack)
-        self._packed = False
+        self._packing = Packing()
         if compiled:
             self.unet = torch.compile(self.unet)
 
@@ -99,9 +99,8 @@ class FastDenoiser(nn.Module):
             Shape (B, C, h, w), float32.
         """
         both = torch.cat([noisy_latent, prior_latent], dim=1).to(self.dtype, memory_format=torch.channels_last)
-        with nullcontext() if self._packed else large_blocks_apart():
+        with self._packing("unet"):
             prediction = self.unet(both, timesteps, context=self.text_projection(text_states)).float()
-        self._packed = True
         if self.residual_to_prior:
             prediction = prediction + self.scale_factor * prior_latent.float()
         return prediction
@@ -122,7 +121,7 @@ class FastAutoencoder(nn.Module):
         self.dtype = dtype
         self.autoencoder = autoencoder.requires_grad_(False).eval().to(dtype).to(memory_format=torch.channels_last)
         _replace(self.autoencoder, pack=True)
-        self._packed: set[str] = set()
+        self._packing = Packing()
 
     @torch.inference_mode()
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,14 +136,20 @@ class FastAutoencoder(nn.Module):
         with self._packing("decode"):
             return self.autoencoder.decode(self._shorten(latent)).float()
 
-    def _packing(self, half: str) -> AbstractContextManager[None]:
-        """Around the first use of the encoder or the decoder, in which its weights are packed."""
-        first = half not in self._packed
-        self._packed.add(half)
-        return large_blocks_apart() if first else nullcontext()
-
     def _shorten(self, x: Tensor) -> Tensor:
         return x.to(self.dtype, memory_format=torch.channels_last)
+
+
+class Packing:
+    """Goes around each use of a network's parts; the first, in which the part's weights are packed, moves memory."""
+
+    def __init__(self) -> None:
+        self._done: set[str] = set()
+
+    def __call__(self, part: str) -> AbstractContextManager[None]:
+        first = part not in self._done
+        self._done.add(part)
+        return large_blocks_apart() if first else nullcontext()
 
 
 class KeptLinear(nn.Module):
