@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator, model_file
+from biomedjourney_monai.cli.quick_start import import_monai_quickly
 from biomedjourney_monai.cli.sampling_arguments import check_sampling_arguments
 from biomedjourney_monai.clinic.provenance import content_hash, provenance
 
@@ -50,10 +51,11 @@ class CounterfactualMaker:
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        check_sampling_arguments(arguments)
+        import_monai_quickly(arguments)
         from biomedjourney_monai.networks.trained_size import trained_size
         from biomedjourney_monai.radiographs.prior_check import check_resolution
 
-        check_sampling_arguments(arguments)
         self.arguments = arguments
         self.force = bool(getattr(arguments, "force", False))
         self.size = image_size(arguments)

@@ -51,7 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit status: 0, 2 for a mistake of the user's, 130 for an interrupt."""
+    """Run one verb. Returns the exit status: 0, 2 for a mistake of the user's, 130 for an interrupt.
+
+    Args:
+        arguments: without the program's name; None takes the command line, and the process is then the verb's own.
+    """
+    own_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = build_parser().parse_args(arguments[:1] or ["--help"]).verb
     module = importlib.import_module(f"biomedjourney_monai.cli.{verb.replace('-', '_')}")
@@ -61,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=f"example:\n  {module.EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(own_process=own_process)
     module.configure(parser)
     try:
         return module.run(parser.parse_args(arguments[1:])) or 0
