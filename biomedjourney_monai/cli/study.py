@@ -1,9 +1,10 @@
 """Train and score every cell of a grid with the same budget, and write one table.
 
 The grid crosses the text (impression or progression description), registration (on or off), training stages (one or
-two) and text encoders: the paper's Tables 2 and 5. Cells share what they have in common. Each step is a command as a
-user would type it; what is done stays done. Kill it and run the same line again: it goes on where it stopped. Change a
-setting: only what depends on it is done anew. A cell that fails is named at the end and costs no other cell.
+two) and text encoders: the paper's Tables 2 and 5. It may also cross variants of networks and training. Cells share
+what they have in common. Each step is a command as a user would type it; what is done stays done. Kill it and run the
+same line again: it goes on where it stopped. Change a setting: only what depends on it is done anew. A cell that fails
+is named at the end and costs no other cell.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def collect(study: Study, plan: Plan, outcomes: dict[str, Outcome], folder: Path
     content: dict[str, Any] = {
         "settings": study.as_record(),
         "version": __version__,
-        "cells": [_cell_record(cell, plan, outcomes, folder) for cell in study.cells],
+        "cells": [_cell_record(cell, study, plan, outcomes, folder) for cell in study.cells],
         "baselines": {},
         "differences": [],
         "effects": [],
@@ -139,15 +140,16 @@ def collect(study: Study, plan: Plan, outcomes: dict[str, Outcome], folder: Path
             if name in scored.summaries
         },
         "differences": study_table.compare_with(scored, list(whole), reference),
-        "effects": study_table.switch_effects(scored, {name: factors(cell) for name, cell in whole.items()}),
+        "effects": study_table.switch_effects(scored, {name: factors(cell, study) for name, cell in whole.items()}),
     }
 
 
-def factors(cell: Cell) -> dict[str, Any]:
-    """The cell's level on each axis."""
+def factors(cell: Cell, study: Study) -> dict[str, Any]:
+    """The cell's level on each axis; the variant is one where the study has variants."""
     from dataclasses import asdict
 
-    return asdict(cell)
+    levels = asdict(cell)
+    return levels if study.variants else {axis: level for axis, level in levels.items() if axis != "variant"}
 
 
 def _has_result(cell: Cell, plan: Plan, outcomes: dict[str, Outcome], folder: Path) -> bool:
@@ -159,17 +161,19 @@ def _has_result(cell: Cell, plan: Plan, outcomes: dict[str, Outcome], folder: Pa
     return plan.last_step(cell) in {step.name for step in done_steps(plan.for_cells([cell]).steps(), folder)}
 
 
-def _cell_record(cell: Cell, plan: Plan, outcomes: dict[str, Outcome], folder: Path) -> dict[str, Any]:
+def _cell_record(cell: Cell, study: Study, plan: Plan, outcomes: dict[str, Outcome], folder: Path) -> dict[str, Any]:
     from biomedjourney_monai.cli.study_steps import read_state
 
     outcome = outcomes.get(plan.last_step(cell))
     states = {name: read_state(folder, name) for name in plan.own_steps(cell)}
+    trained = [read_state(folder, name).get("seconds", 0) for name in plan.training_steps(cell)]
     return {
         "name": cell.name,
-        "factors": factors(cell),
+        "factors": factors(cell, study),
         "status": outcome.status if outcome else "not asked for",
         "reason": outcome.reason if outcome else "not asked for in this run",
         "seconds": round(sum(float(state.get("seconds", 0)) for state in states.values()), 1),
+        "training_seconds": round(sum(map(float, trained)), 1),
         "commands": {name: state["command"] for name, state in states.items() if "command" in state},
         "metrics": {},
     }

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.configuration import unknown_key
+from biomedjourney_monai.cli.study_settings import checked, mapping, refuse_the_studys_own
+from biomedjourney_monai.cli.study_variants import NO_VARIANT, Variant, read_variants
 from biomedjourney_monai.errors import ConfigError
 
 TEXTS = ("impression", "progression")
 STAGES = (1, 2)
-THE_STUDYS_OWN = ("stage", "resume", "seed", "epoch_length", "max_epochs", "pretrain_epochs", "finetune_epochs")
-"""Settings of train.yaml that a study decides, so that every cell has the same budget."""
 VERBS_WITH_ARGUMENTS = ("phantom", "cohort", "journeys", "register", "describe", "encode", "sample", "evaluate")
 
 
@@ -26,11 +25,17 @@ class Cell:
     registration: bool
     stages: int
     text_encoder: str
+    variant: str = NO_VARIANT
 
     @property
     def name(self) -> str:
         registered = "registered" if self.registration else "unregistered"
-        return f"{self.text}-{registered}-{self.stages}stage-{self.text_encoder}"
+        return f"{self.text}-{registered}-{self.stages}stage-{self.model}"
+
+    @property
+    def model(self) -> str:
+        """Names the networks: cells of one text encoder and variant differ in data and stages alone."""
+        return self.text_encoder if self.variant == NO_VARIANT else f"{self.text_encoder}-{self.variant}"
 
 
 @dataclass(frozen=True)
@@ -63,10 +68,7 @@ class Training:
                 "iterations and pretrain_iterations must be multiples of epoch_length",
                 found=f"{self.iterations}, {self.pretrain_iterations} and {self.epoch_length}",
             )
-
-        for key in self.settings:
-            if key in THE_STUDYS_OWN or key.endswith(("_dir", "_file")) or key == "start_from":
-                raise ConfigError(f"training.settings must leave {key} to the study", found=str(self.settings[key]))
+        refuse_the_studys_own(self.settings, "training.settings")
 
     def epochs(self, cell: Cell) -> tuple[int, int]:
         """Epochs of stage 1 and of stage 2."""
@@ -89,6 +91,7 @@ class Study:
         arguments: verb -> more arguments.
         split: that cells are scored on.
         seed: of texts, training, sampling and bootstrap.
+        variants: name -> what differs from `networks` and `training.settings` in its cells.
     """
 
     source: Path | None
@@ -101,6 +104,11 @@ class Study:
     arguments: dict[str, list[str]]
     split: str
     seed: int
+    variants: dict[str, Variant] = field(default_factory=dict)
+
+    def variant(self, cell: Cell) -> Variant:
+        """What the cell's networks and training have of their own."""
+        return self.variants.get(cell.variant, Variant())
 
     def as_record(self) -> dict[str, Any]:
         """What a reader must know to judge the table; without paths."""
@@ -112,6 +120,11 @@ class Study:
             "arguments": self.arguments,
             "split": self.split,
             "seed": self.seed,
+            **(
+                {"variants": {name: asdict(variant) for name, variant in self.variants.items()}}
+                if self.variants
+                else {}
+            ),
         }
 
 
@@ -128,32 +141,34 @@ def read_study(path: Path, *, bundle: Path) -> Study:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError("--config must be a readable YAML file", found=type(error).__name__) from error
     known = {"source", "phantom", "grid", "also", "text_encoders", "networks", "training"}
-    known |= {"model", "arguments", "split", "seed"}
-    content = _checked(content, known, "the study", needed=("grid", "text_encoders", "training"))
-    encoders = {str(name): bundle / str(folder) for name, folder in _mapping(content, "text_encoders").items()}
+    known |= {"model", "arguments", "split", "seed", "variants"}
+    content = checked(content, known, "the study", needed=("grid", "text_encoders", "training"))
+    encoders = {str(name): bundle / str(folder) for name, folder in mapping(content, "text_encoders").items()}
     for name, folder in encoders.items():
         if not folder.is_dir():
             raise ConfigError(f"text_encoders.{name} must be a folder", found="no such folder")
-    training = _checked(content["training"], set(Training.__dataclass_fields__), "training")
+    training = checked(content["training"], set(Training.__dataclass_fields__), "training")
     train_yaml = yaml.safe_load((bundle / "configs" / "train.yaml").read_text(encoding="utf-8"))
-    _checked(training.get("settings") or {}, set(train_yaml), "training.settings")
+    checked(training.get("settings") or {}, set(train_yaml), "training.settings")
     try:
         training = Training(**training)
     except TypeError as error:
         raise ConfigError("training must give iterations, pretrain_iterations and epoch_length") from error
-    arguments = _mapping(content, "arguments")
-    _checked(arguments, set(VERBS_WITH_ARGUMENTS), "arguments")
+    networks, arguments = mapping(content, "networks"), mapping(content, "arguments")
+    variants = read_variants(content, networks=networks, train_keys=set(train_yaml), bundle=bundle)
+    checked(arguments, set(VERBS_WITH_ARGUMENTS), "arguments")
     return Study(
         source=_path(content.get("source"), path),
-        phantom={"patients": 400, "seed": 7} | _checked(_mapping(content, "phantom"), {"patients", "seed"}, "phantom"),
-        cells=_cells(content["grid"], content.get("also") or [], list(encoders)),
+        phantom={"patients": 400, "seed": 7} | checked(mapping(content, "phantom"), {"patients", "seed"}, "phantom"),
+        cells=_cells(content["grid"], content.get("also") or [], list(encoders), list(variants)),
         text_encoders=encoders,
-        networks=_mapping(content, "networks"),
+        networks=networks,
         training=training,
         model=_path(content.get("model"), path),
         arguments={verb: [str(word) for word in words] for verb, words in arguments.items()},
         split=str(content.get("split", "test")),
         seed=int(content.get("seed", 0)),
+        variants=variants,
     )
 
 
@@ -170,16 +185,23 @@ def choose_cells(study: Study, names: Sequence[str]) -> tuple[Cell, ...]:
     return tuple(by_name[name] for name in names) if names else study.cells
 
 
-def _cells(grid: Any, also: Any, encoders: Sequence[str]) -> tuple[Cell, ...]:
-    axes = {"text": TEXTS, "registration": (False, True), "stages": STAGES, "text_encoder": tuple(encoders)}
-    grid = _checked(grid, set(axes), "grid", needed=tuple(axes))
+def _cells(grid: Any, also: Any, encoders: Sequence[str], variants: Sequence[str]) -> tuple[Cell, ...]:
+    needed = {"text": TEXTS, "registration": (False, True), "stages": STAGES, "text_encoder": tuple(encoders)}
+    axes = {**needed, "variant": (NO_VARIANT, *variants)}
+    grid = {"variant": [NO_VARIANT], **checked(grid, set(axes), "grid", needed=tuple(needed))}
     levels = [[_level(axis, value, axes) for value in grid[axis] or []] for axis in axes]
     cells = [Cell(*values) for values in itertools.product(*levels)]
     for row in also:
-        row = _checked(row, set(axes), "also", needed=tuple(axes))
+        row = {"variant": NO_VARIANT, **checked(row, set(axes), "also", needed=tuple(needed))}
         cells.append(Cell(*(_level(axis, row[axis], axes) for axis in axes)))
     if not cells:
         raise ConfigError("the grid must have a cell", found="an axis without a value")
+    if variants and all(cell.variant == NO_VARIANT for cell in cells):
+        raise ConfigError("variants must have a cell", found="none", action="Name them in grid.variant")
+    models = {(cell.text_encoder, cell.variant): cell.model for cell in cells}
+    for model in models.values():
+        if list(models.values()).count(model) > 1:
+            raise ConfigError("text encoders and variants must have names that stay apart", found=f"{model} twice")
     return tuple(dict.fromkeys(cells))
 
 
@@ -189,25 +211,6 @@ def _level(axis: str, value: Any, axes: Mapping[str, Sequence[Any]]) -> Any:
         choices = ", ".join(str(known) for known in axes[axis])
         raise ConfigError(f"{axis} must be one of {choices}", found=str(value))
     return fitting[0]
-
-
-def _checked(content: Any, known: set[str], where: str, *, needed: Sequence[str] = ()) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise ConfigError(f"{where} must hold settings by name", found=type(content).__name__)
-    for key in content:
-        if key not in known:
-            raise unknown_key(str(key), known)
-    missing = [key for key in needed if key not in content]
-    if missing:
-        raise ConfigError(f"{where} must have {', '.join(missing)}", found="none")
-    return content
-
-
-def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = content.get(key) or {}
-    if not isinstance(value, dict):
-        raise ConfigError(f"{key} must hold settings by name", found=type(value).__name__)
-    return dict(value)
 
 
 def _path(value: Any, config: Path) -> Path | None:

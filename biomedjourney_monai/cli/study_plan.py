@@ -5,7 +5,7 @@ shared/                               studies.parquet, journeys.parquet
 registered/  unregistered/            pairs.parquet, images/
 texts/REGISTRATION-TEXT/              triples.jsonl, singles.jsonl
 latents/REGISTRATION-TEXT-ENCODER/    latents/
-pretrained/ENCODER/                   stage 1, which sees single images and impressions and so serves all its cells
+pretrained/ENCODER[-VARIANT]/         stage 1, which sees single images and impressions and so serves all its cells
 cells/CELL/                           runs/, samples/, metrics.json, scores.parquet
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 from biomedjourney_monai.cli.study_grid import Cell, Study
 from biomedjourney_monai.cli.study_steps import Step
+from biomedjourney_monai.cli.study_variants import lay_over
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.schema import (
     IMAGES_FOLDER,
@@ -71,6 +72,10 @@ class Plan:
     def own_steps(self, cell: Cell) -> list[str]:
         """Names of the steps that serve no other cell."""
         return [f"finetune-{cell.name}", f"sample-{cell.name}", f"evaluate-{cell.name}"]
+
+    def training_steps(self, cell: Cell) -> list[str]:
+        """Names of the steps that train the cell's model; stage 1 serves other cells too."""
+        return [*([f"pretrain-{cell.model}"] if cell.stages == 2 else []), f"finetune-{cell.name}"]
 
     def cell_folder(self, cell: Cell) -> Path:
         """Where the cell's results are."""
@@ -138,10 +143,11 @@ class Plan:
         return self.folder / "latents" / f"{self._texts_folder(cell).name}-{cell.text_encoder}"
 
     def _overlay(self, cell: Cell, *, stages: int) -> Path:
-        """Write the config that a text encoder and a number of stages stand for, and say where."""
-        path = self.folder / "overlays" / f"{cell.text_encoder}-{stages}stage.json"
+        """Write the config that a text encoder, a variant and a number of stages stand for, and say where."""
+        path = self.folder / "overlays" / f"{cell.model}-{stages}stage.json"
         tower = str(self.study.text_encoders[cell.text_encoder].resolve())
-        content = {**self.study.networks, "text_encoder_dir": tower, "register_as": None}
+        networks = lay_over(self.study.networks, self.study.variant(cell).networks)
+        content = {**networks, "text_encoder_dir": tower, "register_as": None}
         write_json(path, content | ({"start_from": None} if stages == 1 else {}))
         return path
 
@@ -155,7 +161,8 @@ class Plan:
             self._texts_folder(cell),
             self._pairs_folder(cell.registration),
         )
-        overlay = self._overlay(cell, stages=2)
+        plain = Cell(cell.text, cell.registration, 2, cell.text_encoder)  # variants share latents
+        overlay = self._overlay(plain, stages=2)
         words = ["--work", folder, "--bundle", self.bundle, "--model", self.model, "--overlay", overlay]
         return self._add(
             f"encode-{folder.name}",
@@ -163,7 +170,7 @@ class Plan:
             self._verb("encode", *words),
             makes=[folder / LATENTS_FOLDER, folder / "runs" / "autoencoder.pt"],
             needs=[self._cell_texts(cell)],
-            reads=[self.model, *self._model_reads(Cell(cell.text, cell.registration, 2, cell.text_encoder))],
+            reads=[self.model, *self._model_reads(plain)],
             links={folder / name: texts / name for name in (TRIPLES_FILE, SINGLES_FILE)}
             | {folder / IMAGES_FOLDER: pairs / IMAGES_FOLDER},
         )
@@ -180,6 +187,7 @@ class Plan:
             "epoch_length": training.epoch_length,
             f"{stage}_epochs": epochs,
             **training.settings,
+            **self.study.variant(cell).settings,
         }
         given = {key: "$None" if value is None else value for key, value in settings.items()}  # MONAI ignores None
         words = [word for key, value in given.items() for word in (f"--{key}", value)]
@@ -189,14 +197,14 @@ class Plan:
         return [self.bundle / "configs" / name for name in ("train.yaml", f"{stage}.yaml")] + self._model_reads(cell)
 
     def _pretrain_of(self, cell: Cell) -> str | None:
-        """Stage 1 of the cell's text encoder, from the latents of the first of its cells that has two stages."""
-        mine = [c for c in self.study.cells if c.text_encoder == cell.text_encoder and c.stages == 2]
+        """Stage 1 of the cell's networks, from the latents of the first of their cells that has two stages."""
+        mine = [c for c in self.study.cells if c.model == cell.model and c.stages == 2]
         if cell.stages == 1:
             return None
-        first, out = mine[0], self.folder / "pretrained" / cell.text_encoder
+        first, out = mine[0], self.folder / "pretrained" / cell.model
         epochs, _ = self.study.training.epochs(first)
         return self._add(
-            f"pretrain-{cell.text_encoder}",
+            f"pretrain-{cell.model}",
             "train",
             self._train(first, "pretrain", latents=self._latents_folder(first), out=out, epochs=epochs),
             makes=[out / "pretrain"],
@@ -210,7 +218,7 @@ class Plan:
         pretrain, (_, epochs) = self._pretrain_of(cell), self.study.training.epochs(cell)
         command = self._train(cell, "finetune", latents=self._latents_folder(cell), out=folder / "runs", epochs=epochs)
         if pretrain:
-            model = self.folder / "pretrained" / cell.text_encoder / "pretrain" / "model.pt"
+            model = self.folder / "pretrained" / cell.model / "pretrain" / "model.pt"
             command += ["--start_from", model]
         train = self._add(
             f"finetune-{cell.name}",

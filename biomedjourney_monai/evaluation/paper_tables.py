@@ -156,6 +156,7 @@ def _study_tables(study: Mapping[str, Any] | None) -> list[ResultTable]:
     cells = [cell for cell in (study or {}).get("cells", []) if cell["metrics"]]
     if not cells:
         return []
+    cells = [cell for cell in cells if cell["factors"].get("variant") == cells[0]["factors"].get("variant")]
     encoders = [cell["factors"]["text_encoder"] for cell in cells]
     main = max(dict.fromkeys(encoders), key=encoders.count)
     grid = [cell for cell in cells if cell["factors"]["text_encoder"] == main]

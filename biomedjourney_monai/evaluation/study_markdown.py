@@ -16,12 +16,12 @@ TITLES = {
 
 
 def format_study(study: Mapping[str, Any]) -> str:
-    """Lay study.json out as Markdown: cells, differences, effects of the switches, failures, how it was made."""
+    """Lay study.json out as Markdown: cells, effects of the switches, differences, time of variants, failures."""
     axes = list(study["cells"][0]["factors"])
     good = [cell for cell in study["cells"] if cell["metrics"]]
     lines = ["# Study", ""]
     if good:
-        lines += [_how(study), "", *_cells(study, good, axes)]
+        lines += [_how(study, axes), "", *_cells(study, good, axes)]
     if study["effects"]:
         lines += ["", "## What each switch does", ""]
         lines += ["Mean paired difference of the cells that differ in this switch alone, 95 % interval.", ""]
@@ -36,6 +36,11 @@ def format_study(study: Mapping[str, Any]) -> str:
         lines += ["", f"## Each cell minus `{other}`", ""]
         names = [f"`{row['one']}`" for row in study["differences"]]
         lines += _table("cell", names, [row["metrics"] for row in study["differences"]], signed=True)
+    if good and "variant" in axes:
+        lines += ["", "## What an iteration costs", ""]
+        lines += ["The budget is in iterations; one takes longer where a network is larger.", ""]
+        lines += ["| cell | training, s |", "|---|---:|"]
+        lines += [f"| `{cell['name']}` | {cell['training_seconds']:.0f} |" for cell in good]
     failed = [cell for cell in study["cells"] if not cell["metrics"]]
     if failed:
         lines += ["", "## Cells without a result", ""]
@@ -43,11 +48,12 @@ def format_study(study: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _how(study: Mapping[str, Any]) -> str:
+def _how(study: Mapping[str, Any], axes: Sequence[str]) -> str:
+    shared = "text encoder and variant" if "variant" in axes else "text encoder"
     training = study["settings"]["training"]
     return (
         f"Every cell was trained for {training['iterations']} iterations in all; cells with two stages spent "
-        f"{training['pretrain_iterations']} of them on stage 1, and share one stage 1 per text encoder. Scored on the "
+        f"{training['pretrain_iterations']} of them on stage 1, and share one stage 1 per {shared}. Scored on the "
         f"same {study['journeys']} journeys of {study['patients']} patients ({study['settings']['split']} split), "
         f"against the same references. Intervals: 95 %, bootstrap over patients, {study['bootstrap']} rounds."
     )

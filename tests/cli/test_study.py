@@ -181,6 +181,25 @@ def test_the_plan_runs_nothing(commands, line, tmp_path, capsys):
     assert "8 cells, 38 steps, 0 of them done" in shown
 
 
+def test_variants_are_compared_and_their_training_is_timed(commands, tmp_path, read):
+    config = str(BUNDLE / "configs" / "study_networks.yaml")
+    assert main(["study", "--config", config, "--out", str(tmp_path / "study")]) == 0
+    study = read()
+    assert {cell["factors"]["variant"] for cell in study["cells"]} == set(study["settings"]["variants"])
+    assert {(effect["axis"], effect["pairs"]) for effect in study["effects"]} == {("variant", 1)}
+    assert all(0 <= cell["training_seconds"] <= cell["seconds"] for cell in study["cells"])
+    table = (tmp_path / "study" / "study.md").read_text()
+    assert "| text | registration | stages | text encoder | variant |" in table
+    assert "| variant: plain → v (1) |" in table
+    assert "| `progression-registered-1stage-small-wide` |" in table
+
+
+def test_a_study_without_variants_does_not_speak_of_them(commands, line, read, tmp_path):
+    main(line)
+    assert all("variant" not in cell["factors"] for cell in read()["cells"])
+    assert "variant" not in (tmp_path / "study" / "study.md").read_text()
+
+
 def test_again_needs_a_cell(commands, line, capsys):
     assert main([*line, "--again"]) == 2
     assert "--again goes with --cell" in capsys.readouterr().err

@@ -97,3 +97,55 @@ def test_cells_are_chosen_by_name(changed):
     assert choose_cells(study, []) == study.cells
     with pytest.raises(ConfigError, match="progression-registered-2stage-small"):
         choose_cells(study, ["progression"])
+
+
+GRID = {"text": ["progression"], "registration": [True], "stages": [1], "text_encoder": ["small"]}
+
+
+def _with_variants(variant=("none", "v"), **variants):
+    return {"grid": {**GRID, "variant": list(variant)}, "variants": {"v": {}} | variants}
+
+
+def test_variants_are_an_axis_and_none_of_them_has_no_suffix(changed):
+    row = {"text": "impression", "registration": True, "stages": 1, "text_encoder": "small"}
+    study = changed(**_with_variants(), also=[row, {**row, "variant": "v"}])
+    assert [cell.name for cell in study.cells] == [
+        "progression-registered-1stage-small",
+        "progression-registered-1stage-small-v",
+        "impression-registered-1stage-small",
+        "impression-registered-1stage-small-v",
+    ]
+    assert study.as_record()["variants"] == {"v": {"networks": {}, "settings": {}}}
+    assert "variants" not in changed().as_record()
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (_with_variants(v={"network": {}}), "Did you mean --networks"),
+        (_with_variants(v={"networks": {"denoser": {}}}), "Did you mean --denoiser"),
+        (_with_variants(v={"networks": {"denoiser": {"chanels": [64]}}}), "Did you mean --denoiser#channels"),
+        (_with_variants(v={"networks": {"autoencoder": {"blocks": 1}}}), "share the same latents; found autoencoder"),
+        (_with_variants(v={"networks": {"image_size": 256}}), "share the same latents; found image_size"),
+        (_with_variants(v={"networks": {"denoiser": 3}}), "variants.v.networks.denoiser must hold settings by name"),
+        (_with_variants(v={"settings": {"learning_rat": 1}}), "Did you mean --learning_rate"),
+        (_with_variants(v={"settings": {"seed": 1}}), "variants.v.settings must leave seed to the study"),
+        (_with_variants(v={"settings": {"start_from": "x"}}), "variants.v.settings must leave start_from"),
+        (_with_variants(v={"settings": {"denoiser": {}}}), "must leave denoiser to variants.v.networks"),
+        (_with_variants(["w"]), "variant must be one of none, v; found w"),
+        (_with_variants(["none"]), "variants must have a cell"),
+        (_with_variants(none={}), "a variant's name must be of"),
+        ({"variants": {"../v": {}}}, "a variant's name must be of"),
+    ],
+)
+def test_a_wrong_variant_is_refused(changed, sections, message):
+    with pytest.raises(ConfigError, match=message):
+        changed(**sections)
+
+
+def test_names_that_would_share_a_folder_are_refused(changed):
+    tower = str(BUNDLE / "models" / "text_tower")
+    sections = _with_variants()
+    sections["grid"]["text_encoder"] = ["small", "small-v"]
+    with pytest.raises(ConfigError, match="stay apart; found small-v twice"):
+        changed(**sections, text_encoders={"small": tower, "small-v": tower})

@@ -1,9 +1,12 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from biomedjourney_monai.cli.study_grid import read_study
 from biomedjourney_monai.cli.study_plan import Plan
+from biomedjourney_monai.cli.study_variants import Variant
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 
@@ -81,11 +84,57 @@ def test_a_cell_alone_needs_only_its_own_way(plan, study):
 
 
 def test_a_source_is_read_and_not_rendered(study, tmp_path):
-    from dataclasses import replace
-
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "metadata.csv").write_text("x")
     study = replace(study, source=tmp_path / "source")
     steps = Plan(study, study.cells, tmp_path / "out", bundle=BUNDLE, image_size=128).steps()
     assert steps[0].name == "cohort"
     assert steps[0].reads == [tmp_path / "source" / "metadata.csv"]
+
+
+@pytest.fixture
+def variants(study, tmp_path):
+    """The shipped grid once without a variant and once with one that changes networks and training."""
+    study = replace(
+        study,
+        cells=tuple(replace(cell, variant=name) for name in ("none", "v") for cell in study.cells),
+        networks={"denoiser": {"channels": [64, 96, 96], "num_res_blocks": 2}},
+        variants={"v": Variant({"denoiser": {"num_res_blocks": 3}}, {"learning_rate": 0.5, "batch_size": 8})},
+    )
+    return Plan(study, study.cells, tmp_path, bundle=BUNDLE, image_size=128)
+
+
+def test_without_variants_nothing_is_done_anew(plan, variants):
+    mine = {step.name: list(step.command) for step in plan.steps()}
+    theirs = {step.name: list(step.command) for step in variants.steps()}
+    assert {name: theirs[name] for name in mine} == mine
+    assert plan._overlay(plan.study.cells[0], stages=1).name == "small-1stage.json"
+
+
+def test_variants_share_data_and_have_networks_of_their_own(variants, tmp_path):
+    steps = {step.name: step for step in variants.steps()}
+    extra = {name for name in steps if name.endswith("-v")}
+    assert {name.split("-")[0] for name in extra} == {"pretrain", "finetune", "sample", "evaluate"}
+    assert len(extra) == 1 + 3 * 8
+    name = "progression-registered-2stage-small"
+    plain, other = steps[f"finetune-{name}"], steps[f"finetune-{name}-v"]
+    assert _value(other, "--dataset_dir") == _value(plain, "--dataset_dir")
+    assert _value(other, "--output_dir") == str(tmp_path / "cells" / f"{name}-v" / "runs")
+    assert _value(other, "--start_from") == str(tmp_path / "pretrained" / "small-v" / "pretrain" / "model.pt")
+    assert set(other.needs) == {"encode-registered-progression-small", "pretrain-small-v"}
+    assert _value(steps["pretrain-small-v"], "--output_dir") == str(tmp_path / "pretrained" / "small-v")
+    assert variants.training_steps(variants.cells[-1]) == ["pretrain-small-v", f"finetune-{name}-v"]
+
+
+def test_a_variants_networks_and_settings_lie_over_the_studys(variants):
+    steps = {step.name: step for step in variants.steps()}
+    overlays = {}
+    for cell in variants.cells:
+        overlay = Path(_value(steps[f"sample-{cell.name}"], "--overlay"))
+        overlays[cell.variant] = json.loads(overlay.read_text())["denoiser"]
+        train = steps[f"finetune-{cell.name}"]
+        assert str(overlay) in _value(train, "--config_file"), "trained as it is sampled"
+        assert _value(train, "--batch_size") == ("8" if cell.variant == "v" else "32")
+        assert ("--learning_rate" in train.command) == (cell.variant == "v")
+    assert overlays["none"] == {"channels": [64, 96, 96], "num_res_blocks": 2}
+    assert overlays["v"] == {"channels": [64, 96, 96], "num_res_blocks": 3}

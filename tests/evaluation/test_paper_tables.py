@@ -102,3 +102,13 @@ def test_the_papers_figures_are_the_text_of_the_paper():
     figures += [*paper_tables.TABLE_5.values(), tuple(paper_tables.TABLE_4.values())]
     missing = [value for row in figures for value in row if f"{value:g}" not in text and f"{value:.2f}" not in text]
     assert missing == [], json.dumps(missing)
+
+
+def test_of_a_study_with_variants_the_first_ones_cells_are_shown(metrics, study):
+    others = [{**cell, "factors": {**cell["factors"], "variant": "v"}} for cell in study["cells"]]
+    for cell in study["cells"]:
+        cell["factors"]["variant"] = "plain"
+    study["cells"] += others
+    (table,) = [table for table in result_tables(metrics, study) if table.number == 2]
+    names = [line.name for line in table.here]
+    assert len(names) == len(set(names)) == 8

@@ -66,3 +66,14 @@ def test_a_study_without_any_result_still_says_why(content):
 def test_unknown_numbers_are_dashes(content):
     content["cells"][0]["metrics"]["age_r"] = {"value": None, "low": None, "high": None}
     assert "| – |" in format_study(content)
+
+
+def test_variants_say_what_their_iterations_cost(content):
+    assert "What an iteration costs" not in format_study(content)
+    for n, cell in enumerate(content["cells"]):
+        cell["factors"] = {**cell["factors"], "variant": "v"}
+        cell["training_seconds"] = 61.4 + n
+    text = format_study(content)
+    assert "| impression | yes | v |" in text
+    assert "| `one` | 61 |" in text and "| `two` | 62 |" not in text, "the second has no result"
+    assert "one stage 1 per text encoder and variant" in text
