@@ -15,8 +15,8 @@ from biomedjourney_monai.training.gradients import steps_now
 class GiveBackFreedMemory:
     """Return the holes to the system a few times in each backward pass, and the gradients after the optimiser's step.
 
-    The peak is some 6 % lower, for 1 to 2 % of the time. On a CPU alone, and for a network of some size alone, beside whose
-    steps the ten milliseconds of each time are nothing.
+    The peak is some 6 % lower, for 1 to 2 % of the time. On a CPU alone, and for a network of some size alone, beside
+    whose steps the ten milliseconds of each time are nothing.
 
     Args:
         parameters: of the network that is trained.
