@@ -11,7 +11,8 @@ from pathlib import Path
 
 EXAMPLE = (
     "biomedjourney report --work work\n"
-    "  biomedjourney report --work work --truth cohort/truth --study study --ladder ladder"
+    "  biomedjourney report --work work --truth cohort/truth --study study --ladder ladder\n"
+    "  biomedjourney report --work work --picture journeys.jpg --picture-journeys 7 --seed 20263"
 )
 
 
@@ -21,6 +22,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder for index.html (default: WORK/report)")
     parser.add_argument("--panels", type=int, default=12, help="journeys to show, 0 for no pictures (default: 12)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw of the journeys to show (default: 0)")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="also draw journeys of the samples at random into one JPEG or PNG: prior, counterfactual, real next image"
+        " and the change, a row each",
+    )
+    parser.add_argument("--picture-journeys", type=int, default=7, metavar="N", help="journeys in it (default: 7)")
     parser.add_argument(
         "--judge-weights",
         type=Path,
@@ -43,10 +52,15 @@ def run(args: argparse.Namespace) -> int:
     from biomedjourney_monai.errors import ConfigError
     from biomedjourney_monai.evaluation.metrics_csv import CSV_FILE, write_metrics_csv
     from biomedjourney_monai.evaluation.report import PAGE_FILE, ReportOptions, read_metrics, write_report
+    from biomedjourney_monai.evaluation.report_sheet import SUFFIXES, draw_sheet, save_sheet
     from biomedjourney_monai.schema import METRICS_FILE, REPORT_FOLDER
 
     if args.panels < 0 or args.seed < 0:
         raise ConfigError("--panels and --seed must be >= 0", found=f"{args.panels} and {args.seed}")
+    if args.picture_journeys < 1:
+        raise ConfigError("--picture-journeys must be >= 1", found=str(args.picture_journeys))
+    if args.picture is not None and args.picture.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--picture must end in {', '.join(SUFFIXES)}", found=args.picture.suffix or "no suffix")
     out = args.out or args.work / REPORT_FOLDER
     options = ReportOptions(
         panels=args.panels,
@@ -56,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
         study=args.study,
         ladders=tuple(args.ladder),
     )
+    if args.picture is not None:
+        save_sheet(args.picture, draw_sheet(args.work, count=args.picture_journeys, seed=args.seed))
+        print(f"wrote {args.picture}")
     counts = write_report(args.work, out, options=options)
     metrics = read_metrics(args.work / METRICS_FILE)
     table = args.work / CSV_FILE

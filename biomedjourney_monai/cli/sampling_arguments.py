@@ -13,8 +13,15 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 INIT_NOISE = ("random", "from-prior")
 
 
-def add_sampling_arguments(parser: argparse.ArgumentParser, *, scales: bool = True) -> None:
-    """How to sample; what is not given is the configuration's."""
+def add_sampling_arguments(
+    parser: argparse.ArgumentParser, *, scales: bool = True, several_thresholds: bool = False
+) -> None:
+    """How to sample; what is not given is the configuration's.
+
+    Args:
+        scales: whether to add the two guidance scales.
+        several_thresholds: whether `--keep-unchanged` takes several values and gives a list.
+    """
     sampler = parser.add_argument_group("sampling (defaults: the sampler section of common.yaml)")
     if scales:
         sampler.add_argument("--text-guidance-scale", type=float, metavar="S", help="pull toward the description")
@@ -31,8 +38,10 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, *, scales: bool = Tr
     sampler.add_argument(
         "--keep-unchanged",
         type=float,
+        nargs="+" if several_thresholds else None,
         metavar="GREY",
-        help="put the prior's pixels back where less than this grey value changed, in [0, 1]; 0 for nowhere",
+        help="put the prior's pixels back where less than this grey value changed, in [0, 1]; 0 for nowhere"
+        + ("; several values are crossed with the scales" if several_thresholds else ""),
     )
     sampler.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     sampler.add_argument(
@@ -84,8 +93,9 @@ def check_sampling_arguments(arguments: argparse.Namespace) -> None:
             "--guidance-interval must be two rising numbers in [0, 1]", found=f"{interval[0]:g} {interval[1]:g}"
         )
     keep = getattr(arguments, "keep_unchanged", None)
-    if keep is not None and not 0 <= keep <= 1:
-        raise BiomedJourneyError("--keep-unchanged must be in [0, 1]", found=f"{keep:g}")
+    for threshold in keep if isinstance(keep, list) else [keep]:
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise BiomedJourneyError("--keep-unchanged must be in [0, 1]", found=f"{threshold:g}")
     if not 0 <= arguments.seed < 2**63:
         raise BiomedJourneyError("--seed must be a non-negative 64-bit integer", found=str(arguments.seed))
     strength = getattr(arguments, "strength", 1.0)

@@ -1,7 +1,8 @@
-"""Search the two guidance scales on validation journeys: accuracy against retention, and the best CMIG.
+"""Search guidance scales and `keep_unchanged` on validation journeys: accuracy against retention, and the best CMIG.
 
-Samples the journeys at every pair of the two scales and scores them as `evaluate` does. Writes tune/tune.json and
-tune/tune.png. Pairs that an earlier run has scored with the same model, journeys and settings are not sampled again.
+Samples the journeys at every pair of the two scales, puts back what each threshold keeps of the prior, and scores as
+`evaluate` does. Writes tune/tune.json, tune/tune.md and tune/tune.png. What an earlier run has scored with the same
+model, journeys and settings is not sampled again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.bundle_model import (
     bundle_folder,
@@ -29,13 +30,19 @@ from biomedjourney_monai.cli.sampling_arguments import (
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.schema import PAIRS_FILE, SPLITS, TRIPLES_FILE
 
+if TYPE_CHECKING:
+    from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals
+    from biomedjourney_monai.evaluation.validation_score import ValidationScore
+
 EXAMPLE = (
-    "biomedjourney tune --work work\n"
-    "  biomedjourney tune --work work --text-guidance-scales 1 2 3 4 --image-guidance-scales 1 1.5 2 --limit 100"
+    "biomedjourney tune --work work --limit 100\n"
+    "  biomedjourney tune --work work --text-guidance-scales 3 --image-guidance-scales 2 --keep-unchanged 0 0.05 0.1"
 )
 FOLDER = "tune"
-SETTINGS = ("steps", "solver", "guidance_interval", "keep_unchanged")
-"""Of the sampler, beside the scales."""
+SETTINGS = ("steps", "solver", "guidance_interval")
+"""Of the sampler, beside what is searched."""
+
+SEARCHED = ("text_guidance_scale", "image_guidance_scale", "keep_unchanged")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,79 +58,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--image-guidance-scales", type=float, nargs="+", metavar="S", default=[1, 1.5, 2], help="(default: 1 1.5 2)"
     )
     parser.add_argument("--models", metavar="DIR", help="folder of the judges (default: models/ of the bundle)")
-    add_sampling_arguments(parser, scales=False)
+    parser.add_argument(
+        "--truth",
+        metavar="DIR",
+        help="true counterfactuals of rendered patients, as for `evaluate`: PSNR to them inside and outside the changed"
+        " region; `phantom --truth` writes those of the test patients",
+    )
+    add_sampling_arguments(parser, scales=False, several_thresholds=True)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
     from tqdm import tqdm
 
-    from biomedjourney_monai.files import write_json
+    from biomedjourney_monai.evaluation.frontier import summarise_points
+    from biomedjourney_monai.evaluation.tune_markdown import format_points, format_tuning
+    from biomedjourney_monai.files import write_json, written_atomically
 
     check_sampling_arguments(arguments)
     require_at_least_one(arguments, "batch_size", "limit")
     pairs = [(t, i) for t in arguments.text_guidance_scales for i in arguments.image_guidance_scales]
     if not all(math.isfinite(scale) for pair in pairs for scale in pair):
         raise BiomedJourneyError("guidance scales must be finite numbers", found="another")
-    work = Path(arguments.work)
+    work, file = Path(arguments.work), Path(arguments.work) / FOLDER / "tune.json"
     triples = _read_triples(work, arguments)
-    settings = _settings(arguments, work, triples)
-    file = work / FOLDER / "tune.json"
-    known = _known_scores(file, settings)
-    generator = None
+    truth = _open_truth(arguments)
+    settings = _settings(arguments, work, triples) | {"truth": _truth_used(truth, work, triples)}
+    if truth is not None:
+        _tell_truths(settings)
+    thresholds, known = _thresholds(arguments), _known_scores(file, settings)
+    sampling = _Sampling(arguments, work, triples, truth)
     points: list[dict[str, Any]] = []
     with tqdm(total=len(pairs) * len(triples), desc="tune", unit="image") as bar:
-        for text_scale, image_scale in pairs:
-            scores = known.get((text_scale, image_scale))
-            if scores is None:
-                generator = generator or load_generator(arguments, **_sampler_changes(arguments))
-                generator.sampler.text_guidance_scale = text_scale
-                generator.sampler.image_guidance_scale = image_scale
-                scores = _score(work, triples, generator, arguments, bar)
-            else:
-                bar.update(len(triples))
-            points.append({"text_guidance_scale": text_scale, "image_guidance_scale": image_scale, **scores})
+        for pair in pairs:
+            missing = [threshold for threshold in thresholds if (*pair, threshold) not in known]
+            for threshold, scores in zip(missing, sampling.scores(*pair, missing, bar) if missing else []):
+                known[(*pair, threshold)] = scores
+            bar.update(0 if missing else len(triples))
+            for threshold in thresholds:
+                place = (*pair, threshold)
+                points.append({**dict(zip(SEARCHED, place)), **known[place]})
             write_json(file, {"settings": settings, "points": points})
-    content = summary_of(points)
-    write_json(file, {"settings": settings, "points": points, **content})
-    _draw(work / FOLDER / "tune.png", points, content)
-    _print(points, content)
-    print(f"wrote {file} and tune.png beside it")
-
-
-def summary_of(points: list[dict[str, Any]]) -> dict[str, Any]:
-    """The frontier and the best pair of scored points.
-
-    Raises:
-        BiomedJourneyError: if no point has a CMIG.
-    """
-    from biomedjourney_monai.evaluation.frontier import accuracy_of, frontier_of, retention_of
-
-    sides = [(_number(accuracy_of, point), _number(retention_of, point)) for point in points]
-    scored = [place for place, point in enumerate(points) if _finite(point.get("cmig"))]
-    if not scored:
-        raise BiomedJourneyError(
-            "tuning needs journeys whose findings, group and age vary",
-            found="a CMIG that cannot be computed",
-            action="Take more journeys",
-        )
-    return {
-        "frontier": frontier_of(sides),
-        "best": max(scored, key=lambda place: points[place]["cmig"]),
-        "accuracy": [side[0] for side in sides],
-        "retention": [side[1] for side in sides],
-    }
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def _number(side: Any, point: dict[str, Any]) -> float:
-    try:
-        return side(point)
-    except TypeError:  # JSON has no NaN: it came back as None
-        return float("nan")
+    content = {"settings": settings, "points": points, **summarise_points(points)}
+    write_json(file, content)
+    with written_atomically(file.with_suffix(".md")) as temporary:
+        temporary.write_text(format_tuning(content), encoding="utf-8")
+    _draw(file.with_suffix(".png"), points, content)
+    print("\n".join(format_points(points, frontier=content["frontier"], best=content["best"])))
+    print(f"wrote {file}, and tune.md and tune.png beside it")
 
 
 def _read_triples(work: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -138,7 +120,8 @@ def _read_triples(work: Path, arguments: argparse.Namespace) -> list[dict[str, A
 
 
 def _settings(arguments: argparse.Namespace, work: Path, triples: list[dict[str, Any]]) -> dict[str, Any]:
-    """All that a score depends on beside the scales."""
+    """All that a score depends on beside what is searched, and the truths."""
+    from biomedjourney_monai.evaluation.judges import CLASSIFIER_FILE, SEGMENTER_FILE
     from biomedjourney_monai.files import file_hash
     from biomedjourney_monai.networks.weights import weights_hash
 
@@ -148,7 +131,9 @@ def _settings(arguments: argparse.Namespace, work: Path, triples: list[dict[str,
     digest.update(file_hash(work / PAIRS_FILE).encode() if (work / PAIRS_FILE).is_file() else b"")
     for row in triples:
         digest.update(file_hash(work / row["prior_image"]).encode())
+    judges = [_judges_folder(arguments) / name for name in (CLASSIFIER_FILE, SEGMENTER_FILE)]
     return {
+        "judges": [file_hash(path) for path in judges if path.is_file()],
         "model": weights_hash(model_file(arguments)),
         "split": arguments.split,
         "journeys": len(triples),
@@ -162,60 +147,125 @@ def _settings(arguments: argparse.Namespace, work: Path, triples: list[dict[str,
 
 
 def _sampler_changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the command line says of the sampler beside the scales; the rest is the configuration's."""
+    """What the command line says of the sampler beside what is searched; the rest is the configuration's."""
     return {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None}
 
 
-def _known_scores(file: Path, settings: dict[str, Any]) -> dict[tuple[float, float], dict[str, float]]:
-    """What an earlier run has scored in the same way."""
+def _thresholds(arguments: argparse.Namespace) -> list[float]:
+    """Values of `keep_unchanged` to search, each once; the configuration's where none is given."""
+    if arguments.keep_unchanged is None:
+        return [float(compose_networks(arguments).get_parsed_content("sampler#keep_unchanged"))]
+    return list(dict.fromkeys(arguments.keep_unchanged))
+
+
+def _judges_folder(arguments: argparse.Namespace) -> Path:
+    return Path(arguments.models) if arguments.models else bundle_folder(arguments) / "models"
+
+
+def _open_truth(arguments: argparse.Namespace) -> TrueCounterfactuals | None:
+    """The folder of `--truth`; a missing table ends the run before anything is sampled."""
+    from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals
+
+    if arguments.truth is None:
+        return None
+    truth = TrueCounterfactuals(Path(arguments.truth), size=image_size(arguments))
+    truth.files  # noqa: B018
+    return truth
+
+
+def _truth_used(truth: TrueCounterfactuals | None, work: Path, triples: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """How many of the journeys have a true counterfactual, and the hash of those."""
+    from biomedjourney_monai.files import file_hash, read_table
+
+    if truth is None:
+        return None
+    keys = ["journey_id", "prior_dicom_id", "new_study_id"]
+    wanted = {row["journey_id"] for row in triples}
+    rows = read_table(work / PAIRS_FILE, columns=keys, made_by="register")[keys].to_dict("records")
+    paths = [truth.path(row) for row in rows if row["journey_id"] in wanted and truth.has(row)]
+    return {
+        "journeys": len(paths),
+        "hash": hashlib.sha256("".join(file_hash(path) for path in paths).encode()).hexdigest(),
+    }
+
+
+def _tell_truths(settings: dict[str, Any]) -> None:
+    """Say how many journeys the numbers against the truth are of."""
+    known, journeys = settings["truth"]["journeys"], settings["journeys"]
+    if known < journeys:
+        print(
+            f"{journeys - known} of {journeys} journeys have no true counterfactual and are left out of inside and"
+            " outside; `phantom --truth` writes those of test patients"
+        )
+
+
+def _known_scores(file: Path, settings: dict[str, Any]) -> dict[tuple[float, ...], dict[str, float]]:
+    """What an earlier run has scored in the same way, by what was searched."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["settings"] != settings:
             return {}
-        scales = ("text_guidance_scale", "image_guidance_scale")
         return {
-            tuple(point[name] for name in scales): {key: value for key, value in point.items() if key not in scales}
+            tuple(point[name] for name in SEARCHED): {key: value for key, value in point.items() if key not in SEARCHED}
             for point in content["points"]
         }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _score(
-    work: Path, triples: list[dict[str, Any]], generator: Any, arguments: argparse.Namespace, bar: Any
-) -> dict[str, float]:
-    """Sample every journey and score what came of it."""
-    import numpy as np
-    import torch
+class _Sampling:
+    """Samples every journey at a pair of scales, and scores what came of it at each threshold.
 
-    from biomedjourney_monai.evaluation.validation_score import ValidationScore
+    The model is loaded when it is first needed.
+    """
 
-    size, images = image_size(arguments), []
-    for start in range(0, len(triples), arguments.batch_size):
-        batch = triples[start : start + arguments.batch_size]
-        priors = torch.from_numpy(read_square_images(work, [row["prior_image"] for row in batch], size=size))
-        seeds = [arguments.seed + start + offset for offset in range(len(batch))]
-        descriptions = [row["progression_description"] for row in batch]
-        images.append(generator(priors[:, None], descriptions, seeds=seeds)[:, 0].cpu().numpy())
-        bar.update(len(batch))
-    judges = arguments.models or bundle_folder(arguments) / "models"
-    score = ValidationScore(work, judges_dir=judges)
-    return score([row["journey_id"] for row in triples], np.concatenate(images))
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        work: Path,
+        triples: list[dict[str, Any]],
+        truth: TrueCounterfactuals | None,
+    ) -> None:
+        self.arguments, self.work, self.triples, self.truth = arguments, work, triples, truth
+        self._generator: Any = None
+        self._score: ValidationScore | None = None
 
+    def scores(
+        self, text_scale: float, image_scale: float, thresholds: list[float], bar: Any
+    ) -> list[dict[str, float]]:
+        """For each threshold the scores; the denoiser runs once for all of them."""
+        import numpy as np
+        import torch
 
-def _print(points: list[dict[str, Any]], content: dict[str, Any]) -> None:
-    print("text  image  accuracy  retention  CMIG")
-    for place, point in enumerate(points):
-        marks = ("  on the frontier" if place in content["frontier"] else "") + (
-            ", best CMIG" if place == content["best"] else ""
-        )
-        numbers = (content["accuracy"][place], content["retention"][place], point["cmig"])
-        shown = "  ".join(f"{number:8.3f}" if _finite(number) else "       -" for number in numbers)
-        print(f"{point['text_guidance_scale']:4g}  {point['image_guidance_scale']:5g}  {shown}{marks}")
+        self._load()
+        self._generator.sampler.text_guidance_scale = text_scale
+        self._generator.sampler.image_guidance_scale = image_scale
+        a, size = self.arguments, image_size(self.arguments)
+        images: list[list[np.ndarray]] = [[] for _ in thresholds]
+        for start in range(0, len(self.triples), a.batch_size):
+            batch = self.triples[start : start + a.batch_size]
+            priors = torch.from_numpy(read_square_images(self.work, [row["prior_image"] for row in batch], size=size))
+            seeds = [a.seed + start + offset for offset in range(len(batch))]
+            descriptions = [row["progression_description"] for row in batch]
+            made = self._generator.keeping(priors[:, None], descriptions, seeds=seeds, thresholds=thresholds)
+            for mine, counterfactuals in zip(images, made):
+                mine.append(counterfactuals[:, 0].cpu().numpy())
+            bar.update(len(batch))
+        journeys = [row["journey_id"] for row in self.triples]
+        return [self._score(journeys, np.concatenate(mine)) for mine in images]
+
+    def _load(self) -> None:
+        from biomedjourney_monai.cli.evaluation_requests import read_requests
+        from biomedjourney_monai.evaluation.validation_score import ValidationScore
+
+        if self._generator is None:
+            self._generator = load_generator(self.arguments, **_sampler_changes(self.arguments))
+            judges, requests = _judges_folder(self.arguments), read_requests(self.work)
+            self._score = ValidationScore(self.work, judges_dir=judges, requests=requests, truth=self.truth)
 
 
 def _draw(path: Path, points: list[dict[str, Any]], content: dict[str, Any]) -> None:
-    """Retention over accuracy: a dot for each pair of scales, the frontier, and the best."""
+    """Retention over accuracy: a dot for each point, the frontier, and the best."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -225,15 +275,16 @@ def _draw(path: Path, points: list[dict[str, Any]], content: dict[str, Any]) -> 
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     across, up = content["accuracy"], content["retention"]
+    several = len({point["keep_unchanged"] for point in points}) > 1
     axes.plot([across[n] for n in content["frontier"]], [up[n] for n in content["frontier"]], color="0.7", zorder=1)
     axes.scatter(across, up, color="tab:blue", zorder=2)
     axes.scatter([across[content["best"]]], [up[content["best"]]], color="tab:red", zorder=3, label="best CMIG")
     for x, y, point in zip(across, up, points):
-        words = f"{point['text_guidance_scale']:g}, {point['image_guidance_scale']:g}"
-        if _finite(x) and _finite(y):
+        words = ", ".join(f"{point[name]:g}" for name in (SEARCHED if several else SEARCHED[:2]))
+        if math.isfinite(x) and math.isfinite(y):
             axes.annotate(words, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
     axes.set(xlabel="accuracy: pathology AUROC", ylabel="retention: mean of race AUROC and age r")
-    axes.set_title("guidance scales (text, image)")
+    axes.set_title("guidance scales (text, image)" + (" and what is kept below" if several else ""))
     axes.legend(loc="lower left")
     with written_atomically(path) as temporary:
         figure.savefig(temporary, dpi=120, metadata={"Software": None})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.evaluation.cmig import compute_cmig
 
 
@@ -39,3 +42,37 @@ def frontier_of(points: Sequence[tuple[float, float]]) -> list[int]:
             frontier.append(place)
             best = points[place][1]
     return frontier[::-1]
+
+
+def summarise_points(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The frontier and the best of scored points, for tune.json.
+
+    Raises:
+        BiomedJourneyError: if no point has a CMIG.
+    """
+    sides = [(_number(accuracy_of, point), _number(retention_of, point)) for point in points]
+    scored = [place for place, point in enumerate(points) if is_finite(point.get("cmig"))]
+    if not scored:
+        raise BiomedJourneyError(
+            "tuning needs journeys whose findings, group and age vary",
+            found="a CMIG that cannot be computed",
+            action="Take more journeys",
+        )
+    return {
+        "frontier": frontier_of(sides),
+        "best": max(scored, key=lambda place: points[place]["cmig"]),
+        "accuracy": [side[0] for side in sides],
+        "retention": [side[1] for side in sides],
+    }
+
+
+def is_finite(value: Any) -> bool:
+    """Whether it is a number; JSON has no NaN and gives None."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _number(side: Callable[[Mapping[str, float]], float], point: Mapping[str, Any]) -> float:
+    try:
+        return side(point)
+    except TypeError:  # JSON has no NaN: it came back as None
+        return float("nan")

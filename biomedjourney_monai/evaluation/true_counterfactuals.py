@@ -76,6 +76,14 @@ class TrueCounterfactuals:
             raise ImageError("a journey must have a true counterfactual", found="none in truth.csv")
         return self.folder / file
 
+    def has(self, journey: Mapping[str, Any]) -> bool:
+        """Whether the table names a picture of this journey, and the picture and its masks are there."""
+        try:
+            path = self.path(journey)
+        except ImageError:
+            return False
+        return path.is_file() and path.with_suffix(".npz").is_file()
+
     def image(self, journey: Mapping[str, Any]) -> np.ndarray:
         return load_radiograph(self.path(journey), size=self.size)
 

@@ -98,6 +98,29 @@ class CounterfactualGenerator(nn.Module):
         Raises:
             ValueError: if the number of descriptions or the image's shape does not fit.
         """
+        threshold = getattr(self.sampler, "keep_unchanged", 0.0)
+        return self.keeping(image, description, seeds, thresholds=[threshold])[0]
+
+    @torch.no_grad()
+    def keeping(
+        self,
+        image: Tensor,
+        description: str | Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        *,
+        thresholds: Sequence[float],
+    ) -> list[Tensor]:
+        """Make counterfactuals as `forward` does, sampling once for several values of `keep_unchanged`.
+
+        Args:
+            thresholds: of `networks.unchanged.keep_unchanged`, in grey values; the sampler's own is not asked for.
+
+        Returns:
+            For each threshold what `forward` returns with it.
+
+        Raises:
+            ValueError: if the number of descriptions or the image's shape does not fit.
+        """
         batch = len(image)
         if image.ndim != 4 or image.shape[1] != 1:
             raise ValueError(f"image must have shape (B, 1, H, W), found {tuple(image.shape)}")
@@ -119,12 +142,14 @@ class CounterfactualGenerator(nn.Module):
             seeds=seeds,
         )
         counterfactual = self._decode(latent / self.denoiser.scale_factor)
-        threshold = getattr(self.sampler, "keep_unchanged", 0.0)
-        if not threshold:
-            return counterfactual
+        if not any(thresholds):
+            return [counterfactual] * len(thresholds)
         prior = ((pixels + 1) / 2).clamp(0, 1)
         reconstruction, effect = self._decode(prior_latent), self._effect_of_description()
-        return keep_unchanged(counterfactual, reconstruction, prior, threshold=threshold, effect=effect)
+        return [
+            keep_unchanged(counterfactual, reconstruction, prior, threshold=threshold, effect=effect)
+            for threshold in thresholds
+        ]
 
     def _effect_of_description(self) -> Tensor | None:
         """By how much the description changes what the sampler's last call expected at first, in grey values."""

@@ -20,7 +20,7 @@ DICOM_KEYWORDS = ("ImageComments", "SeriesDescription")
 
 
 def carries_mark(path: str | Path) -> bool:
-    """Look for `NOT_FOR_DIAGNOSIS` in the text of a PNG, the attributes of a DICOM file or the header of a NIfTI.
+    """Look for `NOT_FOR_DIAGNOSIS` in the text of a PNG or JPEG, a DICOM file's attributes or a NIfTI's header.
 
     A conversion, as to JPEG, loses it; the label in the pixels is not looked for. Rendered patients do not carry it.
 

@@ -56,8 +56,10 @@ def decode_size(data: bytes) -> tuple[int, int]:
 
 
 def read_comment(data: bytes) -> str:
-    """The text chunk `Comment` of a PNG; "" where there is none."""
-    return str(_open(data).info.get("Comment", ""))
+    """The text chunk `Comment` of a PNG, or the comment of a JPEG; "" where there is none."""
+    info = _open(data).info
+    comment = info.get("Comment", info.get("comment", ""))
+    return comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
 
 
 def _open(data: bytes) -> Image.Image:

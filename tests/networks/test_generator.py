@@ -85,6 +85,20 @@ def test_the_priors_own_pixels_stay_where_nothing_changed(make_generator):
     assert not torch.allclose(generator(image), image, atol=0.02)
 
 
+def test_one_sampling_gives_what_each_threshold_alone_gives(make_generator):
+    generator, calls = make_generator(), []
+    thresholds = [0.0, 0.02, 0.1]
+    alone = []
+    for threshold in thresholds:
+        generator.sampler.keep_unchanged = threshold
+        alone.append(generator(images(2), ["a", "b"], seeds=[1, 2]))
+    generator.sampler.on_step = calls.append
+    together = generator.keeping(images(2), ["a", "b"], seeds=[1, 2], thresholds=thresholds)
+    assert calls == [0, 1, 2]  # of three steps
+    assert not torch.equal(together[0], together[1])
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
+
+
 class KeepingSampler:
     """Gives back the prior's latent."""
 

@@ -1,0 +1,82 @@
+"""What `biomedjourney tune` found, as a table in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COLUMNS = {
+    "pathology_auroc": "pathology",
+    "changed_auroc": "changed",
+    "race_auroc": "group",
+    "age_r": "age r",
+    "cmig": "CMIG",
+    "side_correct": "side",
+    "truth_psnr inside": "inside, dB",
+    "truth_psnr outside": "outside, dB",
+}
+"""A column that no point has a score for is left out."""
+
+
+def format_tuning(content: Mapping[str, Any]) -> str:
+    """Lay tune.json out: how it was made, then a row for each pair of scales and threshold."""
+    settings, points = content["settings"], content["points"]
+    lines = ["# Guidance scales and what is kept of the prior", "", _how(settings)]
+    if settings["truth"] is not None:
+        lines += ["", _of_truth(settings)]
+    return "\n".join([*lines, "", *format_points(points, frontier=content["frontier"], best=content["best"]), ""])
+
+
+def format_points(points: Sequence[Mapping[str, Any]], *, frontier: Sequence[int], best: int) -> list[str]:
+    """Give the table's lines, the best CMIG in bold.
+
+    Args:
+        points: two scales, `keep_unchanged` and scores each.
+        frontier: places of those that no other beats in both accuracy and retention.
+        best: place of the best CMIG.
+    """
+    columns = [name for name in COLUMNS if any(name in point for point in points)]
+    heads = ["kept below", "text, image", *(COLUMNS[name] for name in columns), ""]
+    lines = ["| " + " | ".join(heads) + " |", "|---|---" + "|---:" * len(columns) + "|---|"]
+    for place, point in enumerate(points):
+        names = [_threshold(point["keep_unchanged"]), _scales(point)]
+        names = [f"**{name}**" for name in names] if place == best else names
+        notes = ["frontier"] * (place in frontier) + ["best CMIG"] * (place == best)
+        cells = [*names, *(_cell(name, point.get(name)) for name in columns), ", ".join(notes)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _how(settings: Mapping[str, Any]) -> str:
+    sampler = settings["sampler"]
+    low, high = sampler["guidance_interval"]
+    guided = "" if (low, high) == (0, 1) else f", guided between the noise levels {low:g} and {high:g}"
+    return (
+        f"{settings['journeys']} journeys of split {settings['split']}, {sampler['steps']} steps of {sampler['solver']}"
+        f"{guided}, seed {settings['seed']}, model {settings['model'][:12]}. The frontier: no other row has both a"
+        " higher pathology AUROC and a higher mean of group AUROC and age r."
+    )
+
+
+def _of_truth(settings: Mapping[str, Any]) -> str:
+    return (
+        "*Inside* and *outside*: PSNR to the true counterfactual inside and outside the changed region, of the"
+        f" {settings['truth']['journeys']} of these journeys that have one."
+    )
+
+
+def _scales(point: Mapping[str, Any]) -> str:
+    return f"{point['text_guidance_scale']:g}, {point['image_guidance_scale']:g}"
+
+
+def _threshold(value: float) -> str:
+    return f"{value:g}".replace("0.", ".", 1) if value else "nothing kept"
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None or value != value:
+        return "–"
+    if name.startswith("truth_psnr"):
+        return f"{value:.1f}"
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
