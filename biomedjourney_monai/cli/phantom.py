@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.schema import SPLITS
 
 EXAMPLE = "biomedjourney phantom --out phantom --patients 100 --seed 7 --truth"
 
@@ -19,7 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patients", type=int, default=100, metavar="N", help="how many patients (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="of everything (default 0)")
     parser.add_argument("--size", type=int, default=256, metavar="PX", help="rows and columns (default 256)")
-    parser.add_argument("--truth", action="store_true", help="also write the test patients' true counterfactuals")
+    parser.add_argument(
+        "--truth",
+        nargs="*",
+        choices=SPLITS,
+        metavar="SPLIT",
+        help="also write the true counterfactuals of the patients of these splits (without a name: of test)",
+    )
     parser.add_argument("--sheet", metavar="FILE", help="draw a contact sheet, eight patients by findings; PNG or JPEG")
     parser.add_argument("--format", choices=("jpg", "dicom"), default="jpg", help="of the images (default jpg)")
     parser.add_argument("--tables-only", action="store_true", help="write the tables alone, without images and reports")
@@ -46,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             size=arguments.size,
             processes=arguments.processes,
-            truth=arguments.truth,
+            truth=arguments.truth is not None,
+            truth_splits=arguments.truth or ("test",),
             image_format=arguments.format,
         )
         print(

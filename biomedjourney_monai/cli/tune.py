@@ -62,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--truth",
         metavar="DIR",
         help="true counterfactuals of rendered patients, as for `evaluate`: PSNR to them inside and outside the changed"
-        " region; `phantom --truth` writes those of the test patients",
+        " region; `phantom --truth validate` writes them",
     )
     add_sampling_arguments(parser, scales=False, several_thresholds=True)
 
@@ -195,7 +195,7 @@ def _tell_truths(settings: dict[str, Any]) -> None:
     if known < journeys:
         print(
             f"{journeys - known} of {journeys} journeys have no true counterfactual and are left out of inside and"
-            " outside; `phantom --truth` writes those of test patients"
+            f" outside; `phantom --truth {settings['split']}` writes such"
         )
 
 

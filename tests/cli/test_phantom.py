@@ -1,4 +1,5 @@
 import cv2
+import pandas
 import pytest
 
 from biomedjourney_monai.cli.main import main
@@ -9,6 +10,19 @@ def test_a_cohort_is_written(tmp_path, capsys):
     assert main(f"phantom --out {out} --patients 2 --seed 1 --size 64 --processes 1".split()) == 0
     assert "2 patients" in capsys.readouterr().out
     assert (out / "planted.csv").is_file() and list(out.glob("files/*/*/*.txt"))
+
+
+def test_true_counterfactuals_are_of_the_splits_that_are_named(tmp_path):
+    line = f"phantom --out {tmp_path / 'phantom'} --patients 4 --seed 1 --size 64 --processes 1".split()
+    assert main(line) == 0
+    assert not (tmp_path / "phantom" / "truth").exists()
+    rows = pandas.read_csv(tmp_path / "phantom" / "mimic-cxr-2.0.0-split.csv.gz", dtype=str)
+    split_of = dict(zip(rows["dicom_id"], rows["split"]))
+    assert set(split_of.values()) >= {"train", "test"}
+    for wanted in ([], ["train"], ["train", "test"]):
+        assert main([*line, "--truth", *wanted]) == 0
+        truths = pandas.read_csv(tmp_path / "phantom" / "truth" / "truth.csv", dtype=str)
+        assert {split_of[prior] for prior in truths["prior_dicom_id"]} == set(wanted or ["test"])
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
