@@ -283,6 +283,7 @@ def _draw(path: Path, points: list[dict[str, Any]], content: dict[str, Any]) -> 
         words = ", ".join(f"{point[name]:g}" for name in (SEARCHED if several else SEARCHED[:2]))
         if math.isfinite(x) and math.isfinite(y):
             axes.annotate(words, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    axes.margins(x=0.14)  # room for the last point's words
     axes.set(xlabel="accuracy: pathology AUROC", ylabel="retention: mean of race AUROC and age r")
     axes.set_title("guidance scales (text, image)" + (" and what is kept below" if several else ""))
     axes.legend(loc="lower left")
