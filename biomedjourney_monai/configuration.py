@@ -198,9 +198,26 @@ def _union(base: Any, extra: Any) -> Any:
 
 
 def read_overlay(file: str | Path, common_file: str | Path) -> dict[str, Any]:
-    """The sections of `common.yaml` that an overlay changes, as `compose` takes them; its other keys are left out."""
+    """The sections of `common.yaml` that an overlay changes, as `compose` takes them; its other keys are left out.
+
+    A key may be an address, as MONAI writes them: `denoiser#channels: [64, 96]` is `denoiser: {channels: [64, 96]}`.
+    """
     content, common = _load(file), _load(common_file)
-    return {section: changes for section, changes in content.items() if section in common}
+    sections: dict[str, Any] = {}
+    for address, value in content.items():
+        section, *names = str(address).replace("::", "#").split("#")
+        if section in common:
+            for name in reversed(names):
+                value = {name: value}
+            sections[section] = _both(sections.get(section), value)
+    return sections
+
+
+def _both(one: Any, other: Any) -> Any:
+    """Two mappings of changes as one; anything else is replaced."""
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return other
+    return {**one, **{key: _both(one.get(key), value) for key, value in other.items()}}
 
 
 def _lay_over(base: Any, changes: Any, section: str) -> Any:

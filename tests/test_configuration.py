@@ -167,6 +167,16 @@ def test_sections_do_not_share_what_they_were_given(root):
     assert changes == {"sampler": {"list": [7]}}
 
 
+def test_an_overlays_addresses_are_sections_too(tmp_path):
+    common, overlay = tmp_path / "common.yaml", tmp_path / "overlay.yaml"
+    common.write_text("denoiser: {channels: [8], norm: {groups: 2, eps: 1}}\nsampler: {steps: 5}\n")
+    overlay.write_text(
+        "denoiser#channels: [16]\ndenoiser: {norm: {groups: 4}}\ndenoiser::norm::eps: 2\nsampler#steps: 3\nseed#x: 1\n"
+    )
+    changes = configuration.read_overlay(overlay, common)
+    assert changes == {"denoiser": {"channels": [16], "norm": {"groups": 4, "eps": 2}}, "sampler": {"steps": 3}}
+
+
 @pytest.mark.parametrize(
     ("changes", "nearest"),
     [

@@ -101,10 +101,36 @@ def test_a_stage_keeps_the_caches_autoencoder_though_the_model_before_has_anothe
 
 
 def test_overrides_reach_the_networks_and_misspelt_ones_are_refused(encoded):
-    setup = make_setup(encoded, sections={"noise_scheduler": {"prediction_type": "v_prediction"}})
+    sections = {"noise_scheduler": {"prediction_type": "v_prediction"}, "denoiser": {"residual_to_prior": False}}
+    setup = make_setup(encoded, sections=sections)
     assert setup.noise_scheduler.prediction_type == "v_prediction"
     with pytest.raises(ConfigError, match="prediction_type"):
         make_setup(encoded, sections={"noise_scheduler": {"predicton_type": "epsilon"}})
+
+
+SCALED_LINEAR = {"schedule": "scaled_linear_beta", "prediction_type": "epsilon"}
+
+
+@pytest.mark.parametrize(
+    ("noise_scheduler", "residual", "reason"),
+    [
+        ({"prediction_type": "v_prediction"}, True, "residual_to_prior"),
+        (SCALED_LINEAR, True, "residual_to_prior"),
+        ({"prediction_type": "epsilon"}, False, "schedule"),
+        (SCALED_LINEAR, False, None),
+        ({"prediction_type": "v_prediction"}, False, None),
+        ({"prediction_type": "sample"}, True, None),
+    ],
+)
+def test_what_no_network_could_learn_is_refused(encoded, noise_scheduler, residual, reason):
+    setup = make_setup(
+        encoded, sections={"noise_scheduler": noise_scheduler, "denoiser": {"residual_to_prior": residual}}
+    )
+    if reason is None:
+        assert setup.generator is not None
+    else:
+        with pytest.raises(ConfigError, match=reason):
+            _ = setup.generator
 
 
 def test_a_cache_of_another_autoencoder_is_refused(encoded, tmp_path):
