@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Engine
-from monai.engines import IterationEvents
 from torch import nn
 
 from biomedjourney_monai.training import freed_memory
@@ -26,7 +25,6 @@ def _train(network, handler, *, steps=2):
         network(torch.ones(2, 64)).sum().backward()
 
     engine = Engine(step)
-    engine.register_events(*IterationEvents)
     handler.attach(engine)
     engine.run(range(steps))
     return engine
@@ -52,23 +50,6 @@ def test_evenly_over_the_gradients_the_last_layer_first():
     assert places == sorted(places, reverse=True)
     assert places[-1] == 0
     assert max(abs(a - b) for a, b in itertools.pairwise(places)) <= 9
-
-
-def test_gradients_are_gone_after_a_step_of_the_optimiser_alone(calls):
-    network, held = _network(), []
-    handler = GiveBackFreedMemory(list(network.parameters()), times=1, smallest_network=0)
-
-    def step(engine, _batch):
-        network(torch.ones(2, 64)).sum().backward()
-        engine.fire_event(IterationEvents.MODEL_COMPLETED)
-        held.append(any(parameter.grad is not None for parameter in network.parameters()))
-
-    engine = Engine(step)
-    engine.register_events(*IterationEvents)
-    engine.accumulation_steps = 2
-    handler.attach(engine)
-    engine.run(range(4))
-    assert held == [True, False, True, False]
 
 
 def test_not_for_a_small_network(calls):
