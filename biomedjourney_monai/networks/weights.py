@@ -53,10 +53,14 @@ def save_tensors(
         torch.save({MODEL_KEY: tensors, INFO_KEY: facts}, stream)  # given a path, torch puts its name into the bytes
 
 
-def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_tensors(path: str | Path, *, mmap: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read tensors by name, and the facts beside them; nothing in the file is executed.
 
     A bare state dict, as Ignite's checkpoints of one network are, is read too; its facts are empty.
+
+    Args:
+        path: the file.
+        mmap: leave the numbers on the disk until they are used, if the file is of torch's kind of today.
 
     Returns:
         The state dict, on the CPU, in the types it was stored in; and the facts.
@@ -69,7 +73,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         raise WeightsError(
             f"{path} must exist", found="no such file", action="Pass the path of a weights file, or train one first"
         )
-    content = read_tensors_only(path)
+    content = read_tensors_only(path, mmap=mmap and zipfile.is_zipfile(path))
     state, info = (content[MODEL_KEY], content.get(INFO_KEY, {})) if _is_nested(content) else (content, {})
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(

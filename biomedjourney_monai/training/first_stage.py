@@ -22,7 +22,7 @@ from biomedjourney_monai.networks.geometry import (
     geometry_of,
     require_same_geometry,
 )
-from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
+from biomedjourney_monai.networks.weights import load_into, load_tensors, require_fit, save_tensors
 from biomedjourney_monai.schema import SINGLES_FILE
 from biomedjourney_monai.training.prepared_images import read_prepared_image
 
@@ -139,8 +139,14 @@ class FirstStage:
         save_tensors(path, self.autoencoder.state_dict(), info=facts)
 
 
-def load_autoencoder(autoencoder: AutoencoderKL, path: str | Path) -> AutoencoderKL:
+def load_autoencoder(autoencoder: AutoencoderKL, path: str | Path, *, mmap: bool = False) -> AutoencoderKL:
     """Load an autoencoder from a weights file, which holds it alone or as a part of the whole model.
+
+    Args:
+        autoencoder: with the settings of the file.
+        path: the file; with `mmap` it must not be cut or written over while the autoencoder lives, only replaced.
+        mmap: leave weights that are stored as float32 on the disk until they are used, so that they take no memory in a
+            training that hardly uses them.
 
     Returns:
         The same autoencoder.
@@ -148,11 +154,14 @@ def load_autoencoder(autoencoder: AutoencoderKL, path: str | Path) -> Autoencode
     Raises:
         WeightsError: if the file cannot be read, holds a model without an autoencoder, or holds one of other settings.
     """
-    state, info = load_tensors(path)
+    state, info = load_tensors(path, mmap=mmap)
     require_same_geometry(info, geometry_of(autoencoder=autoencoder), file=Path(path).name)
     prefixes = ("autoencoder.", "denoiser.")
     if any(name.startswith(prefixes) for name in state):
         state = {name.removeprefix(prefixes[0]): value for name, value in state.items() if name.startswith(prefixes[0])}
     if not state:
         raise WeightsError(f"{path} must hold an autoencoder", found="none", action="Pass another weights file")
+    if mmap and all(value.dtype == torch.float32 for value in state.values()):
+        require_fit(state, autoencoder.state_dict(), network=type(autoencoder).__name__)
+        autoencoder.to("meta")  # for `load_into` to take the file's tensors over instead of copying them
     return load_into(autoencoder, state)

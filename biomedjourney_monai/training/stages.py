@@ -93,7 +93,7 @@ class StageSetup:
             )
         if self.start_from is not None:
             generator.load(self.start_from)
-        load_autoencoder(generator.autoencoder, self.autoencoder_file)  # start_from may hold another one
+        load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)  # start_from may hold another one
         generator.denoiser.scale_factor.fill_(self.scale_factor)
         return generator.to(self.device)
 

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from biomedjourney_monai.files import write_json_lines
 from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL
 from biomedjourney_monai.networks.geometry import geometry_hash
 from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
-from biomedjourney_monai.training.first_stage import FirstStage, RadiographDataset, ReconstructionLoss
+from biomedjourney_monai.training.first_stage import FirstStage, RadiographDataset, ReconstructionLoss, load_autoencoder
 
 COMMON = """
 image_size: 16
@@ -182,3 +183,18 @@ def test_saved_weights_fit_a_fresh_autoencoder(work):
     fresh = load_into(PatchAutoencoderKL(latent_channels=3, patch=4, width=8, blocks=1), state)
     image = torch.rand(1, 1, 16, 16)
     assert torch.equal(fresh.encode(image)[0], stage.autoencoder.encode(image)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_weights_that_stay_on_the_disk_are_the_same_weights(tmp_path, dtype):
+    one, other = (PatchAutoencoderKL(latent_channels=3, patch=4, width=8, blocks=1) for _ in range(2))
+    path = tmp_path / "autoencoder.pt"
+    save_tensors(path, {name: value.to(dtype) for name, value in one.state_dict().items()}, info={})
+    load_autoencoder(other, path, mmap=True)
+    save_tensors(path, {"another": torch.zeros(1)}, info={})  # a new file in its place
+    for name, value in other.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, one.state_dict()[name].to(dtype).float())
+    assert all(parameter.requires_grad for parameter in other.parameters())
+    on_disk = str(path) in Path("/proc/self/maps").read_text()
+    assert on_disk == (dtype == torch.float32)
