@@ -104,11 +104,11 @@ def load_info(path: str | Path) -> dict[str, Any]:
     return dict(info) if isinstance(info, Mapping) else {}
 
 
-def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.Module:
+def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor], *, take_over: bool = False) -> nn.Module:
     """Copy tensors into a network, every one and only those; float16 widens to the network's own type.
 
     A network on the meta device, which has shapes but no numbers, takes the tensors over as they are stored: nothing
-    is held twice, and nothing is drawn at random only to be overwritten.
+    is held twice, and nothing is drawn at random only to be overwritten. With `take_over` any network does.
 
     Returns:
         The same network.
@@ -117,7 +117,8 @@ def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> nn.M
         WeightsError: naming the first missing, surplus and misshapen tensors; the network is then unchanged.
     """
     require_fit(state_dict, module.state_dict(), network=type(module).__name__)
-    module.load_state_dict(dict(state_dict), strict=True, assign=any(value.is_meta for value in module.parameters()))
+    take_over = take_over or any(value.is_meta for value in module.parameters())
+    module.load_state_dict(dict(state_dict), strict=True, assign=take_over)
     return module
 
 

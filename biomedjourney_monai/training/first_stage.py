@@ -22,7 +22,7 @@ from biomedjourney_monai.networks.geometry import (
     geometry_of,
     require_same_geometry,
 )
-from biomedjourney_monai.networks.weights import load_into, load_tensors, require_fit, save_tensors
+from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
 from biomedjourney_monai.schema import SINGLES_FILE
 from biomedjourney_monai.training.prepared_images import read_prepared_image
 
@@ -161,7 +161,5 @@ def load_autoencoder(autoencoder: AutoencoderKL, path: str | Path, *, mmap: bool
         state = {name.removeprefix(prefixes[0]): value for name, value in state.items() if name.startswith(prefixes[0])}
     if not state:
         raise WeightsError(f"{path} must hold an autoencoder", found="none", action="Pass another weights file")
-    if mmap and all(value.dtype == torch.float32 for value in state.values()):
-        require_fit(state, autoencoder.state_dict(), network=type(autoencoder).__name__)
-        autoencoder.to("meta")  # for `load_into` to take the file's tensors over instead of copying them
-    return load_into(autoencoder, state)
+    stays = mmap and all(value.dtype == torch.float32 for value in state.values())
+    return load_into(autoencoder, state, take_over=stays)

@@ -30,6 +30,7 @@ class GiveBackFreedMemory:
         on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
         self.parameters = list(parameters) if on_cpu and total >= smallest_network else []
         self.times = times
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def attach(self, engine: Engine) -> None:
         """Watch the gradients while the engine runs."""
