@@ -209,15 +209,8 @@ def read_overlay(file: str | Path, common_file: str | Path) -> dict[str, Any]:
         if section in common:
             for name in reversed(names):
                 value = {name: value}
-            sections[section] = _both(sections.get(section), value)
+            sections[section] = _union(value, sections.get(section))
     return sections
-
-
-def _both(one: Any, other: Any) -> Any:
-    """Two mappings of changes as one; anything else is replaced."""
-    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
-        return other
-    return {**one, **{key: _both(one.get(key), value) for key, value in other.items()}}
 
 
 def _lay_over(base: Any, changes: Any, section: str) -> Any:
