@@ -53,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             size=arguments.size,
             processes=arguments.processes,
-            truth=arguments.truth is not None,
-            truth_splits=arguments.truth or ("test",),
+            truth=() if arguments.truth is None else arguments.truth or ("test",),
             image_format=arguments.format,
         )
         print(

@@ -66,8 +66,7 @@ def write_cohort(
     seed: int,
     size: int = 256,
     processes: int | None = None,
-    truth: bool = False,
-    truth_splits: Sequence[str] = ("test",),
+    truth: Sequence[str] = (),
     image_format: str = "jpg",
 ) -> CohortSummary:
     """Write a cohort: images and reports under files/, the tables of MIMIC-CXR-JPG, MIMIC-IV's under hosp/.
@@ -81,10 +80,9 @@ def write_cohort(
         seed: of everything.
         size: rows and columns of each image.
         processes: how many work at once; all cores if None.
-        truth: also write, for each patient of `truth_splits`, the true counterfactual of every prior image under the
-            findings of every later study: truth/<prior_dicom_id>-<new_study_id>.png, masks beside it as .npz, and
-            truth.csv.
-        truth_splits: whose; a cohort that is there without them gets them.
+        truth: splits for whose patients the true counterfactual of every prior image under the findings of every later
+            study is also written: truth/<prior_dicom_id>-<new_study_id>.png, masks beside it as .npz, and truth.csv. A
+            cohort that is there without them gets them.
         image_format: "jpg", or "dicom" for .dcm files in the variety that an archive has.
 
     Raises:
@@ -94,8 +92,7 @@ def write_cohort(
     out = Path(out).resolve()  # reused workers may have started in another folder
     claim_folder(out, asdict(plan))
     rows = TableRows()
-    truth_of = tuple(truth_splits) if truth else ()
-    tasks = ((str(out), plan, index, truth_of) for index in range(patients))
+    tasks = ((str(out), plan, index, tuple(truth)) for index in range(patients))
     written = map_in_order(_write_patient, tasks, processes=processes)
     for patient_rows in tqdm(written, total=patients, desc="patients", unit="patient", mininterval=1):
         rows.add(patient_rows)
@@ -147,14 +144,14 @@ def _difference(found: object, wanted: dict) -> str:
 
 def _write_patient(task: tuple[str, CohortPlan, int, tuple[str, ...]]) -> TableRows:
     """Write one patient's files; return the rows of the tables."""
-    folder, plan, index, truth_of = task
+    folder, plan, index, truth = task
     out = Path(folder)
     untidy = plant_faults(draw_patient(plan.seed, index), plan.seed)
     _sweep(_study_folder(out, untidy.patient.subject_id, 0).parent)
     rows = list_rows(untidy, seed=plan.seed, size=plan.size)
     _write_images(out, untidy, plan)
     _write_reports(out, untidy, plan.seed)
-    if untidy.patient.split in truth_of:
+    if untidy.patient.split in truth:
         rows.truth = list(_write_truth(out / "truth", untidy, plan.size))
     return rows
 

@@ -23,7 +23,7 @@ PATIENTS, SEED, SIZE = 14, 11, 64
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("phantom") / "cohort"
-    summary = write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=True)
+    summary = write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
     return out, summary
 
 
@@ -116,7 +116,7 @@ def test_truth_is_written_for_the_journeys_of_test_patients(written):
 def test_truth_covers_every_image_that_the_tables_call_pa(tmp_path, monkeypatch):
     rates = {"lateral_as_pa": 1.0, "ap_as_pa": 1.0, "view_empty": 0.3}
     monkeypatch.setattr(cohort_module, "plant_faults", lambda patient, seed: plant_faults(patient, seed, rates=rates))
-    write_cohort(tmp_path, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=True)
+    write_cohort(tmp_path, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
     rows = read(tmp_path / "mimic-cxr-2.0.0-metadata.csv.gz")
     test = {row["subject_id"]: row for row in rows if row["subject_id"].startswith("19")}
     when = {row["study_id"]: (row["StudyDate"], float(row["StudyTime"])) for row in rows}
@@ -140,7 +140,7 @@ def test_truth_covers_every_image_that_the_tables_call_pa(tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_the_number_of_processes_does_not_change_a_byte(written, tmp_path):
-    write_cohort(tmp_path / "two", patients=PATIENTS, seed=SEED, size=SIZE, processes=2, truth=True)
+    write_cohort(tmp_path / "two", patients=PATIENTS, seed=SEED, size=SIZE, processes=2, truth=("test",))
     assert hash_folder(tmp_path / "two") == hash_folder(written[0])
 
 
@@ -156,12 +156,12 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(written, tmp_path, monkeyp
 
     monkeypatch.setattr(cohort_module, "_write_patient", fail_at_the_fifth)
     with pytest.raises(KeyboardInterrupt):
-        write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=True)
+        write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
     assert not (out / "planted.csv").exists()
     first = next(out.glob("files/**/*.jpg"))
     stamp = first.stat().st_mtime_ns
     monkeypatch.setattr(cohort_module, "_write_patient", whole)
-    write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=True)
+    write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
     assert first.stat().st_mtime_ns == stamp
     assert hash_folder(out) == hash_folder(written[0])
 
