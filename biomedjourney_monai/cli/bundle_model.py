@@ -104,7 +104,8 @@ def load_generator(arguments: argparse.Namespace, **sampler: Any) -> Any:
 
     changes = {key: value for key, value in sampler.items() if value is not None}
     parser = compose_networks(arguments, sampler=changes)
-    parser.get_parsed_content("text_encoder")
+    for part in ("text_encoder", "noise_scheduler"):
+        parser.get_parsed_content(part)
     with torch.device("meta"):  # what follows brings the weights
         for part in ("autoencoder", "denoiser"):
             parser.get_parsed_content(part)

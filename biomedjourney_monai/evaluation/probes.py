@@ -19,8 +19,9 @@ from torch import Tensor
 from biomedjourney_monai.evaluation.bootstrap import weighted_mean
 from biomedjourney_monai.evaluation.further import unknown
 from biomedjourney_monai.evaluation.judges import Judges
-from biomedjourney_monai.evaluation.requests import SIDED, SIDES, is_absent
+from biomedjourney_monai.evaluation.requests import SIDED, SIDES, WHOLE, is_absent
 from biomedjourney_monai.evaluation.summary import OVERALL, Statistic, Summary
+from biomedjourney_monai.evaluation.target_change import target_region
 from biomedjourney_monai.schema import FINDINGS
 
 Generate = Callable[[Tensor, Sequence[str], Sequence[int]], Tensor]
@@ -40,6 +41,7 @@ PARTS = {
     "reversibility_recovered": (),
     "ladder_judge": (),
     "ladder_change": (),
+    "ladder_change_at": (),
     "diversity_ms_ssim": (),
 }
 """Metric -> its parts beside the overall number."""
@@ -51,11 +53,13 @@ class Probe:
 
     Attributes:
         finding: of `schema.FINDINGS`.
+        side: of the patient; WHOLE for a finding without sides.
         ladder: three texts of rising severity.
         undo: says that it is gone.
     """
 
     finding: str
+    side: str
     ladder: tuple[str, str, str]
     undo: str
 
@@ -65,10 +69,10 @@ def choose_probe(prior_labels: Mapping[str, float], *, turn: int) -> Probe | Non
     for step in range(len(FINDINGS)):
         finding = FINDINGS[(turn + step) % len(FINDINGS)]
         if is_absent(prior_labels[finding]):
-            side = f"{SIDES[turn % 2]} " if finding in SIDED else ""
-            name = side + NAMES.get(finding, finding.lower())
+            side = SIDES[turn % 2] if finding in SIDED else WHOLE
+            name = f"{side} ".lstrip() + NAMES.get(finding, finding.lower())
             ladder = tuple(f"New {word} {name}." for word in SEVERITY_WORDS[finding in SIZED])
-            return Probe(finding, ladder, f"The {name} has resolved.")
+            return Probe(finding, side, ladder, f"The {name} has resolved.")
     return None
 
 
@@ -135,15 +139,32 @@ def _ladder_and_back(
     rungs = [generate(images, [probe.ladder[step] for probe in probes], seeds) for step in range(3)]
     back = generate(rungs[1], [probe.undo for probe in probes], seeds)
     place = np.arange(len(probes)), [FINDINGS.index(probe.finding) for probe in probes]
-    seen = np.stack([judges.score(rung.clamp(0, 1)).pathology.numpy()[place] for rung in rungs])  # (3, B)
+    scores = [judges.score(rung.clamp(0, 1)) for rung in (*rungs, images)]
+    seen = np.stack([score.pathology.numpy()[place] for score in scores[:3]])  # (3, B)
     after = judges.score(back.clamp(0, 1)).pathology.numpy()[place]
     change = np.stack([_distance(rung, images) for rung in rungs])
+    structures = torch.stack([score.structures for score in scores]).any(dim=0).numpy()  # of the prior or of any rung
+    change_at = np.stack([_change_at(rung, images, structures, probes) for rung in rungs])
     return {
         "ladder_judge overall": (np.diff(seen, axis=0) > 0).all(axis=0),
         "ladder_change overall": (np.diff(change, axis=0) > 0).all(axis=0),
+        "ladder_change_at overall": np.where(
+            np.isfinite(change_at).all(axis=0), (np.diff(change_at, axis=0) > 0).all(axis=0), np.nan
+        ),
         "reversibility_error overall": _distance(back, images),
         "reversibility_recovered overall": np.where(seen[1] > SEEN, after <= SEEN, np.nan),
     }
+
+
+def _change_at(images: Tensor, priors: Tensor, structures: np.ndarray, probes: Sequence[Probe]) -> np.ndarray:
+    """Mean absolute change at the anatomy of each probe's finding, shape (B,); NaN where none is seen."""
+    values = np.full(len(probes), np.nan)
+    change = (images - priors).abs()[:, 0].double().numpy()  # (B, H, W)
+    for n, probe in enumerate(probes):
+        at = target_region(structures[n], [(probe.finding, probe.side)])
+        if at.any():
+            values[n] = change[n][at].mean()
+    return values
 
 
 def mean_ms_ssim(samples: Sequence[Tensor]) -> np.ndarray:
@@ -177,6 +198,7 @@ def summarise_probes(values: np.ndarray, *, weights: np.ndarray) -> Summary:
     """
     reasons = {
         "diversity_ms_ssim": "images under 112 pixels",
+        "ladder_change_at": "no anatomy was seen, or every prior shows all findings",
         "reversibility_recovered": "nothing appeared to be undone",
     }
     summary: Summary = {}

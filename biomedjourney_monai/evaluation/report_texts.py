@@ -131,6 +131,12 @@ FURTHER_TEXTS = (
         topic=ASKED,
     ),
     MetricText(
+        "ladder_change_at",
+        "Rising ladders, by the change in place",
+        "The same, only at the finding's anatomy: what else the picture changes does not count.",
+        topic=ASKED,
+    ),
+    MetricText(
         "others_moved",
         "Other findings moved",
         "By how much the judge's probability of findings that are not to change differs from the prior's.",

@@ -12,6 +12,9 @@ from monai.networks.nets.diffusion_model_unet import SpatialTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.networks.prior_expectation import PriorExpectation
+
 
 class Denoiser(nn.Module):
     """UNet on `cat([noisy latent, prior latent])` with cross-attention to projected text token states.
@@ -23,8 +26,10 @@ class Denoiser(nn.Module):
         latent_channels: channels C of a latent.
         text_width: width of the text encoder's token states.
         cross_attention_dim: width the token states are projected to by a learnable linear map.
-        residual_to_prior: add `scale_factor · prior_latent` to the output. For `prediction_type: sample`, where the
-            network then predicts what changes; it must be off for epsilon and v.
+        prior_expectation: what turns the UNet's output into a clean latent, given the noisy and the prior latent; None
+            for the output itself. For `prediction_type: sample` alone.
+        residual_to_prior: add `scale_factor · prior_latent` to the output instead: the UNet then predicts what changes.
+            For `prediction_type: sample` alone, too.
         scale_factor: the latent multiplier of the noisy latents; the prior latent arrives unscaled.
         transformer_norm_eps: epsilon of the group norm before each transformer; None for `norm_eps`. Stable Diffusion
             1.5 has 1e-6 here and a `norm_eps` of 1e-5, where MONAI's network has one value for both.
@@ -32,6 +37,9 @@ class Denoiser(nn.Module):
             backward pass: less memory, about a third more time, the same gradients.
         channels, num_res_blocks, attention_levels, num_head_channels, norm_num_groups, norm_eps,
             transformer_num_layers, use_flash_attention: as in MONAI's `DiffusionModelUNet`.
+
+    Raises:
+        ConfigError: if both prior_expectation and residual_to_prior are given.
     """
 
     def __init__(
@@ -49,11 +57,18 @@ class Denoiser(nn.Module):
         transformer_norm_eps: float | None = None,
         transformer_num_layers: int = 1,
         use_flash_attention: bool = False,
+        prior_expectation: PriorExpectation | None = None,
         residual_to_prior: bool = False,
         scale_factor: float = 1.0,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        if residual_to_prior and prior_expectation is not None:
+            raise ConfigError(
+                "denoiser#residual_to_prior must be false beside a prior_expectation, which does its work",
+                found="true",
+                action="Pass --denoiser#residual_to_prior false, or --denoiser#prior_expectation '$None'",
+            )
         self.unet = DiffusionModelUNet(
             spatial_dims=2,
             in_channels=2 * latent_channels,
@@ -95,10 +110,12 @@ class Denoiser(nn.Module):
             "transformer_norm_eps": norm_eps if transformer_norm_eps is None else transformer_norm_eps,
             "transformer_num_layers": transformer_num_layers,
             "residual_to_prior": residual_to_prior,
+            **({} if prior_expectation is None else {"prior_expectation": True}),
         }
         """Every setting that changes what the weights compute; written beside them."""
         self.latent_channels = latent_channels
         self.residual_to_prior = residual_to_prior
+        self.prior_expectation = prior_expectation
         self.register_buffer("scale_factor", torch.tensor(float(scale_factor)))
         """The latent multiplier; saved with the weights."""
 
@@ -119,8 +136,10 @@ class Denoiser(nn.Module):
             timesteps,
             context=self.text_projection(text_states),
         )
+        if self.prior_expectation is not None:
+            return self.prior_expectation(prediction, noisy_latent, timesteps, self.scale_factor * prior_latent)
         if self.residual_to_prior:
-            prediction = prediction + self.scale_factor * prior_latent
+            return prediction + self.scale_factor * prior_latent
         return prediction
 
 

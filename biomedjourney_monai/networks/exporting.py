@@ -34,7 +34,7 @@ def write_diffusers(
 
     Args:
         folder: must not exist, or be empty.
-        denoiser: without `residual_to_prior`, which diffusers' UNet cannot do.
+        denoiser: without `prior_expectation` and `residual_to_prior`, which diffusers' UNet cannot do.
         autoencoder: a `StableDiffusionAutoencoder`.
         noise_scheduler: gives `betas` and `prediction_type`.
         colour: write an autoencoder of three equal channels for one of grey images.

@@ -80,7 +80,7 @@ class FastDenoiser(nn.Module):
         self.dtype = dtype
         self.precision = str(dtype).removeprefix("torch.")
         self.latent_channels = denoiser.latent_channels
-        self.residual_to_prior = denoiser.residual_to_prior
+        self.residual_to_prior, self.prior_expectation = denoiser.residual_to_prior, denoiser.prior_expectation
         self.register_buffer("scale_factor", denoiser.scale_factor.detach().clone())
         unet = denoiser.unet.requires_grad_(False).eval()
         self.unet = unet.to(dtype).to(memory_format=torch.channels_last)
@@ -101,8 +101,10 @@ class FastDenoiser(nn.Module):
         both = torch.cat([noisy_latent, prior_latent], dim=1).to(self.dtype, memory_format=torch.channels_last)
         with self._packing("unet"):
             prediction = self.unet(both, timesteps, context=self.text_projection(text_states)).float()
+        if self.prior_expectation is not None:
+            return self.prior_expectation(prediction, noisy_latent, timesteps, self.scale_factor * prior_latent.float())
         if self.residual_to_prior:
-            prediction = prediction + self.scale_factor * prior_latent.float()
+            return prediction + self.scale_factor * prior_latent.float()
         return prediction
 
 

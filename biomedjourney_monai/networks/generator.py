@@ -215,16 +215,20 @@ class CounterfactualGenerator(nn.Module):
                 another text encoder or another geometry, naming the keys of the configuration that differ.
         """
         state, info = load_tensors(path)
+        self.take(state, info, file=Path(path).name)
+        return info
+
+    def take(self, state: Mapping[str, Tensor], info: Mapping[str, Any], *, file: str) -> None:
+        """Load tensors of a model file and the facts beside them, as `load` does; `file` is its name, for errors."""
         trained_with = info.get("text_encoder")
         if trained_with is not None and trained_with != self.text_encoder.weights_hash:
             raise WeightsError(
-                f"{Path(path).name} must be used with the text encoder it was trained with",
+                f"{file} must be used with the text encoder it was trained with",
                 found=f"text encoder {self.text_encoder.weights_hash[:12]} where {trained_with[:12]} was used",
                 action="Pass its folder: --text-encoder of a command, text_encoder_dir of a config",
             )
-        require_same_geometry(info, self.geometry, file=Path(path).name)
-        load_model({"autoencoder": self.autoencoder, "denoiser": self.denoiser}, state, file=Path(path).name)
-        return info
+        require_same_geometry(info, self.geometry, file=file)
+        load_model({"autoencoder": self.autoencoder, "denoiser": self.denoiser}, state, file=file)
 
 
 def _read_model_file(module: CounterfactualGenerator, state: dict[str, Tensor], prefix: str, *_: object) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from biomedjourney_monai.errors import ConfigError
-from biomedjourney_monai.training.latents import LatentDataset
+from biomedjourney_monai.files import read_json
+from biomedjourney_monai.training.latents import ENCODING_FILE, LatentDataset
 from biomedjourney_monai.training.live_images import Encoders, ImageDataset
 
 
@@ -33,3 +37,26 @@ def open_examples(
             action="Run `biomedjourney encode --reproduce-paper-flip` first",
         )
     return dataset
+
+
+def sample_pairs(folder: str | Path, *, count: int, encoders: Encoders | None = None) -> tuple[Tensor, Tensor]:
+    """Latents of some training triples, evenly spread among them all.
+
+    Args:
+        folder: of the latents.
+        count: how many, at most.
+        encoders: as for `open_examples`.
+
+    Returns:
+        Latents of the prior and of the new images, unscaled, shape (N, C, h, w) each.
+
+    Raises:
+        TableError: if there is no triple.
+    """
+    encoding = read_json(Path(folder) / ENCODING_FILE, made_by="encode")
+    mirrored = encoding.get("mirrored", encoding.get("augmentation", {}).get("reproduce_paper_flip", False))
+    triples = open_examples(
+        folder, encoders=encoders, stage="finetune", split="train", reproduce_paper_flip=bool(mirrored)
+    )
+    items = [triples[index] for index in range(0, len(triples), -(-len(triples) // count))]
+    return tuple(torch.stack([item[name].float().cpu() for item in items]) for name in ("prior_latent", "new_mean"))

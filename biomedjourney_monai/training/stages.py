@@ -13,16 +13,21 @@ import torch
 from torch import Tensor
 
 from biomedjourney_monai.configuration import compose, config_files, overrides
-from biomedjourney_monai.errors import ConfigError, WeightsError
+from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
 from biomedjourney_monai.files import read_json
 from biomedjourney_monai.memory import large_blocks_apart
+from biomedjourney_monai.networks.prior_expectation import from_residual, is_residual
 from biomedjourney_monai.networks.trained_size import IMAGE_SIZE_KEY
-from biomedjourney_monai.networks.weights import weights_hash
+from biomedjourney_monai.networks.weights import load_tensors, weights_hash
+from biomedjourney_monai.training.examples import sample_pairs
 from biomedjourney_monai.training.first_stage import load_autoencoder
 from biomedjourney_monai.training.latents import ENCODING_FILE, require_fresh
 from biomedjourney_monai.training.live_images import Encoders
 
 logger = logging.getLogger(__name__)
+EXPECTATION_PAIRS = 500
+"""Of the training triples: what a prior tells of the next image is fitted to them."""
+
 LEAST_SIGNAL = 1e-5
 """Share of the clean latent's variance at the last timestep: .0047 (Stable Diffusion), 4e-5 (DDPM), 2e-9 (cosine)."""
 
@@ -59,6 +64,7 @@ class StageSetup:
             changes["text_encoder_dir"] = str(text_encoder_dir)
         self.changes = changes
         """What is laid over `common.yaml`."""
+        self.latents_dir = Path(latents_dir)
         self.encoding = read_json(Path(latents_dir) / ENCODING_FILE, made_by="encode")
         require_fresh(latents_dir)
         torch.manual_seed(seed)
@@ -91,11 +97,34 @@ class StageSetup:
                 found="another one",
                 action="Run `biomedjourney encode` again, or point --text_encoder_dir at the folder it was made with",
             )
+        load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)
         if self.start_from is not None:
-            generator.load(self.start_from)
-        load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)  # start_from may hold another one
+            self._load_start(generator)
+            load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)  # start_from may hold another one
         generator.denoiser.scale_factor.fill_(self.scale_factor)
+        if self.start_from is None and generator.denoiser.prior_expectation is not None:
+            self._fit_expectation(generator)
         return generator.to(self.device)
+
+    def _load_start(self, generator: Any) -> None:
+        state, info = load_tensors(self.start_from)
+        if generator.denoiser.prior_expectation is not None and is_residual(info):
+            logger.info(f"{self.start_from.name} adds the prior latent itself; its UNet starts under an expectation.")
+            self._fit_expectation(generator)
+            state, info = from_residual(state, info, generator.denoiser.prior_expectation)
+        generator.take(state, info, file=self.start_from.name)
+
+    def _fit_expectation(self, generator: Any) -> None:
+        """Fit what a prior tells of the next image to the training triples.
+
+        That is for a network that starts; one that goes on keeps the expectation it has learned with.
+        """
+        try:
+            prior, new = sample_pairs(self.latents_dir, count=EXPECTATION_PAIRS, encoders=self._encoders_of(generator))
+        except TableError:
+            logger.info("There are no triples to learn from what a prior tells of the next image; nothing is assumed.")
+            return
+        generator.denoiser.prior_expectation.fit(self.scale_factor * prior, self.scale_factor * new)
 
     @property
     def denoiser(self) -> torch.nn.Module:
@@ -105,9 +134,11 @@ class StageSetup:
     @property
     def encoders(self) -> Encoders | None:
         """What encodes images and texts while training goes on; None where the latent cache holds them."""
-        if self.encoding.get("cached", True):
-            return None
-        return Encoders(self.generator.autoencoder, self.generator.text_encoder)
+        return self._encoders_of(self.generator)
+
+    def _encoders_of(self, generator: Any) -> Encoders | None:
+        cached = self.encoding.get("cached", True)
+        return None if cached else Encoders(generator.autoencoder, generator.text_encoder)
 
     @property
     def noise_scheduler(self) -> torch.nn.Module:
@@ -192,6 +223,12 @@ def require_learnable(denoiser: torch.nn.Module, noise_scheduler: torch.nn.Modul
     prediction = str(getattr(noise_scheduler, "prediction_type", "sample"))
     if prediction == "sample":
         return
+    if getattr(denoiser, "prior_expectation", None) is not None:
+        raise ConfigError(
+            "denoiser#prior_expectation is for prediction_type sample, the clean latent",
+            found=f"one with {prediction}",
+            action="Pass --denoiser#prior_expectation '$None'",
+        )
     if getattr(denoiser, "residual_to_prior", False):
         raise ConfigError(
             "denoiser#residual_to_prior is for prediction_type sample, the clean latent",

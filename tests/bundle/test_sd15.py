@@ -40,7 +40,7 @@ def test_the_denoiser_is_stable_diffusions_with_four_more_channels_and_the_proje
     assert count(denoiser) == UNET + 4 * 320 * 3 * 3 + 768 * 768 + 768
     assert denoiser.unet.conv_in.conv.weight.shape == (320, 8, 3, 3)
     assert len(denoiser.unet.state_dict()) == 686
-    assert not denoiser.residual_to_prior
+    assert denoiser.prior_expectation is None and not denoiser.residual_to_prior
     assert denoiser.unet.out[0].eps == 1e-5
     assert {module.norm.eps for module in denoiser.modules() if hasattr(module, "proj_in")} == {1e-6}
 

@@ -43,7 +43,7 @@ def model(tmp_path):
     save_tensors(tmp_path / "model.pt", state, info={GEOMETRY_KEY: geometry})
     denoiser = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
     content = {
-        "denoiser": {**denoiser, "residual_to_prior": False},
+        "denoiser": {**denoiser, "prior_expectation": None},
         "autoencoder": {
             "_class_": "biomedjourney_monai.networks.stable_diffusion.StableDiffusionAutoencoder",
             **{"in_channels": 1, "out_channels": 1, **SIZES},
@@ -157,7 +157,7 @@ def test_the_shipped_model_which_diffusers_cannot_compute_is_refused(tmp_path, b
     (tmp_path / "none.yaml").write_text("image_size: 128\n")
     line = ["export-weights", str(bundle / "models" / "model.pt"), "--out", str(tmp_path / "out")]
     assert main([*line, "--overlay", str(tmp_path / "none.yaml"), "--bundle", str(bundle)]) == 2
-    assert "residual_to_prior" in capsys.readouterr().err
+    assert "prior_expectation" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

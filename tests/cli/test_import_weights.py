@@ -36,7 +36,7 @@ def overlay(tmp_path):
     denoiser.pop("text_width")  # the text encoder's
     content = {
         "image_size": 32,
-        "denoiser": {**denoiser, "residual_to_prior": False, "scale_factor": 0.5},
+        "denoiser": {**denoiser, "prior_expectation": None, "scale_factor": 0.5},
         "autoencoder": {
             "_class_": "biomedjourney_monai.networks.stable_diffusion.StableDiffusionAutoencoder",
             **{"in_channels": 1, "out_channels": 1, "channels": [8, 16, 16], "latent_channels": 4},

@@ -49,7 +49,7 @@ def test_every_shipped_variant_has_a_cell_and_differs_from_the_plain_one(shipped
 
 
 @pytest.mark.parametrize(
-    "name", ["plain", "v", "epsilon", "fast", "slow", "wide", "deep", "no_prior_residual"], ids=lambda name: name
+    "name", ["plain", "residual", "alone", "v", "epsilon", "fast", "slow", "wide", "deep"], ids=lambda name: name
 )
 def test_every_shipped_variant_takes_a_training_step(shipped, name):
     torch.manual_seed(0)
@@ -75,7 +75,7 @@ def test_every_shipped_variant_takes_a_training_step(shipped, name):
 def test_the_prior_is_added_to_a_predicted_clean_latent_alone(shipped):
     for name in shipped.variants:
         parser = _parser(shipped, name)
-        if parser.get("denoiser#residual_to_prior"):
+        if parser.get("denoiser#prior_expectation") or parser.get("denoiser#residual_to_prior"):
             assert parser.get("noise_scheduler#prediction_type") == "sample", name
 
 

@@ -40,7 +40,7 @@ def test_the_best_point_and_the_frontier_are_reported(search, prepared, capsys):
     status, sampled = search("--text-guidance-scales", "1", "2", "--image-guidance-scales", "1", "2")
     assert status == 0
     content = written(prepared)
-    assert sampled == [(1, 1, 0.04), (1, 2, 0.04), (2, 1, 0.04), (2, 2, 0.04)]  # 0.04 is the configuration's
+    assert sampled == [(1, 1, 0.03), (1, 2, 0.03), (2, 1, 0.03), (2, 2, 0.03)]  # 0.03 is the configuration's
     assert content["best"] == 3 and content["frontier"] == [3]
     best = "| **.04** | **2, 2** | .700 | .500 | .800 | .667 | .720 | frontier, best CMIG |"
     assert best in capsys.readouterr().out

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -23,8 +25,9 @@ class SeesBrightness:
 
     def score(self, images):
         seen = images.mean(dim=(1, 2, 3))[:, None].expand(-1, 5)
-        nothing = torch.zeros((len(images), 6, 4, 4), dtype=torch.bool)
-        return JudgeScores(seen, torch.zeros(len(images), 3), torch.zeros(len(images)), nothing)
+        structures = torch.zeros((len(images), 6, *images.shape[-2:]), dtype=torch.bool)
+        structures[:, :3, 40:80, 40:80] = True  # both lungs and the heart
+        return JudgeScores(seen, torch.zeros(len(images), 3), torch.zeros(len(images)), structures)
 
 
 class Brightens:
@@ -59,6 +62,7 @@ def test_a_model_that_obeys_has_the_numbers_worked_by_hand():
     assert found["composition_drift overall"] == pytest.approx([0.01, 0.01], abs=1e-6)
     assert found["ladder_judge overall"].tolist() == [1, 1]
     assert found["ladder_change overall"].tolist() == [1, 1]
+    assert found["ladder_change_at overall"].tolist() == [1, 1]
     assert found["reversibility_error overall"] == pytest.approx([0, 0], abs=1e-6)
     assert found["reversibility_recovered overall"].tolist() == [1, 1]  # 0.6, then 0.4
     assert found["diversity_ms_ssim overall"] == pytest.approx([1, 1], abs=1e-5)  # every seed gives the same
@@ -68,6 +72,34 @@ def test_a_model_that_forgets_the_severity_has_no_ladder():
     found = _run(Brightens(forgets_severity=True))
     assert found["ladder_judge overall"].tolist() == [0, 0]
     assert found["ladder_change overall"].tolist() == [0, 0]
+    assert found["ladder_change_at overall"].tolist() == [0, 0]
+
+
+def test_what_changes_far_from_the_finding_breaks_only_the_ladder_of_the_whole_picture():
+    class FlickersInACorner(Brightens):
+        def __call__(self, images, descriptions, seeds):
+            made = super().__call__(images, descriptions, seeds)
+            for n, text in enumerate(descriptions):
+                if any(word in text for word in ("small", "mild")):
+                    made[n, :, :30, :30] += 5.0
+            return made
+
+    found = _run(FlickersInACorner())
+    assert found["ladder_change overall"].tolist() == [0, 0]
+    assert found["ladder_change_at overall"].tolist() == [1, 1]
+
+
+def test_where_no_anatomy_is_seen_there_is_no_ladder_in_place():
+    class SeesNoAnatomy(SeesBrightness):
+        def score(self, images):
+            scores = super().score(images)
+            return replace(scores, structures=torch.zeros_like(scores.structures))
+
+    images = torch.full((1, 1, SIZE, SIZE), 0.4)
+    values = run_probes(images, [HEALTHY], ["New edema."], Brightens(), SeesNoAnatomy())
+    summary = summarise_probes(values, weights=np.ones((3, 1)))
+    assert summary["ladder_change_at"]["overall"].note.startswith("no anatomy was seen")
+    assert summary["ladder_change"]["overall"].values[0] == 1
 
 
 def test_findings_take_turns_and_sides_too():

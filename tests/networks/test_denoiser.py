@@ -3,6 +3,9 @@ import copy
 import pytest
 import torch
 
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.networks.prior_expectation import PriorExpectation
+
 
 def inputs(batch=2, *, seed=0):
     generator = torch.Generator().manual_seed(seed)
@@ -55,6 +58,24 @@ def test_the_residual_adds_the_scaled_prior_latent(make_denoiser, scale_factor):
 def test_an_untrained_residual_denoiser_predicts_the_prior(make_denoiser):
     denoiser = make_denoiser(awake=False, residual_to_prior=True, scale_factor=0.5)
     assert torch.allclose(predict(denoiser), 0.5 * inputs()["prior_latent"])
+
+
+def test_the_expectation_turns_the_output_into_a_clean_latent(make_denoiser):
+    plain = make_denoiser()
+    expectation = PriorExpectation(channels=4, alphas_cumprod=torch.linspace(0.99, 0.01, 1000))
+    expectation.share.fill_(0.4)
+    whole = make_denoiser(prior_expectation=expectation, scale_factor=0.5)
+    found = predict(whole)
+    given = inputs()
+    expected = expectation(predict(plain), given["noisy_latent"], given["timesteps"], 0.5 * given["prior_latent"])
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert not torch.allclose(found, predict(plain), atol=0.1)
+
+
+def test_an_expectation_and_a_residual_exclude_each_other(make_denoiser):
+    expectation = PriorExpectation(channels=4, alphas_cumprod=torch.ones(1000))
+    with pytest.raises(ConfigError, match="residual_to_prior"):
+        make_denoiser(prior_expectation=expectation, residual_to_prior=True)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from biomedjourney_monai.networks.fast_path import (
     choose_precision,
     speed_up,
 )
+from biomedjourney_monai.networks.prior_expectation import PriorExpectation
 
 needs_packing = pytest.mark.skipif(not can_pack(torch.float32), reason="this build of torch has no oneDNN")
 
@@ -33,10 +34,16 @@ def relative_error(found, expected):
     return float((found - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("prior", ["expectation", "residual", "input alone"])
 @pytest.mark.parametrize("pack", [True, False])
-def test_in_float32_it_computes_the_same(make_denoiser, residual, pack):
-    plain = make_denoiser(residual_to_prior=residual, scale_factor=0.7)
+def test_in_float32_it_computes_the_same(make_denoiser, prior, pack):
+    expectation = PriorExpectation(channels=4, alphas_cumprod=torch.linspace(0.99, 0.01, 1000))
+    expectation.share.fill_(0.4)
+    plain = make_denoiser(
+        residual_to_prior=prior == "residual",
+        prior_expectation=expectation if prior == "expectation" else None,
+        scale_factor=0.7,
+    )
     expected = plain(*make_inputs()).detach()
     fast = speed_up(copy.deepcopy(plain), precision="float32", pack=pack)
     assert relative_error(fast(*make_inputs()), expected) < 1e-5
@@ -162,9 +169,9 @@ def test_an_unknown_precision_is_refused(make_denoiser):
 
 
 def test_the_classes_name_what_the_sampler_reads(make_denoiser):
-    fast = speed_up(make_denoiser(residual_to_prior=False), precision="float32")
+    fast = speed_up(make_denoiser(), precision="float32")
     assert isinstance(fast, FastDenoiser)
-    assert (fast.latent_channels, fast.residual_to_prior) == (4, False)
+    assert fast.latent_channels == 4
 
 
 @pytest.fixture

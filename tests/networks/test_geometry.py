@@ -1,4 +1,5 @@
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from monai.networks.nets import AutoencoderKL
@@ -11,6 +12,7 @@ from biomedjourney_monai.networks.geometry import (
     geometry_of,
     require_same_geometry,
 )
+from biomedjourney_monai.networks.prior_expectation import PriorExpectation
 
 values = st.one_of(st.booleans(), st.integers(-9, 9), st.text(max_size=3), st.lists(st.integers(0, 9), max_size=3))
 geometries = st.dictionaries(st.sampled_from("abc"), st.dictionaries(st.sampled_from("xyz"), values), max_size=3)
@@ -29,6 +31,7 @@ def test_what_changes_the_function_without_changing_shapes_is_seen(make_denoiser
         {"transformer_norm_eps": 1e-5},
         {"norm_num_groups": 8},
         {"residual_to_prior": True},
+        {"prior_expectation": PriorExpectation(channels=4, alphas_cumprod=torch.ones(1000))},
     ):
         (difference,) = geometry_differences(base, geometry_of(denoiser=make_denoiser(**settings)))[:1]
         assert difference.startswith("denoiser#"), settings

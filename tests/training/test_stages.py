@@ -101,36 +101,92 @@ def test_a_stage_keeps_the_caches_autoencoder_though_the_model_before_has_anothe
 
 
 def test_overrides_reach_the_networks_and_misspelt_ones_are_refused(encoded):
-    sections = {"noise_scheduler": {"prediction_type": "v_prediction"}, "denoiser": {"residual_to_prior": False}}
+    sections = {"noise_scheduler": {"prediction_type": "v_prediction"}, "denoiser": {"prior_expectation": None}}
     setup = make_setup(encoded, sections=sections)
     assert setup.noise_scheduler.prediction_type == "v_prediction"
     with pytest.raises(ConfigError, match="prediction_type"):
         make_setup(encoded, sections={"noise_scheduler": {"predicton_type": "epsilon"}})
 
 
+LIVE = {
+    "cached": False,
+    "image_size": 128,
+    "augmentation": {"kind": "none", "reproduce_paper_flip": False, "seed": 0},
+}
+ALONE = {"prior_expectation": None}
+RESIDUAL = {**ALONE, "residual_to_prior": True}
 SCALED_LINEAR = {"schedule": "scaled_linear_beta", "prediction_type": "epsilon"}
 
 
 @pytest.mark.parametrize(
-    ("noise_scheduler", "residual", "reason"),
+    ("noise_scheduler", "denoiser", "reason"),
     [
-        ({"prediction_type": "v_prediction"}, True, "residual_to_prior"),
-        (SCALED_LINEAR, True, "residual_to_prior"),
-        ({"prediction_type": "epsilon"}, False, "schedule"),
-        (SCALED_LINEAR, False, None),
-        ({"prediction_type": "v_prediction"}, False, None),
-        ({"prediction_type": "sample"}, True, None),
+        ({"prediction_type": "v_prediction"}, RESIDUAL, "residual_to_prior"),
+        (SCALED_LINEAR, RESIDUAL, "residual_to_prior"),
+        ({"prediction_type": "v_prediction"}, {}, "prior_expectation"),
+        (SCALED_LINEAR, {}, "prior_expectation"),
+        ({"prediction_type": "epsilon"}, ALONE, "schedule"),
+        (SCALED_LINEAR, ALONE, None),
+        ({"prediction_type": "v_prediction"}, ALONE, None),
+        ({"prediction_type": "sample"}, RESIDUAL, None),
+        ({"prediction_type": "sample"}, {}, None),
     ],
 )
-def test_what_no_network_could_learn_is_refused(encoded, noise_scheduler, residual, reason):
-    setup = make_setup(
-        encoded, sections={"noise_scheduler": noise_scheduler, "denoiser": {"residual_to_prior": residual}}
-    )
+def test_what_no_network_could_learn_is_refused(encoded, noise_scheduler, denoiser, reason):
+    setup = make_setup(encoded, sections={"noise_scheduler": noise_scheduler, "denoiser": denoiser})
     if reason is None:
         assert setup.generator is not None
     else:
         with pytest.raises(ConfigError, match=reason):
             _ = setup.generator
+
+
+@pytest.fixture
+def with_triples(encoded, tmp_path):
+    """The same cache with triples whose new latent is 0.6 times the prior one, and noise."""
+    generator = np.random.default_rng(0)
+    prior = generator.normal(size=(40, 24, 16, 16))
+    new = 0.6 * prior + 0.5 * generator.normal(size=prior.shape)
+    means = np.concatenate([prior, new]).astype(np.float16)
+    LatentCache.write(
+        tmp_path / "latents",
+        mean=means,
+        log_variance=np.full_like(means, -9),
+        valid=np.ones((1, 16, 16), bool),
+        text_states=np.zeros((1, 64, 128), np.float16),
+        rows=[LatentRow("finetune", "train", 40 + n, n, -1, 0) for n in range(40)],
+        encoding=read_json(encoded / "latents" / "encoding.json", made_by="encode"),
+    )
+    return tmp_path / "latents"
+
+
+def test_what_a_prior_tells_is_fitted_to_the_training_triples(encoded, with_triples):
+    expectation = make_setup(encoded, latents_dir=with_triples).denoiser.prior_expectation
+    assert torch.allclose(expectation.share, torch.tensor(0.6), atol=0.03)
+    assert torch.allclose(expectation.spread, torch.tensor(0.75 * 0.5), atol=0.02)
+
+
+def test_without_triples_the_whole_prior_is_assumed(encoded):
+    assert torch.equal(make_setup(encoded).denoiser.prior_expectation.share, torch.ones(24))
+
+
+def test_a_network_that_goes_on_keeps_the_expectation_it_has_learned_with(encoded, with_triples, tmp_path):
+    before = make_setup(encoded)
+    before.denoiser.prior_expectation.share.fill_(0.25)
+    before.generator.save(tmp_path / "model.pt", half=False)
+    after = make_setup(encoded, latents_dir=with_triples, start_from=tmp_path / "model.pt")
+    assert torch.equal(after.denoiser.prior_expectation.share, torch.full((24,), 0.25))
+
+
+def test_a_model_that_adds_the_prior_starts_anew_under_an_expectation(encoded, with_triples, tmp_path):
+    before = make_setup(encoded, sections={"denoiser": RESIDUAL})
+    torch.nn.init.normal_(before.denoiser.unet.out[2].conv.weight)
+    before.generator.save(tmp_path / "model.pt", half=False)
+    after = make_setup(encoded, latents_dir=with_triples, start_from=tmp_path / "model.pt").denoiser
+    assert torch.equal(after.text_projection.weight, before.denoiser.text_projection.weight)
+    assert torch.allclose(after.prior_expectation.share, torch.tensor(0.6), atol=0.03)
+    spread = after.prior_expectation.spread[:, None, None, None]
+    assert torch.allclose(after.unet.out[2].conv.weight * spread, before.denoiser.unet.out[2].conv.weight)
 
 
 def test_a_cache_of_another_autoencoder_is_refused(encoded, tmp_path):
@@ -169,7 +225,7 @@ def test_a_stale_cache_is_refused(encoded, tmp_path, changed):
 
 def test_a_stage_encodes_for_itself_only_where_nothing_is_cached(encoded, tmp_path):
     assert make_setup(encoded).encoders is None
-    setup = make_setup(encoded, latents_dir=with_encoding(encoded, tmp_path, cached=False))
+    setup = make_setup(encoded, latents_dir=with_encoding(encoded, tmp_path, **LIVE))
     assert setup.encoders.autoencoder is setup.generator.autoencoder
     assert setup.encoders.text_encoder is setup.generator.text_encoder
 
@@ -179,7 +235,7 @@ def test_a_text_encoder_whose_work_is_done_takes_no_memory(encoded, tmp_path):
     setup = make_setup(encoded)
     assert torch.equal(setup.null_text_states, expected)
     assert all(parameter.is_meta for parameter in setup.generator.text_encoder.parameters())
-    live = make_setup(encoded, latents_dir=with_encoding(encoded, tmp_path, cached=False))
+    live = make_setup(encoded, latents_dir=with_encoding(encoded, tmp_path, **LIVE))
     assert torch.equal(live.null_text_states, expected)
     assert not any(parameter.is_meta for parameter in live.generator.text_encoder.parameters())
 

@@ -97,12 +97,13 @@ def unet_config(geometry: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         WeightsError: if diffusers' UNet cannot compute what the denoiser does.
     """
-    if geometry["residual_to_prior"]:
-        raise WeightsError(
-            "a denoiser for diffusers must predict by its UNet alone",
-            found="denoiser#residual_to_prior: true, which adds the prior latent to the UNet's output",
-            action="Train with residual_to_prior false, as sd15.yaml does",
-        )
+    for key in ("prior_expectation", "residual_to_prior"):
+        if geometry.get(key):
+            raise WeightsError(
+                "a denoiser for diffusers must predict by its UNet alone",
+                found=f"denoiser#{key}, which adds what the prior latent tells to the UNet's output",
+                action="Train without it, as sd15.yaml does",
+            )
     if geometry["transformer_norm_eps"] != TRANSFORMER_NORM_EPS:
         raise WeightsError(
             f"denoiser#transformer_norm_eps must be {TRANSFORMER_NORM_EPS}, the constant of diffusers",
