@@ -3,14 +3,15 @@
     python benchmarks/severity.py --priors 100
 
 Each prior is a rendered patient who lacks one finding; it is asked for that finding in three severities, from the same
-noise. The renderer draws the same three, which shows what a measure can tell. Of both:
+noise. The description also says what stays, as descriptions of journeys do; --only-what-is-new leaves that out. The
+renderer draws the same three, which shows what a measure can tell. Of both:
 
 - ordered by change: the whole picture differs from the prior by more and more;
 - ordered in place: the same, only where the renderer's largest differs from the prior by more than .08;
 - ordered by the judge: its probability of the finding rises twice;
 - nearest: which of the three true pictures is nearest there, by asked severity.
 
-The last line is JSON: {"figures": {...}, "bars": {...}}. About 3 minutes on one core; --strip FILE writes some cases.
+The last line is JSON: {"figures": {...}, "bars": {...}}. About 2 minutes on one core; --strip FILE writes some cases.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from tqdm import tqdm
 from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator
 from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
 from biomedjourney_monai.evaluation.judges import Judges, load_judges
-from biomedjourney_monai.evaluation.probes import Probe, choose_probe
-from biomedjourney_monai.evaluation.requests import SIDED, SIDES
+from biomedjourney_monai.evaluation.probes import NAMES, SEVERITY_WORDS, SIZED, Probe, choose_probe
+from biomedjourney_monai.evaluation.requests import SIDED, SIDES, WHOLE
 from biomedjourney_monai.evaluation.true_counterfactuals import CHANGED
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import draw_patient
@@ -50,10 +51,11 @@ FIELDS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A prior, a finding that it lacks, and what the renderer draws for the three severities, shape (3, H, W)."""
+    """A prior, a finding that it lacks, sentences on what it has, and the three true pictures, shape (3, H, W)."""
 
     prior: np.ndarray
     probe: Probe
+    stays: str
     truths: np.ndarray
 
 
@@ -75,8 +77,20 @@ def draw_cases(priors: int, *, size: int) -> list[Case]:
         side = f"_{SIDES[index % 2]}" if probe.finding in SIDED else ""
         name = FIELDS[probe.finding] + side
         truths = np.stack([picture(replace(findings, **{name: severity})) for severity in (1, 2, 3)])
-        cases.append(Case(picture(findings), probe, truths))
+        cases.append(Case(picture(findings), probe, say_what_stays(findings), truths))
     return cases
+
+
+def say_what_stays(findings: FindingState) -> str:
+    """A sentence for each finding and side that is there, with its severity."""
+    sentences = []
+    for finding in FINDINGS:
+        for side in SIDES if finding in SIDED else (WHOLE,):
+            severity = findings.severity(finding, side or None)
+            if severity:
+                words = (SEVERITY_WORDS[finding in SIZED][severity - 1], side, NAMES.get(finding, finding.lower()))
+                sentences.append(f" Unchanged {' '.join(word for word in words if word)}.")
+    return "".join(sentences)
 
 
 def measure(rungs: np.ndarray, cases: list[Case], judges: Judges) -> dict[str, np.ndarray]:
@@ -121,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--priors", type=int, default=100, help="patients, each asked for one finding (default: 100)")
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--only-what-is-new", action="store_true", help="do not say what stays")
     parser.add_argument("--strip", type=Path, help="write prior, three counterfactuals and three truths of some cases")
     add_sampling_arguments(parser)
     args = parser.parse_args()
@@ -136,7 +151,9 @@ def main() -> None:
             batch = slice(start, start + args.batch_size)
             seeds = [args.seed + start + n for n in range(len(cases[batch]))]
             for step in range(3):
-                texts = [case.probe.ladder[step] for case in cases[batch]]
+                texts = [
+                    case.probe.ladder[step] + ("" if args.only_what_is_new else case.stays) for case in cases[batch]
+                ]
                 rungs[batch, step] = generator(priors[batch], texts, seeds=seeds)[:, 0].numpy()
                 bar.update(len(texts))
     measured = {

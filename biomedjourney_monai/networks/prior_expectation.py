@@ -20,8 +20,8 @@ class PriorExpectation(nn.Module):
 
     Channel by channel, the next latent is taken for normal around `share` times the prior latent with the standard
     deviation `spread`. Together with the noisy latent that gives an expectation and what is left unknown about it; the
-    network predicts the rest in units of the latter. So it need copy neither the noisy latent, once that is clean, nor the
-    prior, and its output has one size at every timestep and in every channel. Coarse channels follow the prior
+    network predicts the rest in units of the latter. So it need copy neither the noisy latent, once that is clean, nor
+    the prior, and its output has one size at every timestep and in every channel. Coarse channels follow the prior
     (`share` near 1); fine texture hardly does (near 0), and adding the whole prior there would only add an error to be
     undone.
 

@@ -108,7 +108,8 @@ def test_networks_are_defined_in_common_yaml_only():
             if target.startswith((*kinds, "monai.networks.")) or target in ("AutoencoderKL", "DiffusionModelUNet")
         ]
 
-    assert len(networks("common.yaml")) == 5 + 1  # autoencoder, schedule, denoiser, text encoder, sampler, generator
+    # autoencoder, schedule, denoiser and what it expects of a prior, text encoder, sampler, generator
+    assert len(networks("common.yaml")) == 6 + 1
     assert [name for name in [*RUNS, "pretrain.yaml", "finetune.yaml"] if networks(name)] == []
 
 
