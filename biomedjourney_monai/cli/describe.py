@@ -36,6 +36,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="describe the change, or take the new study's impression as it is (default: progression)",
     )
     parser.add_argument("--seed", type=int, default=0, help="chooses the wording (default: 0)")
+    parser.add_argument(
+        "--only-changes",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the descriptions, by rules, that leave out what is unchanged; a model that has learned from some of "
+        "them leaves alone what a description does not name (default: 0)",
+    )
     parser.add_argument("--prior-report", metavar="FILE", help="describe two reports of your own: the earlier one")
     parser.add_argument("--new-report", metavar="FILE", help="… and the later one")
     _configure_model(parser.add_argument_group("language model"))
@@ -79,6 +87,13 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("--seed must be >= 0", found=str(args.seed))
     if (args.prior_report is None) != (args.new_report is None):
         raise ConfigError("--prior-report and --new-report go together", found="one of them")
+    if not 0 <= args.only_changes <= 1:
+        raise ConfigError("--only-changes must be in [0, 1]", found=str(args.only_changes))
+    if args.only_changes and (args.writer != "rules" or args.text != "progression"):
+        raise ConfigError(
+            "--only-changes goes with --writer rules and --text progression",
+            found=f"--writer {args.writer} --text {args.text}",
+        )
     if args.dry_run and args.writer == "rules":
         raise ConfigError("--dry-run goes with --writer language-model", found="--writer rules, which costs nothing")
     if args.concurrency < 1 or args.retries < 0 or not args.timeout > 0:
@@ -147,7 +162,7 @@ def _describe_two_reports(args: argparse.Namespace, endpoint: Endpoint | None) -
     if args.text == "impression":
         print(case.new_impression)
         return
-    written = write_with_model(case, model) if model else write_by_rules(case)
+    written = write_with_model(case, model) if model else write_by_rules(case, only_changes=args.only_changes)
     if written.rejections:
         print(f"rejected: {'; '.join(written.rejections)}", file=sys.stderr)
     if not written.text:
@@ -170,7 +185,8 @@ def _describe_pairs(args: argparse.Namespace, endpoint: Endpoint | None) -> None
     if args.dry_run:
         _print_estimate(read_cases(pairs, seed=args.seed)[1], args, model)
         return
-    write = partial(write_with_model, model=model) if model else write_by_rules
+    by_rules = partial(write_by_rules, only_changes=args.only_changes)
+    write = partial(write_with_model, model=model) if model else by_rules
     concurrency = args.concurrency if model else 1
     triples = build_triples(pairs, text=args.text, seed=args.seed, write=write, concurrency=concurrency)
     _write_files(args, work, studies, triples, model)
@@ -224,6 +240,8 @@ def _provenance(args: argparse.Namespace, model: LanguageModel | None) -> dict:
     from biomedjourney_monai import __version__
 
     record = {"writer": args.writer, "text": args.text, "seed": args.seed, "version": __version__}
+    if args.only_changes:
+        record["only_changes"] = args.only_changes
     if model:
         record |= {"model": model.model, "usage": asdict(model.usage), "endpoint": model.endpoint.provenance()}
         record |= {"prompt_version": model.prompt.version, "prompt_digest": model.prompt.digest}

@@ -79,18 +79,25 @@ PLURAL_DEVICES = ("sternotomy wires",)
 CHANGED_KINDS = ("new", "worse", "better", "resolved")
 
 
-def write_progression(prior: StudyState, new: StudyState, *, rng: np.random.Generator) -> str:
+def write_progression(
+    prior: StudyState, new: StudyState, *, rng: np.random.Generator, only_changes: bool = False
+) -> str:
     """Describe what changed from the prior to the new study.
 
     Args:
         prior: what the prior study shows.
         new: what the new study shows.
         rng: chooses the wording and the order of changes; never the content.
+        only_changes: leave out what is unchanged and what is denied, as people do who ask for something; where nothing
+            changes there is nothing else to say, and it is said.
 
     Returns:
         A few short sentences, for example "New moderate left pleural effusion. Mild cardiomegaly is unchanged."
     """
     changes = compare_states(prior, new)
+    only_changes = only_changes and any(change.kind != "same" for change in changes)
+    if only_changes:
+        changes = [change for change in changes if change.kind != "same"]
     sentences: list[str] = []
     for kind in (*rng.permutation(CHANGED_KINDS), "possible", "same"):
         sentences += _write_kind(str(kind), [change for change in changes if change.kind == kind], rng)
@@ -98,7 +105,7 @@ def write_progression(prior: StudyState, new: StudyState, *, rng: np.random.Gene
         sentences.append(_pick(CLEAR_FRAMES, rng))
     elif sentences and not new.findings and rng.random() < CLEARED_SHARE:
         sentences.append(_pick(CLEARED_FRAMES, rng))
-    else:
+    elif not only_changes:
         sentences += _write_denials(changes, prior, new, rng)
     return " ".join([*sentences, *_write_devices(prior, new, rng)])
 

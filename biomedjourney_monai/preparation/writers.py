@@ -57,11 +57,17 @@ class Written:
     fell_back: bool = False
 
 
-def write_by_rules(case: Case) -> Written:
-    """Write by rules, check, and write once more in other words where the check fails."""
+def write_by_rules(case: Case, *, only_changes: float = 0.0) -> Written:
+    """Write by rules, check, and write once more in other words where the check fails.
+
+    Args:
+        only_changes: chance that the description leaves out what is unchanged.
+    """
     rejections: list[str] = []
     for attempt in range(2):
-        text = write_progression(case.prior.state, case.new.state, rng=case.draw(attempt))
+        rng = case.draw(attempt)
+        leave_out = only_changes > 0 and rng.random() < only_changes
+        text = write_progression(case.prior.state, case.new.state, rng=rng, only_changes=leave_out)
         reasons = check_description(text, case.prior, case.new)
         if not reasons:
             return Written(text, RULES, tuple(rejections))

@@ -45,7 +45,19 @@ def test_the_impression_instead(work):
     assert triples[0]["progression_description"] == triples[0]["new_impression"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--seed", "-1"]])
+def test_some_descriptions_may_leave_out_what_is_unchanged(work):
+    lengths = []
+    for share in ("0", "1"):
+        assert main(["describe", "--work", str(work), "--only-changes", share]) == 0
+        triples = read_json_lines(work / "triples.jsonl", made_by="describe")
+        lengths.append([len(triple["progression_description"]) for triple in triples])
+    assert sum(lengths[1]) < sum(lengths[0])
+    assert json.loads((work / "describe_provenance.json").read_text())["only_changes"] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--seed", "-1"], ["--only-changes", "1.5"], ["--only-changes", "1", "--text", "impression"]]
+)
 def test_mistakes_are_one_line(tmp_path, capsys, arguments):
     assert main(["describe", "--work", str(tmp_path), *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1 and list(tmp_path.iterdir()) == []

@@ -233,7 +233,7 @@ def test_rules_are_written_again_before_they_are_given_up(case, monkeypatch):
     from biomedjourney_monai.preparation import writers
 
     texts = iter([WRONG_SIDE, GOOD, WRONG_SIDE, WRONG_SIDE])
-    monkeypatch.setattr(writers, "write_progression", lambda *_states, rng: next(texts))
+    monkeypatch.setattr(writers, "write_progression", lambda *_states, rng, only_changes: next(texts))
     assert write_by_rules(case) == writers.Written(GOOD, "rules", ("wrong side",))
     assert write_by_rules(case).text == ""
     assert case.draw(0).integers(1 << 30) != case.draw(1).integers(1 << 30)

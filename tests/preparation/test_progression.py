@@ -25,8 +25,8 @@ def study(found: dict[str, dict[str, int]], **more) -> StudyState:
     return StudyState({name: State(severities) for name, severities in found.items()}, **more)
 
 
-def write(prior: StudyState, new: StudyState, seed: int = 0) -> str:
-    return write_progression(prior, new, rng=np.random.default_rng(seed))
+def write(prior: StudyState, new: StudyState, seed: int = 0, **more) -> str:
+    return write_progression(prior, new, rng=np.random.default_rng(seed), **more)
 
 
 @settings(max_examples=300, deadline=None)
@@ -39,6 +39,21 @@ def test_the_description_determines_the_new_findings(prior, new, seed):
     for name, before in prior.items():
         gone = set(before) - set(new.get(name, {}))
         assert gone <= (read[name].denied if gone else gone), text
+
+
+@settings(max_examples=300, deadline=None)
+@given(findings, findings, seeds)
+def test_only_changes_leaves_out_what_is_unchanged_and_nothing_else(prior, new, seed):
+    read = read_statements(write(study(prior), study(new), seed, only_changes=True))
+    named = {name: state.severities for name, state in read.items() if state.is_present}
+    if prior == new:
+        assert named == new
+        return
+    differing = {name: dict(severities.items() - prior.get(name, {}).items()) for name, severities in new.items()}
+    assert named == {name: severities for name, severities in differing.items() if severities}
+    for name, before in prior.items():
+        gone = set(before) - set(new.get(name, {}))
+        assert gone <= (read[name].denied if gone else gone)
 
 
 @settings(max_examples=100, deadline=None)
