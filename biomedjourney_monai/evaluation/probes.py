@@ -56,15 +56,12 @@ class Probe:
         side: of the patient; WHOLE for a finding without sides.
         ladder: three texts of rising severity.
         undo: says that it is gone.
-        stays: sentences on what the prior does show, which the texts go on with. Descriptions of journeys name what is
-            unchanged, and a model that has learned from them takes away what is not named.
     """
 
     finding: str
     side: str
     ladder: tuple[str, str, str]
     undo: str
-    stays: str = ""
 
 
 def choose_probe(prior_labels: Mapping[str, float], *, turn: int) -> Probe | None:
@@ -74,11 +71,8 @@ def choose_probe(prior_labels: Mapping[str, float], *, turn: int) -> Probe | Non
         if is_absent(prior_labels[finding]):
             side = SIDES[turn % 2] if finding in SIDED else WHOLE
             name = f"{side} ".lstrip() + NAMES.get(finding, finding.lower())
-            stays = "".join(
-                f" Unchanged {NAMES.get(other, other.lower())}." for other in FINDINGS if prior_labels[other] == 1
-            )
             ladder = tuple(f"New {word} {name}." for word in SEVERITY_WORDS[finding in SIZED])
-            return Probe(finding, side, ladder, f"The {name} has resolved.", stays)
+            return Probe(finding, side, ladder, f"The {name} has resolved.")
     return None
 
 
@@ -142,8 +136,8 @@ def _ladder_and_back(
     images: Tensor, probes: Sequence[Probe], seeds: Sequence[int], generate: Generate, judges: Judges
 ) -> dict[str, np.ndarray]:
     """Three severities from one noise; then the moderate one undone."""
-    rungs = [generate(images, [probe.ladder[step] + probe.stays for probe in probes], seeds) for step in range(3)]
-    back = generate(rungs[1], [probe.undo + probe.stays for probe in probes], seeds)
+    rungs = [generate(images, [probe.ladder[step] for probe in probes], seeds) for step in range(3)]
+    back = generate(rungs[1], [probe.undo for probe in probes], seeds)
     place = np.arange(len(probes)), [FINDINGS.index(probe.finding) for probe in probes]
     scores = [judges.score(rung.clamp(0, 1)) for rung in (*rungs, images)]
     seen = np.stack([score.pathology.numpy()[place] for score in scores[:3]])  # (3, B)

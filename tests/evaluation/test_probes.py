@@ -123,18 +123,6 @@ def test_only_what_the_prior_does_not_show_is_asked_for():
     assert choose_probe({**labels, "Edema": -1.0}, turn=0) is None
 
 
-def test_what_the_prior_shows_is_said_to_stay():
-    labels = {**dict.fromkeys(FINDINGS, 0.0), "Edema": 1.0, "Pleural Effusion": 1.0, "Pneumothorax": -1.0}
-    assert choose_probe(labels, turn=0).stays == " Unchanged pulmonary edema. Unchanged pleural effusion."
-    model = Brightens()
-    row = {f"prior_{finding}": value for finding, value in labels.items()}
-    images = torch.full((1, 1, SIZE, SIZE), 0.4)
-    run_probes(images, [row], ["New edema."], model, SeesBrightness())
-    stays = "Unchanged pulmonary edema. Unchanged pleural effusion."
-    assert f"New severe left atelectasis. {stays}" in model.seen
-    assert f"The left atelectasis has resolved. {stays}" in model.seen
-
-
 def test_where_nothing_can_be_asked_for_the_reason_is_given():
     rows = [dict.fromkeys(HEALTHY, 1.0)] * 2
     images = torch.full((2, 1, 64, 64), 0.4)
