@@ -42,7 +42,7 @@ def test_the_best_point_and_the_frontier_are_reported(search, prepared, capsys):
     content = written(prepared)
     assert sampled == [(1, 1, 0.03), (1, 2, 0.03), (2, 1, 0.03), (2, 2, 0.03)]  # 0.03 is the configuration's
     assert content["best"] == 3 and content["frontier"] == [3]
-    best = "| **.04** | **2, 2** | .700 | .500 | .800 | .667 | .720 | frontier, best CMIG |"
+    best = "| **.03** | **2, 2** | .700 | .500 | .800 | .667 | .720 | frontier, best CMIG |"
     assert best in capsys.readouterr().out
     assert best in (prepared / "tune" / "tune.md").read_text()
     with Image.open(prepared / "tune" / "tune.png") as plot:
