@@ -41,8 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="share of the descriptions, by rules, that leave out what is unchanged: a model that has learned from some "
-        "of them leaves alone what a description does not name (default: 0)",
+        help="share of the descriptions, by rules, that leave out what is unchanged: a model that has learned from "
+        "some of them leaves alone what a description does not name (default: 0)",
     )
     parser.add_argument("--prior-report", metavar="FILE", help="describe two reports of your own: the earlier one")
     parser.add_argument("--new-report", metavar="FILE", help="… and the later one")
