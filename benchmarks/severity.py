@@ -28,7 +28,7 @@ from tqdm import tqdm
 from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator
 from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
 from biomedjourney_monai.evaluation.judges import Judges, load_judges
-from biomedjourney_monai.evaluation.probes import NAMES, SEVERITY_WORDS, SIZED, Probe, choose_probe
+from biomedjourney_monai.evaluation.probes import NAMES, SEVERITY_WORDS, SIZED, Probe, choose_probe, rises
 from biomedjourney_monai.evaluation.requests import SIDED, SIDES, WHOLE
 from biomedjourney_monai.evaluation.true_counterfactuals import CHANGED
 from biomedjourney_monai.phantom.findings import FindingState
@@ -108,16 +108,11 @@ def measure(rungs: np.ndarray, cases: list[Case], judges: Judges) -> dict[str, n
     )
     error = np.where(place[:, None], (rungs[:, :, None] - truths[:, None]) ** 2, 0).sum(axis=(3, 4))  # (N, asked, true)
     return {
-        "ordered by change": rising(change.mean(axis=(2, 3))),
-        "ordered in place": rising(np.where(place, change, 0).sum(axis=(2, 3))),
-        "ordered by the judge": rising(seen),
+        "ordered by change": rises(change.mean(axis=(2, 3)).T),
+        "ordered in place": rises(np.where(place, change, 0).sum(axis=(2, 3)).T),
+        "ordered by the judge": rises(seen.T),
         "nearest": error.argmin(axis=2),
     }
-
-
-def rising(values: np.ndarray) -> np.ndarray:
-    """Whether each row rises from column to column."""
-    return (np.diff(values, axis=1) > 0).all(axis=1)
 
 
 def summarise(measured: dict[str, np.ndarray], chosen: np.ndarray) -> dict[str, object]:

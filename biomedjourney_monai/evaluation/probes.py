@@ -146,14 +146,17 @@ def _ladder_and_back(
     structures = torch.stack([score.structures for score in scores]).any(dim=0).numpy()  # of the prior or of any rung
     change_at = np.stack([_change_at(rung, images, structures, probes) for rung in rungs])
     return {
-        "ladder_judge overall": (np.diff(seen, axis=0) > 0).all(axis=0),
-        "ladder_change overall": (np.diff(change, axis=0) > 0).all(axis=0),
-        "ladder_change_at overall": np.where(
-            np.isfinite(change_at).all(axis=0), (np.diff(change_at, axis=0) > 0).all(axis=0), np.nan
-        ),
+        "ladder_judge overall": rises(seen),
+        "ladder_change overall": rises(change),
+        "ladder_change_at overall": np.where(np.isfinite(change_at).all(axis=0), rises(change_at), np.nan),
         "reversibility_error overall": _distance(back, images),
         "reversibility_recovered overall": np.where(seen[1] > SEEN, after <= SEEN, np.nan),
     }
+
+
+def rises(values: np.ndarray) -> np.ndarray:
+    """Whether values of shape (rungs, B) rise at every step, bool, shape (B,)."""
+    return (np.diff(values, axis=0) > 0).all(axis=0)
 
 
 def _change_at(images: Tensor, priors: Tensor, structures: np.ndarray, probes: Sequence[Probe]) -> np.ndarray:

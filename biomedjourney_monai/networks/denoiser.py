@@ -136,11 +136,25 @@ class Denoiser(nn.Module):
             timesteps,
             context=self.text_projection(text_states),
         )
-        if self.prior_expectation is not None:
-            return self.prior_expectation(prediction, noisy_latent, timesteps, self.scale_factor * prior_latent)
-        if self.residual_to_prior:
-            return prediction + self.scale_factor * prior_latent
-        return prediction
+        return add_prior(self, prediction, noisy_latent, timesteps, prior_latent)
+
+
+def add_prior(denoiser: Any, output: Tensor, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor) -> Tensor:
+    """Turn the UNet's output into the prediction, with what the denoiser's settings let the prior add.
+
+    Args:
+        denoiser: a `Denoiser`, or what has its `prior_expectation`, `residual_to_prior` and `scale_factor`.
+        output: the UNet's, shape (B, C, h, w).
+        noisy_latent, timesteps, prior_latent: as for `Denoiser.forward`.
+
+    Returns:
+        Shape (B, C, h, w).
+    """
+    if denoiser.prior_expectation is not None:
+        return denoiser.prior_expectation(output, noisy_latent, timesteps, denoiser.scale_factor * prior_latent)
+    if denoiser.residual_to_prior:
+        return output + denoiser.scale_factor * prior_latent
+    return output
 
 
 def _compute_twice(block: nn.Module, *args: Any, **kwargs: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.memory import large_blocks_apart
-from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.denoiser import Denoiser, add_prior
 from biomedjourney_monai.networks.winograd import WinogradConvolution, can_use_winograd, pays_off
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -101,11 +101,7 @@ class FastDenoiser(nn.Module):
         both = torch.cat([noisy_latent, prior_latent], dim=1).to(self.dtype, memory_format=torch.channels_last)
         with self._packing("unet"):
             prediction = self.unet(both, timesteps, context=self.text_projection(text_states)).float()
-        if self.prior_expectation is not None:
-            return self.prior_expectation(prediction, noisy_latent, timesteps, self.scale_factor * prior_latent.float())
-        if self.residual_to_prior:
-            return prediction + self.scale_factor * prior_latent.float()
-        return prediction
+        return add_prior(self, prediction, noisy_latent, timesteps, prior_latent.float())
 
 
 class FastAutoencoder(nn.Module):

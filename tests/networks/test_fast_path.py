@@ -169,9 +169,9 @@ def test_an_unknown_precision_is_refused(make_denoiser):
 
 
 def test_the_classes_name_what_the_sampler_reads(make_denoiser):
-    fast = speed_up(make_denoiser(), precision="float32")
+    fast = speed_up(make_denoiser(residual_to_prior=False), precision="float32")
     assert isinstance(fast, FastDenoiser)
-    assert fast.latent_channels == 4
+    assert (fast.latent_channels, fast.residual_to_prior) == (4, False)
 
 
 @pytest.fixture
