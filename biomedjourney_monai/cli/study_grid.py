@@ -46,6 +46,7 @@ class Training:
         iterations: of a cell, both stages together.
         pretrain_iterations: of them in stage 1, where a cell has two stages.
         epoch_length: iterations per epoch; both numbers are multiples of it.
+        autoencoder_epochs: of an autoencoder of the study's or a variant's own, beside that budget.
         settings: overrides of train.yaml, the same for every cell.
 
     Raises:
@@ -55,6 +56,7 @@ class Training:
     iterations: int
     pretrain_iterations: int
     epoch_length: int
+    autoencoder_epochs: int = 6
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,6 +65,8 @@ class Training:
                 "training must have 0 < pretrain_iterations < iterations and epoch_length >= 1",
                 found=f"{self.pretrain_iterations}, {self.iterations} and {self.epoch_length}",
             )
+        if self.autoencoder_epochs < 1:
+            raise ConfigError("training.autoencoder_epochs must be >= 1", found=str(self.autoencoder_epochs))
         if self.iterations % self.epoch_length or self.pretrain_iterations % self.epoch_length:
             raise ConfigError(
                 "iterations and pretrain_iterations must be multiples of epoch_length",
@@ -87,7 +91,8 @@ class Study:
         text_encoders: name -> folder.
         networks: overrides of common.yaml by section, for every cell.
         training: the budget.
-        model: model file whose autoencoder every cell shares; None for the bundle's.
+        model: model file whose autoencoder the cells share; None for the bundle's, or for a new one where `networks`
+            changes it. A variant that changes it has one of its own in any case.
         arguments: verb -> more arguments.
         split: that cells are scored on.
         seed: of texts, training, sampling and bootstrap.
@@ -109,6 +114,12 @@ class Study:
     def variant(self, cell: Cell) -> Variant:
         """What the cell's networks and training have of their own."""
         return self.variants.get(cell.variant, Variant())
+
+    def autoencoder_of(self, cell: Cell) -> str | None:
+        """The variant that the cell's own autoencoder is trained for, `none` for every cell's; None if it is given."""
+        if "autoencoder" in self.variant(cell).networks:
+            return cell.variant
+        return NO_VARIANT if "autoencoder" in self.networks and self.model is None else None
 
     def as_record(self) -> dict[str, Any]:
         """What a reader must know to judge the table; without paths."""

@@ -4,7 +4,8 @@ cohort/                               rendered patients, unless there is a sourc
 shared/                               studies.parquet, journeys.parquet
 registered/  unregistered/            pairs.parquet, images/
 texts/REGISTRATION-TEXT/              triples.jsonl, singles.jsonl
-latents/REGISTRATION-TEXT-ENCODER/    latents/
+autoencoders/VARIANT/                 of variants (or, as "none", of a study) that have one of their own
+latents/REGISTRATION-TEXT-ENCODER[-VARIANT]/   latents/
 pretrained/ENCODER[-VARIANT]/         stage 1, which sees single images and impressions and so serves all its cells
 cells/CELL/                           runs/, samples/, metrics.json, scores.parquet
 """
@@ -18,7 +19,7 @@ from typing import Any
 
 from biomedjourney_monai.cli.study_grid import Cell, Study
 from biomedjourney_monai.cli.study_steps import Step
-from biomedjourney_monai.cli.study_variants import lay_over
+from biomedjourney_monai.cli.study_variants import NO_VARIANT, lay_over
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.schema import (
     IMAGES_FOLDER,
@@ -35,6 +36,7 @@ from biomedjourney_monai.schema import (
 VERB = (sys.executable, "-m", "biomedjourney_monai.cli.main")
 BUNDLE_RUN = (sys.executable, "-m", "monai.bundle", "run", "training", "--config_file")
 SCORES_FILE = "scores.parquet"
+AUTOENCODER_FILE = "autoencoder.pt"
 
 
 class Plan:
@@ -139,8 +141,13 @@ class Plan:
             links={folder / name: pairs / name for name in (STUDIES_FILE, PAIRS_FILE, IMAGES_FOLDER)},
         )
 
+    def _encoded(self, cell: Cell) -> Cell:
+        """The cell, without a variant if that has no autoencoder of its own: whose latents these are."""
+        own = "autoencoder" in self.study.variant(cell).networks
+        return Cell(cell.text, cell.registration, 2, cell.text_encoder, cell.variant if own else NO_VARIANT)
+
     def _latents_folder(self, cell: Cell) -> Path:
-        return self.folder / "latents" / f"{self._texts_folder(cell).name}-{cell.text_encoder}"
+        return self.folder / "latents" / f"{self._texts_folder(cell).name}-{self._encoded(cell).model}"
 
     def _overlay(self, cell: Cell, *, stages: int) -> Path:
         """Write the config that a text encoder, a variant and a number of stages stand for, and say where."""
@@ -155,24 +162,46 @@ class Plan:
         overlay = self._overlay(cell, stages=cell.stages)
         return [self.bundle / "configs" / "common.yaml", overlay, self.study.text_encoders[cell.text_encoder]]
 
+    def _autoencoder(self, cell: Cell, name: str) -> str:
+        """Train the variant's own autoencoder on the single images of the first cell that has it."""
+        first = next(other for other in self.study.cells if self.study.autoencoder_of(other) == name)
+        out, overlay = self.folder / "autoencoders" / name, self.folder / "overlays" / f"autoencoder-{name}.json"
+        networks = lay_over(self.study.networks, self.study.variant(cell).networks)
+        write_json(overlay, {"autoencoder": networks["autoencoder"]})
+        config, epochs = self.bundle / "configs" / "train_autoencoder.yaml", self.study.training.autoencoder_epochs
+        settings = {"dataset_dir": self._texts_folder(first), "output_dir": out, "seed": self.study.seed}
+        words = [word for key, value in (settings | {"max_epochs": epochs}).items() for word in (f"--{key}", value)]
+        return self._add(
+            f"autoencoder-{name}",
+            "autoencoder",
+            [*BUNDLE_RUN, f"['{config}','{overlay}']", *words],
+            makes=[out / "autoencoder", out / AUTOENCODER_FILE],
+            needs=[self._cell_texts(first)],
+            reads=[config, self.bundle / "configs" / "common.yaml", overlay],
+        )
+
     def _latents(self, cell: Cell) -> str:
+        own = self.study.autoencoder_of(cell)
+        trained = [] if own is None else [self._autoencoder(cell, own)]
         folder, texts, pairs = (
             self._latents_folder(cell),
             self._texts_folder(cell),
             self._pairs_folder(cell.registration),
         )
-        plain = Cell(cell.text, cell.registration, 2, cell.text_encoder)  # variants share latents
-        overlay = self._overlay(plain, stages=2)
+        encoded = self._encoded(cell)
+        overlay = self._overlay(encoded, stages=2)
         words = ["--work", folder, "--bundle", self.bundle, "--model", self.model, "--overlay", overlay]
+        links = {folder / name: texts / name for name in (TRIPLES_FILE, SINGLES_FILE)}
+        if own is not None:  # encode takes what is there before the model's
+            links[folder / "runs" / AUTOENCODER_FILE] = self.folder / "autoencoders" / own / AUTOENCODER_FILE
         return self._add(
             f"encode-{folder.name}",
             "encode",
             self._verb("encode", *words),
-            makes=[folder / LATENTS_FOLDER, folder / "runs" / "autoencoder.pt"],
-            needs=[self._cell_texts(cell)],
-            reads=[self.model, *self._model_reads(plain)],
-            links={folder / name: texts / name for name in (TRIPLES_FILE, SINGLES_FILE)}
-            | {folder / IMAGES_FOLDER: pairs / IMAGES_FOLDER},
+            makes=[folder / LATENTS_FOLDER, folder / "runs" / AUTOENCODER_FILE],
+            needs=[self._cell_texts(cell), *trained],
+            reads=[self.model, *self._model_reads(encoded)],
+            links=links | {folder / IMAGES_FOLDER: pairs / IMAGES_FOLDER},
         )
 
     def _train(self, cell: Cell, stage: str, *, latents: Path, out: Path, epochs: int) -> list[Any]:
@@ -182,7 +211,7 @@ class Plan:
         settings = {
             "dataset_dir": latents,
             "output_dir": out,
-            "autoencoder_file": latents / "runs" / "autoencoder.pt",
+            "autoencoder_file": latents / "runs" / AUTOENCODER_FILE,
             "seed": self.study.seed,
             "epoch_length": training.epoch_length,
             f"{stage}_epochs": epochs,

@@ -14,8 +14,8 @@ from biomedjourney_monai.errors import ConfigError
 
 NO_VARIANT = "none"
 """The level of a cell that has the study's own networks and settings."""
-FREE_SECTIONS = ("denoiser", "noise_scheduler", "sampler")
-"""Sections of common.yaml that the shared latents do not rest on."""
+FREE_SECTIONS = ("autoencoder", "denoiser", "noise_scheduler", "sampler")
+"""Sections of common.yaml that the shared images and texts do not rest on."""
 NETWORKS_IN_TRAINING = ("autoencoder", "denoiser", "noise_scheduler", "text_encoder", "image_size")
 """Sections that train.yaml takes as well, but sampling would not know of."""
 
@@ -45,7 +45,7 @@ def read_variants(
         bundle: folder of configs/common.yaml.
 
     Raises:
-        ConfigError: names the setting that is wrong or unknown, or that the shared latents rest on.
+        ConfigError: names the setting that is wrong or unknown, or that what variants share rests on.
     """
     variants = {}
     for name, given in mapping(content, "variants").items():
@@ -81,7 +81,7 @@ def _check_networks(changes: Mapping[str, Any], networks: Mapping[str, Any], *, 
     for section in changes:
         if section not in FREE_SECTIONS:
             raise ConfigError(
-                f"{where} may change {', '.join(FREE_SECTIONS)} alone: all variants share the same latents",
+                f"{where} may change {', '.join(FREE_SECTIONS)} alone: all variants share the same images and texts",
                 found=section,
                 action="Change it for every cell in networks, or run another study",
             )

@@ -138,3 +138,50 @@ def test_a_variants_networks_and_settings_lie_over_the_studys(variants):
         assert ("--learning_rate" in train.command) == (cell.variant == "v")
     assert overlays["none"] == {"channels": [64, 96, 96], "num_res_blocks": 2}
     assert overlays["v"] == {"channels": [64, 96, 96], "num_res_blocks": 3}
+
+
+@pytest.fixture
+def latents(study, tmp_path):
+    """The shipped grid with one text encoder more, once without a variant and once with an autoencoder of its own."""
+    encoders = study.text_encoders | {"other": study.text_encoders["small"]}
+    study = replace(
+        study,
+        cells=tuple(
+            replace(cell, variant=variant, text_encoder=name)
+            for variant in ("none", "fine")
+            for name in encoders
+            for cell in study.cells
+        ),
+        text_encoders=encoders,
+        networks={"autoencoder": {"blocks": 1}},
+        model=tmp_path / "given.pt",
+        variants={"fine": Variant({"autoencoder": {"patch": 4, "latent_channels": 6}})},
+    )
+    return Plan(study, study.cells, tmp_path, bundle=BUNDLE, image_size=128)
+
+
+def test_a_variant_that_changes_the_autoencoder_has_latents_of_its_own(latents, tmp_path):
+    steps = {step.name: step for step in latents.steps()}
+    trained = steps["autoencoder-fine"]
+    assert [name for name in steps if name.startswith("autoencoder")] == ["autoencoder-fine"], "one for both encoders"
+    assert _value(trained, "--max_epochs") == "6"
+    overlay = _value(trained, "--config_file").strip("[]'").split("','")[1]
+    assert json.loads(Path(overlay).read_text()) == {"autoencoder": {"blocks": 1, "patch": 4, "latent_channels": 6}}
+    weights = tmp_path / "autoencoders" / "fine" / "autoencoder.pt"
+    assert weights in trained.makes
+    for cell in latents.cells:
+        train = steps[f"finetune-{cell.name}"]
+        folder = Path(_value(train, "--dataset_dir"))
+        encode = steps[f"encode-{folder.name}"]
+        assert folder.name.endswith("-fine") == (cell.variant == "fine")
+        assert encode.links.get(folder / "runs" / "autoencoder.pt") == (weights if cell.variant == "fine" else None)
+        assert ("autoencoder-fine" in encode.needs) == (cell.variant == "fine")
+
+
+def test_a_study_that_changes_the_autoencoder_trains_it_unless_it_is_given(study, tmp_path):
+    changed = replace(study, networks={"autoencoder": {"patch": 16}})
+    trained = {model: Plan(replace(changed, model=model), study.cells, tmp_path, bundle=BUNDLE, image_size=128).steps()
+               for model in (None, tmp_path / "given.pt")}  # fmt: skip
+    assert ["autoencoder-none" in [step.name for step in steps] for steps in trained.values()] == [True, False]
+    encodes = [step for step in trained[None] if step.kind == "encode"]
+    assert len(encodes) == 4 and all("autoencoder-none" in step.needs for step in encodes)

@@ -49,18 +49,22 @@ def test_every_shipped_variant_has_a_cell_and_differs_from_the_plain_one(shipped
 
 
 @pytest.mark.parametrize(
-    "name", ["plain", "residual", "alone", "v", "epsilon", "fast", "slow", "wide", "deep"], ids=lambda name: name
+    "name", ["plain", "residual", "alone", "v", "epsilon", "fast", "slow", "wide", "deep", "factor4"]
 )
 def test_every_shipped_variant_takes_a_training_step(shipped, name):
     torch.manual_seed(0)
     parser = _parser(shipped, name)
     denoiser, schedule = (parser.get_parsed_content(part) for part in ("denoiser", "noise_scheduler"))
     width = denoiser.geometry["text_width"]
+    channels, side = (
+        parser.get("autoencoder#latent_channels"),
+        parser.get("image_size") // parser.get("autoencoder#patch"),
+    )
     prepare = DiffusionPrepareBatch(
         schedule, scale_factor=1.0, null_text_states=torch.zeros(1, TOKENS, width), min_snr_gamma=5.0
     )
-    batch = {key: torch.randn(2, CHANNELS, SIDE, SIDE) for key in ("new_mean", "new_log_variance", "prior_latent")}
-    batch |= {"text_states": torch.randn(2, TOKENS, width), "valid": torch.ones(2, 1, SIDE, SIDE)}
+    batch = {key: torch.randn(2, channels, side, side) for key in ("new_mean", "new_log_variance", "prior_latent")}
+    batch |= {"text_states": torch.randn(2, TOKENS, width), "valid": torch.ones(2, 1, side, side)}
     noisy, target, _, inputs = prepare(batch)
     before = denoiser.text_projection.weight.detach().clone()
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-3)
