@@ -64,7 +64,9 @@ class Commands:
         if verb == "register":
             _pairs().to_parquet(work / "pairs.parquet")
         if verb == "run":
-            _make(work / log.stem.split("-")[0] / "model.pt")
+            stage = log.stem.split("-")[0]
+            _make(work / ("autoencoder.pt" if stage == "autoencoder" else f"{stage}/model.pt"))
+            (work / stage).mkdir(exist_ok=True)
         if verb == "evaluate":
             (work / "metrics.json").write_text(json.dumps({"settings": SETTINGS}))
             _scores().to_parquet(work / "scores.parquet")
