@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ from biomedjourney_monai.diffusion.controls import AUTO, control, make
 from biomedjourney_monai.evaluation.judges import load_judges
 from biomedjourney_monai.evaluation.requests import SIDES
 from biomedjourney_monai.evaluation.sides import only_half
+from biomedjourney_monai.phantom.anatomy import Anatomy
 from biomedjourney_monai.phantom.findings import FindingState
-from biomedjourney_monai.phantom.patients import draw_patient
+from biomedjourney_monai.phantom.patients import Patient, Visit, draw_patient
 from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, save_png, scale_intensity
 from biomedjourney_monai.radiographs.strips import Frame, draw_strip
@@ -57,6 +59,12 @@ class Case:
     truth: np.ndarray
 
 
+def draw_picture(patient: Patient, visit: Visit, findings: FindingState, *, size: int, anatomy: Anatomy) -> np.ndarray:
+    """The radiograph of a visit with other findings, as the model is given it: shape (size, size), 0 to 1."""
+    image = render_counterfactual(patient, visit, findings, size=size, anatomy=anatomy).image
+    return scale_intensity(image, np.ones_like(image, bool))
+
+
 def draw_cases(priors: int, *, size: int) -> list[Case]:
     """Render patients without effusion, each with a request for either side."""
     cases = []
@@ -65,11 +73,7 @@ def draw_cases(priors: int, *, size: int) -> list[Case]:
         visit = replace(patient.visits[0], view_position="PA")
         anatomy = anatomy_of(patient)
         findings = replace(visit.findings, effusion_left=0, effusion_right=0)
-
-        def picture(state: FindingState, patient=patient, visit=visit, anatomy=anatomy) -> np.ndarray:
-            image = render_counterfactual(patient, visit, state, size=size, anatomy=anatomy).image
-            return scale_intensity(image, np.ones_like(image, bool))
-
+        picture = partial(draw_picture, patient, visit, size=size, anatomy=anatomy)
         prior = picture(findings)
         text, severity = SENTENCES[index % len(SENTENCES)]
         for side in SIDES:

@@ -19,34 +19,29 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from laterality import draw_picture
 from tqdm import tqdm
 
 from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator
 from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
 from biomedjourney_monai.evaluation.judges import Judges, load_judges
-from biomedjourney_monai.evaluation.probes import NAMES, SEVERITY_WORDS, SIZED, Probe, choose_probe, rises
+from biomedjourney_monai.evaluation.probes import NAMES, Probe, choose_probe, rises
 from biomedjourney_monai.evaluation.requests import SIDED, SIDES, WHOLE
 from biomedjourney_monai.evaluation.true_counterfactuals import CHANGED
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import draw_patient
-from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual
-from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, save_png, scale_intensity
+from biomedjourney_monai.phantom.truth import anatomy_of
+from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, save_png
 from biomedjourney_monai.radiographs.strips import Frame, draw_strip
-from biomedjourney_monai.schema import FINDINGS
+from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 STREAM, SEED = "severity", 12
 BAR = 0.95
-FIELDS = {
-    "Atelectasis": "atelectasis",
-    "Cardiomegaly": "cardiomegaly",
-    "Edema": "edema",
-    "Pleural Effusion": "effusion",
-    "Pneumothorax": "pneumothorax",
-}
 
 
 @dataclass(frozen=True)
@@ -69,14 +64,9 @@ def draw_cases(priors: int, *, size: int) -> list[Case]:
         probe = choose_probe(findings.labels(), turn=index)
         if probe is None:
             continue
-
-        def picture(state: FindingState, patient=patient, visit=visit, anatomy=anatomy) -> np.ndarray:
-            image = render_counterfactual(patient, visit, state, size=size, anatomy=anatomy).image
-            return scale_intensity(image, np.ones_like(image, bool))
-
-        side = f"_{SIDES[index % 2]}" if probe.finding in SIDED else ""
-        name = FIELDS[probe.finding] + side
-        truths = np.stack([picture(replace(findings, **{name: severity})) for severity in (1, 2, 3)])
+        picture = partial(draw_picture, patient, visit, size=size, anatomy=anatomy)
+        wanted = [findings.with_severity(probe.finding, probe.side, severity) for severity in (1, 2, 3)]
+        truths = np.stack([picture(state) for state in wanted])
         cases.append(Case(picture(findings), probe, say_what_stays(findings), truths))
     return cases
 
@@ -88,7 +78,7 @@ def say_what_stays(findings: FindingState) -> str:
         for side in SIDES if finding in SIDED else (WHOLE,):
             severity = findings.severity(finding, side or None)
             if severity:
-                words = (SEVERITY_WORDS[finding in SIZED][severity - 1], side, NAMES.get(finding, finding.lower()))
+                words = (SEVERITY_WORDS[finding][severity - 1], side, NAMES.get(finding, finding.lower()))
                 sentences.append(f" Unchanged {' '.join(word for word in words if word)}.")
     return "".join(sentences)
 

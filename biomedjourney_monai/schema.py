@@ -11,6 +11,17 @@ from __future__ import annotations
 FINDINGS = ("Atelectasis", "Cardiomegaly", "Edema", "Pleural Effusion", "Pneumothorax")
 """The five findings that the paper scores, in its order."""
 
+SIZES = ("small", "moderate", "large")
+DEGREES = ("mild", "moderate", "severe")
+SEVERITY_WORDS = {
+    "Atelectasis": DEGREES,
+    "Cardiomegaly": DEGREES,
+    "Edema": DEGREES,
+    "Pleural Effusion": SIZES,
+    "Pneumothorax": SIZES,
+}
+"""Finding -> the words of its severities 1, 2 and 3 in a description."""
+
 CHEXPERT_LABELS = (
     "Atelectasis",
     "Cardiomegaly",

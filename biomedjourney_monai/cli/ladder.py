@@ -16,7 +16,7 @@ from biomedjourney_monai.cli.picture_writer import PictureWriter, add_export_arg
 from biomedjourney_monai.cli.sampling_arguments import add_control_arguments, add_sampling_arguments
 from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.errors import BiomedJourneyError
-from biomedjourney_monai.schema import FINDINGS
+from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +26,6 @@ EXAMPLE = (
     '  biomedjourney ladder --prior chest.jpg --descriptions "New mild edema." "Edema has resolved." --out ladder'
 )
 
-SIZED = ("Pleural Effusion", "Pneumothorax")
-SEVERITIES = {True: ("small", "moderate", "large"), False: ("mild", "moderate", "severe")}
 SERIES_NAME = "ladder.nii.gz"
 DICOM_FOLDER = "dicom"
 
@@ -112,7 +110,7 @@ def severity_ladder(finding: str) -> list[str]:
             action="For anything else pass --descriptions",
         )
     words = finding.strip().rstrip(".")
-    return [f"New {severity} {words}." for severity in SEVERITIES[named[0] in SIZED]]
+    return [f"New {severity} {words}." for severity in SEVERITY_WORDS[named[0]]]
 
 
 def _make(maker: CounterfactualMaker, prior: Prior, text: str, region: Any) -> np.ndarray:

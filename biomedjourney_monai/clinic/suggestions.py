@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LEFT, RIGHT, BOTH, WHOLE = "left", "right", "bilateral", ""
+from biomedjourney_monai.schema import DEGREES, SIZES
 
-SIZES = ("small", "moderate", "large")
-GRADES = ("mild", "moderate", "severe")
+LEFT, RIGHT, BOTH, WHOLE = "left", "right", "bilateral", ""
 
 CHANGES = ("new", "worse", "better", "unchanged", "resolved")
 """What may become of a finding, in the order of the page."""
@@ -33,9 +32,9 @@ class Finding:
 FINDINGS = (
     Finding("Pleural Effusion", "pleural effusion", True, SIZES),
     Finding("Pneumothorax", "pneumothorax", True, SIZES),
-    Finding("Atelectasis", "atelectasis", True, GRADES),
-    Finding("Cardiomegaly", "cardiomegaly", False, GRADES),
-    Finding("Edema", "pulmonary edema", False, GRADES),
+    Finding("Atelectasis", "atelectasis", True, DEGREES),
+    Finding("Cardiomegaly", "cardiomegaly", False, DEGREES),
+    Finding("Edema", "pulmonary edema", False, DEGREES),
 )
 
 

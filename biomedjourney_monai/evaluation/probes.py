@@ -22,7 +22,7 @@ from biomedjourney_monai.evaluation.judges import Judges
 from biomedjourney_monai.evaluation.requests import SIDED, SIDES, WHOLE, is_absent
 from biomedjourney_monai.evaluation.summary import OVERALL, Statistic, Summary
 from biomedjourney_monai.evaluation.target_change import target_region
-from biomedjourney_monai.schema import FINDINGS
+from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 Generate = Callable[[Tensor, Sequence[str], Sequence[int]], Tensor]
 """Prior images (B, 1, H, W) in [0, 1], descriptions and seeds -> counterfactuals, same shape."""
@@ -30,8 +30,6 @@ Generate = Callable[[Tensor, Sequence[str], Sequence[int]], Tensor]
 STEPS = 3
 """How often the null instruction is followed."""
 
-SEVERITY_WORDS = {True: ("small", "moderate", "large"), False: ("mild", "moderate", "severe")}
-SIZED = ("Pleural Effusion", "Pneumothorax")
 NAMES = {"Edema": "pulmonary edema"}
 SEEN = 0.5
 
@@ -71,7 +69,7 @@ def choose_probe(prior_labels: Mapping[str, float], *, turn: int) -> Probe | Non
         if is_absent(prior_labels[finding]):
             side = SIDES[turn % 2] if finding in SIDED else WHOLE
             name = f"{side} ".lstrip() + NAMES.get(finding, finding.lower())
-            ladder = tuple(f"New {word} {name}." for word in SEVERITY_WORDS[finding in SIZED])
+            ladder = tuple(f"New {word} {name}." for word in SEVERITY_WORDS[finding])
             return Probe(finding, side, ladder, f"The {name} has resolved.")
     return None
 

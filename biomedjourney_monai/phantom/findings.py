@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.schema import FINDINGS
@@ -77,6 +77,21 @@ class FindingState:
         if (finding, "") in _FIELDS:
             return getattr(self, _FIELDS[finding, ""])
         return max(getattr(self, _FIELDS[finding, s]) for s in ([side] if side else SIDES))
+
+    def with_severity(self, finding: str, side: str, severity: int) -> FindingState:
+        """Return the same with one finding of another severity.
+
+        Args:
+            finding: one of `schema.FINDINGS`.
+            side: "left" or "right" of the patient; "" for a finding without sides.
+            severity: 0 to 3.
+
+        Raises:
+            ConfigError: if there is no such finding on such a side, or no such severity.
+        """
+        if (finding, side) not in _FIELDS:
+            raise ConfigError("finding and side must be one of the phantom's", found=repr((finding, side)))
+        return replace(self, **{_FIELDS[finding, side]: severity})
 
     def as_dict(self) -> dict[str, int]:
         """Return field name → severity."""

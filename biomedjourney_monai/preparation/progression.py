@@ -13,19 +13,19 @@ import numpy as np
 from biomedjourney_monai.preparation.statements import WHOLE
 from biomedjourney_monai.preparation.states import Change, StudyState, compare_states
 from biomedjourney_monai.preparation.vocabulary import UNSIDED
+from biomedjourney_monai.schema import DEGREES, SIZES
 
-SIZES = ("", "small", "moderate", "large")
-DEGREES = ("", "mild", "moderate", "severe")
+SIZE_WORDS, DEGREE_WORDS = ("", *SIZES), ("", *DEGREES)
 
 NOUNS = {
-    "Atelectasis": ("atelectasis", "atelectasis", DEGREES),
-    "Cardiomegaly": ("cardiomegaly", "cardiomegaly", DEGREES),
-    "Consolidation": ("consolidation", "consolidations", SIZES),
-    "Edema": ("pulmonary edema", "pulmonary edema", DEGREES),
+    "Atelectasis": ("atelectasis", "atelectasis", DEGREE_WORDS),
+    "Cardiomegaly": ("cardiomegaly", "cardiomegaly", DEGREE_WORDS),
+    "Consolidation": ("consolidation", "consolidations", SIZE_WORDS),
+    "Edema": ("pulmonary edema", "pulmonary edema", DEGREE_WORDS),
     "Lung Opacity": ("lung opacity", "lung opacities", ("",) * 4),
-    "Pleural Effusion": ("pleural effusion", "pleural effusions", SIZES),
+    "Pleural Effusion": ("pleural effusion", "pleural effusions", SIZE_WORDS),
     "Pneumonia": ("pneumonia", "pneumonia", ("",) * 4),
-    "Pneumothorax": ("pneumothorax", "pneumothoraces", SIZES),
+    "Pneumothorax": ("pneumothorax", "pneumothoraces", SIZE_WORDS),
 }
 """Label → singular, plural, adjectives by severity. One that has no plural takes no article."""
 

@@ -37,6 +37,22 @@ def test_severity_keeps_sides_apart_and_takes_the_worse_without_one(state):
     assert state.severity("Edema", "left") == state.edema
 
 
+@given(states, st.sampled_from(FINDINGS), st.sampled_from(["left", "right"]), severities)
+def test_one_severity_is_changed_and_no_other(state, finding, side, severity):
+    side = side if finding in ("Atelectasis", "Pleural Effusion", "Pneumothorax") else ""
+    changed = state.with_severity(finding, side, severity)
+    assert changed.severity(finding, side or None) == severity
+    assert changed.with_severity(finding, side, state.severity(finding, side or None)) == state
+    differing = [name for name, value in changed.as_dict().items() if value != state.as_dict()[name]]
+    assert len(differing) == int(severity != state.severity(finding, side or None))
+
+
+@pytest.mark.parametrize(("finding", "side"), [("Edema", "left"), ("Pneumothorax", ""), ("Pneumonia", "left")])
+def test_a_severity_where_there_is_no_such_finding_is_refused(finding, side):
+    with pytest.raises(ConfigError, match="must be one of the phantom's"):
+        FindingState().with_severity(finding, side, 1)
+
+
 @pytest.mark.parametrize("bad", [-1, 4, 1.5, True, "2", None])
 def test_a_severity_out_of_range_is_refused_by_name(bad):
     with pytest.raises(ConfigError, match="effusion_left must be 0, 1, 2 or 3"):
