@@ -36,7 +36,7 @@ SEEN = 0.5
 PARTS = {
     "composition_drift": tuple(f"after {n}" for n in range(1, STEPS + 1)),
     "reversibility_error": (),
-    "reversibility_recovered": (),
+    "reversibility_recovered": FINDINGS,
     "ladder_judge": (),
     "ladder_change": (),
     "ladder_change_at": (),
@@ -143,12 +143,16 @@ def _ladder_and_back(
     change = np.stack([_distance(rung, images) for rung in rungs])
     structures = torch.stack([score.structures for score in scores]).any(dim=0).numpy()  # of the prior or of any rung
     change_at = np.stack([_change_at(rung, images, structures, probes) for rung in rungs])
+    recovered = np.where(seen[1] > SEEN, after <= SEEN, np.nan)
+    asked_for = np.array([probe.finding for probe in probes])
+    by_finding = {f: np.where(asked_for == f, recovered, np.nan) for f in FINDINGS}
     return {
         "ladder_judge overall": rises(seen),
         "ladder_change overall": rises(change),
         "ladder_change_at overall": np.where(np.isfinite(change_at).all(axis=0), rises(change_at), np.nan),
         "reversibility_error overall": _distance(back, images),
-        "reversibility_recovered overall": np.where(seen[1] > SEEN, after <= SEEN, np.nan),
+        "reversibility_recovered overall": recovered,
+        **{f"reversibility_recovered {finding}": values for finding, values in by_finding.items()},
     }
 
 

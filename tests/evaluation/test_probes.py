@@ -68,6 +68,22 @@ def test_a_model_that_obeys_has_the_numbers_worked_by_hand():
     assert found["diversity_ms_ssim overall"] == pytest.approx([1, 1], abs=1e-5)  # every seed gives the same
 
 
+def test_what_is_not_undone_is_named_by_its_finding():
+    class KeepsEdema(Brightens):
+        def __call__(self, images, descriptions, seeds):
+            made = super().__call__(images, descriptions, seeds)
+            for n, text in enumerate(descriptions):
+                if "edema has resolved" in text:
+                    made[n] = images[n]
+            return made
+
+    images = torch.full((5, 1, SIZE, SIZE), 0.4)
+    values = run_probes(images, [HEALTHY] * 5, ["New edema."] * 5, KeepsEdema(), SeesBrightness())
+    recovered = summarise_probes(values, weights=np.ones((3, 5)))["reversibility_recovered"]
+    rates = {part: (statistic.values[0], statistic.count) for part, statistic in recovered.items()}
+    assert rates == {"overall": (0.8, 5)} | {finding: (float(finding != "Edema"), 1) for finding in FINDINGS}
+
+
 def test_a_model_that_forgets_the_severity_has_no_ladder():
     found = _run(Brightens(forgets_severity=True))
     assert found["ladder_judge overall"].tolist() == [0, 0]
