@@ -13,7 +13,7 @@ cells/CELL/                           runs/, samples/, metrics.json, scores.parq
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +143,8 @@ class Plan:
 
     def _encoded(self, cell: Cell) -> Cell:
         """The cell, without a variant if that has no autoencoder of its own: whose latents these are."""
-        own = "autoencoder" in self.study.variant(cell).networks
-        return Cell(cell.text, cell.registration, 2, cell.text_encoder, cell.variant if own else NO_VARIANT)
+        variant = self.study.autoencoder_of(cell) or NO_VARIANT
+        return Cell(cell.text, cell.registration, 2, cell.text_encoder, variant)
 
     def _latents_folder(self, cell: Cell) -> Path:
         return self.folder / "latents" / f"{self._texts_folder(cell).name}-{self._encoded(cell).model}"
@@ -170,11 +170,10 @@ class Plan:
         write_json(overlay, {"autoencoder": networks["autoencoder"]})
         config, epochs = self.bundle / "configs" / "train_autoencoder.yaml", self.study.training.autoencoder_epochs
         settings = {"dataset_dir": self._texts_folder(first), "output_dir": out, "seed": self.study.seed}
-        words = [word for key, value in (settings | {"max_epochs": epochs}).items() for word in (f"--{key}", value)]
         return self._add(
             f"autoencoder-{name}",
             "autoencoder",
-            [*BUNDLE_RUN, f"['{config}','{overlay}']", *words],
+            _bundle_run([config, overlay], settings | {"max_epochs": epochs}),
             makes=[out / "autoencoder", out / AUTOENCODER_FILE],
             needs=[self._cell_texts(first)],
             reads=[config, self.bundle / "configs" / "common.yaml", overlay],
@@ -200,7 +199,7 @@ class Plan:
             self._verb("encode", *words),
             makes=[folder / LATENTS_FOLDER, folder / "runs" / AUTOENCODER_FILE],
             needs=[self._cell_texts(cell), *trained],
-            reads=[self.model, *self._model_reads(encoded)],
+            reads=[*([] if trained else [self.model]), *self._model_reads(encoded)],
             links=links | {folder / IMAGES_FOLDER: pairs / IMAGES_FOLDER},
         )
 
@@ -218,9 +217,7 @@ class Plan:
             **training.settings,
             **self.study.variant(cell).settings,
         }
-        given = {key: "$None" if value is None else value for key, value in settings.items()}  # MONAI ignores None
-        words = [word for key, value in given.items() for word in (f"--{key}", value)]
-        return [*BUNDLE_RUN, "[" + ",".join(f"'{file}'" for file in files) + "]", *words]
+        return _bundle_run(files, settings)
 
     def _train_reads(self, cell: Cell, stage: str) -> list[Path]:
         return [self.bundle / "configs" / name for name in ("train.yaml", f"{stage}.yaml")] + self._model_reads(cell)
@@ -280,3 +277,10 @@ class Plan:
             needs=[sample],
             reads=sorted(models.glob("phantom_*.pt")),
         )
+
+
+def _bundle_run(files: Sequence[Path], settings: Mapping[str, Any]) -> list[Any]:
+    """The command that trains by these config files, each laid over those before it."""
+    given = {key: "$None" if value is None else value for key, value in settings.items()}  # MONAI ignores None
+    words = [word for key, value in given.items() for word in (f"--{key}", value)]
+    return [*BUNDLE_RUN, "[" + ",".join(f"'{file}'" for file in files) + "]", *words]

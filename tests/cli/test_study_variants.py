@@ -12,7 +12,7 @@ from biomedjourney_monai.training.prepare_batch import DiffusionPrepareBatch, We
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 SHIPPED = BUNDLE / "configs" / "study_networks.yaml"
-CHANNELS, SIDE, TOKENS = 24, 16, 4
+TOKENS = 4
 
 
 def test_a_key_wins_over_the_studys_and_leaves_its_neighbours():
@@ -56,10 +56,8 @@ def test_every_shipped_variant_takes_a_training_step(shipped, name):
     parser = _parser(shipped, name)
     denoiser, schedule = (parser.get_parsed_content(part) for part in ("denoiser", "noise_scheduler"))
     width = denoiser.geometry["text_width"]
-    channels, side = (
-        parser.get("autoencoder#latent_channels"),
-        parser.get("image_size") // parser.get("autoencoder#patch"),
-    )
+    channels = parser.get("autoencoder#latent_channels")
+    side = parser.get("image_size") // parser.get("autoencoder#patch")
     prepare = DiffusionPrepareBatch(
         schedule, scale_factor=1.0, null_text_states=torch.zeros(1, TOKENS, width), min_snr_gamma=5.0
     )
