@@ -18,10 +18,10 @@ from math import nan
 from findings import write_phantom_reports
 from sections import read_indiana
 
-from biomedjourney_monai.preparation.checker import check_description
-from biomedjourney_monai.preparation.descriptions import compare_reports, compare_studies
-from biomedjourney_monai.preparation.reports import Sections, clean, parse_report
-from biomedjourney_monai.preparation.writers import Case, write_by_rules
+from biomedjourney_monai.preparation.descriptions.checker import check_description
+from biomedjourney_monai.preparation.descriptions.rows import compare_reports, compare_studies
+from biomedjourney_monai.preparation.descriptions.writers import Case, write_by_rules
+from biomedjourney_monai.preparation.reports.sections import Sections, clean, parse_report
 
 BARS = {"phantom, passed": 99.0, "phantom, swapped sides caught": 100.0, "indiana, swapped sides caught": 99.0}
 

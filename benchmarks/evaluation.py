@@ -33,7 +33,7 @@ from biomedjourney_monai.phantom.patients import Patient, Visit, draw_patient
 from biomedjourney_monai.phantom.reports import write_report
 from biomedjourney_monai.phantom.seeds import derive_rng
 from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual, render_visit
-from biomedjourney_monai.preparation.descriptions import build_triples
+from biomedjourney_monai.preparation.descriptions.rows import build_triples
 from biomedjourney_monai.radiographs import save_png, scale_intensity
 from biomedjourney_monai.schema import PAIR_COLUMNS
 

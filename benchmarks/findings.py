@@ -1,9 +1,9 @@
 """Are findings read rightly from text, and would a library read them better? python benchmarks/findings.py (a minute)
 
 Two judges: the phantom's reports, whose labels are known (another seed than the shipped cohort's), and 200 impressions
-of Indiana University's collection that were labelled by reading (tests/preparation/indiana_labels.csv holds labels
-and report numbers, torchxrayvision's package the texts). 140 of them were at hand when the patterns were written; 60
-were labelled afterwards and read once. The last line is JSON: {"figures": {...}, "bars": {...}}.
+of Indiana University's collection that were labelled by reading (tests/preparation/reports/indiana_labels.csv holds
+labels and report numbers, torchxrayvision's package the texts). 140 of them were at hand when the patterns were
+written; 60 were labelled afterwards and read once. The last line is JSON: {"figures": {...}, "bars": {...}}.
 
 The libraries are no dependencies. `--dump texts.json` writes texts and the places of the terms; then, in an
 environment with the library, `python findings.py --read texts.json --library medspacy` (or negspacy) decides the same
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 FIVE = ("Atelectasis", "Cardiomegaly", "Edema", "Pleural Effusion", "Pneumothorax")
-LABELS_FILE = Path(__file__).parents[1] / "tests" / "preparation" / "indiana_labels.csv"
+LABELS_FILE = Path(__file__).parents[1] / "tests" / "preparation" / "reports" / "indiana_labels.csv"
 
 
 def read_examples(patients: int) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -28,7 +28,7 @@ def read_examples(patients: int) -> Iterator[tuple[str, str, dict[str, str]]]:
     behind it side=severity for what is there; "*" where these are not to be scored."""
     from sections import read_indiana
 
-    from biomedjourney_monai.preparation.reports import clean, parse_report
+    from biomedjourney_monai.preparation.reports.sections import clean, parse_report
 
     indiana = dict(read_indiana())
     with LABELS_FILE.open(newline="") as stream:
@@ -56,15 +56,15 @@ def write_phantom_reports(patients: int) -> Iterator[tuple[int, str, dict[str, i
 
 
 def read_with_patterns(text: str, _spans: list) -> dict[str, str]:
-    from biomedjourney_monai.preparation.text_labels import read_labels
+    from biomedjourney_monai.preparation.reports.text_labels import read_labels
 
     return {label: str(int(value)) for label, value in read_labels(text).items() if value == value}
 
 
 def find_spans(text: str) -> list[tuple[str, int, int, bool]]:
     """Find the terms for the libraries: label, place, and whether the term itself says normal ("heart is normal")."""
-    from biomedjourney_monai.preparation import vocabulary as words
-    from biomedjourney_monai.preparation.statements import _mentions
+    from biomedjourney_monai.preparation.reports import vocabulary as words
+    from biomedjourney_monai.preparation.reports.statements import _mentions
 
     found = _mentions(text.lower(), words.TERMS)
     return [
@@ -127,7 +127,7 @@ def score(examples: list, read: Callable[[str, list], dict[str, str]], labels: t
 
 def score_sides(examples: list) -> dict[str, float]:
     """Of the five findings, where both see one: are its sides right, or at least not wrong, and its severities?"""
-    from biomedjourney_monai.preparation.statements import read_statements
+    from biomedjourney_monai.preparation.reports.statements import read_statements
 
     counts: Counter[str] = Counter()
     for part, text, cells, _spans in examples:

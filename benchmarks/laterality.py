@@ -26,15 +26,15 @@ from tqdm import tqdm
 from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator
 from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
 from biomedjourney_monai.diffusion.controls import AUTO, control, make
-from biomedjourney_monai.evaluation.judges import load_judges
-from biomedjourney_monai.evaluation.requests import SIDES
-from biomedjourney_monai.evaluation.sides import only_half
+from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.metrics.sides import only_half
+from biomedjourney_monai.evaluation.systems.asked_findings import SIDES
 from biomedjourney_monai.phantom.anatomy import Anatomy
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import Patient, Visit, draw_patient
 from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, save_png, scale_intensity
-from biomedjourney_monai.radiographs.strips import Frame, draw_strip
+from biomedjourney_monai.radiographs.pictures.strips import Frame, draw_strip
 from biomedjourney_monai.schema import FINDINGS
 
 STREAM, SEED = "laterality", 11

@@ -110,7 +110,7 @@ def draw_networks() -> tuple[nn.Module, nn.Module]:
 
 def compare_denoisers(unet: nn.Module) -> dict[str, float]:
     """Ours shares the memory of diffusers' weights, so that both fit."""
-    from biomedjourney_monai.networks.weight_formats.diffusers import denoiser_from_diffusers
+    from biomedjourney_monai.networks.weights.formats.diffusers import denoiser_from_diffusers
 
     state = denoiser_from_diffusers(unet.state_dict())
     state |= {"text_projection.weight": torch.eye(768), "text_projection.bias": torch.zeros(768)}
@@ -145,8 +145,8 @@ def share(state: dict[str, Tensor], **settings: Any) -> nn.Module:
 def compare_autoencoders(vae: nn.Module) -> dict[str, float]:
     """Colour against colour, and the autoencoder folded to grey against colour on a grey image."""
     from biomedjourney_monai.networks.stable_diffusion import StableDiffusionAutoencoder
-    from biomedjourney_monai.networks.weight_formats.channels import to_grey
-    from biomedjourney_monai.networks.weight_formats.diffusers import autoencoder_from_diffusers
+    from biomedjourney_monai.networks.weights.formats.channels import to_grey
+    from biomedjourney_monai.networks.weights.formats.diffusers import autoencoder_from_diffusers
 
     state = autoencoder_from_diffusers(vae.state_dict())
     colour, grey = StableDiffusionAutoencoder(), StableDiffusionAutoencoder(in_channels=1, out_channels=1)

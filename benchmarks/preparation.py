@@ -42,12 +42,13 @@ from tqdm import tqdm
 
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import render_visit
-from biomedjourney_monai.preparation import registration, simpleitk
 from biomedjourney_monai.preparation.item_record import content_hash
 from biomedjourney_monai.preparation.journeys import build_journeys
+from biomedjourney_monai.preparation.registration import align as registration
+from biomedjourney_monai.preparation.registration import simpleitk
 from biomedjourney_monai.radiographs import load_with_content, read_png, save_png, scale_intensity
 from biomedjourney_monai.radiographs.loading import load_unscaled
-from biomedjourney_monai.radiographs.reading import read_pixels
+from biomedjourney_monai.radiographs.read.pixels import read_pixels
 from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
 HEIGHT, WIDTH, SIZE = 3056, 2544, 256

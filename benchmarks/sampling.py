@@ -180,12 +180,12 @@ def write_weights(folder: Path) -> None:
     from parity import draw_networks
     from safetensors.torch import save_file
 
-    from biomedjourney_monai.networks.weight_formats.channels import to_grey
-    from biomedjourney_monai.networks.weight_formats.diffusers import (
+    from biomedjourney_monai.networks.weights.formats.channels import to_grey
+    from biomedjourney_monai.networks.weights.formats.diffusers import (
         autoencoder_from_diffusers,
         denoiser_from_diffusers,
     )
-    from biomedjourney_monai.networks.weights import save_tensors
+    from biomedjourney_monai.networks.weights.model_file import save_tensors
 
     with torch.no_grad():
         unet, vae = (network.half().float() for network in draw_networks())  # a model file holds float16

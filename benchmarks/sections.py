@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from biomedjourney_monai.preparation.reports import Sections, clean, parse_report
+from biomedjourney_monai.preparation.reports.sections import Sections, clean, parse_report
 
 BAR_PERCENT = 99.0
 RULE = " " + "_" * 78

@@ -29,15 +29,15 @@ from tqdm import tqdm
 
 from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator
 from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
-from biomedjourney_monai.evaluation.judges import Judges, load_judges
+from biomedjourney_monai.evaluation.judges.loading import Judges, load_judges
 from biomedjourney_monai.evaluation.probes import NAMES, Probe, choose_probe, rises
-from biomedjourney_monai.evaluation.requests import SIDED, SIDES, WHOLE
-from biomedjourney_monai.evaluation.true_counterfactuals import CHANGED
+from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, WHOLE
+from biomedjourney_monai.evaluation.systems.true_counterfactuals import CHANGED
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import anatomy_of
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, save_png
-from biomedjourney_monai.radiographs.strips import Frame, draw_strip
+from biomedjourney_monai.radiographs.pictures.strips import Frame, draw_strip
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 STREAM, SEED = "severity", 12

@@ -30,9 +30,9 @@ from biomedjourney_monai.cli.bundle_model import (
     read_square_images,
 )
 from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
-from biomedjourney_monai.evaluation.validation_score import ValidationScore
+from biomedjourney_monai.evaluation.tuning.validation_score import ValidationScore
 from biomedjourney_monai.files import read_json_lines, write_json
-from biomedjourney_monai.networks.weights import weights_hash
+from biomedjourney_monai.networks.weights.model_file import weights_hash
 from biomedjourney_monai.schema import TRIPLES_FILE
 
 SOLVERS = ("ddim", "dpm++", "unipc")

@@ -60,12 +60,12 @@ def write_networks(folder: Path, sizes: dict[str, Any]) -> None:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from biomedjourney_monai.networks.weight_formats.channels import to_grey
-    from biomedjourney_monai.networks.weight_formats.diffusers import (
+    from biomedjourney_monai.networks.weights.formats.channels import to_grey
+    from biomedjourney_monai.networks.weights.formats.diffusers import (
         autoencoder_from_diffusers,
         denoiser_from_diffusers,
     )
-    from biomedjourney_monai.networks.weights import save_tensors
+    from biomedjourney_monai.networks.weights.model_file import save_tensors
 
     torch.manual_seed(0)
     unet, vae = UNet2DConditionModel(**sizes["unet"]), AutoencoderKL(**sizes["vae"])

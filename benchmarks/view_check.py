@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import render_visit
-from biomedjourney_monai.radiographs import load_with_content, save_png, views
+from biomedjourney_monai.radiographs import load_with_content, save_png
+from biomedjourney_monai.radiographs.views import check as views
 
 TEMPLATE_PATIENTS, TEMPLATE_SEED, TEMPLATE_SIZE = 150, 0, 128
 FRONTAL, LATERAL = ("PA", "AP"), ("LATERAL",)

@@ -16,7 +16,7 @@ from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
 from biomedjourney_monai.errors import BiomedJourneyError
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.clinic.web_server import WebServer
+    from biomedjourney_monai.clinic.web.server import WebServer
 
 EXAMPLE = "biomedjourney app --port 7860\n  biomedjourney app --port 0 --waiting 8 --time-limit 300"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -87,7 +87,7 @@ def is_loopback(address: str) -> bool:
 def make_server(arguments: argparse.Namespace, *, loopback: bool) -> WebServer:
     """Load the model and put the page before it."""
     from biomedjourney_monai.cli.app_requests import PageWorkshop
-    from biomedjourney_monai.clinic.web_server import LOOPBACK_NAMES, WebServer
+    from biomedjourney_monai.clinic.web.server import LOOPBACK_NAMES, WebServer
 
     return WebServer(
         PageWorkshop(arguments),

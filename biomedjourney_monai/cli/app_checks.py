@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from biomedjourney_monai.cli.counterfactual_maker import Prior
-    from biomedjourney_monai.clinic.page_request import PageRequest
-    from biomedjourney_monai.clinic.uploads import Upload
+    from biomedjourney_monai.clinic.web.request import PageRequest
+    from biomedjourney_monai.clinic.web.uploads import Upload
 
 MAX_MADE_PIXELS = 64_000_000
 """Of all samples of a request together, at the prior's size: so many are held in memory and sent back."""
@@ -24,7 +24,7 @@ def check_amount(samples: int, hw: tuple[int, int]) -> None:
     Raises:
         LimitError: with what was asked for.
     """
-    from biomedjourney_monai.clinic.uploads import LimitError
+    from biomedjourney_monai.clinic.web.uploads import LimitError
 
     height, width = hw
     if samples * height * width > MAX_MADE_PIXELS:
@@ -37,8 +37,8 @@ def check_amount(samples: int, hw: tuple[int, int]) -> None:
 
 def region_of(request: PageRequest, prior: Prior, size: int) -> Any:
     """None, "auto" or the mask of the box, as `sample --region` reads a mask of the prior's size."""
-    from biomedjourney_monai.clinic.page_request import AUTO, BOX
-    from biomedjourney_monai.radiographs.region_mask import mask_region
+    from biomedjourney_monai.clinic.web.request import AUTO, BOX
+    from biomedjourney_monai.generation.region import mask_region
 
     if request.region == AUTO:
         return AUTO
@@ -74,7 +74,7 @@ def prior_warnings(upload: Upload) -> list[str]:
 
 def unmet(description: str, findings: list[dict[str, Any]]) -> list[str]:
     """Where the judge does not see what was asked for."""
-    from biomedjourney_monai.preparation.statements import read_statements
+    from biomedjourney_monai.preparation.reports.statements import read_statements
 
     said, warnings = read_statements(description), []
     for row in findings:

@@ -17,7 +17,7 @@ def render_example(number: int) -> bytes:
     from biomedjourney_monai.phantom.findings import FindingState
     from biomedjourney_monai.phantom.patients import draw_patient
     from biomedjourney_monai.phantom.truth import render_counterfactual
-    from biomedjourney_monai.radiographs.saving import png_bytes
+    from biomedjourney_monai.radiographs.write.png import png_bytes
 
     caption, index, state = EXAMPLES[number]
     patient = draw_patient(7, index, stream="web page")

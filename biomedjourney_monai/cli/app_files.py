@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from biomedjourney_monai.cli.counterfactual_maker import Prior, finished_picture
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.clinic.uploads import Upload
+    from biomedjourney_monai.clinic.web.uploads import Upload
 
 PICTURE, DICOM, REPORT, ARCHIVE = "counterfactual.png", "counterfactual.dcm", "report.html", "all.zip"
 NO_CLOCK = (1980, 1, 1, 0, 0, 0)
@@ -33,7 +33,7 @@ def make_files(
         answer: what the page shows.
         judges: who judged.
     """
-    from biomedjourney_monai.clinic.web_page import render_report
+    from biomedjourney_monai.clinic.web.page import render_report
 
     every: dict[str, bytes] = {}
     for number, (image, facts) in enumerate(zip(drawn.images, drawn.metadata), start=1):
@@ -54,13 +54,13 @@ def _numbered(name: str, number: int) -> str:
 
 
 def _png(picture: Any, facts: Mapping[str, Any]) -> bytes:
-    from biomedjourney_monai.radiographs.saving import png_bytes
+    from biomedjourney_monai.radiographs.write.png import png_bytes
 
     return png_bytes(picture, metadata=facts)
 
 
 def _dicom(picture: Any, facts: Mapping[str, Any], upload: Upload, *, number: int, drawn: Any) -> bytes:
-    from biomedjourney_monai.clinic.dicom_out import counterfactual_dataset, from_plain_bytes, to_bytes
+    from biomedjourney_monai.radiographs.write.dicom import counterfactual_dataset, from_plain_bytes, to_bytes
 
     count = len(drawn.images)
     source = from_plain_bytes(upload.source) if upload.source else None
@@ -70,9 +70,9 @@ def _dicom(picture: Any, facts: Mapping[str, Any], upload: Upload, *, number: in
 
 def _maps(prior: Prior, drawn: Any) -> dict[str, bytes]:
     """Mean and standard deviation of several samples, and the region, at the prior's size."""
-    from biomedjourney_monai.diffusion.uncertainty import spread_of
+    from biomedjourney_monai.generation.uncertainty import spread_of
     from biomedjourney_monai.radiographs import restore
-    from biomedjourney_monai.radiographs.map_pictures import colour_png_bytes, overlay_map
+    from biomedjourney_monai.radiographs.pictures.maps import colour_png_bytes, overlay_map
 
     facts, made, hw = drawn.metadata[0], {}, prior.original_hw
     if len(drawn.images) > 1:

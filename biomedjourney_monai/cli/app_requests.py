@@ -18,14 +18,14 @@ from biomedjourney_monai.cli.app_examples import EXAMPLES, render_example
 from biomedjourney_monai.cli.bundle_model import bundle_folder
 from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior
 from biomedjourney_monai.cli.sample_one import draw_samples
-from biomedjourney_monai.clinic.provenance import region_name
+from biomedjourney_monai.generation.provenance import region_name
 from biomedjourney_monai.schema import FINDINGS
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from biomedjourney_monai.clinic.page_request import PageRequest
-    from biomedjourney_monai.clinic.uploads import Upload
+    from biomedjourney_monai.clinic.web.request import PageRequest
+    from biomedjourney_monai.clinic.web.uploads import Upload
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ class PageWorkshop:
 
     def inspect(self, data: bytes) -> dict[str, Any]:
         """Look at an upload: its picture, what the judge sees in it, warnings, and why it would be refused."""
-        from biomedjourney_monai.clinic.page_pictures import preview_uri
-        from biomedjourney_monai.clinic.uploads import read_upload
+        from biomedjourney_monai.clinic.web.pictures import preview_uri
+        from biomedjourney_monai.clinic.web.uploads import read_upload
         from biomedjourney_monai.errors import ImageError
-        from biomedjourney_monai.radiographs.prior_check import check_prior
+        from biomedjourney_monai.generation.prior_check import check_prior
 
         upload = read_upload(data, size=self._maker.size, with_preview=True)
         refusal = None
@@ -109,8 +109,8 @@ class PageWorkshop:
         self, request: PageRequest, data: bytes, *, tell: Callable[..., None], is_cancelled: Callable[[], bool]
     ) -> dict[str, Any]:
         """Make what is asked for; see `clinic.web_server.Workshop`."""
-        from biomedjourney_monai.clinic.uploads import read_upload
-        from biomedjourney_monai.radiographs.prior_check import check_prior
+        from biomedjourney_monai.clinic.web.uploads import read_upload
+        from biomedjourney_monai.generation.prior_check import check_prior
 
         maker = self._maker_for(request, tell, is_cancelled)
         upload = read_upload(data, size=maker.size)
@@ -127,8 +127,8 @@ class PageWorkshop:
         self, request: PageRequest, tell: Callable[..., None], is_cancelled: Callable[[], bool]
     ) -> CounterfactualMaker:
         """The maker under the request's settings, on the one model, telling of each step."""
-        from biomedjourney_monai.clinic.page_request import EVERYWHERE
-        from biomedjourney_monai.clinic.web_server import Cancelled
+        from biomedjourney_monai.clinic.web.request import EVERYWHERE
+        from biomedjourney_monai.clinic.web.server import Cancelled
         from biomedjourney_monai.diffusion.controls import ControlledSampler
 
         names = ("seed", "steps", "text_guidance_scale", "image_guidance_scale", "force")
@@ -157,8 +157,8 @@ class PageWorkshop:
         return maker
 
     def _check_description(self, maker: CounterfactualMaker, request: PageRequest) -> Any:
-        from biomedjourney_monai.diffusion.description_check import check_description
-        from biomedjourney_monai.preparation.statements import read_statements
+        from biomedjourney_monai.generation.description_check import check_description
+        from biomedjourney_monai.preparation.reports.statements import read_statements
 
         encoder = maker.generator.text_encoder
         return check_description(request.description, encoder, name_findings=read_statements, force=request.force)
@@ -183,7 +183,7 @@ class PageWorkshop:
         warnings: list[str],
     ) -> dict[str, Any]:
         from biomedjourney_monai.cli.app_files import make_files
-        from biomedjourney_monai.clinic import page_pictures as pictures
+        from biomedjourney_monai.clinic.web import pictures
 
         findings = self._findings(prior, drawn.images, request.description)
         heat = self._heat_maps(prior, drawn.images[0], findings)
@@ -196,7 +196,7 @@ class PageWorkshop:
         heat = {name: pictures.show_heat(values, drawn.images[0], hw) for name, values in heat.items()}
         spread, highest = None, 0.0
         if len(drawn.images) > 1:
-            from biomedjourney_monai.diffusion.uncertainty import spread_of
+            from biomedjourney_monai.generation.uncertainty import spread_of
 
             found = spread_of(drawn.images)
             highest = float(found.deviation.max())
@@ -223,7 +223,7 @@ class PageWorkshop:
         import numpy as np
         import torch
 
-        from biomedjourney_monai.preparation.statements import read_statements
+        from biomedjourney_monai.preparation.reports.statements import read_statements
 
         every = np.concatenate([prior.image[None], images])[:, None]
         scores = self._judges.score(torch.from_numpy(every)).pathology.numpy()
@@ -244,7 +244,7 @@ class PageWorkshop:
         """For each finding that was asked for, or else the one that changed most: where the judge sees it."""
         import torch
 
-        from biomedjourney_monai.evaluation.heat_map import change_map
+        from biomedjourney_monai.evaluation.judges.heat_map import change_map
 
         named = [row["finding"] for row in findings if row["asked"]]
         most = max(findings, key=lambda row: abs(row["after"] - row["before"]))["finding"]

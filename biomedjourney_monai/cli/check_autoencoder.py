@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print, judge."""
     import torch
 
-    from biomedjourney_monai.evaluation.judges import load_judges
+    from biomedjourney_monai.evaluation.judges.loading import load_judges
     from biomedjourney_monai.evaluation.reconstruction import QualityGate
     from biomedjourney_monai.networks.autoencoder import reconstruct
-    from biomedjourney_monai.networks.weights import weights_hash
+    from biomedjourney_monai.networks.weights.model_file import weights_hash
     from biomedjourney_monai.training.first_stage import load_autoencoder
 
     file = _weights_file(arguments)

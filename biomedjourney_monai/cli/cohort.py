@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.preparation.cohort import Cohort, CohortSettings
-    from biomedjourney_monai.preparation.view_checks import ViewChecker
+    from biomedjourney_monai.preparation.cohort.studies import Cohort, CohortSettings
+    from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
 
 EXAMPLE = """biomedjourney cohort --source mimic --work work --check-views --report
   biomedjourney cohort --source phantom --work work
@@ -87,7 +87,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from biomedjourney_monai.preparation.cohort import CohortSettings, select_studies
+    from biomedjourney_monai.preparation.cohort.studies import CohortSettings, select_studies
     from biomedjourney_monai.preparation.parallel import available_cores
 
     _check(args)
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
     cohort = select_studies(_open_source(args, work, processes), settings, checker=checker)
     counts = _write(work, cohort, settings, checker)
     if args.report:
-        from biomedjourney_monai.preparation.quality_page import write_cohort_page
+        from biomedjourney_monai.preparation.quality.page import write_cohort_page
 
         print(f"report -> {write_cohort_page(work, cohort.studies, counts)}")
 
@@ -137,8 +137,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _open_source(args: argparse.Namespace, work: Path, processes: int):
-    from biomedjourney_monai.preparation.dicom_studies import read_dicom_folder
-    from biomedjourney_monai.preparation.mimic import read_mimic
+    from biomedjourney_monai.preparation.cohort.dicom_studies import read_dicom_folder
+    from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 
     if args.dicom:
         key = Path(args.pseudonym_key).read_bytes().strip()[:64] if args.pseudonym_key else b""
@@ -151,10 +151,10 @@ def _open_source(args: argparse.Namespace, work: Path, processes: int):
 def _open_checker(args: argparse.Namespace, work: Path, processes: int) -> ViewChecker | None:
     if not args.check_views:
         return None
-    from biomedjourney_monai.preparation.view_checks import ViewChecker
+    from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
 
     if args.view_model:
-        from biomedjourney_monai.radiographs.view_model import ViewModel
+        from biomedjourney_monai.radiographs.views.frontal_network import ViewModel
 
         ViewModel(args.view_model)  # bad weights are told before the work begins
     return ViewChecker(
@@ -168,7 +168,7 @@ def _open_checker(args: argparse.Namespace, work: Path, processes: int) -> ViewC
 
 def _write(work: Path, cohort: Cohort, settings: CohortSettings, checker: ViewChecker | None) -> dict[str, Any]:
     from biomedjourney_monai.files import write_json, write_table, written_atomically
-    from biomedjourney_monai.preparation.rejections import write_rejected
+    from biomedjourney_monai.preparation.quality.rejections import write_rejected
     from biomedjourney_monai.schema import STUDIES_FILE
 
     write_table(work / STUDIES_FILE, cohort.studies)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator, model_file
-from biomedjourney_monai.cli.quick_start import import_monai_quickly
+from biomedjourney_monai.cli.fast_import import import_monai_quickly
 from biomedjourney_monai.cli.sampling_arguments import check_sampling_arguments
-from biomedjourney_monai.clinic.provenance import content_hash, provenance
+from biomedjourney_monai.generation.provenance import content_hash, provenance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,8 +53,8 @@ class CounterfactualMaker:
     def __init__(self, arguments: argparse.Namespace) -> None:
         check_sampling_arguments(arguments)
         import_monai_quickly(arguments)
-        from biomedjourney_monai.networks.trained_size import trained_size
-        from biomedjourney_monai.radiographs.prior_check import check_resolution
+        from biomedjourney_monai.generation.prior_check import check_resolution
+        from biomedjourney_monai.networks.weights.trained_size import trained_size
 
         self.arguments = arguments
         self.force = bool(getattr(arguments, "force", False))
@@ -95,9 +95,9 @@ class CounterfactualMaker:
         Raises:
             ImageError: with a reason code.
         """
+        from biomedjourney_monai.generation.prior_check import check_prior
         from biomedjourney_monai.radiographs import load_radiograph, original_size
-        from biomedjourney_monai.radiographs.marked_files import carries_mark
-        from biomedjourney_monai.radiographs.prior_check import check_prior
+        from biomedjourney_monai.radiographs.read.marked_files import carries_mark
 
         image = load_radiograph(path, size=self.size)
         overruled = check_prior(image, is_marked=carries_mark(path), force=self.force)
@@ -109,8 +109,8 @@ class CounterfactualMaker:
         Raises:
             DescriptionError: with a reason code.
         """
-        from biomedjourney_monai.diffusion.description_check import check_description
-        from biomedjourney_monai.preparation.statements import read_statements
+        from biomedjourney_monai.generation.description_check import check_description
+        from biomedjourney_monai.preparation.reports.statements import read_statements
 
         check = check_description(text, self.generator.text_encoder, name_findings=read_statements, force=self.force)
         for warning in check.warnings:
@@ -119,7 +119,7 @@ class CounterfactualMaker:
 
     def read_region(self, prior: Prior, region: str | None = None) -> Any:
         """Where change is allowed: None, "auto" or a mask."""
-        from biomedjourney_monai.radiographs.region_mask import read_region
+        from biomedjourney_monai.generation.region import read_region
 
         region = region or getattr(self.arguments, "region", None)
         return read_region(region, size=self.size, prior_hw=prior.original_hw)
@@ -154,7 +154,7 @@ class CounterfactualMaker:
 
     def judges(self) -> Any:
         """The judges beside the model."""
-        from biomedjourney_monai.evaluation.judges import load_judges
+        from biomedjourney_monai.evaluation.judges.loading import load_judges
 
         return load_judges(bundle_folder(self.arguments) / "models")
 

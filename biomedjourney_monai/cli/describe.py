@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from biomedjourney_monai.preparation.descriptions import Triples
-    from biomedjourney_monai.preparation.endpoint import Endpoint
-    from biomedjourney_monai.preparation.language_model import LanguageModel
+    from biomedjourney_monai.preparation.descriptions.endpoint import Endpoint
+    from biomedjourney_monai.preparation.descriptions.language_model import LanguageModel
+    from biomedjourney_monai.preparation.descriptions.rows import Triples
 
 CACHE_FILE = "descriptions.sqlite"
 
@@ -109,7 +109,7 @@ def _check_model(args: argparse.Namespace) -> Endpoint:
     import os
 
     from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.preparation.endpoint import open_endpoint
+    from biomedjourney_monai.preparation.descriptions.endpoint import open_endpoint
 
     if not args.model:
         raise ConfigError("--writer language-model needs --model", action="Name a model that the service has")
@@ -122,9 +122,9 @@ def _check_model(args: argparse.Namespace) -> Endpoint:
 def _open_model(args: argparse.Namespace, endpoint: Endpoint | None) -> LanguageModel | None:
     import os
 
-    from biomedjourney_monai.preparation.answers import AnswerCache
-    from biomedjourney_monai.preparation.language_model import LanguageModel
-    from biomedjourney_monai.preparation.prompt import load_prompt
+    from biomedjourney_monai.preparation.descriptions.answers import AnswerCache
+    from biomedjourney_monai.preparation.descriptions.language_model import LanguageModel
+    from biomedjourney_monai.preparation.descriptions.prompt import load_prompt
 
     if endpoint is None:
         return None
@@ -146,9 +146,9 @@ def _describe_two_reports(args: argparse.Namespace, endpoint: Endpoint | None) -
     import sys
 
     from biomedjourney_monai.errors import TableError
-    from biomedjourney_monai.preparation.descriptions import compare_reports
-    from biomedjourney_monai.preparation.reports import read_report
-    from biomedjourney_monai.preparation.writers import write_by_rules, write_with_model
+    from biomedjourney_monai.preparation.descriptions.rows import compare_reports
+    from biomedjourney_monai.preparation.descriptions.writers import write_by_rules, write_with_model
+    from biomedjourney_monai.preparation.reports.sections import read_report
 
     reports = [read_report(path) for path in (args.prior_report, args.new_report)]
     for option, report in zip(("--prior-report", "--new-report"), reports):
@@ -174,8 +174,8 @@ def _describe_pairs(args: argparse.Namespace, endpoint: Endpoint | None) -> None
     from functools import partial
 
     from biomedjourney_monai.files import read_table
-    from biomedjourney_monai.preparation.descriptions import build_triples, read_cases
-    from biomedjourney_monai.preparation.writers import write_by_rules, write_with_model
+    from biomedjourney_monai.preparation.descriptions.rows import build_triples, read_cases
+    from biomedjourney_monai.preparation.descriptions.writers import write_by_rules, write_with_model
     from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, STUDIES_FILE, STUDY_COLUMNS
 
     work = Path(args.work)
@@ -199,7 +199,7 @@ def _write_files(
 
     from biomedjourney_monai.errors import TableError
     from biomedjourney_monai.files import write_json, write_json_lines
-    from biomedjourney_monai.preparation.descriptions import build_singles
+    from biomedjourney_monai.preparation.descriptions.rows import build_singles
     from biomedjourney_monai.schema import SINGLES_FILE, TRIPLES_FILE
 
     singles, single_drops = build_singles(studies, work, seed=args.seed)
@@ -249,7 +249,7 @@ def _provenance(args: argparse.Namespace, model: LanguageModel | None) -> dict:
 
 
 def _print_estimate(cases: list, args: argparse.Namespace, model: LanguageModel) -> None:
-    from biomedjourney_monai.preparation.writers import estimate
+    from biomedjourney_monai.preparation.descriptions.writers import estimate
 
     guess = estimate(cases, model, input_price=args.input_price, output_price=args.output_price)
     print(

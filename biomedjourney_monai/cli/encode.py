@@ -21,18 +21,18 @@ from biomedjourney_monai.cli.bundle_model import (
     image_size,
     model_file,
 )
-from biomedjourney_monai.cli.encode_shards import (
+from biomedjourney_monai.errors import ConfigError, WeightsError
+from biomedjourney_monai.schema import LATENTS_FOLDER, SINGLES_FILE, TRIPLES_FILE
+from biomedjourney_monai.training.data.encode_shards import (
     ShardWriter,
     cut_into_shards,
     load_autoencoder,
     load_text_encoder,
 )
-from biomedjourney_monai.cli.encode_table import Table
-from biomedjourney_monai.errors import ConfigError, WeightsError
-from biomedjourney_monai.schema import LATENTS_FOLDER, SINGLES_FILE, TRIPLES_FILE
+from biomedjourney_monai.training.data.encode_table import Table
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.training.augmentation import Augmentation
+    from biomedjourney_monai.training.data.augmentation import Augmentation
 
 EXAMPLE = """biomedjourney encode --work work
   biomedjourney encode --work work --augment crop --variants 8 --processes 2
@@ -79,8 +79,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
     from biomedjourney_monai.files import read_json_lines
-    from biomedjourney_monai.networks.weights import weights_hash
-    from biomedjourney_monai.training.latents import SINGLE_KEYS, TRIPLE_KEYS
+    from biomedjourney_monai.networks.weights.model_file import weights_hash
+    from biomedjourney_monai.training.data.latents import SINGLE_KEYS, TRIPLE_KEYS
 
     augmentation, variants = _changes(arguments)
     work = Path(arguments.work)
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _changes(arguments: argparse.Namespace) -> tuple[Augmentation, int]:
     """How images are changed, and how many variants there are."""
-    from biomedjourney_monai.training.augmentation import Augmentation
+    from biomedjourney_monai.training.data.augmentation import Augmentation
 
     for name in ("batch_size", "processes", "variants"):
         value = getattr(arguments, name)
@@ -156,7 +156,7 @@ def _probe(autoencoder: Any, size: int) -> tuple[int, dict[str, Any]]:
     """Side of a latent, and what training must know of the autoencoder."""
     import numpy as np
 
-    from biomedjourney_monai.training.latents import DUMMY_GREY, encode_images
+    from biomedjourney_monai.training.data.latents import DUMMY_GREY, encode_images
 
     dummy, _ = encode_images(autoencoder, [np.full((size, size), DUMMY_GREY, np.float32)])
     weight = getattr(autoencoder, "component_weight", None)
@@ -200,8 +200,8 @@ def _write_cache(
 
     from biomedjourney_monai.files import write_json, write_json_lines
     from biomedjourney_monai.preparation.parallel import available_cores, map_in_processes
-    from biomedjourney_monai.training.latents import ENCODING_FILE, ROWS_FILE, compute_scale_factor
-    from biomedjourney_monai.training.shards import ShardedArray
+    from biomedjourney_monai.training.data.latents import ENCODING_FILE, ROWS_FILE, compute_scale_factor
+    from biomedjourney_monai.training.data.shards import ShardedArray
 
     folder = Path(writer.folder)
     (folder / ROWS_FILE).unlink(missing_ok=True)
@@ -230,7 +230,7 @@ def _write_live(
     """Encode a sample, for the scale factor, and write what training must know."""
     from biomedjourney_monai.cli.bundle_model import read_square_images
     from biomedjourney_monai.files import write_json
-    from biomedjourney_monai.training.latents import ENCODING_FILE, ROWS_FILE, compute_scale_factor, encode_images
+    from biomedjourney_monai.training.data.latents import ENCODING_FILE, ROWS_FILE, compute_scale_factor, encode_images
 
     work, folder = Path(writer.work), Path(writer.folder)
     autoencoder = load_autoencoder(writer.networks, str(work / "runs" / "autoencoder.pt"), writer.autoencoder_hash)
@@ -251,7 +251,7 @@ def _remove_others(folder: Path, names: Iterable[str]) -> None:
 
 
 def _copy_shipped_autoencoder(model: Path, to: Path) -> None:
-    from biomedjourney_monai.networks.weights import load_tensors, save_tensors
+    from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors
 
     state, info = load_tensors(model)
     part = {

@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     from biomedjourney_monai.configuration import locate_root
     from biomedjourney_monai.errors import ConfigError
     from biomedjourney_monai.evaluation.evaluate import SCORES_FILE, EvaluationSettings, evaluate
-    from biomedjourney_monai.evaluation.judges import choose_judges
+    from biomedjourney_monai.evaluation.judges.loading import choose_judges
     from biomedjourney_monai.files import write_json, write_table
     from biomedjourney_monai.schema import METRICS_FILE
 
@@ -195,7 +195,7 @@ def _cell(number: dict[str, Any]) -> str:
 def _image_size(work: Path) -> int:
     """Side of the working folder's prepared images, in pixels."""
     from biomedjourney_monai.errors import ImageError
-    from biomedjourney_monai.evaluation.systems import read_picture
+    from biomedjourney_monai.evaluation.systems.sources import read_picture
     from biomedjourney_monai.files import read_table
     from biomedjourney_monai.schema import PAIRS_FILE
 
@@ -209,7 +209,7 @@ def _image_size(work: Path) -> int:
 
 def _other_systems(args: argparse.Namespace, *, size: int) -> list[Any]:
     from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.evaluation.systems import read_baselines, read_system
+    from biomedjourney_monai.evaluation.systems.sources import read_baselines, read_system
 
     systems = read_baselines(args.work, size=size)
     for text in args.images:
@@ -227,8 +227,8 @@ def _other_systems(args: argparse.Namespace, *, size: int) -> list[Any]:
 def _material(args: argparse.Namespace, size: int, weights: Path) -> Any:
     from biomedjourney_monai.cli.evaluation_requests import read_requests
     from biomedjourney_monai.evaluation.evaluate import Material
-    from biomedjourney_monai.evaluation.imagenet_features import INCEPTION_FILE, InceptionFeatures
-    from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals
+    from biomedjourney_monai.evaluation.judges.imagenet_features import INCEPTION_FILE, InceptionFeatures
+    from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 
     truth = None
     if args.truth is not None:

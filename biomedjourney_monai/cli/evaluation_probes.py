@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from biomedjourney_monai.evaluation.judges import Judges
+    from biomedjourney_monai.evaluation.judges.loading import Judges
 
 PROBE_SAMPLES = 3
 
@@ -27,10 +27,10 @@ def probe(args: argparse.Namespace, judges: Judges) -> dict[str, Any]:
     from tqdm import tqdm
 
     from biomedjourney_monai.cli.bundle_model import load_generator, model_file, read_square_images
-    from biomedjourney_monai.evaluation.bootstrap import draw_patient_weights
+    from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
     from biomedjourney_monai.evaluation.probes import run_probes, summarise_probes
     from biomedjourney_monai.evaluation.summary import as_numbers
-    from biomedjourney_monai.networks.weights import weights_hash
+    from biomedjourney_monai.networks.weights.model_file import weights_hash
 
     journeys = _journeys(args)
     generator = load_generator(args, steps=args.steps)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.evaluation.requests import Request, Requests
+    from biomedjourney_monai.evaluation.systems.asked_findings import Request, Requests
 
 
 def read_requests(work: Path) -> Requests | None:
@@ -17,7 +17,7 @@ def read_requests(work: Path) -> Requests | None:
     Raises:
         TableError: if the file cannot be used.
     """
-    from biomedjourney_monai.evaluation.systems import SAMPLES_TABLE
+    from biomedjourney_monai.evaluation.systems.sources import SAMPLES_TABLE
     from biomedjourney_monai.files import read_json_lines
     from biomedjourney_monai.schema import SAMPLES_FOLDER, TRIPLES_FILE
 
@@ -38,8 +38,8 @@ def read_request(description: str) -> dict[str, Request]:
         >>> read_request("New small left pleural effusion.")["Pleural Effusion"].severities
         {'left': 1}
     """
-    from biomedjourney_monai.evaluation.requests import Request
-    from biomedjourney_monai.preparation.statements import read_statements
+    from biomedjourney_monai.evaluation.systems.asked_findings import Request
+    from biomedjourney_monai.preparation.reports.statements import read_statements
     from biomedjourney_monai.schema import FINDINGS
 
     return {

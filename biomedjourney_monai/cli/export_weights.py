@@ -28,9 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    from biomedjourney_monai.networks.exporting import write_diffusers
-    from biomedjourney_monai.networks.geometry import geometry_of, require_same_geometry
-    from biomedjourney_monai.networks.weights import load_model, load_tensors
+    from biomedjourney_monai.networks.weights.exporting import write_diffusers
+    from biomedjourney_monai.networks.weights.geometry import geometry_of, require_same_geometry
+    from biomedjourney_monai.networks.weights.model_file import load_model, load_tensors
 
     print("reading ...", flush=True)  # at full size this and writing take half a minute
     state, info = load_tensors(arguments.model)

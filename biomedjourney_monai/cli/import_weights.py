@@ -43,11 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
     from biomedjourney_monai.errors import WeightsError
-    from biomedjourney_monai.networks.foreign_models import READERS
-    from biomedjourney_monai.networks.geometry import GEOMETRY_KEY, HASH_KEY, geometry_hash, geometry_of
-    from biomedjourney_monai.networks.importing import fit_model
-    from biomedjourney_monai.networks.trained_size import IMAGE_SIZE_KEY
-    from biomedjourney_monai.networks.weights import UnfitWeightsError, save_tensors
+    from biomedjourney_monai.networks.weights.foreign_models import READERS
+    from biomedjourney_monai.networks.weights.geometry import GEOMETRY_KEY, HASH_KEY, geometry_hash, geometry_of
+    from biomedjourney_monai.networks.weights.importing import fit_model
+    from biomedjourney_monai.networks.weights.model_file import UnfitWeightsError, save_tensors
+    from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 
     if arguments.out.is_dir():
         raise WeightsError("--out must be a file", found="a folder", action="Name the model file, e.g. sd15.pt")

@@ -17,8 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from biomedjourney_monai.errors import ConfigError, TableError
     from biomedjourney_monai.files import write_json, write_table
+    from biomedjourney_monai.preparation.cohort.study_table import read_studies
     from biomedjourney_monai.preparation.journeys import build_journeys
-    from biomedjourney_monai.preparation.study_table import read_studies
     from biomedjourney_monai.schema import JOURNEYS_FILE
 
     if not 0 <= args.min_days <= args.max_days:

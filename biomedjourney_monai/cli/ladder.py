@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior
 from biomedjourney_monai.cli.picture_writer import PictureWriter, add_export_arguments, read_pseudonyms
 from biomedjourney_monai.cli.sampling_arguments import add_control_arguments, add_sampling_arguments
-from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.generation.provenance import region_name
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
     import torch
 
-    from biomedjourney_monai.preparation.statements import read_statements
+    from biomedjourney_monai.preparation.reports.statements import read_statements
 
     descriptions = rungs_of(arguments)
     maker = CounterfactualMaker(arguments)
@@ -100,7 +100,7 @@ def severity_ladder(finding: str) -> list[str]:
     Raises:
         BiomedJourneyError: if the text names none of the findings, or more than one.
     """
-    from biomedjourney_monai.preparation.statements import read_statements
+    from biomedjourney_monai.preparation.reports.statements import read_statements
 
     named = [label for label in read_statements(finding) if label in FINDINGS]
     if len(named) != 1:
@@ -135,7 +135,7 @@ def _write(
 ) -> list[np.ndarray]:
     from biomedjourney_monai.files import write_json
     from biomedjourney_monai.radiographs import restore, save_png
-    from biomedjourney_monai.radiographs.strips import Frame, draw_strip, save_gif
+    from biomedjourney_monai.radiographs.pictures.strips import Frame, draw_strip, save_gif
 
     frames = []
     for number, (image, score) in enumerate(zip(images, scores)):
@@ -160,7 +160,7 @@ def _write(
 
 def write_series(path: Path, images: list[np.ndarray]) -> None:
     """Write marked images as a series, in the format that the file's suffix names."""
-    from biomedjourney_monai.radiographs.nifti_series import SUFFIXES, save_nifti_series
+    from biomedjourney_monai.radiographs.write.nifti_series import SUFFIXES, save_nifti_series
 
     if path.name.endswith(SUFFIXES):
         save_nifti_series(path, images)

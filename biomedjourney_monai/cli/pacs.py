@@ -19,7 +19,7 @@ from biomedjourney_monai.cli.sampling_arguments import add_control_arguments, ad
 from biomedjourney_monai.errors import BiomedJourneyError
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.clinic.archive import Archive
+    from biomedjourney_monai.clinic.pacs.archive import Archive
 
 EXAMPLE = (
     "biomedjourney pacs --url https://pacs.example/dicom-web --user ana --password-file secret --ca ca.pem"
@@ -79,7 +79,7 @@ def connect(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Ar
     Raises:
         BiomedJourneyError: if they are contradictory or missing.
     """
-    from biomedjourney_monai.clinic.archive import Archive, is_unprotected
+    from biomedjourney_monai.clinic.pacs.archive import Archive, is_unprotected
 
     a = arguments
     if a.user and a.token_file:

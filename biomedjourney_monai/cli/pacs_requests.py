@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
-from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
+from biomedjourney_monai.generation.provenance import region_name
 
 if TYPE_CHECKING:
     import pydicom
 
-    from biomedjourney_monai.clinic.archive import Archive
+    from biomedjourney_monai.clinic.pacs.archive import Archive
 
 STORED, KEPT, WOULD = "stored", "kept", "would be stored"
 NOT_TRIED = "not tried"
@@ -94,8 +94,8 @@ def serve(request: Request, archive: Archive, maker: CounterfactualMaker, *, dry
     Raises:
         BiomedJourneyError: with a reason code where a work list is to count it.
     """
-    from biomedjourney_monai.clinic.dicom_out import counterfactual_dataset, request_uids
-    from biomedjourney_monai.clinic.latest_radiograph import check_request, check_retrieved, find_latest
+    from biomedjourney_monai.clinic.pacs.latest_radiograph import check_request, check_retrieved, find_latest
+    from biomedjourney_monai.radiographs.write.dicom import counterfactual_dataset, request_uids
 
     check_request(request.patient_id, request.study_uid)
     overruled = maker.check_description(request.description)
@@ -121,8 +121,8 @@ def serve(request: Request, archive: Archive, maker: CounterfactualMaker, *, dry
 
 def read_retrieved(retrieved: pydicom.Dataset, maker: CounterfactualMaker) -> tuple[Prior, Any]:
     """Read and check a retrieved image the way a file is read; the file is gone when this returns or raises."""
-    from biomedjourney_monai.clinic.dicom_out import read_source
-    from biomedjourney_monai.radiographs.dicom_header import as_image_error
+    from biomedjourney_monai.radiographs.read.dicom_header import as_image_error
+    from biomedjourney_monai.radiographs.write.dicom import read_source
 
     with tempfile.TemporaryDirectory(prefix="biomedjourney-") as folder:  # only its owner can look into it
         path = Path(folder) / "prior.dcm"

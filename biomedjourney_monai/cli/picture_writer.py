@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biomedjourney_monai.clinic import picture_writer
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.generation import writer as picture_writer
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.clinic.deidentify import Pseudonyms
+    from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 PICTURES = (".png", ".dcm", ".dicom")
 
@@ -34,7 +34,7 @@ def read_pseudonyms(arguments: argparse.Namespace) -> Pseudonyms | None:
     """Pseudonyms for `--export`, None without it."""
     if not getattr(arguments, "export", False):
         return None
-    from biomedjourney_monai.clinic.deidentify import default_key_file, read_or_make_key
+    from biomedjourney_monai.radiographs.write.deidentify import default_key_file, read_or_make_key
 
     path = Path(arguments.export_key) if arguments.export_key else default_key_file()
     pseudonyms, made = read_or_make_key(path)
@@ -64,8 +64,8 @@ class PictureWriter(picture_writer.PictureWriter):
         """
         if self.pseudonyms is None:
             return
-        from biomedjourney_monai.clinic.dicom_out import is_dicom_name, refuse_burned_in
-        from biomedjourney_monai.preparation.identifiers import find_identifiers
+        from biomedjourney_monai.preparation.reports.identifiers import find_identifiers
+        from biomedjourney_monai.radiographs.write.dicom import is_dicom_name, refuse_burned_in
 
         if not is_dicom_name(out):
             raise BiomedJourneyError("--export writes DICOM", found="another suffix", action="Name a .dcm file")

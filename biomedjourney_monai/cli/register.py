@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     if args.processes < 0:
         raise ConfigError("--processes must be >= 1, or 0 for one per core", found=str(args.processes))
     if args.transform == "deformable":
-        from biomedjourney_monai.preparation.registration import check_deformable
+        from biomedjourney_monai.preparation.registration.align import check_deformable
 
         check_deformable(args.toolkit, accepted=args.accept_erased_disease)
     given = [name for name in ("prior", "new", "out") if getattr(args, name)]
@@ -92,7 +92,7 @@ def _check_threshold(args: argparse.Namespace) -> None:
 
 
 def _recipe(args: argparse.Namespace):
-    from biomedjourney_monai.preparation.recipe import PairRegistrar, StudyLoader
+    from biomedjourney_monai.preparation.registration.recipe import PairRegistrar, StudyLoader
 
     registrar = PairRegistrar(
         transform=args.transform,
@@ -104,7 +104,7 @@ def _recipe(args: argparse.Namespace):
 
 
 def _register_files(args: argparse.Namespace) -> None:
-    from biomedjourney_monai.preparation.registration import MIN_SCORE, rejection
+    from biomedjourney_monai.preparation.registration.align import MIN_SCORE, rejection
     from biomedjourney_monai.radiographs import save_png
 
     load, register = _recipe(args)
@@ -122,8 +122,8 @@ def _register_files(args: argparse.Namespace) -> None:
 
 def _register_work(args: argparse.Namespace) -> None:
     from biomedjourney_monai.preparation.parallel import available_cores
-    from biomedjourney_monai.preparation.register_run import register_all, require_pairs
-    from biomedjourney_monai.preparation.registration import MIN_SCORE
+    from biomedjourney_monai.preparation.registration.align import MIN_SCORE
+    from biomedjourney_monai.preparation.registration.run import register_all, require_pairs
     from biomedjourney_monai.schema import PAIRS_FILE
 
     work = Path(args.work)
@@ -142,7 +142,7 @@ def _register_work(args: argparse.Namespace) -> None:
     )
     listed = ", ".join(f"{reason} {count:,}" for reason, count in counts["dropped"].items()) or "none"
     if args.report:
-        from biomedjourney_monai.preparation.quality_page import write_quality_page
+        from biomedjourney_monai.preparation.quality.page import write_quality_page
 
         print(f"report -> {write_quality_page(work, finished.pairs, counts)}")
     require_pairs(finished)

@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from biomedjourney_monai.configuration import locate_root
     from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.evaluation.metrics_csv import CSV_FILE, write_metrics_csv
-    from biomedjourney_monai.evaluation.report import PAGE_FILE, ReportOptions, read_metrics, write_report
-    from biomedjourney_monai.evaluation.report_sheet import SUFFIXES, draw_sheet, save_sheet
+    from biomedjourney_monai.evaluation.page.metrics_csv import CSV_FILE, write_metrics_csv
+    from biomedjourney_monai.evaluation.page.report import PAGE_FILE, ReportOptions, read_metrics, write_report
+    from biomedjourney_monai.evaluation.page.sheet import SUFFIXES, draw_sheet, save_sheet
     from biomedjourney_monai.schema import METRICS_FILE, REPORT_FOLDER
 
     if args.panels < 0 or args.seed < 0:
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _track(args: argparse.Namespace, metrics: dict, files: list[Path]) -> None:
-    from biomedjourney_monai.evaluation.report_tracking import default_uri, log_evaluation
+    from biomedjourney_monai.evaluation.page.tracking import default_uri, log_evaluation
 
     if args.tracking_uri == "none":
         return

@@ -65,7 +65,7 @@ def samples_folder(work: Path, system: str | None) -> Path:
     import re
 
     from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.evaluation.systems import BASELINES_FOLDER
+    from biomedjourney_monai.evaluation.systems.sources import BASELINES_FOLDER
 
     if system is None:
         return work / SAMPLES_FOLDER
@@ -108,7 +108,7 @@ def _sample_batch(
     from biomedjourney_monai.files import written_atomically
 
     if maker.arguments.text_only:
-        from biomedjourney_monai.training.latents import DUMMY_GREY
+        from biomedjourney_monai.training.data.latents import DUMMY_GREY
 
         priors = np.full((len(batch), maker.size, maker.size), DUMMY_GREY, np.float32)
     else:

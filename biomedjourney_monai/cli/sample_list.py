@@ -12,8 +12,8 @@ from typing import Any
 
 from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
 from biomedjourney_monai.cli.picture_writer import PICTURES, PictureWriter, read_pseudonyms
-from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
+from biomedjourney_monai.generation.provenance import region_name
 
 COLUMNS = ("prior", "description", "out")
 MADE, KEPT = "made", "kept"

@@ -8,13 +8,13 @@ from typing import Any
 
 from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker, Prior, finished_picture
 from biomedjourney_monai.cli.picture_writer import PictureWriter, check_suffix, read_pseudonyms
-from biomedjourney_monai.clinic.provenance import region_name
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.generation.provenance import region_name
 
 
 def sample_one(arguments: argparse.Namespace) -> None:
     """Sample `--prior` with `--description` to `--out`."""
-    from biomedjourney_monai.diffusion.description_check import refuse_empty
+    from biomedjourney_monai.generation.description_check import refuse_empty
 
     if arguments.description is None or not arguments.out:
         raise BiomedJourneyError(
@@ -79,7 +79,7 @@ def draw_samples(
 def _save_region(path: Path, prior: Prior, made: Any, metadata: dict[str, Any]) -> str:
     """The relevance map, or the mask, in colour over the prior."""
     from biomedjourney_monai.radiographs import restore
-    from biomedjourney_monai.radiographs.map_pictures import overlay_map, save_colour_png
+    from biomedjourney_monai.radiographs.pictures.maps import overlay_map, save_colour_png
 
     shown, caption = made.region, "region: change is allowed where coloured"
     if made.relevance is not None:
@@ -96,11 +96,11 @@ def _save_spread(
     """Mean and standard deviation as pictures, and the judges' agreement as JSON."""
     import torch
 
-    from biomedjourney_monai.diffusion.uncertainty import spread_of
-    from biomedjourney_monai.evaluation.agreement import agreement_of
+    from biomedjourney_monai.evaluation.judges.agreement import agreement_of
     from biomedjourney_monai.files import write_json
+    from biomedjourney_monai.generation.uncertainty import spread_of
     from biomedjourney_monai.radiographs import restore, save_png
-    from biomedjourney_monai.radiographs.map_pictures import overlay_map, save_colour_png
+    from biomedjourney_monai.radiographs.pictures.maps import overlay_map, save_colour_png
 
     spread = spread_of(images)
     facts = {**metadata, "samples": len(seeds), "seed": f"{seeds[0]}-{seeds[-1]}"}

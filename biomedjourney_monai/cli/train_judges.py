@@ -28,16 +28,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from biomedjourney_monai import __version__
     from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.evaluation.judge_networks import JUDGE_SIZE
-    from biomedjourney_monai.evaluation.judge_training import (
+    from biomedjourney_monai.evaluation.judges.loading import CLASSIFIER_FILE, SEGMENTER_FILE, load_judges, save_weights
+    from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE
+    from biomedjourney_monai.files import write_json
+    from biomedjourney_monai.phantom.labelled import draw_labelled
+    from biomedjourney_monai.training.judges.train import (
         LabelledImages,
         mark_judges,
         train_classifier,
         train_segmenter,
     )
-    from biomedjourney_monai.evaluation.judges import CLASSIFIER_FILE, SEGMENTER_FILE, load_judges, save_weights
-    from biomedjourney_monai.files import write_json
-    from biomedjourney_monai.phantom.labelled import draw_labelled
 
     if args.images < 20 or args.steps < 1 or args.processes < 1:
         raise ConfigError(

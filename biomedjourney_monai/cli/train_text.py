@@ -28,10 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render, train, probe, print the figures."""
-    from biomedjourney_monai.networks.text_encoder import TextEncoder
-    from biomedjourney_monai.networks.text_probe import probe_meaning
-    from biomedjourney_monai.networks.text_tower import train_text_tower
+    from biomedjourney_monai.networks.text.encoder import TextEncoder
     from biomedjourney_monai.phantom.labelled import draw_labelled
+    from biomedjourney_monai.training.text_tower.probe import probe_meaning
+    from biomedjourney_monai.training.text_tower.tower import train_text_tower
 
     labelled = draw_labelled(args.images, seed=args.seed, size=128, processes=args.processes)
     texts = [reported_texts(report) for report in labelled.reports]

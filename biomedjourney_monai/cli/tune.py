@@ -31,8 +31,8 @@ from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.schema import PAIRS_FILE, SPLITS, TRIPLES_FILE
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals
-    from biomedjourney_monai.evaluation.validation_score import ValidationScore
+    from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
+    from biomedjourney_monai.evaluation.tuning.validation_score import ValidationScore
 
 EXAMPLE = (
     "biomedjourney tune --work work --limit 100\n"
@@ -71,8 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
     from tqdm import tqdm
 
-    from biomedjourney_monai.evaluation.frontier import summarise_points
-    from biomedjourney_monai.evaluation.tune_markdown import format_points, format_tuning
+    from biomedjourney_monai.evaluation.tuning.frontier import summarise_points
+    from biomedjourney_monai.evaluation.tuning.markdown import format_points, format_tuning
     from biomedjourney_monai.files import write_json, written_atomically
 
     check_sampling_arguments(arguments)
@@ -121,9 +121,9 @@ def _read_triples(work: Path, arguments: argparse.Namespace) -> list[dict[str, A
 
 def _settings(arguments: argparse.Namespace, work: Path, triples: list[dict[str, Any]]) -> dict[str, Any]:
     """All that a score depends on beside what is searched, and the truths."""
-    from biomedjourney_monai.evaluation.judges import CLASSIFIER_FILE, SEGMENTER_FILE
+    from biomedjourney_monai.evaluation.judges.loading import CLASSIFIER_FILE, SEGMENTER_FILE
     from biomedjourney_monai.files import file_hash
-    from biomedjourney_monai.networks.weights import weights_hash
+    from biomedjourney_monai.networks.weights.model_file import weights_hash
 
     parser = compose_networks(arguments, sampler=_sampler_changes(arguments))
     sampler = parser.config["sampler"]
@@ -164,7 +164,7 @@ def _judges_folder(arguments: argparse.Namespace) -> Path:
 
 def _open_truth(arguments: argparse.Namespace) -> TrueCounterfactuals | None:
     """The folder of `--truth`; a missing table ends the run before anything is sampled."""
-    from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals
+    from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 
     if arguments.truth is None:
         return None
@@ -256,7 +256,7 @@ class _Sampling:
 
     def _load(self) -> None:
         from biomedjourney_monai.cli.evaluation_requests import read_requests
-        from biomedjourney_monai.evaluation.validation_score import ValidationScore
+        from biomedjourney_monai.evaluation.tuning.validation_score import ValidationScore
 
         if self._generator is None:
             self._generator = load_generator(self.arguments, **_sampler_changes(self.arguments))

@@ -19,9 +19,9 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import Compose, MapTransform
 
-from biomedjourney_monai.clinic.picture_writer import PictureWriter, suffix_like
-from biomedjourney_monai.clinic.provenance import request_facts
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.generation.provenance import request_facts
+from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
 from biomedjourney_monai.radiographs.output_transforms import RestoreAndMarkd
 
 DESCRIPTION, SEED = "progression_description", "seed"

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.diffusion.counterfactual_sampler import draw_noise
 from biomedjourney_monai.diffusion.inferer import CounterfactualInferer, what_is_carried
 from biomedjourney_monai.diffusion.inversion import add_noise, invert
 from biomedjourney_monai.diffusion.relevance import at_pixels, region_from_mask, region_of, relevance_map, soften
+from biomedjourney_monai.diffusion.sampler import draw_noise
 from biomedjourney_monai.diffusion.schedule import trailing_timesteps
 from biomedjourney_monai.errors import ConfigError
 

@@ -4,12 +4,12 @@ Each metric climbs the same ladder: a function on arrays, a MONAI `Metric` in `m
 `handlers`.
 """
 
-from biomedjourney_monai.evaluation.auroc import compute_auroc, compute_finding_aurocs, compute_group_aurocs
-from biomedjourney_monai.evaluation.cmig import clamped_terms, compute_cmig, compute_cmig_with_dice
-from biomedjourney_monai.evaluation.correlation import compute_pearson_r
-from biomedjourney_monai.evaluation.dice import compute_structure_dice
-from biomedjourney_monai.evaluation.divergence import compute_kl
-from biomedjourney_monai.evaluation.labels import RACE_GROUPS, apply_label_policy, changed_only, race_group
+from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc, compute_finding_aurocs, compute_group_aurocs
+from biomedjourney_monai.evaluation.metrics.cmig import clamped_terms, compute_cmig, compute_cmig_with_dice
+from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
+from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice
+from biomedjourney_monai.evaluation.metrics.divergence import compute_kl
+from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, apply_label_policy, changed_only, race_group
 
 __all__ = [
     "RACE_GROUPS",

@@ -13,23 +13,23 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
-from biomedjourney_monai.evaluation.bootstrap import draw_patient_weights
-from biomedjourney_monai.evaluation.effectiveness import Effectiveness
-from biomedjourney_monai.evaluation.feature_bank import Extractor, FeatureBank
 from biomedjourney_monai.evaluation.further import FURTHER, NO_FEATURES, NO_IMAGENET, summarise_further
-from biomedjourney_monai.evaluation.judged import Measure
-from biomedjourney_monai.evaluation.judges import Judges
-from biomedjourney_monai.evaluation.requests import Requests
-from biomedjourney_monai.evaluation.scoring import Remarks, score_systems
+from biomedjourney_monai.evaluation.judges.feature_bank import Extractor, FeatureBank
+from biomedjourney_monai.evaluation.judges.judged import Measure
+from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
+from biomedjourney_monai.evaluation.metrics.effectiveness import Effectiveness
+from biomedjourney_monai.evaluation.metrics.severity import AskedSeverity
+from biomedjourney_monai.evaluation.metrics.sides import SideCorrectness
+from biomedjourney_monai.evaluation.metrics.target_change import TargetChange
 from biomedjourney_monai.evaluation.set_metrics import neighbour_columns, summarise_sets, training_targets
-from biomedjourney_monai.evaluation.severity import AskedSeverity
-from biomedjourney_monai.evaluation.sides import SideCorrectness
 from biomedjourney_monai.evaluation.subgroups import summarise_subgroups
 from biomedjourney_monai.evaluation.summary import Summary, as_numbers, compare, read_truth, summarise
-from biomedjourney_monai.evaluation.systems import Counterfactuals, System, read_counterfactuals
-from biomedjourney_monai.evaluation.target_change import TargetChange
-from biomedjourney_monai.evaluation.true_counterfactuals import TrueCounterfactuals, TruthError
+from biomedjourney_monai.evaluation.systems.asked_findings import Requests
+from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
+from biomedjourney_monai.evaluation.systems.scoring import Remarks, score_systems
+from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, System, read_counterfactuals
+from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals, TruthError
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from biomedjourney_monai.evaluation.bootstrap import weighted_mean
-from biomedjourney_monai.evaluation.requests import SIDED
-from biomedjourney_monai.evaluation.severity import compute_concordance
+from biomedjourney_monai.evaluation.metrics.bootstrap import weighted_mean
+from biomedjourney_monai.evaluation.metrics.severity import compute_concordance
 from biomedjourney_monai.evaluation.summary import OVERALL, Statistic, Summary
+from biomedjourney_monai.evaluation.systems.asked_findings import SIDED
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 
 NO_TRUTH = "no true counterfactuals: pass --truth"

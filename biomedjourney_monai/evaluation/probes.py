@@ -16,12 +16,12 @@ import torch
 from monai.metrics.regression import compute_ms_ssim
 from torch import Tensor
 
-from biomedjourney_monai.evaluation.bootstrap import weighted_mean
 from biomedjourney_monai.evaluation.further import unknown
-from biomedjourney_monai.evaluation.judges import Judges
-from biomedjourney_monai.evaluation.requests import SIDED, SIDES, WHOLE, is_absent
+from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.metrics.bootstrap import weighted_mean
+from biomedjourney_monai.evaluation.metrics.target_change import target_region
 from biomedjourney_monai.evaluation.summary import OVERALL, Statistic, Summary
-from biomedjourney_monai.evaluation.target_change import target_region
+from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, WHOLE, is_absent
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 Generate = Callable[[Tensor, Sequence[str], Sequence[int]], Tensor]

@@ -15,12 +15,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
-from biomedjourney_monai.evaluation.auroc import compute_finding_aurocs, compute_group_aurocs
-from biomedjourney_monai.evaluation.baselines import RealReference
-from biomedjourney_monai.evaluation.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, choose_journeys
-from biomedjourney_monai.evaluation.judges import Judges
+from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
+from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.summary import Truth, read_truth
+from biomedjourney_monai.evaluation.systems.baselines import RealReference
 from biomedjourney_monai.schema import FINDINGS
 
 logger = logging.getLogger(__name__)

@@ -10,14 +10,14 @@ import torch
 from tqdm import tqdm
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.evaluation.baselines import CopyPrior, RealReference
-from biomedjourney_monai.evaluation.feature_bank import FeatureBank, extract_known
-from biomedjourney_monai.evaluation.feature_sets import compute_fid, compute_kid
 from biomedjourney_monai.evaluation.further import unknown
-from biomedjourney_monai.evaluation.judges import Judges
-from biomedjourney_monai.evaluation.neighbours import nearest_likeness, rank_of_own
+from biomedjourney_monai.evaluation.judges.feature_bank import FeatureBank, extract_known
+from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.metrics.feature_sets import compute_fid, compute_kid
+from biomedjourney_monai.evaluation.metrics.neighbours import nearest_likeness, rank_of_own
 from biomedjourney_monai.evaluation.summary import OVERALL, Statistic, Summary
-from biomedjourney_monai.evaluation.systems import read_picture
+from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
+from biomedjourney_monai.evaluation.systems.sources import read_picture
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.evaluation.further import summarise_further
-from biomedjourney_monai.evaluation.labels import RACE_GROUPS, race_group
+from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, race_group
 from biomedjourney_monai.evaluation.summary import OVERALL, Truth, summarise
 
 AGE_BANDS = (("under 40", 0, 40), ("40 to 59", 40, 60), ("60 to 74", 60, 75), ("75 and over", 75, np.inf))

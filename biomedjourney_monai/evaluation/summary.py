@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas
 
-from biomedjourney_monai.evaluation.auroc import compute_finding_aurocs, compute_group_aurocs
-from biomedjourney_monai.evaluation.bootstrap import percentile_interval, weighted_mean
-from biomedjourney_monai.evaluation.cmig import clamped_terms, compute_cmig, compute_cmig_with_dice
-from biomedjourney_monai.evaluation.correlation import compute_pearson_r
-from biomedjourney_monai.evaluation.labels import RACE_GROUPS, apply_label_policy, changed_only, race_group
-from biomedjourney_monai.evaluation.scoring import (
+from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
+from biomedjourney_monai.evaluation.metrics.bootstrap import percentile_interval, weighted_mean
+from biomedjourney_monai.evaluation.metrics.cmig import clamped_terms, compute_cmig, compute_cmig_with_dice
+from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
+from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, apply_label_policy, changed_only, race_group
+from biomedjourney_monai.evaluation.systems.scoring import (
     DICE_PRIOR_COLUMNS,
     DICE_REFERENCE_COLUMNS,
     PATHOLOGY_COLUMNS,

@@ -15,16 +15,16 @@ from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
 from biomedjourney_monai.networks.fast_path import FastAutoencoder, dtype_of, speed_up
-from biomedjourney_monai.networks.geometry import (
+from biomedjourney_monai.networks.text.encoder import TextEncoder
+from biomedjourney_monai.networks.unchanged import keep_unchanged
+from biomedjourney_monai.networks.weights.geometry import (
     GEOMETRY_KEY,
     HASH_KEY,
     geometry_hash,
     geometry_of,
     require_same_geometry,
 )
-from biomedjourney_monai.networks.text_encoder import TextEncoder
-from biomedjourney_monai.networks.unchanged import keep_unchanged
-from biomedjourney_monai.networks.weights import INFO_KEY, MODEL_KEY, load_model, load_tensors, save_tensors
+from biomedjourney_monai.networks.weights.model_file import INFO_KEY, MODEL_KEY, load_model, load_tensors, save_tensors
 
 
 class LatentSampler(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biomedjourney_monai.networks.geometry import GEOMETRY_KEY
+from biomedjourney_monai.networks.weights.geometry import GEOMETRY_KEY
 
 BUFFERS = ("share", "spread", "alone")
 OUTPUT = "denoiser.unet.out.2.conv"

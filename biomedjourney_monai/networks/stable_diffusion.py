@@ -17,7 +17,7 @@ class StableDiffusionAutoencoder(AutoencoderKL):
     at each level of the decoder, and lets the quantising convolutions see half of the channels. Only submodules are
     replaced; `encode`, `sampling`, `decode` and the rest are MONAI's. The defaults are the sizes of Stable Diffusion
     1.5, whose images have three channels. With one channel the network is the exact equal of the other on grey images:
-    `weight_formats.channels.to_grey` folds the weights.
+    `weights.formats.channels.to_grey` folds the weights.
 
     Args:
         in_channels: of the image; 3, or 1 for grey.

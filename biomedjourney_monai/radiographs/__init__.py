@@ -6,8 +6,8 @@ the patient's right; nothing here mirrors.
 
 from biomedjourney_monai.radiographs.loading import load_radiograph, load_with_content, original_size
 from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS, mark_synthetic
-from biomedjourney_monai.radiographs.saving import read_mask, read_png, save_png
 from biomedjourney_monai.radiographs.scaling import content_box, letterbox, restore, scale_intensity
+from biomedjourney_monai.radiographs.write.png import read_mask, read_png, save_png
 
 __all__ = [
     "NOT_FOR_DIAGNOSIS",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from biomedjourney_monai.radiographs.reading import read_pixels, read_size
+from biomedjourney_monai.radiographs.read.pixels import read_pixels, read_size
 from biomedjourney_monai.radiographs.scaling import letterbox, scale_intensity
 
 

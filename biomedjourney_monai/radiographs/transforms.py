@@ -16,7 +16,7 @@ from monai.utils import TraceKeys
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.loading import load_unscaled, load_with_content, original_size
 from biomedjourney_monai.radiographs.scaling import intensity_limits, scale_intensity
-from biomedjourney_monai.radiographs.views import MIN_CORRELATION, check_view
+from biomedjourney_monai.radiographs.views.check import MIN_CORRELATION, check_view
 
 
 class LoadRadiographd(MapTransform):

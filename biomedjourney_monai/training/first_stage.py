@@ -15,16 +15,16 @@ from biomedjourney_monai.configuration import compose
 from biomedjourney_monai.errors import TableError, WeightsError
 from biomedjourney_monai.files import read_json_lines
 from biomedjourney_monai.networks.autoencoder import reconstruct
-from biomedjourney_monai.networks.geometry import (
+from biomedjourney_monai.networks.weights.geometry import (
     GEOMETRY_KEY,
     HASH_KEY,
     geometry_hash,
     geometry_of,
     require_same_geometry,
 )
-from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
+from biomedjourney_monai.networks.weights.model_file import load_into, load_tensors, save_tensors
 from biomedjourney_monai.schema import SINGLES_FILE
-from biomedjourney_monai.training.prepared_images import read_prepared_image
+from biomedjourney_monai.training.data.prepared_images import read_prepared_image
 
 
 class RadiographDataset(Dataset):

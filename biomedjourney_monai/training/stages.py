@@ -17,12 +17,12 @@ from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
 from biomedjourney_monai.files import read_json
 from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.prior_expectation import from_residual, is_residual
-from biomedjourney_monai.networks.trained_size import IMAGE_SIZE_KEY
-from biomedjourney_monai.networks.weights import load_tensors, weights_hash
-from biomedjourney_monai.training.examples import sample_pairs
+from biomedjourney_monai.networks.weights.model_file import load_tensors, weights_hash
+from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
+from biomedjourney_monai.training.data.examples import sample_pairs
+from biomedjourney_monai.training.data.latents import ENCODING_FILE, require_fresh
+from biomedjourney_monai.training.data.live_images import Encoders
 from biomedjourney_monai.training.first_stage import load_autoencoder
-from biomedjourney_monai.training.latents import ENCODING_FILE, require_fresh
-from biomedjourney_monai.training.live_images import Encoders
 
 logger = logging.getLogger(__name__)
 EXPECTATION_PAIRS = 500

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from biomedjourney_monai.configuration import compose
-from biomedjourney_monai.networks.weights import save_tensors, weights_hash
-from biomedjourney_monai.training.latents import LatentCache, LatentRow
+from biomedjourney_monai.networks.weights.model_file import save_tensors, weights_hash
+from biomedjourney_monai.training.data.latents import LatentCache, LatentRow
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "bundle" / "configs"

@@ -101,7 +101,7 @@ def test_an_overlay_changes_only_what_train_yaml_has(overlay):
 
 def test_networks_are_defined_in_common_yaml_only():
     def networks(name):
-        kinds = ("biomedjourney_monai.networks.", "biomedjourney_monai.diffusion.counterfactual_sampler.")
+        kinds = ("biomedjourney_monai.networks.", "biomedjourney_monai.diffusion.sampler.")
         return [
             target
             for target in _targets(_load(name))

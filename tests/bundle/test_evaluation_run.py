@@ -9,7 +9,7 @@ import pytest
 from monai.bundle import ConfigWorkflow
 
 from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, evaluate
-from biomedjourney_monai.evaluation.judges import load_judges
+from biomedjourney_monai.evaluation.judges.loading import load_judges
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundle"

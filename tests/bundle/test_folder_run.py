@@ -15,8 +15,8 @@ from PIL import Image
 
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
-from biomedjourney_monai.networks.weights import load_tensors, save_tensors
-from biomedjourney_monai.radiographs.reading import read_pixels
+from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors
+from biomedjourney_monai.radiographs.read.pixels import read_pixels
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 SMALL = {"channels": [32, 32, 32], "num_head_channels": [0, 32, 32]}

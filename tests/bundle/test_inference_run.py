@@ -8,7 +8,7 @@ import torch
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from biomedjourney_monai.networks.weights import load_tensors
+from biomedjourney_monai.networks.weights.model_file import load_tensors
 from biomedjourney_monai.radiographs import load_radiograph
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.networks.weights import load_tensors
+from biomedjourney_monai.networks.weights.model_file import load_tensors
 
 
 @pytest.fixture

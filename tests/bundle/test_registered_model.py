@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.training.registry import tracking_at
+from biomedjourney_monai.training.handlers.registry import tracking_at
 
 
 @pytest.fixture(scope="module")

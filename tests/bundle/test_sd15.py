@@ -112,7 +112,7 @@ def work(tmp_path_factory, shrunken, write_prepared):
     import yaml
 
     from biomedjourney_monai.cli.main import main
-    from biomedjourney_monai.networks.weights import save_tensors
+    from biomedjourney_monai.networks.weights.model_file import save_tensors
 
     images = draw_labelled(4, seed=0, size=128, processes=1).images
     splits = ("train", "train", "validate", "train")
@@ -143,7 +143,7 @@ def model(work, workflow):
 
 
 def test_encode_computes_the_scale_factor_of_the_latents(work):
-    from biomedjourney_monai.training.latents import LatentCache
+    from biomedjourney_monai.training.data.latents import LatentCache
 
     cache = LatentCache(work / "latents")
     assert cache.mean.shape == (4, 4, 16, 16)
@@ -154,8 +154,8 @@ def test_encode_computes_the_scale_factor_of_the_latents(work):
 
 @pytest.mark.slow
 def test_a_stage_trains_and_its_model_makes_a_counterfactual(work, model, workflow, tmp_path):
-    from biomedjourney_monai.networks.weights import load_tensors
-    from biomedjourney_monai.training.latents import LatentCache
+    from biomedjourney_monai.networks.weights.model_file import load_tensors
+    from biomedjourney_monai.training.data.latents import LatentCache
 
     state, info = load_tensors(model)
     assert info["image_size"] == 128

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from biomedjourney_monai.networks.weights import load_tensors
+from biomedjourney_monai.networks.weights.model_file import load_tensors
 
 SETTINGS = ["--pretrain_epochs", 3, "--finetune_epochs", 2, "--warmup_iterations", 1, "--val_interval", 1]
 SETTINGS += ["--precision", "float32", "--log_iterations", 1, "--learning_rate", 0.001]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from biomedjourney_monai.networks.text_encoder import TextEncoder
+from biomedjourney_monai.networks.text.encoder import TextEncoder
 
 FOLDER = Path(__file__).parents[2] / "bundle" / "models" / "text_tower"
 SENTENCE = "New moderate left pleural effusion. Cardiomegaly has resolved. Mild edema is unchanged."

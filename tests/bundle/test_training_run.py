@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from biomedjourney_monai.networks.weights import load_tensors
+from biomedjourney_monai.networks.weights.model_file import load_tensors
 
 FEW = ["--pretrain_epochs", 3, "--finetune_epochs", 1, "--epoch_length", 2, "--batch_size", 2]
 SETTINGS = ["--learning_rate", 0.0005, "--warmup_iterations", 1, "--val_interval", 1, "--precision", "float32"]

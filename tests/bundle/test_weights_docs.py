@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from biomedjourney_monai.configuration import compose, read_overlay
-from biomedjourney_monai.networks.weight_formats.channels import widen_input
-from biomedjourney_monai.networks.weight_formats.monai_generative import (
+from biomedjourney_monai.networks.weights.formats.channels import widen_input
+from biomedjourney_monai.networks.weights.formats.monai_generative import (
     autoencoder_from_generative,
     denoiser_from_generative,
 )

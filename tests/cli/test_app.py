@@ -14,8 +14,8 @@ from biomedjourney_monai.cli import app
 from biomedjourney_monai.cli.app_checks import box_mask, check_amount, unmet
 from biomedjourney_monai.cli.app_requests import PageWorkshop
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.clinic.page_request import PageRequest
-from biomedjourney_monai.clinic.web_server import Cancelled
+from biomedjourney_monai.clinic.web.request import PageRequest
+from biomedjourney_monai.clinic.web.server import Cancelled
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.radiographs import mark_synthetic
 from biomedjourney_monai.schema import FINDINGS

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.networks.weights import load_tensors, weights_hash
+from biomedjourney_monai.networks.weights.model_file import load_tensors, weights_hash
 from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS, PAIR_COLUMNS
 
 LENIENT = ["--min-psnr", "0", "--min-ssim", "-1", "--max-auroc-drop", "1"]

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.networks.text_encoder import TextEncoder
-from biomedjourney_monai.networks.weights import load_tensors, save_tensors, weights_hash
-from biomedjourney_monai.training.latents import LatentCache, LatentDataset
+from biomedjourney_monai.networks.text.encoder import TextEncoder
+from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors, weights_hash
+from biomedjourney_monai.training.data.latents import LatentCache, LatentDataset
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 
@@ -79,7 +79,7 @@ def files_of(folder):
 
 
 def test_a_stopped_run_goes_on_and_leaves_what_is_done(encode, prepared, monkeypatch):
-    monkeypatch.setattr("biomedjourney_monai.cli.encode_shards.IMAGES_PER_SHARD", 1)
+    monkeypatch.setattr("biomedjourney_monai.training.data.encode_shards.IMAGES_PER_SHARD", 1)
     encode()
     latents = prepared / "latents"
     complete = {name: path.read_bytes() for name, path in files_of(latents).items()}
@@ -95,7 +95,7 @@ def test_a_stopped_run_goes_on_and_leaves_what_is_done(encode, prepared, monkeyp
 
 
 def test_a_changed_image_is_encoded_again_and_its_old_latents_go(encode, prepared, monkeypatch):
-    monkeypatch.setattr("biomedjourney_monai.cli.encode_shards.IMAGES_PER_SHARD", 1)
+    monkeypatch.setattr("biomedjourney_monai.training.data.encode_shards.IMAGES_PER_SHARD", 1)
     encode()
     before = set(files_of(prepared / "latents"))
     Image.new("L", (128, 128), 77).save(prepared / "images" / "2.png")
@@ -117,7 +117,7 @@ def test_another_autoencoder_encodes_every_image_again(encode, prepared):
 
 @pytest.mark.slow
 def test_two_processes_of_dask_write_the_same_cache(encode, prepared, monkeypatch):
-    monkeypatch.setattr("biomedjourney_monai.cli.encode_shards.IMAGES_PER_SHARD", 2)
+    monkeypatch.setattr("biomedjourney_monai.training.data.encode_shards.IMAGES_PER_SHARD", 2)
     encode()
     before = {name: path.read_bytes() for name, path in files_of(prepared / "latents").items()}
     for path in (prepared / "latents").iterdir():
@@ -177,8 +177,8 @@ def test_the_papers_flip_mirrors_images_and_swaps_words(encode, prepared, capsys
 
 
 def test_without_a_cache_training_gets_the_same_examples(encode, prepared):
-    from biomedjourney_monai.cli.encode_shards import load_text_encoder
-    from biomedjourney_monai.training.examples import open_examples
+    from biomedjourney_monai.training.data.encode_shards import load_text_encoder
+    from biomedjourney_monai.training.data.examples import open_examples
 
     settings = ["--augment", "jitter", "--reproduce-paper-flip", "--seed", "5"]
     encode(*settings, "--variants", "2", "--precision", "float32")
@@ -203,8 +203,8 @@ def test_without_a_cache_training_gets_the_same_examples(encode, prepared):
 
 
 def make_encoders(prepared, load_text_encoder):
-    from biomedjourney_monai.cli.encode_shards import load_autoencoder
-    from biomedjourney_monai.training.live_images import Encoders
+    from biomedjourney_monai.training.data.encode_shards import load_autoencoder
+    from biomedjourney_monai.training.data.live_images import Encoders
 
     networks = (("bundle", str(BUNDLE)), ("overlay", None))
     weights = prepared / "runs" / "autoencoder.pt"

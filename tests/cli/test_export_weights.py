@@ -9,12 +9,12 @@ import torch
 
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.networks.denoiser import Denoiser
-from biomedjourney_monai.networks.geometry import GEOMETRY_KEY, geometry_of
 from biomedjourney_monai.networks.stable_diffusion import StableDiffusionAutoencoder
-from biomedjourney_monai.networks.weights import save_tensors
+from biomedjourney_monai.networks.weights.geometry import GEOMETRY_KEY, geometry_of
+from biomedjourney_monai.networks.weights.model_file import save_tensors
 
 _spec = importlib.util.spec_from_file_location(
-    "foreign_networks", Path(__file__).parents[1] / "networks" / "weight_formats" / "conftest.py"
+    "foreign_networks", Path(__file__).parents[1] / "networks" / "weights" / "formats" / "conftest.py"
 )
 foreign = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(foreign)
@@ -126,7 +126,7 @@ def test_half_precision_halves_the_files(export):
 
 
 def test_what_is_exported_comes_back_unchanged(export, model, tmp_path, bundle):
-    from biomedjourney_monai.networks.weights import load_tensors
+    from biomedjourney_monai.networks.weights.model_file import load_tensors
 
     folder = export()[1]
     line = ["import-weights", "--format", "diffusers", str(folder), "--out", str(tmp_path / "again.pt")]

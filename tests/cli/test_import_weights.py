@@ -14,11 +14,11 @@ import yaml
 from biomedjourney_monai.cli.bundle_model import load_generator
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.configuration import read_overlay
-from biomedjourney_monai.networks.geometry import geometry_hash
-from biomedjourney_monai.networks.weights import load_tensors, save_tensors, weights_hash
+from biomedjourney_monai.networks.weights.geometry import geometry_hash
+from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors, weights_hash
 
 _spec = importlib.util.spec_from_file_location(
-    "foreign_networks", Path(__file__).parents[1] / "networks" / "weight_formats" / "conftest.py"
+    "foreign_networks", Path(__file__).parents[1] / "networks" / "weights" / "formats" / "conftest.py"
 )
 foreign = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(foreign)
@@ -177,7 +177,7 @@ def test_another_geometry_is_refused_by_the_keys_that_differ(import_weights, dif
 
 
 def test_training_starts_from_the_imported_denoiser(import_weights, diffusers_folder, overlay, bundle, tmp_path):
-    from biomedjourney_monai.training.latents import LatentCache, LatentRow
+    from biomedjourney_monai.training.data.latents import LatentCache, LatentRow
     from biomedjourney_monai.training.stages import StageSetup
 
     model = import_weights("diffusers", diffusers_folder[0])[1]

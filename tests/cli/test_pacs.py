@@ -9,8 +9,8 @@ import pydicom
 import pytest
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.clinic import dicom_out
-from biomedjourney_monai.radiographs.reading import read_pixels
+from biomedjourney_monai.radiographs.read.pixels import read_pixels
+from biomedjourney_monai.radiographs.write import dicom as dicom_out
 
 TEXT = "New large left pleural effusion."
 STUDY, OLDER = "1.2.826.0.1.3680043.8.498.1.1", "1.2.826.0.1.3680043.8.498.2.1"
@@ -163,7 +163,7 @@ def test_a_store_that_fails_in_its_answer_is_refused(ask, archive, capsys):
 
 
 def test_a_store_that_is_called_done_but_is_not_is_refused(ask, archive, capsys, monkeypatch):
-    monkeypatch.setattr("biomedjourney_monai.clinic.archive.WAITS_FOR_A_STORE", (0, 0.01))
+    monkeypatch.setattr("biomedjourney_monai.clinic.pacs.archive.WAITS_FOR_A_STORE", (0, 0.01))
     archive.forgets = True
     assert ask() == 2
     assert "nothing in it after a store" in capsys.readouterr().err
@@ -226,7 +226,7 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(ask, archive, capsys,
 
 
 def test_images_in_the_clear_to_another_machine_are_warned_of():
-    from biomedjourney_monai.clinic.archive import is_unprotected
+    from biomedjourney_monai.clinic.pacs.archive import is_unprotected
 
     assert is_unprotected("http://pacs.example/dicom-web")
     assert not is_unprotected("https://pacs.example/dicom-web")
@@ -353,7 +353,7 @@ def test_the_picture_in_the_archive_is_the_one_of_a_png(ask, archive, tmp_path, 
     ],
 )
 def test_the_view_is_read_from_the_position_and_then_from_the_code(view, codes, expected):
-    from biomedjourney_monai.clinic.latest_radiograph import is_pa
+    from biomedjourney_monai.clinic.pacs.latest_radiograph import is_pa
 
     header = pydicom.Dataset()
     header.ViewPosition = view

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.radiographs.reading import read_pixels
+from biomedjourney_monai.radiographs.read.pixels import read_pixels
 
 SESSION = Path(__file__).parents[1] / "orthanc_session.py"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")

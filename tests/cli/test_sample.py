@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.networks.weights import load_tensors, save_tensors, weights_hash
+from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors, weights_hash
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic, read_png
 
 TEXT = "New large left pleural effusion."

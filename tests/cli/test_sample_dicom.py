@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.radiographs.reading import read_pixels
+from biomedjourney_monai.radiographs.read.pixels import read_pixels
 
 TEXT = "New large left pleural effusion."
 SECRETS = ("DOE", "JANE", "MRN12345", "19500102", "20200102", "ACC77", "WARD", "1.2.826.0.1.3680043.8.498.1")

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.evaluation.judges import load_judges
+from biomedjourney_monai.evaluation.judges.loading import load_judges
 
 
 def _train(out, *more):

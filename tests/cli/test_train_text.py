@@ -29,7 +29,7 @@ def test_every_report_that_is_not_blank_has_a_text(report):
 
 
 def test_the_verb_trains_probes_and_writes_a_folder(tmp_path, capsys, monkeypatch):
-    import biomedjourney_monai.networks.text_probe as text_probe
+    import biomedjourney_monai.training.text_tower.probe as text_probe
 
     monkeypatch.setattr(text_probe.probe_meaning, "__kwdefaults__", {"texts": 30, "steps": 5})
     arguments = ["train-text", "--out", str(tmp_path), "--images", "8", "--steps", "1", "--processes", "1"]

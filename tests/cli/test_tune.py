@@ -82,7 +82,7 @@ def test_scores_without_a_threshold_beside_them_are_made_anew(search, prepared):
 
 
 def test_each_threshold_is_scored_on_its_own_images(line, prepared, monkeypatch):
-    from biomedjourney_monai.evaluation.validation_score import ValidationScore
+    from biomedjourney_monai.evaluation.tuning.validation_score import ValidationScore
 
     scored = []
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from biomedjourney_monai.clinic.monai_label import ReadRequestd, WriteResultd, WrittenFile
 from biomedjourney_monai.errors import BiomedJourneyError
-from biomedjourney_monai.radiographs.prior_check import DescribePriord
+from biomedjourney_monai.generation.prior_check import DescribePriord
 from biomedjourney_monai.radiographs.transforms import LoadRadiographd
 
 TEXT = "New edema."
@@ -144,7 +144,7 @@ def test_the_server_is_told_to_write_nothing_itself(prior):
 
 def test_nothing_stays_where_writing_fails(prior, scratch, monkeypatch):
     read = READ(ask(prior))
-    monkeypatch.setattr("biomedjourney_monai.clinic.picture_writer.PictureWriter.write", lambda *_: 1 / 0)
+    monkeypatch.setattr("biomedjourney_monai.generation.writer.PictureWriter.write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         answer(read)
     assert list(scratch.iterdir()) == []

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from biomedjourney_monai.diffusion.controls import ControlledInferer, control, make
-from biomedjourney_monai.diffusion.counterfactual_sampler import CounterfactualSampler
+from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
 from biomedjourney_monai.errors import ConfigError
 
 SIZE, LATENT = 64, 8

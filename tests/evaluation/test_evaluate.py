@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, evaluate
-from biomedjourney_monai.evaluation.judges import load_judges
-from biomedjourney_monai.evaluation.systems import FolderOfImages
+from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.systems.sources import FolderOfImages
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.radiographs import save_png
 from biomedjourney_monai.schema import FINDINGS

@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.metrics import MultiScaleSSIMMetric
 
-from biomedjourney_monai.evaluation.judges import JudgeScores
+from biomedjourney_monai.evaluation.judges.loading import JudgeScores
 from biomedjourney_monai.evaluation.probes import (
     choose_probe,
     mean_ms_ssim,

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, Material, evaluate
-from biomedjourney_monai.evaluation.feature_bank import FeatureBank, extract_known
-from biomedjourney_monai.evaluation.judges import load_judges
+from biomedjourney_monai.evaluation.judges.feature_bank import FeatureBank, extract_known
+from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.radiographs import read_png, save_png
 
@@ -37,7 +37,7 @@ def test_fid_is_that_of_the_judges_features(work, judges):
     from monai.metrics.fid import get_fid_score
 
     from biomedjourney_monai.evaluation.evaluate import choose_journeys
-    from biomedjourney_monai.evaluation.systems import read_counterfactuals
+    from biomedjourney_monai.evaluation.systems.sources import read_counterfactuals
 
     content, _ = evaluate(work, judges, settings=SETTINGS)
     journeys, _ = choose_journeys(work, read_counterfactuals(work / "samples"), settings=SETTINGS)

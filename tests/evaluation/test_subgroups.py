@@ -4,7 +4,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, evaluate
-from biomedjourney_monai.evaluation.judges import load_judges
+from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.subgroups import subgroups_of
 from biomedjourney_monai.schema import FINDINGS
 

@@ -15,7 +15,7 @@ import requests
 from PIL import Image
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.radiographs.reading import read_pixels
+from biomedjourney_monai.radiographs.read.pixels import read_pixels
 
 DOCS = Path(__file__).parents[2] / "bundle" / "docs"
 TEXT = "New large left pleural effusion; Jane Doe is clear."

@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
-from biomedjourney_monai.diffusion.counterfactual_sampler import CounterfactualSampler
+from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.networks import fast_path
 from biomedjourney_monai.networks.fast_path import (

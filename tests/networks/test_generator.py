@@ -3,11 +3,11 @@ import torch
 from monai.data import MetaTensor
 from monai.networks.schedulers import DDPMScheduler
 
-from biomedjourney_monai.diffusion.counterfactual_sampler import CounterfactualSampler
+from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
-from biomedjourney_monai.networks.weights import load_tensors, save_tensors
+from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.networks.schedulers import DDPMScheduler
 
-from biomedjourney_monai.networks.geometry import GEOMETRY_KEY, geometry_of
 from biomedjourney_monai.networks.prior_expectation import PriorExpectation, from_residual
+from biomedjourney_monai.networks.weights.geometry import GEOMETRY_KEY, geometry_of
 
 CHANNELS = 3
 SCHEDULE = DDPMScheduler(num_train_timesteps=50, schedule="cosine", prediction_type="sample", clip_sample=False)

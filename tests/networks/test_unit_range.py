@@ -3,8 +3,8 @@ import torch
 from monai.networks.nets import AutoencoderKL
 
 from biomedjourney_monai.networks.autoencoder import reconstruct
-from biomedjourney_monai.networks.geometry import geometry_of
 from biomedjourney_monai.networks.unit_range import UnitRangeAutoencoderKL
+from biomedjourney_monai.networks.weights.geometry import geometry_of
 
 SIZES = {"spatial_dims": 2, "channels": (8, 16), "num_res_blocks": 1, "attention_levels": (False, False)}
 SIZES |= {"norm_num_groups": 4, "latent_channels": 4}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.radiographs import load_radiograph, load_with_content, original_size, photographs
+from biomedjourney_monai.radiographs import load_radiograph, load_with_content, original_size
+from biomedjourney_monai.radiographs.read import photographs
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real-cxr" / "images"
 

@@ -9,12 +9,12 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
 from monai.networks.schedulers import DDPMScheduler
 
-from biomedjourney_monai.training.averaging import WeightAverage
-from biomedjourney_monai.training.checkpoint import ExportModel, StageCheckpoint
-from biomedjourney_monai.training.gradients import ClipGradients
+from biomedjourney_monai.training.data.order import ShuffledBatches
+from biomedjourney_monai.training.handlers.averaging import WeightAverage
+from biomedjourney_monai.training.handlers.checkpoint import ExportModel, StageCheckpoint
+from biomedjourney_monai.training.handlers.gradients import ClipGradients
+from biomedjourney_monai.training.handlers.interruption import SaveOnSignal
 from biomedjourney_monai.training.inferers import AutocastInferer
-from biomedjourney_monai.training.interruption import SaveOnSignal
-from biomedjourney_monai.training.order import ShuffledBatches
 from biomedjourney_monai.training.prepare_batch import DiffusionPrepareBatch, WeightedLatentLoss
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 from biomedjourney_monai.errors import ConfigError, ImageError, TableError, WeightsError
 from biomedjourney_monai.files import write_json_lines
 from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL
-from biomedjourney_monai.networks.geometry import geometry_hash
-from biomedjourney_monai.networks.weights import load_into, load_tensors, save_tensors
+from biomedjourney_monai.networks.weights.geometry import geometry_hash
+from biomedjourney_monai.networks.weights.model_file import load_into, load_tensors, save_tensors
 from biomedjourney_monai.training.first_stage import FirstStage, RadiographDataset, ReconstructionLoss, load_autoencoder
 
 COMMON = """

@@ -8,8 +8,8 @@ import torch
 from biomedjourney_monai.configuration import compose
 from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
 from biomedjourney_monai.files import file_hash, read_json, write_json
-from biomedjourney_monai.networks.weights import save_tensors, weights_hash
-from biomedjourney_monai.training.latents import LatentCache, LatentRow
+from biomedjourney_monai.networks.weights.model_file import save_tensors, weights_hash
+from biomedjourney_monai.training.data.latents import LatentCache, LatentRow
 from biomedjourney_monai.training.stages import StageSetup, run_stages
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"

@@ -1,0 +1,1 @@
+"""A DICOMweb archive: finding the latest radiograph, retrieving it, storing the counterfactual."""

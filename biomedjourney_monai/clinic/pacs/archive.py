@@ -1,0 +1,289 @@
+"""A DICOMweb archive: query (QIDO), retrieve (WADO), store (STOW), and what goes wrong with each, in words.
+
+URLs of DICOMweb hold identifiers, so neither the client's log lines nor its errors are passed on. Redirects are not
+followed and the machine's proxies, .netrc and certificate variables are not used: images and credentials go to the
+archive that was named, and to nobody else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.radiographs.read.dicom_header import as_image_error
+
+if TYPE_CHECKING:
+    import pydicom
+    import requests
+
+TIMEOUT_SECONDS = 60
+ATTEMPTS = 3
+WAITS_FOR_A_STORE = (0, 0.2, 1, 3)
+"""Seconds before each look for what was stored: some archives list it a little later."""
+
+_ONE_CHUNK = 1 << 30
+"""Bytes below which a store is sent in one piece: the client cannot repeat a store that it sent in chunks."""
+
+_LOGGERS = (
+    "dicomweb_client",
+    "dicomweb_client.web",
+    "dicomweb_client.session_utils",
+    "urllib3",
+    "urllib3.connectionpool",
+    "urllib3.connection",
+    "urllib3.util.retry",
+    "requests",
+)
+
+
+class ArchiveError(BiomedJourneyError):
+    """The archive did not do what it was asked for.
+
+    Args:
+        reason: a short code by which a work list counts it.
+        ends_the_run: whether asking for anything else would fail in the same way.
+    """
+
+    def __init__(
+        self, rule: str, *, found: str = "", action: str = "", reason: str, ends_the_run: bool = False
+    ) -> None:
+        super().__init__(rule, found=found, action=action)
+        self.reason, self.ends_the_run = reason, ends_the_run
+
+
+class Archive:
+    """One archive.
+
+    Args:
+        url: of its DICOMweb service, http or https.
+        user: for basic authentication, with `password`.
+        token: a bearer token, in the place of a user.
+        ca_file: certificates (PEM) to trust in the place of the usual ones.
+        timeout: seconds without an answer after which a connection counts as lost.
+
+    Raises:
+        BiomedJourneyError: if the URL cannot be one, or holds credentials.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        ca_file: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
+        from dicomweb_client.web import DICOMwebClient
+
+        check_url(url)
+        with _telling_no_identifiers():
+            session = _session(user, password, token, ca_file)
+            self._client = DICOMwebClient(url.rstrip("/"), session=session, chunk_size=_ONE_CHUNK, timeout=timeout)
+            self._client.set_http_retry_params(True, max_attempts=ATTEMPTS, wait_exponential_multiplier=100)
+
+    def studies(self, *, patient_id: str = "", study_uid: str = "") -> list[pydicom.Dataset]:
+        """The studies of a patient, or the one study: StudyInstanceUID, PatientID, StudyDate, StudyTime."""
+        filters = {"PatientID": patient_id} if patient_id else {"StudyInstanceUID": study_uid}
+        fields = ["StudyInstanceUID", "PatientID", "StudyDate", "StudyTime"]
+        return self._query("search_for_studies", search_filters=filters, fields=fields)
+
+    def series(self, study_uid: str) -> list[pydicom.Dataset]:
+        """The series of a study: SeriesInstanceUID, Modality."""
+        return self._query("search_for_series", study_uid, fields=["Modality"])
+
+    def headers(self, study_uid: str, series_uid: str) -> list[pydicom.Dataset]:
+        """All attributes but pixels of a series' instances."""
+        return self._query("retrieve_series_metadata", study_uid, series_uid)
+
+    def holds(self, study_uid: str, series_uid: str, instance_uid: str) -> bool:
+        """Whether an instance is there."""
+        filters = {"SOPInstanceUID": instance_uid}
+        found = self._query("search_for_instances", study_uid, series_uid, search_filters=filters)
+        return any(str(item.get("SOPInstanceUID", "")) == instance_uid for item in found)
+
+    def retrieve(self, study_uid: str, series_uid: str, instance_uid: str) -> pydicom.Dataset:
+        """One instance, whole."""
+        with _in_words("retrieve"):
+            return self._client.retrieve_instance(
+                study_uid, series_uid, instance_uid, media_types=(("application/dicom", "*"),)
+            )
+
+    def store(self, dataset: pydicom.Dataset) -> None:
+        """Store one instance in its study, and ask for it: an archive's rules may drop what it says it has taken.
+
+        Raises:
+            ArchiveError: unless the archive says that it has stored it, and has.
+        """
+        with _in_words("store"):
+            answer = self._client.store_instances([dataset], study_instance_uid=str(dataset.StudyInstanceUID))
+            failed = len(answer.get("FailedSOPSequence") or ())  # some send an empty one
+            stored = [str(item.ReferencedSOPInstanceUID) for item in answer.get("ReferencedSOPSequence") or ()]
+        if failed or str(dataset.SOPInstanceUID) not in stored:
+            raise _refused_store("FailedSOPSequence" if failed else "no word of the instance in its answer")
+        uids = (str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID))
+        for seconds in WAITS_FOR_A_STORE:
+            time.sleep(seconds)
+            if self.holds(*uids):
+                return
+        raise _refused_store("nothing in it after a store that it called done")
+
+    def _query(self, name: str, *uids: str, **what: Any) -> list[pydicom.Dataset]:
+        import pydicom
+
+        with _in_words("query"):
+            try:
+                found = getattr(self._client, name)(*uids, **what)
+            except Exception as error:
+                if _status(error) == 404:  # some archives answer so where others answer "none"
+                    return []
+                raise
+        with _in_words("read the answer to"), as_image_error():
+            return [pydicom.Dataset.from_json(item, lambda *_: b"") for item in found]
+
+
+def check_url(url: str) -> None:
+    """Refuse what is no archive's URL.
+
+    Raises:
+        BiomedJourneyError: without the URL, which may hold credentials.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BiomedJourneyError("--url must be the http or https URL of a DICOMweb service", found="something else")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise BiomedJourneyError(
+            "--url must hold neither credentials nor a query",
+            found="one of them",
+            action="Pass --user, and the password in a file or the environment",
+        )
+
+
+def is_unprotected(url: str) -> bool:
+    """Whether what is sent can be read on the way: no TLS, and not to this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
+
+
+def _session(user: str | None, password: str | None, token: str | None, ca_file: str | None) -> requests.Session:
+    import requests
+
+    class Bearer(requests.auth.AuthBase):
+        def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+            request.headers["Authorization"] = f"Bearer {token}"
+            return request
+
+    session = requests.Session()
+    session.trust_env = False
+    session.max_redirects = 0
+    if token is not None:
+        session.auth = Bearer()
+    elif user is not None:
+        session.auth = (user.encode(), (password or "").encode())
+    if ca_file is not None:
+        session.verify = ca_file
+    return session
+
+
+@contextmanager
+def _telling_no_identifiers() -> Iterator[None]:
+    """Switch off log lines that hold URLs."""
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    try:
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _in_words(doing: str) -> Iterator[None]:
+    """Turn what the client raises into an `ArchiveError` that holds no URL."""
+    try:
+        with _telling_no_identifiers():
+            yield
+    except (BiomedJourneyError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise _explain(error, doing) from None  # its text, and those below it, hold the URL
+
+
+def _explain(error: Exception, doing: str) -> ArchiveError:
+    import requests
+
+    status = _status(error)
+    if status is not None:
+        return _explain_status(status, doing)
+    if isinstance(error, requests.exceptions.SSLError):
+        return ArchiveError(
+            "the archive's certificate must be trusted",
+            found="one that is not",
+            action="Pass --ca FILE with the certificates of its authority",
+            reason="certificate not trusted",
+            ends_the_run=True,
+        )
+    if isinstance(error, requests.exceptions.TooManyRedirects):
+        return ArchiveError(
+            "the archive must answer itself",
+            found="a redirect",
+            action="Pass the URL that it points to, if you trust it",
+            reason="redirected",
+            ends_the_run=True,
+        )
+    if isinstance(error, (requests.exceptions.RequestException, OSError)):
+        return ArchiveError(
+            f"the archive must answer to the end ({doing})",
+            found="a lost connection" if not isinstance(error, requests.exceptions.Timeout) else "no answer in time",
+            action="Look at the network and the archive, and run again: what is stored is not stored twice",
+            reason="connection lost",
+        )
+    return ArchiveError(
+        f"the archive must speak DICOMweb ({doing})",
+        found=type(error).__name__,
+        action="Look at --url",
+        reason="answer not understood",
+    )
+
+
+def _explain_status(status: int, doing: str) -> ArchiveError:
+    if status == 401:
+        return ArchiveError(
+            "the archive must accept the credentials",
+            found="401",
+            action="Look at the user and password, or the token and when it ends",
+            reason="credentials refused",
+            ends_the_run=True,
+        )
+    if doing == "store" and status not in (408, 429, 502, 503, 504):
+        return _refused_store(str(status))
+    if status == 403:
+        return ArchiveError(f"the archive must allow to {doing}", found="403", reason="not allowed")
+    if status >= 500 or status in (408, 429):
+        return ArchiveError(f"the archive must be able to {doing}", found=str(status), reason="archive failed")
+    return ArchiveError(
+        f"the archive must know how to {doing}", found=str(status), action="Look at --url", reason="not found"
+    )
+
+
+def _refused_store(found: str) -> ArchiveError:
+    return ArchiveError(
+        "the archive must take what is stored", found=found, action="Look at its rules", reason="store refused"
+    )
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status behind an error: also behind that of the client's retries."""
+    response = getattr(error, "response", None)
+    attempt = getattr(error, "last_attempt", None)
+    if response is None and attempt is not None and not attempt.has_exception:
+        response = attempt.value
+    status = getattr(response, "status_code", None)
+    return status if isinstance(status, int) and status >= 400 else None

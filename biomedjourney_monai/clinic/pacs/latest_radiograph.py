@@ -1,0 +1,133 @@
+"""Which radiograph of a patient, or of a study, is the latest PA one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from biomedjourney_monai.clinic.pacs.archive import Archive, ArchiveError
+from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.radiographs.read.dicom_header import as_image_error, refuse_unsuitable
+
+if TYPE_CHECKING:
+    import pydicom
+
+MODALITIES = ("CR", "DX", "RG")
+PA_CODES = (("SCT", "272479007"), ("SRT", "R-10214"), ("SNM3", "R-10214"))
+"""Postero-anterior in ViewCodeSequence: DICOM PS3.16, CID 4010, and its older code."""
+
+SECONDARY_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
+"""SOP classes that start so are no radiographs of a modality; what this package makes is one of them."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a radiograph lies."""
+
+    study_uid: str
+    series_uid: str
+    instance_uid: str
+
+
+def find_latest(archive: Archive, *, patient_id: str = "", study_uid: str = "") -> Found:
+    """Find the latest PA radiograph.
+
+    Args:
+        archive: to ask.
+        patient_id: of whom, or
+        study_uid: of which study.
+
+    Returns:
+        The one of the latest StudyDate and StudyTime; within a study, of the latest acquisition.
+
+    Raises:
+        ArchiveError: if there is none, or if the archive fails.
+        ImageError: if the latest one cannot be used, as raw data or one of several frames.
+    """
+    studies = archive.studies(patient_id=patient_id, study_uid=study_uid)
+    wanted = [study for study in studies if _is_asked_for(study, patient_id, study_uid)]
+    for study in sorted(wanted, key=_study_time, reverse=True):
+        study_uid = str(study.StudyInstanceUID)
+        candidates = list(_pa_radiographs(archive, study_uid))
+        if candidates:
+            series_uid, latest = max(candidates, key=lambda candidate: _acquisition_time(candidate[1]))
+            with as_image_error():
+                refuse_unsuitable(latest, with_pixels=False)
+            return Found(study_uid, series_uid, str(latest.SOPInstanceUID))
+    raise ArchiveError(
+        "there must be a PA radiograph of CR or DX",
+        found="none" if wanted else "no such patient or study",
+        reason="no PA radiograph" if wanted else "patient or study unknown",
+    )
+
+
+def check_request(patient_id: str, study_uid: str) -> None:
+    """Refuse identifiers that would find others too.
+
+    Raises:
+        BiomedJourneyError: without the identifier.
+    """
+    if bool(patient_id) == bool(study_uid):
+        raise BiomedJourneyError("a request must name a patient or a study", found="both" if patient_id else "neither")
+    if len(patient_id) > 64 or re.search(r"[*?\\\x00-\x1f]", patient_id):
+        raise BiomedJourneyError("a PatientID must have no wildcards, and 64 characters at most", found="another one")
+    if study_uid and (len(study_uid) > 64 or not re.fullmatch(r"\d+(\.\d+)+", study_uid)):
+        raise BiomedJourneyError("a StudyInstanceUID must be a DICOM UID", found="another text")
+
+
+def check_retrieved(dataset: pydicom.Dataset, found: Found, *, patient_id: str) -> None:
+    """Refuse an image that is not the one that was asked for.
+
+    Raises:
+        ImageError: if its patient or its UIDs are others.
+    """
+    same = str(dataset.get("SOPInstanceUID", "")) == found.instance_uid
+    same &= str(dataset.get("StudyInstanceUID", "")) == found.study_uid
+    same &= not patient_id or str(dataset.get("PatientID", "")).strip() == patient_id
+    if not same:
+        raise ImageError("the archive must send the image that was asked for", found="another", reason="another image")
+
+
+def _is_asked_for(study: pydicom.Dataset, patient_id: str, study_uid: str) -> bool:
+    """Archives may match more than was asked for: by case, by part, or by taking no notice of a filter."""
+    if study_uid:
+        return str(study.get("StudyInstanceUID", "")) == study_uid
+    return str(study.get("PatientID", "")).strip() == patient_id and "StudyInstanceUID" in study
+
+
+def _pa_radiographs(archive: Archive, study_uid: str) -> Iterator[tuple[str, pydicom.Dataset]]:
+    """With the UIDs of their series."""
+    for series in archive.series(study_uid):
+        series_uid = str(series.get("SeriesInstanceUID") or "")
+        if not series_uid or str(series.get("Modality", "")).strip() not in MODALITIES:
+            continue
+        for header in archive.headers(study_uid, series_uid):
+            is_capture = str(header.get("SOPClassUID", "")).startswith(SECONDARY_CAPTURES)
+            if "SOPInstanceUID" in header and not is_capture and is_pa(header):
+                yield series_uid, header
+
+
+def is_pa(header: pydicom.Dataset) -> bool:
+    """Whether ViewPosition, or where it is empty ViewCodeSequence, says PA."""
+    view = str(header.get("ViewPosition") or "").strip().upper()
+    if view:
+        return view == "PA"
+    codes = header.get("ViewCodeSequence") or ()
+    return any((str(code.get("CodingSchemeDesignator")), str(code.get("CodeValue"))) in PA_CODES for code in codes)
+
+
+def _study_time(study: pydicom.Dataset) -> tuple[str, str, str]:
+    return (str(study.get("StudyDate") or ""), str(study.get("StudyTime") or ""), str(study.StudyInstanceUID))
+
+
+def _acquisition_time(header: pydicom.Dataset) -> tuple[str, ...]:
+    def first(*keywords: str) -> str:
+        return next((str(header.get(keyword)) for keyword in keywords if header.get(keyword)), "")
+
+    return (
+        first("AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate"),
+        first("AcquisitionTime", "ContentTime", "SeriesTime", "StudyTime"),
+        str(header.get("SOPInstanceUID", "")),
+    )

@@ -1,0 +1,113 @@
+"""The child process of `uploads`: reads one image from its standard input, within bounds, and writes arrays.
+
+`python -m biomedjourney_monai.clinic.web.upload_reader SIZE [preview] < FILE` writes an `.npz` to its standard output;
+for an image that is refused it writes JSON and ends with the status `REFUSED`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+REFUSED = 3
+MAX_PIXELS = 40_000_000
+"""The largest detectors for chests have under 20 million."""
+
+PREVIEW_SIDE = 1024
+MEMORY_BYTES = 2 * 1024**3
+CPU_SECONDS = 30
+MAX_SOURCE_BYTES = 65536
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS)}
+INPUT = "/dev/stdin"
+
+
+def main() -> int:
+    """Read, answer, and say by the exit status how it went."""
+    size, with_preview = int(sys.argv[1]), "preview" in sys.argv[2:]
+    bound_resources()
+    from biomedjourney_monai.errors import ImageError
+
+    try:
+        answer = _read(size, with_preview=with_preview)
+    except ImageError as error:
+        sys.stdout.write(json.dumps({"message": str(error), "reason": error.reason}))
+        return REFUSED
+    sys.stdout.buffer.write(answer)
+    return 0
+
+
+def bound_resources() -> None:
+    """No more memory and time than given, no file written, no core dump."""
+    import resource
+
+    for kind, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, highest = resource.getrlimit(kind)
+        bound = most if highest == resource.RLIM_INFINITY else min(most, highest)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def _read(size: int, *, with_preview: bool) -> bytes:
+    import numpy as np
+
+    from biomedjourney_monai.errors import ImageError
+    from biomedjourney_monai.radiographs import load_radiograph, original_size
+    from biomedjourney_monai.radiographs.read.marked_files import carries_mark
+
+    height, width = original_size(INPUT)
+    if height * width > MAX_PIXELS:
+        found = f"{width:,} × {height:,}"
+        raise ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=found, reason="image too large")
+    parts: dict[str, Any] = {"image": load_radiograph(INPUT, size=size)}
+    if with_preview:
+        parts["preview"] = _preview()
+    source, facts = _source()
+    parts["source"] = np.frombuffer(source, np.uint8)
+    parts["facts"] = np.array([height, width, *facts, carries_mark(INPUT)])
+    stream = io.BytesIO()
+    np.savez(stream, **parts)
+    return stream.getvalue()
+
+
+def _preview() -> np.ndarray:
+    """The whole image in its own window, percentiles stretched, no larger than a screen needs: uint8 (H, W)."""
+    import cv2
+    import numpy as np
+
+    from biomedjourney_monai.radiographs import scale_intensity
+    from biomedjourney_monai.radiographs.read.pixels import read_pixels
+
+    pixels = read_pixels(INPUT, at_least=PREVIEW_SIDE)
+    factor = min(1.0, PREVIEW_SIDE / max(pixels.shape))
+    shape = tuple(max(1, round(side * factor)) for side in pixels.shape)
+    small = cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_AREA) if factor < 1 else pixels
+    return np.rint(scale_intensity(small, np.ones(shape, bool)) * 255).astype(np.uint8)
+
+
+def _source() -> tuple[bytes, tuple[bool, bool]]:
+    """What a DICOM file hands on, as DICOM, and whether it says it has text burned in, and that it is synthetic."""
+    from biomedjourney_monai.errors import ImageError
+    from biomedjourney_monai.radiographs.write.dicom import SYNTHETIC_DATA, read_source, to_plain_bytes
+
+    source = read_source(INPUT)
+    if source is None:
+        return b"", (False, False)
+    content = to_plain_bytes(source)
+    if len(content) > MAX_SOURCE_BYTES:
+        raise ImageError("a DICOM header must be of a usual size", found="a huge one", reason="image damaged")
+    burned_in = str(source.get("BurnedInAnnotation", "")).strip().upper() == "YES"
+    synthetic = SYNTHETIC_DATA in source and str(source[SYNTHETIC_DATA].value).strip().upper() == "YES"
+    return content, (burned_in, synthetic)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

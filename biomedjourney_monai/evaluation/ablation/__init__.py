@@ -1,0 +1,1 @@
+"""Ablations: a grid of settings, trained and scored with equal budgets."""

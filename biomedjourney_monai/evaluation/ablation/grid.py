@@ -1,0 +1,228 @@
+"""The grid of a study: its settings file, its cells and what they have in common."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.evaluation.ablation.settings import checked, mapping, refuse_the_studys_own
+from biomedjourney_monai.evaluation.ablation.variants import NO_VARIANT, Variant, read_variants
+
+TEXTS = ("impression", "progression")
+STAGES = (1, 2)
+VERBS_WITH_ARGUMENTS = ("phantom", "cohort", "journeys", "register", "describe", "encode", "sample", "evaluate")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of the grid."""
+
+    text: str
+    registration: bool
+    stages: int
+    text_encoder: str
+    variant: str = NO_VARIANT
+
+    @property
+    def name(self) -> str:
+        registered = "registered" if self.registration else "unregistered"
+        return f"{self.text}-{registered}-{self.stages}stage-{self.model}"
+
+    @property
+    def model(self) -> str:
+        """Names the networks: cells of one text encoder and variant differ in data and stages alone."""
+        return self.text_encoder if self.variant == NO_VARIANT else f"{self.text_encoder}-{self.variant}"
+
+
+@dataclass(frozen=True)
+class Training:
+    """The budget, which is the same for every cell, and how it is spent.
+
+    Attributes:
+        iterations: of a cell, both stages together.
+        pretrain_iterations: of them in stage 1, where a cell has two stages.
+        epoch_length: iterations per epoch; both numbers are multiples of it.
+        autoencoder_epochs: of an autoencoder of the study's or a variant's own, beside that budget.
+        settings: overrides of train.yaml, the same for every cell.
+
+    Raises:
+        ConfigError: if the numbers do not fit together, or a setting would give cells different budgets.
+    """
+
+    iterations: int
+    pretrain_iterations: int
+    epoch_length: int
+    autoencoder_epochs: int = 6
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.pretrain_iterations < self.iterations or self.epoch_length < 1:
+            raise ConfigError(
+                "training must have 0 < pretrain_iterations < iterations and epoch_length >= 1",
+                found=f"{self.pretrain_iterations}, {self.iterations} and {self.epoch_length}",
+            )
+        if self.autoencoder_epochs < 1:
+            raise ConfigError("training.autoencoder_epochs must be >= 1", found=str(self.autoencoder_epochs))
+        if self.iterations % self.epoch_length or self.pretrain_iterations % self.epoch_length:
+            raise ConfigError(
+                "iterations and pretrain_iterations must be multiples of epoch_length",
+                found=f"{self.iterations}, {self.pretrain_iterations} and {self.epoch_length}",
+            )
+        refuse_the_studys_own(self.settings, "training.settings")
+
+    def epochs(self, cell: Cell) -> tuple[int, int]:
+        """Epochs of stage 1 and of stage 2."""
+        first = self.pretrain_iterations if cell.stages == 2 else 0
+        return first // self.epoch_length, (self.iterations - first) // self.epoch_length
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a settings file asks for.
+
+    Attributes:
+        source: folder in MIMIC-CXR-JPG's layout; None renders patients.
+        phantom: patients and seed of the rendered cohort.
+        cells: without doubles, the grid's first.
+        text_encoders: name -> folder.
+        networks: overrides of common.yaml by section, for every cell.
+        training: the budget.
+        model: model file whose autoencoder the cells share; None for the bundle's, or for a new one where `networks`
+            changes it. A variant that changes it has one of its own in any case.
+        arguments: verb -> more arguments.
+        split: that cells are scored on.
+        seed: of texts, training, sampling and bootstrap.
+        variants: name -> what differs from `networks` and `training.settings` in its cells.
+    """
+
+    source: Path | None
+    phantom: dict[str, int]
+    cells: tuple[Cell, ...]
+    text_encoders: dict[str, Path]
+    networks: dict[str, Any]
+    training: Training
+    model: Path | None
+    arguments: dict[str, list[str]]
+    split: str
+    seed: int
+    variants: dict[str, Variant] = field(default_factory=dict)
+
+    def variant(self, cell: Cell) -> Variant:
+        """What the cell's networks and training have of their own."""
+        return self.variants.get(cell.variant, Variant())
+
+    def autoencoder_of(self, cell: Cell) -> str | None:
+        """The variant that the cell's own autoencoder is trained for, `none` for every cell's; None if it is given."""
+        if "autoencoder" in self.variant(cell).networks:
+            return cell.variant
+        return NO_VARIANT if "autoencoder" in self.networks and self.model is None else None
+
+    def as_record(self) -> dict[str, Any]:
+        """What a reader must know to judge the table; without paths."""
+        return {
+            "cohort": "rendered" if self.source is None else "a folder of the reader's own",
+            "phantom": self.phantom if self.source is None else {},
+            "training": asdict(self.training),
+            "networks": self.networks,
+            "arguments": self.arguments,
+            "split": self.split,
+            "seed": self.seed,
+            **(
+                {"variants": {name: asdict(variant) for name, variant in self.variants.items()}}
+                if self.variants
+                else {}
+            ),
+        }
+
+
+def read_study(path: Path, *, bundle: Path) -> Study:
+    """Read a settings file. Relative folders in it start from the bundle for text encoders, else from the file.
+
+    Raises:
+        ConfigError: names the setting that is wrong, unknown or absent.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError("--config must be a readable YAML file", found=type(error).__name__) from error
+    known = {"source", "phantom", "grid", "also", "text_encoders", "networks", "training"}
+    known |= {"model", "arguments", "split", "seed", "variants"}
+    content = checked(content, known, "the study", needed=("grid", "text_encoders", "training"))
+    encoders = {str(name): bundle / str(folder) for name, folder in mapping(content, "text_encoders").items()}
+    for name, folder in encoders.items():
+        if not folder.is_dir():
+            raise ConfigError(f"text_encoders.{name} must be a folder", found="no such folder")
+    training = checked(content["training"], set(Training.__dataclass_fields__), "training")
+    train_yaml = yaml.safe_load((bundle / "configs" / "train.yaml").read_text(encoding="utf-8"))
+    checked(training.get("settings") or {}, set(train_yaml), "training.settings")
+    try:
+        training = Training(**training)
+    except TypeError as error:
+        raise ConfigError("training must give iterations, pretrain_iterations and epoch_length") from error
+    networks, arguments = mapping(content, "networks"), mapping(content, "arguments")
+    variants = read_variants(content, networks=networks, train_keys=set(train_yaml), bundle=bundle)
+    checked(arguments, set(VERBS_WITH_ARGUMENTS), "arguments")
+    return Study(
+        source=_path(content.get("source"), path),
+        phantom={"patients": 400, "seed": 7} | checked(mapping(content, "phantom"), {"patients", "seed"}, "phantom"),
+        cells=_cells(content["grid"], content.get("also") or [], list(encoders), list(variants)),
+        text_encoders=encoders,
+        networks=networks,
+        training=training,
+        model=_path(content.get("model"), path),
+        arguments={verb: [str(word) for word in words] for verb, words in arguments.items()},
+        split=str(content.get("split", "test")),
+        seed=int(content.get("seed", 0)),
+        variants=variants,
+    )
+
+
+def choose_cells(study: Study, names: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells of these names, or all.
+
+    Raises:
+        ConfigError: names a cell that the grid has not.
+    """
+    by_name = {cell.name: cell for cell in study.cells}
+    for name in names:
+        if name not in by_name:
+            raise ConfigError("--cell must name a cell of the grid", found=name, action=f"One of: {', '.join(by_name)}")
+    return tuple(by_name[name] for name in names) if names else study.cells
+
+
+def _cells(grid: Any, also: Any, encoders: Sequence[str], variants: Sequence[str]) -> tuple[Cell, ...]:
+    needed = {"text": TEXTS, "registration": (False, True), "stages": STAGES, "text_encoder": tuple(encoders)}
+    axes = {**needed, "variant": (NO_VARIANT, *variants)}
+    grid = {"variant": [NO_VARIANT], **checked(grid, set(axes), "grid", needed=tuple(needed))}
+    levels = [[_level(axis, value, axes) for value in grid[axis] or []] for axis in axes]
+    cells = [Cell(*values) for values in itertools.product(*levels)]
+    for row in also:
+        row = {"variant": NO_VARIANT, **checked(row, set(axes), "also", needed=tuple(needed))}
+        cells.append(Cell(*(_level(axis, row[axis], axes) for axis in axes)))
+    if not cells:
+        raise ConfigError("the grid must have a cell", found="an axis without a value")
+    if variants and all(cell.variant == NO_VARIANT for cell in cells):
+        raise ConfigError("variants must have a cell", found="none", action="Name them in grid.variant")
+    models = {(cell.text_encoder, cell.variant): cell.model for cell in cells}
+    for model in models.values():
+        if list(models.values()).count(model) > 1:
+            raise ConfigError("text encoders and variants must have names that stay apart", found=f"{model} twice")
+    return tuple(dict.fromkeys(cells))
+
+
+def _level(axis: str, value: Any, axes: Mapping[str, Sequence[Any]]) -> Any:
+    fitting = [known for known in axes[axis] if known == value and type(known) is type(value)]
+    if not fitting:
+        choices = ", ".join(str(known) for known in axes[axis])
+        raise ConfigError(f"{axis} must be one of {choices}", found=str(value))
+    return fitting[0]
+
+
+def _path(value: Any, config: Path) -> Path | None:
+    return None if value is None else (config.resolve().parent / str(value)).resolve()

@@ -1,0 +1,147 @@
+"""The numbers of a study: each cell's, paired differences between cells, and what each switch does over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+
+from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
+from biomedjourney_monai.evaluation.summary import OVERALL, Statistic, Summary, compare, read_truth, summarise
+from biomedjourney_monai.evaluation.systems.scoring import SCORE_COLUMNS
+from biomedjourney_monai.files import read_table
+from biomedjourney_monai.schema import PAIR_COLUMNS
+
+STUDY_METRICS = ("pathology_auroc", "changed_auroc", "race_auroc", "age_r", "dice_reference", "cmig")
+SYSTEM = "counterfactual"
+BASELINES = ("copy-prior", "real reference")
+
+
+@dataclass(frozen=True)
+class ScoredCells:
+    """Cells on the journeys that all of them were scored on, with the same bootstrap replicates, which pairs them.
+
+    Attributes:
+        summaries: cell name, or baseline name -> statistics.
+        journeys: how many all cells share.
+        patients: theirs.
+        left_out: journeys that some cell lacks.
+    """
+
+    summaries: dict[str, Summary]
+    journeys: int
+    patients: int
+    left_out: int
+
+
+def score_cells(
+    score_files: Mapping[str, Path], pairs_file: Path, *, bootstrap: int, seed: int, uncertain: str, unmentioned: str
+) -> ScoredCells:
+    """Read the scores of the cells and compute every number on their common journeys.
+
+    Args:
+        score_files: cell name -> its scores.parquet; the baselines are read from the first.
+        pairs_file: pairs.parquet that the cells were scored on.
+        bootstrap: replicates.
+        seed: of the replicates.
+        uncertain: of `apply_label_policy`.
+        unmentioned: likewise.
+
+    Raises:
+        TableError: if a file is unusable or no journey is common to all cells.
+    """
+    tables = {name: _read_scores(path) for name, path in score_files.items()}
+    own = {name: table[table["system"] == SYSTEM].set_index("journey_id") for name, table in tables.items()}
+    first = next(iter(tables.values()))
+    rows = own | {
+        name: first[first["system"] == name].set_index("journey_id")
+        for name in BASELINES
+        if (first["system"] == name).any()
+    }
+    common = set.intersection(*(set(table.index) for table in rows.values()))
+    everywhere = set.union(*(set(table.index) for table in own.values()))
+    pairs = read_table(pairs_file, columns=PAIR_COLUMNS, made_by="register")
+    journeys = pairs[pairs["journey_id"].isin(common)].reset_index(drop=True)
+    if journeys.empty:
+        raise TableError("the cells of a study must have journeys in common", found="none")
+    weights = draw_patient_weights(
+        journeys["subject_id"].to_numpy(), replicates=bootstrap, generator=np.random.default_rng(seed)
+    )
+    truth = read_truth(journeys, uncertain=uncertain, unmentioned=unmentioned)
+    summaries = {
+        name: summarise(table.loc[journeys["journey_id"]], truth, weights=weights) for name, table in rows.items()
+    }
+    return ScoredCells(summaries, len(journeys), journeys["subject_id"].nunique(), len(everywhere) - len(journeys))
+
+
+def cell_numbers(summary: Summary) -> dict[str, dict[str, Any]]:
+    """Metric -> value, low, high, count, note."""
+    return {metric: summary[metric][OVERALL].as_number() for metric in STUDY_METRICS}
+
+
+def compare_with(scored: ScoredCells, cells: Sequence[str], reference: str) -> list[dict[str, Any]]:
+    """Each cell minus the reference cell, paired."""
+    return [
+        {
+            "one": name,
+            "other": reference,
+            "metrics": compare(scored.summaries[name], scored.summaries[reference], metrics=STUDY_METRICS),
+        }
+        for name in cells
+        if name != reference
+    ]
+
+
+def switch_effects(scored: ScoredCells, cells: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a switch does: the mean difference of the pairs of cells that differ in it alone.
+
+    Args:
+        scored: the cells' statistics.
+        cells: cell name -> its level on each axis, e.g. {"text": "impression", "stages": 1}.
+
+    Returns:
+        One entry per axis and two of its levels: axis, from, to, how many pairs of cells, and metric -> value, low,
+        high, p as `compare` gives them.
+    """
+    effects = []
+    axes = list(next(iter(cells.values()))) if cells else []
+    for axis in axes:
+        levels = list(dict.fromkeys(cell[axis] for cell in cells.values()))
+        for n, before in enumerate(levels):
+            for after in levels[n + 1 :]:
+                matched = [
+                    (one, other)
+                    for one, mine in cells.items()
+                    for other, theirs in cells.items()
+                    if mine == {**theirs, axis: after} and theirs[axis] == before
+                ]
+                if matched:
+                    one = _mean_summary([scored.summaries[name] for name, _ in matched])
+                    other = _mean_summary([scored.summaries[name] for _, name in matched])
+                    metrics = compare(one, other, metrics=STUDY_METRICS)
+                    effects.append(
+                        {"axis": axis, "from": before, "to": after, "pairs": len(matched), "metrics": metrics}
+                    )
+    return effects
+
+
+def _mean_summary(summaries: Sequence[Summary]) -> Summary:
+    """Average the overall statistics, replicate by replicate."""
+    return {
+        metric: {
+            OVERALL: Statistic(
+                np.mean([summary[metric][OVERALL].values for summary in summaries], axis=0),
+                min(summary[metric][OVERALL].count for summary in summaries),
+            )
+        }
+        for metric in STUDY_METRICS
+    }
+
+
+def _read_scores(path: Path) -> pandas.DataFrame:
+    return read_table(path, columns=["system", "journey_id", *SCORE_COLUMNS], made_by="evaluate")

@@ -1,0 +1,1 @@
+"""Judges: frozen networks that score images."""

@@ -1,0 +1,41 @@
+"""Pearson's r, with row weights for bootstrap replicates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
+
+
+def compute_pearson_r(
+    predicted: np.ndarray, actual: np.ndarray, *, weights: np.ndarray | None = None
+) -> float | np.ndarray:
+    """Compute the correlation of two columns.
+
+    Args:
+        predicted: shape (N,), e.g. the judge's age in years. Rows with NaN are left out.
+        actual: shape (N,), e.g. the anchor age. Rows with NaN are left out.
+        weights: shape (R, N), >= 0: how often each replicate holds each row. Without weights: once.
+
+    Returns:
+        A float in [-1, 1], or shape (R,) with weights; NaN where a column is constant or fewer than 2 rows are known.
+    """
+    predicted, actual = np.asarray(predicted, np.float64), np.asarray(actual, np.float64)
+    if predicted.shape != actual.shape or predicted.ndim != 1:
+        raise ValueError(f"the columns must be of one shape (N,); found {predicted.shape} and {actual.shape}.")
+    known = np.isfinite(predicted) & np.isfinite(actual)
+    rows = np.ones((1, len(actual))) if weights is None else np.asarray(weights)
+    r = replicate_by_block(lambda block: _weighted_r(predicted[known], actual[known], block), rows, known)
+    return float(r[0]) if weights is None else r
+
+
+def _weighted_r(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(N,), (N,), (R, N) -> (R,)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weights = weights / weights.sum(axis=1, keepdims=True)
+        x = x - (weights @ x)[:, None]  # (R, N), centred in each replicate
+        y = y - (weights @ y)[:, None]
+        covariance = (weights * x * y).sum(axis=1)
+        spread = np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
+        r = np.where(spread > 1e-12, covariance / spread, np.nan)
+    return np.clip(r, -1, 1)

@@ -1,0 +1,53 @@
+"""Effectiveness: does what was asked for happen, and do the other findings stay as they were?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
+from biomedjourney_monai.evaluation.systems.asked_findings import Requests, is_absent, targets_of
+from biomedjourney_monai.schema import FINDINGS
+
+SEEN = 0.5
+
+
+class Effectiveness:
+    """Whether each finding that is to appear is seen, and each that is to go is not; and how far the others move.
+
+    Args:
+        requests: what each journey asks for.
+    """
+
+    columns = (*(f"effectiveness {finding}" for finding in FINDINGS), "others_moved overall")
+
+    def __init__(self, requests: Requests) -> None:
+        self.requests = requests
+
+    def begin(self, batch: Batch) -> None:
+        """Find what is asked for: 1 to be seen, 0 not to be seen, NaN for neither; and what is not spoken of."""
+        self._asked = np.full((len(batch.rows), len(FINDINGS)), np.nan)
+        self._others = np.zeros((len(batch.rows), len(FINDINGS)), bool)
+        for place, row in enumerate(batch.rows):
+            requests = self.requests.get(row["journey_id"])
+            if not requests:
+                continue
+            labels = {finding: row[f"prior_{finding}"] for finding in FINDINGS}
+            targets = {finding for finding, _ in targets_of(requests, prior_labels=labels)}
+            for column, finding in enumerate(FINDINGS):
+                self._others[place, column] = finding not in targets and batch.prior.good[place]
+                if finding not in targets or requests[finding].uncertain:
+                    continue
+                if not requests[finding].severities:
+                    self._asked[place, column] = 0
+                elif is_absent(labels[finding]):
+                    self._asked[place, column] = 1
+
+    def measure(self, judged: Judged, batch: Batch) -> np.ndarray:
+        """1 or 0 for each finding that was asked for, and the mean change of probability of those that were not."""
+        seen = judged.scores.pathology.numpy()
+        fulfilled = np.where(np.isfinite(self._asked), (seen > SEEN) == (self._asked == 1), np.nan)
+        moved = np.abs(seen - batch.prior.scores.pathology.numpy())
+        count = self._others.sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            mean = np.where(count > 0, np.where(self._others, moved, 0).sum(axis=1) / count, np.nan)
+        return np.column_stack([fulfilled, mean])

@@ -1,0 +1,102 @@
+"""Is a finding that was asked for on one side seen on that side, and on no other?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
+from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, Requests, one_sided_onsets
+from biomedjourney_monai.evaluation.systems.scoring import score_one_by_one_if_need_be
+from biomedjourney_monai.schema import FINDINGS
+
+MARGIN = 0.1
+"""By how much the probability may rise on the other side and still count as not risen."""
+
+SEEN = 0.5
+
+
+def only_half(side: str, images: Tensor, priors: Tensor, *, seam: float = 4) -> Tensor:
+    """Put one half of an image into the prior image.
+
+    Args:
+        side: the patient's; the patient's left is image right.
+        images: shape (B, 1, H, W).
+        priors: same shape.
+        seam: width in pixels over which one passes into the other.
+
+    Returns:
+        Same shape.
+    """
+    columns = torch.arange(images.shape[-1]) + 0.5
+    share = ((columns - images.shape[-1] / 2) / seam + 0.5).clamp(0, 1)
+    share = share if side == "left" else 1 - share
+    return share * images + (1 - share) * priors
+
+
+def is_side_correct(named: np.ndarray, other: np.ndarray, before: np.ndarray, *, margin: float = MARGIN) -> np.ndarray:
+    """Decide for each request whether the finding has appeared on the side that was named, and there alone.
+
+    Args:
+        named: probability with only the named side's half taken from the image, shape (N,).
+        other: the same with the other half.
+        before: of the prior image.
+        margin: rise on the other side that still is none.
+
+    Returns:
+        bool, shape (N,): above one half and above the prior's on the named side; on the other neither risen by more
+        than the margin, nor above one half unless the prior's is.
+    """
+    raised = (named > SEEN) & (named > before)
+    spared = (other - before <= margin) & ((other <= SEEN) | (before > SEEN))
+    return raised & spared
+
+
+class SideCorrectness:
+    """Whether findings that were asked for on one side, and were on neither before, appear on that side alone.
+
+    The judge sees the prior image with one half of the picture in it, so that what it says more than of the prior
+    comes from that half.
+
+    Args:
+        requests: what each journey asks for.
+    """
+
+    columns = ("side_correct overall", *(f"side_correct {finding}" for finding in SIDED))
+
+    def __init__(self, requests: Requests) -> None:
+        self.requests = requests
+
+    def begin(self, batch: Batch) -> None:
+        """Find the batch's one-sided onsets."""
+        self._onsets: list[tuple[int, str, str]] = []
+        for place, row in enumerate(batch.rows):
+            labels = {finding: row[f"prior_{finding}"] for finding in SIDED}
+            asked = one_sided_onsets(self.requests.get(row["journey_id"], {}), prior_labels=labels)
+            if batch.prior.good[place]:
+                self._onsets += [(place, finding, side) for finding, side in asked.items()]
+
+    def measure(self, judged: Judged, batch: Batch) -> np.ndarray:
+        """Judge the halves of the images that were asked for one side; 1 correct, 0 not."""
+        values = np.full((len(batch.rows), len(self.columns)), np.nan)
+        places = sorted({place for place, _, _ in self._onsets if judged.good[place]})
+        if not places:
+            return values
+        images, priors = judged.images_on(batch.shape)[places], batch.prior.images[places]
+        halves = torch.cat([only_half(side, images, priors) for side in SIDES])
+        scores, faults = score_one_by_one_if_need_be(batch.judges, halves)
+        seen = dict(zip(SIDES, scores.pathology.numpy().reshape(len(SIDES), len(places), -1)))
+        faulty = {place % len(places) for place in faults}
+        for place, finding, side in self._onsets:
+            if place not in places or places.index(place) in faulty:
+                continue
+            n, column = places.index(place), FINDINGS.index(finding)
+            other = SIDES[1 - SIDES.index(side)]
+            before = batch.prior.scores.pathology[place, column].numpy()
+            values[place, 1 + SIDED.index(finding)] = is_side_correct(
+                seen[side][n, column], seen[other][n, column], before
+            )
+        known = np.isfinite(values[:, 1:]).any(axis=1)
+        values[known, 0] = np.nanmean(values[known, 1:], axis=1)
+        return values

@@ -1,0 +1,103 @@
+"""Contours of the six structures over radiographs, as in the paper's Fig. 5: crisp at any size, since they are SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.radiographs import mark_synthetic
+from biomedjourney_monai.radiographs.marking import MIN_SIDE
+from biomedjourney_monai.radiographs.pictures.html import picture_uri
+from biomedjourney_monai.schema import STRUCTURES
+
+FINE = 4
+"""How many points per pixel a contour is drawn from."""
+
+MIN_POINTS = 12
+"""Contours of fewer fine points are specks."""
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """One image with its contours.
+
+    Attributes:
+        caption: what it is.
+        uri: the image.
+        size: (H, W) in pixels, the unit of the paths.
+        paths: SVG path of each of `schema.STRUCTURES`, "" where the judge finds none.
+        goal: the reference's paths, to be drawn beneath; empty for the reference itself and for the prior.
+        dice: mean Dice with the reference; None where it is not known.
+    """
+
+    caption: str
+    uri: str
+    size: tuple[int, int]
+    paths: Sequence[str]
+    goal: Sequence[str] = ()
+    dice: float | None = None
+
+
+def outline(
+    images: Mapping[str, np.ndarray], judges: Judges, *, goal: str, compared: Sequence[str], dice: Mapping[str, float]
+) -> list[Outlined]:
+    """Let the judge outline the structures in images of one size.
+
+    Args:
+        images: caption -> float32 (H, W) in [0, 1].
+        judges: whose segmenter is asked.
+        goal: caption of the reference.
+        compared: captions of the images that systems made: the reference's contours are laid under them, and they are
+            marked as synthetic, after the judge has looked.
+        dice: caption -> mean Dice with the reference, where known.
+    """
+    batch = torch.from_numpy(np.stack(list(images.values())).astype(np.float32))[:, None]  # (B, 1, H, W)
+    masks = judges.score(batch.clamp(0, 1)).structures.numpy()  # (B, 6, H, W)
+    paths = {caption: [contour_path(mask) for mask in own] for caption, own in zip(images, masks)}
+    return [
+        Outlined(
+            caption=caption,
+            uri=picture_uri(mark_synthetic(image) if caption in compared and min(image.shape) >= MIN_SIDE else image),
+            size=image.shape,
+            paths=paths[caption],
+            goal=paths[goal] if caption in compared else (),
+            dice=dice.get(caption),
+        )
+        for caption, image in images.items()
+    ]
+
+
+def contour_path(mask: np.ndarray) -> str:
+    """Draw a mask's outer contours as an SVG path.
+
+    Args:
+        mask: bool, shape (H, W).
+
+    Returns:
+        The path's `d`, in pixels, with the pixel (row, column) covering [column, column + 1] × [row, row + 1].
+
+    Example:
+        >>> contour_path(np.zeros((8, 8), bool))
+        ''
+    """
+    height, width = mask.shape
+    fine = cv2.resize(mask.astype(np.float32), (width * FINE, height * FINE), interpolation=cv2.INTER_LINEAR)
+    fine = cv2.GaussianBlur(fine, (0, 0), FINE)
+    contours, _ = cv2.findContours((fine > 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    parts = []
+    for contour in contours:
+        if len(contour) < MIN_POINTS:
+            continue
+        points = (cv2.approxPolyDP(contour, 0.6, True)[:, 0] + 0.5) / FINE
+        parts.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + "Z")
+    return "".join(parts)
+
+
+def structure_classes() -> list[tuple[str, str]]:
+    """CSS class and name of each structure."""
+    return [(f"s{n}", name) for n, name in enumerate(STRUCTURES)]

@@ -1,0 +1,68 @@
+"""Which journeys went best and worst, and what failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas
+
+from biomedjourney_monai.evaluation.metrics.labels import apply_label_policy, changed_only
+from biomedjourney_monai.evaluation.page.metrics_csv import metrics_by_system
+from biomedjourney_monai.evaluation.systems.scoring import PATHOLOGY_COLUMNS
+from biomedjourney_monai.schema import FINDINGS
+
+RULE = (
+    "among the journeys in which a finding changed, by how far the judge's probabilities of the five findings in the"
+    " counterfactual are from what the next report says (mean of the absolute differences, findings in doubt left out)"
+)
+
+
+def rank_cases(journeys: pandas.DataFrame, scores: pandas.DataFrame) -> pandas.DataFrame:
+    """Order the journeys in which a finding changed from best to worst; where there is no change it is too easy.
+
+    Args:
+        journeys: rows of pairs.parquet.
+        scores: the counterfactuals' rows of scores.parquet, any order.
+
+    Returns:
+        The rows with a change and a score, with a column `distance` in [0, 1], 0 is best.
+    """
+    known = scores.set_index("journey_id").reindex(journeys["journey_id"])
+    before, labels = (
+        apply_label_policy(journeys[[f"{side}_{finding}" for finding in FINDINGS]].to_numpy(np.float64))
+        for side in ("prior", "new")
+    )
+    changed = np.isfinite(changed_only(before, labels)).any(axis=1)
+    apart = np.abs(known[PATHOLOGY_COLUMNS].to_numpy(np.float64) - labels)  # (N, 5)
+    counted = np.isfinite(apart)
+    total = counted.sum(axis=1)
+    distance = np.where(counted, apart, 0).sum(axis=1) / np.maximum(total, 1)
+    ranked = journeys.assign(distance=distance)[(total > 0) & changed]
+    return ranked.sort_values("distance", kind="stable")
+
+
+def list_failures(metrics: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Give (where, reason, how many) of everything that was left out, the most frequent first in each place."""
+    rows = [("journeys", reason, count) for reason, count in metrics["counts"]["dropped"].items()]
+    for system in metrics["systems"]:
+        own = dict(system["failures"])
+        if system.get("unmatched"):
+            own["named by no journey of the folder"] = system["unmatched"]
+        if system.get("resized"):
+            own["had another size and was resampled (scored all the same)"] = system["resized"]
+        rows += [(system["name"], reason, count) for reason, count in own.items()]
+    places = list(dict.fromkeys(row[0] for row in rows))
+    return sorted(rows, key=lambda row: (places.index(row[0]), -row[2], row[1]))
+
+
+def list_unknown(metrics: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """Give (metric, reason, systems) of every overall number that is null."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for system, own in metrics_by_system(metrics).items():
+        for name, parts in own.items():
+            number = parts.get("overall")
+            if number is not None and number["value"] is None:
+                found.setdefault((name, str(number.get("note", ""))), []).append(system)
+    return [(name, reason, systems) for (name, reason), systems in found.items()]

@@ -1,0 +1,218 @@
+"""Every picture of the report: which journeys, which systems, drawn how."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+from tqdm import tqdm
+
+from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.evaluate import SCORES_FILE
+from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.page.anatomy import Outlined, outline
+from biomedjourney_monai.evaluation.page.cases import rank_cases
+from biomedjourney_monai.evaluation.page.journeys import Visit, draw_strips
+from biomedjourney_monai.evaluation.page.panels import Panel, build_panel, choose_panels
+from biomedjourney_monai.evaluation.page.registration import Delta, draw_deltas
+from biomedjourney_monai.evaluation.systems.scoring import DICE_REFERENCE_COLUMNS, SCORE_COLUMNS
+from biomedjourney_monai.evaluation.systems.sources import System, read_baselines, read_counterfactuals, read_picture
+from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
+from biomedjourney_monai.files import read_table
+from biomedjourney_monai.radiographs.pictures.html import picture_uri
+from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER
+
+EXTREMES = 3
+"""So many best and so many worst cases."""
+
+OUTLINED = 4
+"""Journeys with contours."""
+
+STRIPS = 3
+LADDER_PICTURE = "strip.png"
+REFERENCE = "Real next image"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where pictures come from.
+
+    Attributes:
+        work: the working folder.
+        judges: the evaluation's, or None for a page without contours and heat maps.
+        truth: folder of true counterfactuals, or None.
+        ladders: folders of `biomedjourney ladder`.
+    """
+
+    work: Path
+    judges: Judges | None = None
+    truth: Path | None = None
+    ladders: Sequence[Path] = ()
+
+
+@dataclass
+class Gallery:
+    """The report's pictures; every list may be empty.
+
+    Attributes:
+        panels: journeys chosen by what changed.
+        left_out: how many of `panels`, `best` and `worst` could not be drawn, by reason.
+        best: journeys chosen by their result.
+        worst: likewise, the worst first.
+        anatomy: for each journey its images with contours.
+        deltas: pairs before and after registration.
+        strips: patients over time.
+        ladders: URIs of the strips of ladders.
+    """
+
+    panels: list[Panel] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    best: list[Panel] = field(default_factory=list)
+    worst: list[Panel] = field(default_factory=list)
+    anatomy: list[list[Outlined]] = field(default_factory=list)
+    deltas: list[Delta] = field(default_factory=list)
+    strips: list[list[Visit]] = field(default_factory=list)
+    ladders: list[str] = field(default_factory=list)
+
+
+def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, seed: int) -> Gallery:
+    """Choose journeys among the scored ones and gather their pictures.
+
+    Args:
+        metrics: content of metrics.json.
+        sources: where pictures are.
+        count: how many journeys to show in `panels`; with 0 there are no pictures at all.
+        seed: of every draw.
+    """
+    gallery = Gallery(ladders=[_ladder_uri(folder) for folder in sources.ladders])
+    if not count:
+        return gallery
+    work = sources.work
+    scores = read_table(work / SCORES_FILE, columns=["system", "journey_id", *SCORE_COLUMNS], made_by="evaluate")
+    pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
+    scored = pairs[pairs["journey_id"].isin(set(scores["journey_id"]))]
+    has_model = any(system["name"] == "counterfactual" for system in metrics["systems"])
+    counterfactuals = read_counterfactuals(work / SAMPLES_FOLDER) if has_model else None
+    by_system = {name: rows.set_index("journey_id") for name, rows in scores.groupby("system")}
+    drawn = _Drawn(sources, counterfactuals, by_system)
+
+    chosen = choose_panels(scored, count=count, seed=seed)
+    gallery.panels = drawn.panels(chosen)
+    gallery.anatomy = drawn.anatomy(chosen, {system["name"] for system in metrics["systems"]})
+    if counterfactuals is not None:
+        ranked = rank_cases(scored, scores[scores["system"] == "counterfactual"])
+        extremes = min(EXTREMES, len(ranked) // 2)
+        gallery.best = drawn.panels(_named(ranked.head(extremes), "Best"))
+        gallery.worst = drawn.panels(_named(ranked.tail(extremes).iloc[::-1], "Worst"))
+    gallery.deltas = draw_deltas(scored, work=work)
+    gallery.strips = draw_strips(scored, counterfactuals, work=work, count=STRIPS, seed=seed)
+    gallery.left_out = drawn.left_out
+    return gallery
+
+
+class _Drawn:
+    """Draws panels, and counts what cannot be drawn."""
+
+    def __init__(self, sources: Sources, counterfactuals: Any, by_system: Mapping[str, pandas.DataFrame]) -> None:
+        self.sources, self.counterfactuals, self.by_system = sources, counterfactuals, by_system
+        self.left_out: Counter[str] = Counter()
+        self._truth: TrueCounterfactuals | None = None
+
+    def panels(self, journeys: pandas.DataFrame) -> list[Panel]:
+        panels = []
+        for journey in tqdm(journeys.to_dict("records"), desc="pictures", unit="journey"):
+            mine = {name: rows.loc[journey["journey_id"]].to_dict() for name, rows in self.by_system.items()}
+            try:
+                panels.append(
+                    build_panel(
+                        journey,
+                        mine,
+                        self.counterfactuals,
+                        work=self.sources.work,
+                        judges=self.sources.judges,
+                        truth=self._true_image(journey),
+                    )
+                )
+            except ImageError as error:
+                self.left_out[str(error)] += 1
+            except KeyError:
+                self.left_out["no counterfactual was sampled"] += 1
+        return panels
+
+    def anatomy(self, journeys: pandas.DataFrame, scored: set[str]) -> list[list[Outlined]]:
+        """The first of the journeys with contours, for each system that has images."""
+        if self.sources.judges is None:
+            return []
+        rows = []
+        for journey in journeys.to_dict("records"):
+            if len(rows) == OUTLINED:
+                break
+            try:
+                rows.append(self._outlined(journey, scored))
+            except ImageError:
+                continue
+        return rows
+
+    def _outlined(self, journey: dict[str, Any], scored: set[str]) -> list[Outlined]:
+        work = self.sources.work
+        prior, reference = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
+        images = {"Prior": prior, REFERENCE: reference}
+        systems: list[System] = [] if self.counterfactuals is None else [self.counterfactuals]
+        systems += [system for system in read_baselines(work, size=prior.shape[0]) if system.name in scored]
+        if self.sources.truth is not None:
+            systems.append(self._open_truth(prior.shape[0]))
+        for system in systems:
+            try:
+                image = system.image(journey)
+            except ImageError:
+                continue
+            if image.shape == prior.shape and np.isfinite(image).all():
+                images[system.name.capitalize()] = image
+        dice = {
+            name.capitalize(): float(np.nanmean(rows.loc[journey["journey_id"], DICE_REFERENCE_COLUMNS].astype(float)))
+            for name, rows in self.by_system.items()
+            if rows.loc[journey["journey_id"], DICE_REFERENCE_COLUMNS].notna().any()
+        }
+        compared = [caption for caption in images if caption not in ("Prior", REFERENCE)]
+        return outline(images, self.sources.judges, goal=REFERENCE, compared=compared, dice=dice)
+
+    def _true_image(self, journey: Mapping[str, Any]) -> np.ndarray | None:
+        if self.sources.truth is None:
+            return None
+        size = read_picture(self.sources.work, journey["prior_image"]).shape[0]
+        try:
+            return self._open_truth(size).image(journey)
+        except ImageError:
+            return None
+
+    def _open_truth(self, size: int) -> TrueCounterfactuals:
+        if self._truth is None:
+            self._truth = TrueCounterfactuals(self.sources.truth, size=size)
+        return self._truth
+
+
+def _named(ranked: pandas.DataFrame, word: str) -> pandas.DataFrame:
+    titles = [f"{word}, {n} of {len(ranked)}: off by {off:.3f}" for n, off in enumerate(ranked["distance"], start=1)]
+    return ranked.assign(why=titles)
+
+
+def _ladder_uri(folder: Path) -> str:
+    """The strip of a ladder, which carries its own words and marks.
+
+    Raises:
+        ImageError: if the folder has none.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(folder / LADDER_PICTURE) as picture:
+            return picture_uri(np.asarray(picture.convert("L"), np.float32) / 255)
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            "a ladder's folder must hold strip.png", found=type(error).__name__, action="Run `biomedjourney ladder`"
+        ) from error

@@ -1,0 +1,179 @@
+"""The journeys that the report shows: chosen by what changed, never by how well it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+
+from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.metrics.labels import apply_label_policy
+from biomedjourney_monai.evaluation.page.heat import draw_heat_map
+from biomedjourney_monai.evaluation.systems.scoring import PATHOLOGY_COLUMNS, valid_mask
+from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, read_picture
+from biomedjourney_monai.radiographs import mark_synthetic
+from biomedjourney_monai.radiographs.marking import MIN_SIDE
+from biomedjourney_monai.radiographs.pictures.html import colour_difference, picture_uri
+from biomedjourney_monai.schema import FINDINGS
+
+CHOICE = (
+    "chosen by what changed and not by the result: for each finding one journey where it appears and one where it"
+    " resolves, then journeys without change, each drawn at random"
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of a panel: caption and data URI."""
+
+    caption: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the reports and the judge say of one finding: labels 0, 1 or None; probabilities or None."""
+
+    finding: str
+    before: int | None
+    after: int | None
+    probabilities: tuple[float | None, ...]
+
+    @property
+    def changed(self) -> bool:
+        return self.before is not None and self.after is not None and self.before != self.after
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One journey of the report."""
+
+    title: str
+    description: str
+    days_between: float
+    pictures: list[Picture]
+    rows: list[Row]
+
+
+def choose_panels(journeys: pandas.DataFrame, *, count: int = 12, seed: int = 0) -> pandas.DataFrame:
+    """Choose journeys so that every finding appears and resolves once, as far as there are such journeys.
+
+    Args:
+        journeys: rows of pairs.parquet that were scored.
+        count: how many.
+        seed: of the draw.
+
+    Returns:
+        The rows, with a column `why`.
+    """
+    order = np.random.default_rng(seed).permutation(len(journeys))
+    shuffled = journeys.iloc[order]
+    before, after = (
+        apply_label_policy(shuffled[[f"{side}_{finding}" for finding in FINDINGS]].to_numpy(np.float64))
+        for side in ("prior", "new")
+    )
+    changes = np.nan_to_num(after - before)  # (N, 5): 1 appears, -1 resolves
+    chosen: dict[int, str] = {}
+    for sign, verb in ((1, "appears"), (-1, "resolves")):
+        for f, finding in enumerate(FINDINGS):
+            fitting = [n for n in np.flatnonzero(changes[:, f] == sign) if n not in chosen]
+            if fitting and len(chosen) < count:
+                chosen[min(fitting, key=lambda n: np.abs(changes[n]).sum())] = f"{finding} {verb}"
+    for wanted in (~changes.any(axis=1), changes.any(axis=1)):
+        for n in np.flatnonzero(wanted):
+            if n not in chosen and len(chosen) < count:
+                chosen[n] = "Several changes" if changes[n].any() else "No finding appears or resolves"
+    rows = shuffled.iloc[list(chosen)].copy()
+    rows["why"] = list(chosen.values())
+    return rows
+
+
+def build_panel(
+    journey: Mapping[str, Any],
+    scores: Mapping[str, Mapping[str, Any]],
+    counterfactuals: Counterfactuals | None,
+    *,
+    work: Path,
+    judges: Judges | None = None,
+    truth: np.ndarray | None = None,
+) -> Panel:
+    """Gather one journey's pictures and what is said of them.
+
+    Args:
+        journey: a row of `choose_panels`.
+        scores: system name -> the judge's scores of this journey.
+        work: the working folder.
+        judges: for a heat map of the counterfactual's change; None draws none.
+        truth: the true counterfactual of a rendered patient, shape (H, W), or None.
+
+    Raises:
+        ImageError: if a picture cannot be read.
+    """
+    systems = ["copy-prior", "counterfactual", "real reference"]
+    systems = [name for name in systems if name in scores]
+    rows = [_row(journey, n, [scores[name] for name in systems]) for n in range(len(FINDINGS))]
+    pictures = _pictures(journey, counterfactuals, work, truth)
+    if judges is not None and counterfactuals is not None:
+        prior = read_picture(work, journey["prior_image"])
+        finding = finding_to_look_at(journey["why"], rows)
+        heat = draw_heat_map(prior, counterfactuals.image(journey), judges, finding=finding)
+        pictures += [] if heat is None else [Picture(f"Judge: {heat.finding}, {heat.change:+.1f}", heat.uri)]
+    return Panel(
+        title=journey["why"],
+        description=_description(journey, counterfactuals),
+        days_between=float(journey["days_between"]),
+        pictures=pictures,
+        rows=rows,
+    )
+
+
+def finding_to_look_at(title: str, rows: list[Row]) -> str | None:
+    """The finding that a panel is about: the one its title names, else the first that changed, else None."""
+    named = [row.finding for row in rows if row.finding in title] + [row.finding for row in rows if row.changed]
+    return named[0] if named else None
+
+
+def _pictures(
+    journey: Mapping[str, Any], counterfactuals: Counterfactuals | None, work: Path, truth: np.ndarray | None
+) -> list[Picture]:
+    prior, reference = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
+    valid = valid_mask(work, dict(journey), prior.shape)[0].numpy()
+    pictures = [Picture("Prior", picture_uri(prior))]
+    if counterfactuals is not None:
+        image = counterfactuals.image(journey)
+        if image.shape != prior.shape or not np.isfinite(image).all():
+            raise ImageError("a counterfactual must be finite and as large as its prior")
+        pictures.append(Picture("Counterfactual", picture_uri(_marked(image))))
+    pictures.append(Picture("Real next image", picture_uri(reference)))
+    if truth is not None:
+        pictures.append(Picture("True counterfactual", picture_uri(_marked(truth))))
+    if counterfactuals is not None:
+        pictures.append(Picture("Counterfactual − prior", picture_uri(colour_difference(image, prior))))
+    pictures.append(Picture("Real − prior", picture_uri(colour_difference(reference, prior, valid=valid))))
+    return pictures
+
+
+def _marked(image: np.ndarray) -> np.ndarray:
+    return mark_synthetic(image) if min(image.shape) >= MIN_SIDE else image
+
+
+def _description(journey: Mapping[str, Any], counterfactuals: Counterfactuals | None) -> str:
+    if counterfactuals is None:
+        return ""
+    return str(counterfactuals.rows[journey["journey_id"]].get("progression_description", ""))
+
+
+def _row(journey: Mapping[str, Any], n: int, scores: list[Mapping[str, Any]]) -> Row:
+    before, after = (_label(journey[f"{side}_{FINDINGS[n]}"]) for side in ("prior", "new"))
+    values = [float(score[PATHOLOGY_COLUMNS[n]]) for score in scores]
+    return Row(FINDINGS[n], before, after, tuple(value if np.isfinite(value) else None for value in values))
+
+
+def _label(value: float) -> int | None:
+    label = float(apply_label_policy(np.array(value, np.float64)))
+    return int(label) if np.isfinite(label) else None

@@ -1,0 +1,222 @@
+"""The paper's Tables 1 to 5 beside an evaluation's and a study's own numbers.
+
+The paper measured MIMIC-CXR's p19 subset with other judges, so its figures are a landmark and not a competitor. Its
+printed CMIG does not follow from its printed definition; shown is what the definition gives for the printed inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from biomedjourney_monai.evaluation.metrics.cmig import compute_cmig
+from biomedjourney_monai.schema import FINDINGS, STRUCTURES
+
+TABLE_1 = {
+    "Stable Diffusion": (49.90, 77.13, 2.73),
+    "InstructPix2Pix": (58.10, 78.25, 17.82),
+    "RoentGen": (79.61, 84.71, 28.91),
+    "BiomedJourney": (80.54, 97.22, 79.38),
+}
+"""Model -> pathology AUROC, race AUROC, age r, in percent."""
+
+TABLE_2 = {
+    ("impression", False, 1): (79.83, 94.23, 75.39),
+    ("progression", False, 1): (80.71, 94.76, 76.78),
+    ("impression", False, 2): (82.80, 87.81, 47.13),
+    ("progression", False, 2): (81.35, 88.58, 55.12),
+    ("impression", True, 1): (78.06, 98.67, 82.73),
+    ("progression", True, 1): (78.22, 98.70, 82.96),
+    ("impression", True, 2): (80.46, 96.37, 79.16),
+    ("progression", True, 2): (80.54, 97.22, 79.38),
+}
+"""(text, registration, stages) -> the same three."""
+
+TABLE_3 = {
+    "Stable Diffusion": (49.65, 50.79, 54.48, 45.31, 49.28, 49.90),
+    "InstructPix2Pix": (57.38, 53.70, 62.59, 58.85, 57.97, 58.10),
+    "RoentGen": (70.05, 77.85, 78.66, 86.20, 85.26, 79.61),
+    "BiomedJourney": (72.08, 73.76, 88.64, 88.11, 80.12, 80.54),
+}
+"""Model -> AUROC of the five findings and their mean, in percent."""
+
+TABLE_3_KL = {"Stable Diffusion": 92.65, "InstructPix2Pix": 60.15, "RoentGen": 40.74, "BiomedJourney": 10.9}
+"""As printed; the paper does not say in which unit, nor how it normalises the scores."""
+
+TABLE_4 = {
+    "Stable Diffusion": 1.37,
+    "InstructPix2Pix": 38.33,
+    "RoentGen": 67.38,
+    "reference image": 74.04,
+    "BiomedJourney": 81.05,
+}
+"""Model -> Dice in percent."""
+
+TABLE_5 = {
+    ("impression", "PubMedBERT"): (74.93, 98.75, 83.48),
+    ("progression", "PubMedBERT"): (74.54, 98.90, 83.90),
+    ("impression", "CLIP"): (76.37, 98.82, 83.28),
+    ("progression", "CLIP"): (76.67, 98.75, 83.05),
+    ("impression", "BiomedCLIP"): (78.06, 98.67, 82.73),
+    ("progression", "BiomedCLIP"): (78.22, 98.70, 82.96),
+}
+"""(text, encoder) -> as in Table 2; one stage, with registration."""
+
+SHARED = ("pathology_auroc", "race_auroc", "age_r", "cmig")
+SHARED_TITLES = ("pathology AUROC", "race AUROC", "age r", "CMIG")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: a name and a number for each column, as in metrics.json; a number of the paper's has no interval."""
+
+    name: str
+    numbers: Sequence[Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """One table of the paper's, filled with numbers measured here and the paper's own.
+
+    Attributes:
+        number: as in the paper.
+        title: what it compares.
+        columns: their titles.
+        here: rows measured here.
+        paper: rows of the paper's.
+        remark: what a reader must know.
+    """
+
+    number: int
+    title: str
+    columns: Sequence[str]
+    here: Sequence[Line]
+    paper: Sequence[Line]
+    remark: str = ""
+    lower_is_better: frozenset[str] = field(default_factory=frozenset)
+
+
+def result_tables(metrics: Mapping[str, Any], study: Mapping[str, Any] | None = None) -> list[ResultTable]:
+    """Lay the tables out: 1, 3 and 4 of an evaluation, 2 and 5 of a study where there is one.
+
+    Args:
+        metrics: content of metrics.json.
+        study: content of study.json.
+    """
+    systems = metrics["systems"]
+    tables = [_table_1(systems), *_study_tables(study), _table_3(systems), _table_4(systems)]
+    return sorted(tables, key=lambda table: table.number)
+
+
+def _table_1(systems: Sequence[Mapping[str, Any]]) -> ResultTable:
+    return ResultTable(
+        1,
+        "Accuracy and retention",
+        SHARED_TITLES,
+        [Line(system["name"], [system["metrics"][key]["overall"] for key in SHARED]) for system in systems],
+        [Line(name, _with_cmig(values)) for name, values in TABLE_1.items()],
+        "The paper prints CMIGs of .181, .421, .661 and .832, which its definition does not give.",
+    )
+
+
+def _table_3(systems: Sequence[Mapping[str, Any]]) -> ResultTable:
+    parts = (*FINDINGS, "overall")
+    return ResultTable(
+        3,
+        "Findings one by one",
+        (*FINDINGS, "mean", "KL"),
+        [
+            Line(
+                system["name"],
+                [system["metrics"]["pathology_auroc"][part] for part in parts] + [system["metrics"]["kl"]["overall"]],
+            )
+            for system in systems
+        ],
+        [Line(name, [*map(_percent, values), _plain(TABLE_3_KL[name])]) for name, values in TABLE_3.items()],
+        "The paper does not say in which unit its KL is, nor how it normalises scores: the columns share a name only.",
+        frozenset({"KL"}),
+    )
+
+
+def _table_4(systems: Sequence[Mapping[str, Any]]) -> ResultTable:
+    parts = ("overall", *STRUCTURES)
+    return ResultTable(
+        4,
+        "Anatomy: Dice with the reference",
+        ("mean", *STRUCTURES),
+        [Line(system["name"], [system["metrics"]["dice_reference"][part] for part in parts]) for system in systems],
+        [Line(name, [_percent(value), *[None] * len(STRUCTURES)]) for name, value in TABLE_4.items()],
+        "The paper gives means only.",
+    )
+
+
+def _study_tables(study: Mapping[str, Any] | None) -> list[ResultTable]:
+    """Tables 2 and 5: the cells of the text encoder that has the whole grid, and the cells beside another encoder's."""
+    cells = [cell for cell in (study or {}).get("cells", []) if cell["metrics"]]
+    if not cells:
+        return []
+    cells = [cell for cell in cells if cell["factors"].get("variant") == cells[0]["factors"].get("variant")]
+    encoders = [cell["factors"]["text_encoder"] for cell in cells]
+    main = max(dict.fromkeys(encoders), key=encoders.count)
+    grid = [cell for cell in cells if cell["factors"]["text_encoder"] == main]
+    budget = study["settings"]["training"]["iterations"]
+    remark = f"Every cell measured here was trained for {budget} iterations and scored on {study['journeys']} journeys."
+    tables = [
+        ResultTable(
+            2,
+            "Description, registration, stages",
+            SHARED_TITLES,
+            [Line(_switches(**_three(cell)), _cell_numbers(cell)) for cell in grid],
+            [Line(_switches(*key), _with_cmig(values)) for key, values in TABLE_2.items()],
+            remark,
+        )
+    ]
+    settings = {_settings(cell) for cell in cells if cell["factors"]["text_encoder"] != main}
+    if settings:
+        compared = sorted((cell for cell in cells if _settings(cell) in settings), key=_settings)
+        tables.append(
+            ResultTable(
+                5,
+                "Text encoders",
+                SHARED_TITLES,
+                [
+                    Line(f"{cell['factors']['text_encoder']} · {_switches(**_three(cell))}", _cell_numbers(cell))
+                    for cell in compared
+                ],
+                [Line(f"{name} · {_switches(text, True, 1)}", _with_cmig(v)) for (text, name), v in TABLE_5.items()],
+                remark,
+            )
+        )
+    return tables
+
+
+def _three(cell: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: cell["factors"][key] for key in ("text", "registration", "stages")}
+
+
+def _settings(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(_three(cell).values())
+
+
+def _cell_numbers(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [cell["metrics"][key] for key in SHARED]
+
+
+def _switches(text: str, registration: bool, stages: int) -> str:
+    return (
+        f"{text}, {'registered' if registration else 'not registered'}, {'two stages' if stages == 2 else 'one stage'}"
+    )
+
+
+def _with_cmig(values: Sequence[float]) -> list[dict[str, Any]]:
+    pathology, race, age = (value / 100 for value in values)
+    return [*map(_percent, values), _plain(float(compute_cmig([pathology], [race, age])))]
+
+
+def _percent(value: float) -> dict[str, Any]:
+    return _plain(value / 100)
+
+
+def _plain(value: float) -> dict[str, Any]:
+    return {"value": value, "low": None, "high": None, "count": None, "note": ""}

@@ -1,0 +1,88 @@
+"""Some journeys as one picture: prior, counterfactual, real next image and change, a row each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from biomedjourney_monai import __version__
+from biomedjourney_monai.errors import ImageError, TableError
+from biomedjourney_monai.evaluation.systems.sources import read_counterfactuals, read_picture
+from biomedjourney_monai.files import read_table, written_atomically
+from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic, save_png
+from biomedjourney_monai.radiographs.pictures.strips import wrap, write_words
+from biomedjourney_monai.schema import PAIRS_FILE, SAMPLES_FOLDER
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+TILE = 256
+"""Side of each picture, in pixels."""
+
+GAIN = 1.5
+"""How much the change is amplified, around middle grey."""
+
+TITLES = ("Prior", "Counterfactual", "Real next image", f"Counterfactual - prior, times {GAIN:g}")
+JPEG_QUALITY = 80
+
+
+def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
+    """Draw journeys at random among those that were sampled, and lay each out below its description.
+
+    Args:
+        work: working folder with samples.
+        count: how many journeys; where there are fewer, all.
+        seed: of the draw, which asks nothing about the result.
+
+    Returns:
+        uint8, shape (H, 4 · TILE); the counterfactuals carry the mark.
+
+    Raises:
+        TableError: if there are no samples.
+        ImageError: if a picture cannot be read or used.
+    """
+    counterfactuals = read_counterfactuals(work / SAMPLES_FOLDER)
+    if counterfactuals is None:
+        raise TableError("a picture of journeys needs samples", found="none", action="Run `biomedjourney sample` first")
+    columns = ["journey_id", "prior_image", "new_image"]
+    pairs = read_table(work / PAIRS_FILE, columns=columns, made_by="register")
+    journeys = pairs[pairs["journey_id"].isin(counterfactuals.journey_ids())].to_dict("records")
+    if not journeys:
+        raise TableError("samples must be of journeys of the folder", found="none that pairs.parquet names")
+    places = np.random.default_rng(seed).choice(len(journeys), min(count, len(journeys)), replace=False)
+    rows = [np.hstack([write_words(title, width=TILE) for title in TITLES])]
+    for place in sorted(places):
+        journey = journeys[place]
+        description = str(counterfactuals.rows[journey["journey_id"]].get("progression_description", ""))
+        prior, new = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
+        rows.append(_row(prior, counterfactuals.image(journey), new, description))
+    return np.vstack(rows)
+
+
+def save_sheet(path: Path, sheet: np.ndarray) -> None:
+    """Write a sheet as JPEG or PNG, as the suffix says, with the mark in its metadata."""
+    if path.suffix.lower() == ".png":
+        facts = {"Comment": NOT_FOR_DIAGNOSIS, "Software": f"biomedjourney_monai {__version__}"}
+        save_png(path, sheet, metadata=facts)
+        return
+    with written_atomically(path) as temporary:
+        Image.fromarray(sheet).save(temporary, format="JPEG", quality=JPEG_QUALITY, comment=NOT_FOR_DIAGNOSIS.encode())
+
+
+def _row(prior: np.ndarray, counterfactual: np.ndarray, new: np.ndarray, description: str) -> np.ndarray:
+    """Four pictures side by side below their description, uint8 (H, 4 · TILE)."""
+    if not prior.shape == counterfactual.shape == new.shape or not np.isfinite(counterfactual).all():
+        raise ImageError("a counterfactual must be finite and as large as its prior and the real next image")
+    change = 128 / 255 + GAIN * (counterfactual - prior)
+    tiles = [_enlarged(prior), mark_synthetic(_enlarged(counterfactual)), _enlarged(new), _enlarged(change)]
+    words = write_words(*wrap(description, width=len(tiles) * TILE), width=len(tiles) * TILE)
+    return np.vstack([words, _as_grey(np.hstack(tiles))])
+
+
+def _enlarged(image: np.ndarray) -> np.ndarray:
+    """As wide and high as a tile, float32 in [0, 1]."""
+    return np.asarray(Image.fromarray(_as_grey(image)).resize((TILE, TILE)), np.float32) / 255
+
+
+def _as_grey(image: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,86 @@
+"""An evaluation as a run of MLflow: settings, every number, and the files."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from biomedjourney_monai.evaluation.page.metrics_csv import metric_rows
+
+EXPERIMENT = "biomedjourney"
+"""The one that trainings are recorded in."""
+
+BATCH = 500
+"""Numbers per call; MLflow takes at most 1,000."""
+
+
+def default_uri(work: Path) -> str:
+    """Where trainings into the working folder are recorded."""
+    return f"sqlite:///{(work / 'runs' / 'mlruns.db').resolve()}"
+
+
+def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: str, name: str = "evaluation") -> str:
+    """Record an evaluation.
+
+    Args:
+        metrics: content of metrics.json.
+        files: kept with the run.
+        uri: of the tracking store; the folder of an SQLite file is made if need be, and holds the files.
+        name: of the run.
+
+    Returns:
+        The run's id.
+    """
+    from mlflow.entities import Metric, Param
+    from mlflow.tracking import MlflowClient
+
+    folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        place = None if folder is None else (folder / "mlartifacts").resolve().as_uri()
+        identifier = client.create_experiment(EXPERIMENT, artifact_location=place)
+    else:
+        identifier = experiment.experiment_id
+    run = client.create_run(identifier, run_name=name, tags={"biomedjourney.stage": "evaluation"}).info.run_id
+    params = [Param(key, str(value)[:500]) for key, value in parameters(metrics).items()]
+    client.log_batch(run, params=params)
+    now = int(time.time() * 1000)
+    numbers = [Metric(key, value, now, 0) for key, value in flat_numbers(metrics).items()]
+    for start in range(0, len(numbers), BATCH):
+        client.log_batch(run, metrics=numbers[start : start + BATCH])
+    for file in files:
+        client.log_artifact(run, str(file))
+    client.set_terminated(run)
+    return run
+
+
+def parameters(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What does not change: settings, counts, and which model and judges."""
+    counts = {f"count_{key}": value for key, value in metrics["counts"].items() if key != "dropped"}
+    model = {f"model_{key}": value for key, value in metrics.get("model", {}).items()}
+    files = {f"judge_{key}": value for key, value in metrics["judges"].get("files", {}).items()}
+    settings = dict(metrics["settings"]) | counts | model | {"judges": metrics["judges"].get("name", "")} | files
+    return {_allowed(key): value for key, value in settings.items()}
+
+
+def flat_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Every known number under a path such as `counterfactual/cmig/overall`, with `_low` and `_high` beside it."""
+    flat: dict[str, float] = {}
+    for row in metric_rows(metrics):
+        who = [row["system"], row.get("attribute"), row.get("group"), row["metric"], row["part"]]
+        path = "/".join(_allowed(str(word)) for word in who if word)
+        for name, ending in (("value", ""), ("low", "_low"), ("high", "_high")):
+            if row[name] != "":
+                flat[path + ending] = float(row[name])
+    return flat
+
+
+def _allowed(name: str) -> str:
+    """Leave only what MLflow takes in a name."""
+    return re.sub(r"[^\w.\- ]", "_", name)

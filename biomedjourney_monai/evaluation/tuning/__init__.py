@@ -1,0 +1,1 @@
+"""Search of guidance scales and `keep_unchanged` on validation journeys."""

@@ -1,0 +1,78 @@
+"""Accuracy against retention: which settings no other setting beats in both, and which has the best CMIG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.evaluation.metrics.cmig import compute_cmig
+
+
+def accuracy_of(scores: Mapping[str, float]) -> float:
+    """The accuracy side of CMIG: mean pathology AUROC."""
+    return float(scores["pathology_auroc"])
+
+
+def retention_of(scores: Mapping[str, float]) -> float:
+    """The retention side of CMIG: the geometric mean of race AUROC and the r of age, which counts as 0 below 0."""
+    terms = [float(scores["race_auroc"]), float(scores["age_r"])]
+    return float(compute_cmig(terms, terms))
+
+
+def frontier_of(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Find the points that no other point beats in one coordinate without losing in the other.
+
+    Args:
+        points: (accuracy, retention), more is better; NaN is never on the frontier.
+
+    Returns:
+        Their places, by rising accuracy. Of equal points the first.
+    """
+    order = sorted(
+        (place for place, point in enumerate(points) if np.isfinite(point).all()),
+        key=lambda place: (-points[place][0], -points[place][1], place),
+    )
+    frontier, best = [], -np.inf
+    for place in order:
+        if points[place][1] > best:
+            frontier.append(place)
+            best = points[place][1]
+    return frontier[::-1]
+
+
+def summarise_points(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The frontier and the best of scored points, for tune.json.
+
+    Raises:
+        BiomedJourneyError: if no point has a CMIG.
+    """
+    sides = [(_number(accuracy_of, point), _number(retention_of, point)) for point in points]
+    scored = [place for place, point in enumerate(points) if is_finite(point.get("cmig"))]
+    if not scored:
+        raise BiomedJourneyError(
+            "tuning needs journeys whose findings, group and age vary",
+            found="a CMIG that cannot be computed",
+            action="Take more journeys",
+        )
+    return {
+        "frontier": frontier_of(sides),
+        "best": max(scored, key=lambda place: points[place]["cmig"]),
+        "accuracy": [side[0] for side in sides],
+        "retention": [side[1] for side in sides],
+    }
+
+
+def is_finite(value: Any) -> bool:
+    """Whether it is a number; JSON has no NaN and gives None."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _number(side: Callable[[Mapping[str, float]], float], point: Mapping[str, Any]) -> float:
+    try:
+        return side(point)
+    except TypeError:  # JSON has no NaN: it came back as None
+        return float("nan")

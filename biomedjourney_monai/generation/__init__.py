@@ -1,0 +1,1 @@
+"""From a request to a picture: check, generate, document, save."""

@@ -1,0 +1,1 @@
+"""The frozen text encoder and the folders it is loaded from."""

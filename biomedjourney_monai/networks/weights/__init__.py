@@ -1,0 +1,1 @@
+"""Weights on disk: model files, and the formats of other projects."""

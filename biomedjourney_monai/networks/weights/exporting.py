@@ -1,0 +1,82 @@
+"""Writing a model as a diffusers folder: UNet, autoencoder and scheduler, as safetensors with their configs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.files import write_json, written_atomically
+from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.weights.formats import diffusers, diffusers_config
+from biomedjourney_monai.networks.weights.formats.channels import to_colour
+from biomedjourney_monai.networks.weights.formats.renaming import StateDict
+
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+
+
+def write_diffusers(
+    folder: str | Path,
+    *,
+    denoiser: Denoiser,
+    autoencoder: nn.Module,
+    noise_scheduler: Any,
+    colour: bool = False,
+    half: bool = False,
+) -> None:
+    """Write the folder, whole or not at all.
+
+    The denoiser's text projection becomes the UNet's own `encoder_hid_proj`, so that the UNet takes token states.
+
+    Args:
+        folder: must not exist, or be empty.
+        denoiser: without `prior_expectation` and `residual_to_prior`, which diffusers' UNet cannot do.
+        autoencoder: a `StableDiffusionAutoencoder`.
+        noise_scheduler: gives `betas` and `prediction_type`.
+        colour: write an autoencoder of three equal channels for one of grey images.
+        half: store float16.
+
+    Raises:
+        WeightsError: if the folder is taken, diffusers cannot compute what the model does, or a weight is too large
+            for float16.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WeightsError("--out must be a new or empty folder", found="one that is taken", action="Pass another")
+    unet_config = diffusers_config.unet_config(denoiser.geometry)
+    geometry = dict(getattr(autoencoder, "geometry", {"class": type(autoencoder).__name__}))
+    state = dict(autoencoder.state_dict())
+    if colour and geometry.get("in_channels") == 1:
+        state, geometry = to_colour(state), {**geometry, "in_channels": 3, "out_channels": 3}
+    vae_config = diffusers_config.autoencoder_config(geometry, scale_factor=float(denoiser.scale_factor))
+    scheduler = diffusers_config.scheduler_config(
+        noise_scheduler.betas.tolist(), prediction_type=str(noise_scheduler.prediction_type)
+    )
+    vae = diffusers.autoencoder_to_diffusers(
+        state, levels=len(geometry["channels"]), num_res_blocks=geometry["num_res_blocks"]
+    )
+    unet = diffusers.denoiser_to_diffusers(denoiser.state_dict())
+    with written_atomically(folder) as temporary:
+        _write_network(temporary / "unet", unet_config, unet, half=half)
+        _write_network(temporary / "vae", vae_config, vae, half=half)
+        write_json(temporary / "scheduler" / "scheduler_config.json", scheduler)
+
+
+def _write_network(folder: Path, config: Mapping[str, Any], state: StateDict, *, half: bool) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {name: _stored(name, value, half=half) for name, value in state.items()}
+    write_json(folder / "config.json", config)
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _stored(name: str, value: torch.Tensor, *, half: bool) -> torch.Tensor:
+    tensor = value.detach().cpu()
+    narrow = tensor.half() if half else tensor
+    if half and not torch.equal(narrow.isfinite(), tensor.isfinite()):
+        raise WeightsError(f"weight {name} must fit float16", found=f"{tensor.abs().max():.3g}", action="Drop --half")
+    return narrow.contiguous()

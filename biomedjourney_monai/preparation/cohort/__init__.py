@@ -1,0 +1,1 @@
+"""Sources of studies, and the eligible ones among them."""

@@ -1,0 +1,223 @@
+"""A folder of DICOM files, however nested and named, as a source of studies. Headers only; pixels come later.
+
+Identifiers are replaced by numbers that are computed from them: the patient's number starts with 1, so that the
+paper's split (p19 tests) works, and file names made from them tell of nobody. The files themselves are only pointed
+to; who may read the working folder may still open them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from biomedjourney_monai.errors import ImageError, TableError
+from biomedjourney_monai.preparation.cohort.report_files import ReportFinder
+from biomedjourney_monai.preparation.cohort.sources import Source, most_frequent
+from biomedjourney_monai.preparation.cohort.tables import known_races
+from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
+from biomedjourney_monai.preparation.parallel import CRASHED, map_in_processes
+from biomedjourney_monai.preparation.quality.rejections import Rejections
+from biomedjourney_monai.radiographs.read.dicom_header import read_header
+from biomedjourney_monai.radiographs.read.marked_files import COUNTERFACTUAL, DICOM_KEYWORDS, header_carries_mark
+
+VIEW_CODES = {
+    "272479007": "postero-anterior",
+    "R-10214": "postero-anterior",
+    "399348003": "antero-posterior",
+    "R-10206": "antero-posterior",
+    "399067008": "lateral",
+    "R-10236": "lateral",
+}
+"""Code values of DICOM's context group 4010, SNOMED CT and the older SRT → meaning."""
+
+KEYWORDS = (
+    *("SOPInstanceUID", "StudyInstanceUID", "AccessionNumber", "StudyDate", "StudyTime", "PatientID"),
+    *("IssuerOfPatientID", "PatientSex", "PatientBirthDate", "PatientAge", "EthnicGroup", "ViewPosition"),
+    *("ViewCodeSequence", "PatientOrientation", "BurnedInAnnotation", *DICOM_KEYWORDS),
+)
+
+
+def read_dicom_folder(
+    folder: str | Path,
+    *,
+    reports: str | Path | None = None,
+    texts: str | Path = "work/reports",
+    key: bytes = b"",
+    processes: int = 1,
+    scheduler: str | None = None,
+) -> Source:
+    """Read the headers of all DICOM files below a folder.
+
+    Args:
+        folder: files of any name and nesting.
+        reports: a table with accession_number or study_instance_uid and text, or a folder of .txt files named by
+            either; None has no reports.
+        texts: folder to which texts of a table are written, one file per study.
+        key: secret that the numbers depend on, up to 64 bytes; without it who knows an identifier can compute its
+            number.
+        processes: how many read at once.
+        scheduler: address of a Dask scheduler to use instead.
+
+    Returns:
+        The source; its labels are to be read from the reports.
+
+    Raises:
+        TableError: if the folder or the reports are absent, or no file is a chest radiograph.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise TableError("the DICOM source must be a folder", found="no such folder", action="Check --dicom")
+    finder = ReportFinder.open(reports, texts=Path(texts))
+    paths = list_files(folder, leave_out=finder.root)
+    if not paths:
+        raise TableError("the folder must hold DICOM chest radiographs", found="no file", action="Check --dicom")
+    read = partial(read_fields, key=key)
+    options = {"processes": processes, "scheduler": scheduler}
+    rows = list(map_in_processes(read, paths, **options, title="headers", unit="files", on_death=_crashed))
+    rejections = Rejections()
+    files = pd.DataFrame(rows)
+    for reason in sorted(set(files["reason"]) - {""}):
+        rejections.add("image", reason, files[files["reason"] == reason])
+    images = files[files["reason"] == ""].drop(columns="reason")
+    if images.empty:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in rejections.counts("image").items())
+        raise TableError("the folder must hold DICOM chest radiographs", found=f"none ({reasons})")
+    images = rejections.keep_images(images, ~images["dicom_id"].duplicated(), "the same image again")
+    people, conflicts = _describe_patients(images)
+    flagged = images.loc[images["burned_in"], ["dicom_id"]].assign(flag="annotation burned in")
+    return Source(
+        images=images.drop(columns=["sex", "race", "age", "burned_in"]),  # of the patient and the study, below
+        demographics=people,
+        race_conflicts=conflicts,
+        find_reports=finder.find,
+        rejections=rejections,
+        ages=images.drop_duplicates("study_id").set_index("study_id")["age"],
+        flags=flagged,
+    )
+
+
+def list_files(folder: Path, *, leave_out: Path | None = None) -> list[str]:
+    """All files below a folder, in order; links to folders are not followed, and hidden files left out."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if leave_out is not None and Path(root).resolve().is_relative_to(leave_out.resolve()):
+            names = [name for name in names if not name.endswith(".txt")]
+        found += [str(Path(root, name).resolve()) for name in sorted(names) if not name.startswith(".")]
+    return found
+
+
+def read_fields(path: str, *, key: bytes = b"") -> dict[str, object]:
+    """Read what a cohort needs of one file; `reason` says why it cannot be used, "" if it can."""
+    try:
+        header = read_header(path, KEYWORDS)
+        text = {name: str(header.get(name) or "").strip() for name in KEYWORDS if name != "ViewCodeSequence"}
+        view_code, orientation = _view_code(header), _first(header.get("PatientOrientation"))
+        is_marked = header_carries_mark(header)
+    except ImageError as error:
+        return {"reason": error.reason, "image_path": path}
+    except Exception:  # an attribute that pydicom cannot make sense of, found when it is looked at
+        return {"reason": "image damaged", "image_path": path}
+    return {
+        "reason": COUNTERFACTUAL if is_marked else _refusal(text, orientation),
+        "subject_id": "1" + _digits(key, "patient", text["IssuerOfPatientID"], text["PatientID"]),
+        "study_id": "5" + _digits(key, "study", text["StudyInstanceUID"]),
+        "dicom_id": _groups(key, "image", text["SOPInstanceUID"]),
+        "image_path": path,
+        "ViewPosition": text["ViewPosition"],
+        "ViewCodeSequence_CodeMeaning": view_code,
+        "Rows": float(header.Rows),
+        "Columns": float(header.Columns),
+        "StudyDate": text["StudyDate"],
+        "StudyTime": text["StudyTime"],
+        "sex": text["PatientSex"].upper() if text["PatientSex"].upper() in ("F", "M") else "",
+        "race": text["EthnicGroup"],
+        "age": read_age(text["StudyDate"], birth=text["PatientBirthDate"], age=text["PatientAge"]),
+        "burned_in": text["BurnedInAnnotation"].upper() == "YES",
+        "accession_number": text["AccessionNumber"],
+        "study_instance_uid": text["StudyInstanceUID"],
+    }
+
+
+def read_age(study_date: str, *, birth: str, age: str) -> float:
+    """Age in whole years at the study from the date of birth, or else DICOM's age such as 045Y; NaN if unknown.
+
+    Example:
+        >>> read_age("20200301", birth="19600302", age=""), read_age("", birth="", age="018M")
+        (59.0, 1.5)
+    """
+    born, taken = _date(birth), _date(study_date)
+    if born is not None and taken is not None and born <= taken:
+        return float(taken.year - born.year - ((taken.month, taken.day) < (born.month, born.day)))
+    number, unit = age[:-1], age[-1:].upper()
+    per_year = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}
+    return float(number) / per_year[unit] if number.isdigit() and unit in per_year else float("nan")
+
+
+def _crashed(path: str) -> dict[str, object]:
+    return {"reason": CRASHED, "image_path": path}
+
+
+def _refusal(text: dict[str, str], orientation: str) -> str:
+    if not text["PatientID"]:
+        return "no PatientID"
+    if not text["StudyInstanceUID"] or not text["SOPInstanceUID"]:
+        return "identifier malformed"
+    if orientation.startswith("R"):  # columns that run to the patient's right: seen from behind
+        return "orientation suggests a mirrored image"
+    return ""
+
+
+def _view_code(header) -> str:
+    sequence = header.get("ViewCodeSequence") or []
+    if len(sequence) == 0:
+        return ""
+    value = str(sequence[0].get("CodeValue") or "").strip()
+    return VIEW_CODES.get(value, str(sequence[0].get("CodeMeaning") or "").strip())
+
+
+def _first(values) -> str:
+    if values is None or isinstance(values, str):
+        return str(values or "").split("\\")[0].strip().upper()
+    return str(values[0]).strip().upper() if len(values) else ""
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:8])) if len(text) == 8 and text.isdigit() else None
+    except ValueError:
+        return None
+
+
+def _digits(key: bytes, *parts: str) -> str:
+    return f"{int.from_bytes(_digest(key, *parts)[:8], 'big') % 10**15:015d}"
+
+
+def _groups(key: bytes, *parts: str) -> str:
+    digits = _digest(key, *parts).hex()
+    return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
+
+
+def _digest(key: bytes, *parts: str) -> bytes:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=20, key=key).digest()
+
+
+def _describe_patients(images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row per patient: the most frequent sex and race, and the age at the first study as the anchor."""
+    taken = parse_study_datetime(images["StudyDate"], images["StudyTime"])
+    ordered = images.assign(taken=taken).sort_values(["subject_id", "taken", "dicom_id"])
+    aged = ordered.dropna(subset=["taken", "age"]).drop_duplicates("subject_id").set_index("subject_id")
+    sexes, _ = most_frequent(images[images["sex"] != ""], "sex")
+    races, conflicts = most_frequent(known_races(images[["subject_id", "race"]]), "race")
+    people = pd.DataFrame({"subject_id": sorted(set(images["subject_id"]))})
+    return people.assign(
+        sex=people["subject_id"].map(sexes).fillna(""),
+        race=people["subject_id"].map(races).fillna(""),
+        anchor_age=people["subject_id"].map(aged["age"]).astype(float),
+        anchor_year=people["subject_id"].map(aged["taken"].dt.year).astype(float),
+    ), conflicts

@@ -1,0 +1,51 @@
+"""Labels of studies: read from their reports where no table has them, and what becomes of labels in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from biomedjourney_monai.preparation.parallel import map_in_processes
+from biomedjourney_monai.preparation.reports.sections import read_report
+from biomedjourney_monai.preparation.reports.text_labels import read_labels
+from biomedjourney_monai.schema import CHEXPERT_LABELS
+
+UNCERTAIN = ("mask", "zeros", "ones")
+
+
+def read_study_labels(report_paths: Sequence[str], *, processes: int = 1, scheduler: str | None = None) -> pd.DataFrame:
+    """Read the 14 labels from reports.
+
+    Args:
+        report_paths: one per study; "" where there is none.
+        processes: how many read at once.
+        scheduler: address of a Dask scheduler to use instead.
+
+    Returns:
+        One row per study in the same order, the 14 labels as float32 in {1, 0, -1, NaN}; all NaN without a report.
+    """
+    options = {"processes": processes, "scheduler": scheduler}
+    rows = map_in_processes(_read_one, list(report_paths), **options, title="labels", unit="reports")
+    return pd.DataFrame(list(rows), columns=list(CHEXPERT_LABELS), dtype="float32")
+
+
+def apply_uncertain(labels: pd.DataFrame, policy: str) -> pd.DataFrame:
+    """Replace -1 in the label columns.
+
+    Args:
+        labels: has the 14 label columns.
+        policy: "mask" leaves -1, which metrics leave out; "zeros" and "ones" decide it.
+    """
+    if policy not in UNCERTAIN:
+        raise ValueError(f"the policy for uncertain labels must be one of {UNCERTAIN}; got {policy!r}")
+    if policy == "mask":
+        return labels
+    columns = list(CHEXPERT_LABELS)
+    decided = labels[columns].mask(labels[columns] == -1, 1.0 if policy == "ones" else 0.0)
+    return labels.assign(**{column: decided[column] for column in columns})
+
+
+def _read_one(path: str) -> list[float]:
+    labels = read_labels(read_report(path).summary)
+    return [labels[label] for label in CHEXPERT_LABELS]

@@ -1,0 +1,1 @@
+"""From two reports to a progression description, checked."""

@@ -1,0 +1,66 @@
+"""What a study bears out about a finding: its labels and its report together, as a checker of descriptions needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from biomedjourney_monai.preparation.reports.statements import WHOLE, Statement, read_statements
+from biomedjourney_monai.preparation.reports.states import State, StudyState
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One study, as it may be spoken of.
+
+    Args:
+        state: of its labels and text.
+        text: the whole text that the state was read from; may be empty.
+    """
+
+    state: StudyState
+    text: str = ""
+    _nothing: Statement = field(default_factory=Statement, repr=False)
+
+    @cached_property
+    def statements(self) -> dict[str, Statement]:
+        return read_statements(self.text)
+
+    def shows(self, label: str) -> bool:
+        """Whether the finding is present or in doubt."""
+        return label in self.state.findings or self._statement(label).is_present
+
+    def denies(self, label: str) -> bool:
+        """Whether labels or text say that it is absent."""
+        return not self.shows(label) and (label in self.state.denied or bool(self._statement(label).denied))
+
+    def is_in_doubt(self, label: str) -> bool:
+        """Whether it is in doubt and never certain."""
+        state = self.state.findings.get(label)
+        statement = self._statement(label)
+        doubts = [state.uncertain] if state else []
+        doubts += [statement.uncertain] if statement.is_present else []
+        return bool(doubts) and any(doubts)
+
+    def sides(self, label: str) -> set[str]:
+        """Sides on which it is present or in doubt; empty where none is known."""
+        return {side for side in {*self._state(label).severities, *self._statement(label).severities} if side != WHOLE}
+
+    def severities(self, label: str, side: str) -> set[int]:
+        """Known severities on a side, or of the finding as a whole."""
+        found = set()
+        for severities in (self._state(label).severities, self._statement(label).severities):
+            sides = severities if side == WHOLE else {side, WHOLE}
+            found |= {severities.get(where, 0) for where in sides}
+        return found - {0}
+
+    def trends(self, label: str, sides: set[str]) -> set[str]:
+        """What the report itself says of the change on these sides, "" for all: "worse", "better", "same"."""
+        found = (*self._state(label).trends.items(), *self._statement(label).trends.items())
+        return {trend for side, trend in found if side == WHOLE or WHOLE in sides or side in sides}
+
+    def _statement(self, label: str) -> Statement:
+        return self.statements.get(label, self._nothing)
+
+    def _state(self, label: str) -> State:
+        return self.state.findings.get(label, State({}))

@@ -1,0 +1,1 @@
+"""What a preparation kept and dropped: counts, reasons, one HTML page."""

@@ -1,0 +1,1 @@
+"""Aligning the new image to the prior image, and scoring the result."""

@@ -1,0 +1,1 @@
+"""Reading radiology reports: sections, statements, labels."""

@@ -1,0 +1,115 @@
+"""Sections of a radiology report, by MIMIC-CXR's rules and a few common variants."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from biomedjourney_monai.preparation.reports.headings import (
+    COMPARISON_HEADINGS,
+    FINDINGS_HEADINGS,
+    IMPRESSION_HEADINGS,
+    Heading,
+    find_headings,
+)
+from biomedjourney_monai.preparation.reports.identifiers import strip_identifiers
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The parts of a report that matter here, as clean single-line text; "" where absent.
+
+    Args:
+        impression: of `IMPRESSION`, `CONCLUSION` or a section that is both findings and impression.
+        findings_section: of `FINDINGS`.
+        last_paragraph: of a report with neither, the last paragraph of its last section.
+        comparison: of `COMPARISON`.
+    """
+
+    impression: str = ""
+    findings_section: str = ""
+    last_paragraph: str = ""
+    comparison: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The text that stands for the study: impression, or else findings, or else the last paragraph."""
+        return self.impression or self.findings_section or self.last_paragraph
+
+
+def parse_report(text: str) -> Sections:
+    """Split a report into sections. Of several with one heading the last that is not empty counts.
+
+    Example:
+        >>> parse_report(" FINDINGS: Clear.\\n IMPRESSION:  No acute process since ___.").impression
+        'No acute process since.'
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    headings = find_headings(text)
+    ends = [heading.start for heading in headings[1:]] + [len(text)]
+    bodies = [(heading.name, text[heading.end : end]) for heading, end in zip(headings, ends)]
+    impression = _last(bodies, IMPRESSION_HEADINGS)
+    findings_section = _last(bodies, FINDINGS_HEADINGS)
+    comparison = _last(bodies, COMPARISON_HEADINGS)
+    last_paragraph = ""
+    if not impression and not findings_section:
+        last_paragraph = _last_paragraph(text, headings)
+        comparison = comparison and _paragraphs(comparison)[0]  # what follows it has no heading of its own
+    return Sections(*(clean(part) for part in (impression, findings_section, last_paragraph, comparison)))
+
+
+def read_report(path: str | Path) -> Sections:
+    """Read and split a report; no section where the path is "" or the file cannot be read. Bytes that are not UTF-8
+    are taken as Latin-1."""
+    if not str(path):
+        return Sections()
+    try:
+        data = Path(path).read_bytes()
+    except OSError:
+        return Sections()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return parse_report(text.replace("\0", " "))
+
+
+def clean(text: str) -> str:
+    """One line of text, without de-identification marks, other identifiers, list numbers and rules.
+
+    The marks are what models memorise best; what they leave behind, such as a space before a comma, is tidied.
+    """
+    text = strip_identifiers(_strip_list_numbers(text))
+    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r"\(\s*\)", "", text)
+    text = re.sub(r"\s+([,.;:)])", r"\1", text)
+    text = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)
+    text = re.sub(r"[,;:]\s*\.", ".", text)
+    text = re.sub(r"\.(?:\s*\.)+", ".", text)
+    return text.strip(" ,;:-")
+
+
+def _strip_list_numbers(text: str) -> str:
+    """Take out "1.", "2.", … in their order, at the starts of lines or behind sentences; "T12." at a line's end stays
+    because the count is not there."""
+    expected, parts, start = 1, [], 0
+    for match in re.finditer(r"(?:^[ \t]*|(?<=[.;:?])\s+)\(?(\d{1,2})[.)](?=\s)", text, re.MULTILINE):
+        if int(match[1]) in (1, expected):
+            parts += [text[start : match.start()], "\n"]
+            start, expected = match.end(), int(match[1]) + 1
+    return "".join([*parts, text[start:]])
+
+
+def _last(bodies: list[tuple[str, str]], names: tuple[str, ...]) -> str:
+    found = [body for name, body in bodies if name in names and clean(body)]
+    return found[-1] if found else ""
+
+
+def _last_paragraph(text: str, headings: list[Heading]) -> str:
+    paragraphs = _paragraphs(text[headings[-1].end :] if headings else text)
+    return paragraphs[-1] if paragraphs else ""
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [paragraph for paragraph in re.split(r"\n[ \t]*\n", text) if clean(paragraph)]

@@ -1,0 +1,145 @@
+"""What a study shows: its CheXpert labels, with side and severity from its report; and how two studies differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from biomedjourney_monai.preparation.reports.statements import WHOLE, Statement, read_devices, read_statements
+from biomedjourney_monai.preparation.reports.vocabulary import CLEAR
+from biomedjourney_monai.schema import FINDINGS
+
+DESCRIBED = (*FINDINGS, "Consolidation", "Pneumonia", "Lung Opacity")
+"""The CheXpert labels that a description can speak of, in its order."""
+
+KINDS = ("new", "worse", "better", "possible", "same", "resolved", "absent")
+
+
+@dataclass(frozen=True)
+class State:
+    """One finding in one study.
+
+    Args:
+        severities: side ("left", "right", or "" where none is known) → 0 unknown, 1 small or mild, 2 moderate,
+            3 large or severe. Never empty.
+        uncertain: whether the report is in doubt.
+        trends: side → what the report itself says of the change: "worse", "better" or "same".
+    """
+
+    severities: Mapping[str, int]
+    uncertain: bool = False
+    trends: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """What a study shows.
+
+    Args:
+        findings: label → state, for the labels of `DESCRIBED` that are present or in doubt.
+        denied: labels of `DESCRIBED` that the report says are absent.
+        devices: names of devices in the report.
+        has_devices: the Support Devices label; None where the study has no labels.
+        passed_over: labels that are not spoken of, so that nothing is gone: what a report without labels says nothing
+            of, while it calls nothing clear; and an opacity beside its cause.
+    """
+
+    findings: Mapping[str, State]
+    denied: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    has_devices: bool | None = None
+    passed_over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one finding: one of `KINDS`, and on which sides it is (or was) how severe."""
+
+    label: str
+    kind: str
+    severities: Mapping[str, int]
+
+
+def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> StudyState:
+    """Combine a study's labels and text. Labels say what is there, the text on which side and how much.
+
+    Args:
+        labels: CheXpert label → 1, 0, -1 or NaN. Where all are NaN, the text alone decides.
+        text: the impression, or what stands for it; may be empty.
+        details: the findings section beside an impression. Side and severity come from it where the text has neither;
+            without labels, so does all that the text passes over.
+    """
+    statements, further = read_statements(text), read_statements(details)
+    known = any(not math.isnan(value) for value in labels.values())
+    findings: dict[str, State] = {}
+    denied = []
+    for label in DESCRIBED:
+        statement = statements.get(label, Statement())
+        if not statement.is_present and (known or label not in statements):
+            statement = further.get(label, statement)
+        elif statement.severities == {WHOLE: 0} and not statement.uncertain and label in further:
+            statement = Statement(further[label].severities or {WHOLE: 0}, set(), statement.trends)
+        present = labels.get(label, math.nan) in (1, -1) if known else statement.is_present
+        if present:
+            uncertain = labels.get(label) == -1 if known else statement.uncertain
+            severities = dict(statement.severities) or {WHOLE: 0}
+            findings[label] = State(severities, uncertain, dict(statement.trends))
+        elif labels.get(label) == 0 if known else bool(statement.denied):
+            denied.append(label)
+    is_explained = bool(findings.keys() & {"Atelectasis", "Consolidation", "Edema", "Pneumonia"})
+    explained = findings.pop("Lung Opacity", None) if is_explained else None  # it is what the others are seen by
+    has_devices = labels.get("Support Devices") == 1 if known else None
+    devices = read_devices(text if known else f"{text}\n{details}")
+    is_silent = not known and not CLEAR.search(f"{text}\n{details}".lower())
+    passed_over = [label for label in DESCRIBED if is_silent and label not in findings and label not in denied]
+    if explained and "Lung Opacity" not in passed_over:
+        passed_over.append("Lung Opacity")
+    return StudyState(findings, tuple(denied), tuple(devices), has_devices, tuple(passed_over))
+
+
+def compare_states(prior: StudyState, new: StudyState) -> list[Change]:
+    """List what became of each finding, side by side where both studies name sides."""
+    changes: list[Change] = []
+    for label in DESCRIBED:
+        if label in new.passed_over:
+            continue
+        changes += _compare_finding(label, prior.findings.get(label), new.findings.get(label))
+    return changes
+
+
+def _compare_finding(label: str, prior: State | None, new: State | None) -> list[Change]:
+    if new is None:
+        if prior is None:
+            return []
+        return [Change(label, "absent" if prior.uncertain else "resolved", prior.severities)]
+    if new.uncertain:
+        return [Change(label, "possible", new.severities)]
+    if prior is None:
+        return [Change(label, "new", new.severities)]
+    kinds: dict[str, dict[str, int]] = {}
+    for side, kind in _compare_sides(prior, new).items():
+        severity = prior.severities[side] if kind == "resolved" else new.severities[side]
+        kinds.setdefault(kind, {})[side] = severity
+    return [Change(label, kind, kinds[kind]) for kind in KINDS if kind in kinds]
+
+
+def _compare_sides(prior: State, new: State) -> dict[str, str]:
+    """Side → kind, for a finding that is present in both studies."""
+    if WHOLE in prior.severities or WHOLE in new.severities:  # a side is unknown: compare the finding as a whole
+        before, now = max(prior.severities.values()), max(new.severities.values())
+        trend = next(iter(new.trends.values()), "")
+        return dict.fromkeys(new.severities, _compare_severity(before, now, trend))
+    kinds = {side: "resolved" for side in prior.severities if side not in new.severities}
+    for side, now in new.severities.items():
+        if side not in prior.severities:
+            kinds[side] = "new"
+        else:
+            kinds[side] = _compare_severity(prior.severities[side], now, new.trends.get(side, ""))
+    return kinds
+
+
+def _compare_severity(before: int, now: int, trend: str) -> str:
+    if before and now and before != now:
+        return "worse" if now > before else "better"
+    return trend or "same"  # of one grade, or of unknown: what the report itself says

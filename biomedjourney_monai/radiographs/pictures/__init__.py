@@ -1,0 +1,1 @@
+"""Pictures for people: strips, colour maps, images inside HTML."""

@@ -1,0 +1,1 @@
+"""Reading pixels and headers: DICOM, NIfTI, JPEG, PNG."""

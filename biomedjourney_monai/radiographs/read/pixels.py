@@ -1,0 +1,91 @@
+"""Pixels as a file holds them: grey, bright = dense, upright, at the file's own size and on its own scale.
+
+Files come from anywhere, so each is hostile until read: its kind is told by its first bytes, its size by its header
+before anything is decoded, and every decoder's failure becomes one `ImageError`. Messages never name the file: names
+carry identifiers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.radiographs.read import dicom, dicom_header, nifti, photographs
+
+MAX_BYTES = 512 * 1024**2
+"""A radiograph file is a few MB to some tens of MB; more is a mistake or an attack."""
+
+
+def read_pixels(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
+    """Read one image as grey pixels.
+
+    Args:
+        path: JPEG, PNG, NIfTI (2-D) or DICOM (single frame).
+        at_least: a longer side that is enough, in pixels: large JPEGs are then decoded at 1/2, 1/4 or 1/8 of their
+            size, which takes a fraction of the time. None decodes in full.
+
+    Returns:
+        float32, shape (H, W), on the file's own intensity scale.
+
+    Raises:
+        ImageError: if the file is missing, empty, damaged, too large or not an image that this package takes.
+    """
+    data = _read_bytes(path)
+    if photographs.is_photograph(data):
+        pixels = photographs.decode(data, at_least=at_least)
+    elif dicom_header.is_dicom(data):
+        pixels = dicom.decode(data)
+    elif nifti.is_nifti(data):
+        pixels = nifti.decode(data)
+    else:
+        raise _unknown_kind()
+    if not np.isfinite(pixels).all():
+        raise ImageError("an image must hold finite numbers", found="NaN or infinite pixels", reason="image damaged")
+    return pixels
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Read the (height, width) of the upright image from the header."""
+    data = _read_bytes(path)
+    if photographs.is_photograph(data):
+        return photographs.decode_size(data)
+    if dicom_header.is_dicom(data):
+        return dicom.decode_size(data)
+    if nifti.is_nifti(data):
+        return nifti.decode(data).shape
+    raise _unknown_kind()
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise ImageError(
+                "an image file must exist", found="no such file", action="Check the path", reason="image file missing"
+            )
+        count = path.stat().st_size
+        if count == 0:
+            raise ImageError(
+                "an image file must not be empty",
+                found="0 bytes",
+                action="Fetch the file again",
+                reason="image file empty",
+            )
+        if count > MAX_BYTES:
+            raise ImageError(
+                f"an image file must have at most {MAX_BYTES:,} bytes", found=f"{count:,}", reason="image too large"
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # no permission, a name with a null byte
+        raise ImageError("an image file must be readable", found=type(error).__name__) from error
+
+
+def _unknown_kind() -> ImageError:
+    return ImageError(
+        "an image must be JPEG, PNG, NIfTI or DICOM",
+        found="none of these in its first bytes",
+        action="Convert it, for example to PNG",
+        reason="unknown image format",
+    )

@@ -1,0 +1,1 @@
+"""Is an image an upright frontal chest radiograph?"""

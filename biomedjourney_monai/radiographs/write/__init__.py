@@ -1,0 +1,1 @@
+"""Writing pictures: PNG, NIfTI, DICOM, and de-identification for export."""

@@ -1,0 +1,384 @@
+"""A counterfactual as DICOM: a derived secondary capture that says in every way DICOM has that it is synthetic.
+
+Attributes are taken from the prior's data set by name and everything else is left behind. UIDs follow from the request
+(prior, model, settings, description, seed), so that the same request always is the same instance, and there is no clock
+in the file: the same command writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from biomedjourney_monai import __version__
+from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.files import written_atomically
+from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic
+from biomedjourney_monai.radiographs.read.dicom_header import as_image_error, is_dicom
+
+if TYPE_CHECKING:
+    import pydicom
+
+    from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
+
+SUFFIXES = (".dcm", ".dicom")
+SERIES_NUMBER = 9001
+"""Far from what a modality counts to."""
+
+COPIED_AS_IT_IS = ("PatientID", "PatientName", "IssuerOfPatientID")
+"""What an archive finds a patient by: never changed, not even where it breaks DICOM's rules."""
+
+COPIED_IF_VALID = {
+    "PatientBirthDate": "DA",
+    "PatientSex": "CS",
+    "StudyDate": "DA",
+    "StudyTime": "TM",
+    "StudyID": "SH",
+    "AccessionNumber": "SH",
+    "ReferringPhysicianName": "PN",
+}
+"""Empty where the prior has none or an invalid one: all may be empty."""
+
+CLOCKS = (
+    "InstanceCreationDate",
+    "InstanceCreationTime",
+    "ContentDate",
+    "ContentTime",
+    "DateOfSecondaryCapture",
+    "TimeOfSecondaryCapture",
+)
+"""Optional, and filled from this machine's clock."""
+
+STUDY_DESCRIPTION = "StudyDescription"
+SYNTHETIC_DATA = 0x0008001C
+"""Younger than pydicom's dictionary, hence by its number."""
+
+READ = (
+    *COPIED_AS_IT_IS,
+    *COPIED_IF_VALID,
+    STUDY_DESCRIPTION,
+    "SpecificCharacterSet",
+    "StudyInstanceUID",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "PatientOrientation",
+    "PixelSpacing",
+    "BurnedInAnnotation",
+    "ConversionType",
+    SYNTHETIC_DATA,
+)
+
+_NAMESPACE = uuid.UUID("5d1f3a52-6f0c-5f0e-9c6c-0a9d5b8f2e11")
+_LONGEST_DERIVATION = 1024  # VR ST
+_UNTOLD = ("Comment", "Software", "model", "prior", "progression_description")
+
+
+@dataclass(frozen=True)
+class RequestUids:
+    """The UIDs of what a request makes, known before anything is made."""
+
+    study: str
+    series: str
+    instance: str
+
+
+def is_dicom_name(path: str | Path) -> bool:
+    """Whether a file to write is to be DICOM."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read_source(path: str | Path) -> pydicom.Dataset | None:
+    """Read what a counterfactual takes over from its prior; None if the prior is not DICOM.
+
+    Raises:
+        ImageError: if the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            if not is_dicom(stream.read(132)):
+                return None
+            stream.seek(0)
+            return read_source_from(stream)
+    except OSError as error:
+        raise ImageError("an image file must be readable", found=type(error).__name__) from error
+
+
+def read_source_from(stream: io.BufferedIOBase) -> pydicom.Dataset:
+    """As `read_source`, of an open DICOM file."""
+    import pydicom
+
+    with as_image_error():
+        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(READ))
+
+
+def request_uids(
+    facts: Mapping[str, Any],
+    source: pydicom.Dataset | None,
+    *,
+    number: int = 1,
+    series_facts: Mapping[str, Any] | None = None,
+    pseudonyms: Pseudonyms | None = None,
+) -> RequestUids:
+    """The UIDs that `counterfactual_dataset` gives, for the same arguments."""
+    prior = _valid_uid(source, "SOPInstanceUID") or str(facts.get("prior", ""))
+    study = _valid_uid(source, "StudyInstanceUID") or _uid("study", prior)
+    series = _uid("series", study, prior, _key(series_facts or facts))
+    instance = _uid("instance", series, _key(facts), number)
+    uids = (study, series, instance)
+    return RequestUids(*(uids if pseudonyms is None else map(pseudonyms.uid, uids)))
+
+
+def counterfactual_dataset(
+    picture: np.ndarray,
+    facts: Mapping[str, Any],
+    source: pydicom.Dataset | None = None,
+    *,
+    number: int = 1,
+    series_facts: Mapping[str, Any] | None = None,
+    pseudonyms: Pseudonyms | None = None,
+) -> pydicom.Dataset:
+    """Make the DICOM data set of a counterfactual.
+
+    Args:
+        picture: float in [0, 1], shape (H, W), bright = dense; it is marked here, which changes nothing if it is
+            already.
+        facts: how it was made (`CounterfactualMaker.metadata`): Software, model, settings, seed, prior,
+            progression_description.
+        source: the prior's attributes from `read_source`; None gives an anonymous patient and a study of its own.
+        number: of the instance in its series.
+        series_facts: facts that all instances of the series share; without them the series is this instance's own.
+        pseudonyms: for export: patient and UIDs are replaced, dates and texts of the study are left out.
+
+    Returns:
+        A Secondary Capture Image: 8 bits, MONOCHROME2, the same grey levels as `save_png` writes.
+
+    Raises:
+        ImageError: if the picture is too small to mark, not finite, or if the export would carry what is burned into
+            the prior.
+    """
+    if picture.ndim != 2 or not np.isfinite(picture).all():
+        raise ImageError("a picture must be 2-D and hold finite numbers", found="another one")
+    if pseudonyms is not None:
+        refuse_burned_in(source)
+    uids = request_uids(facts, source, number=number, series_facts=series_facts, pseudonyms=pseudonyms)
+    pixels = np.rint(np.clip(mark_synthetic(picture), 0, 1) * 255).astype(np.uint8)
+    with as_image_error():
+        dataset = _secondary_capture(pixels, uids, number)
+        _say_synthetic(dataset, facts)
+        _take_over(dataset, source, facts, pseudonyms)
+        _refer_to(dataset, source, pseudonyms)
+        return dataset
+
+
+def refuse_burned_in(source: pydicom.Dataset | None) -> None:
+    """Refuse to export from a prior whose pixels may name the patient: what does not change is copied from it.
+
+    Raises:
+        ImageError: if the prior says that it has text burned in.
+    """
+    if source is not None and str(source.get("BurnedInAnnotation", "")).strip().upper() == "YES":
+        raise ImageError(
+            "a prior to export from must have no text burned in",
+            found="BurnedInAnnotation YES",
+            action="Take another image of the study",
+            reason="text burned in",
+        )
+
+
+def to_bytes(dataset: pydicom.Dataset) -> bytes:
+    """The data set as a DICOM file."""
+    stream = io.BytesIO()
+    with as_image_error():
+        dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def to_plain_bytes(source: pydicom.Dataset) -> bytes:
+    """Attributes of `read_source` as explicit little-endian DICOM without a preamble; `from_plain_bytes` undoes it."""
+    stream = io.BytesIO()
+    plain = copy.copy(source)
+    with as_image_error():
+        plain.save_as(stream, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    return stream.getvalue()
+
+
+def from_plain_bytes(content: bytes) -> pydicom.Dataset:
+    """What `to_plain_bytes` wrote."""
+    import pydicom
+
+    with as_image_error():
+        return pydicom.dcmread(io.BytesIO(content), force=True)
+
+
+def save_dicom(path: str | Path, dataset: pydicom.Dataset) -> None:
+    """Write a DICOM file, whole or not at all."""
+    content = to_bytes(dataset)
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def is_written(path: str | Path, uids: RequestUids) -> bool:
+    """Whether the file holds what a request with these UIDs makes, whole."""
+    import pydicom
+
+    try:
+        with as_image_error():
+            dataset = pydicom.dcmread(path)
+            whole = len(dataset.PixelData) >= int(dataset.Rows) * int(dataset.Columns)
+            return whole and str(dataset.SOPInstanceUID) == uids.instance
+    except (OSError, ImageError):
+        return False
+
+
+def _secondary_capture(pixels: np.ndarray, uids: RequestUids, number: int) -> pydicom.Dataset:
+    """The object itself, of no patient: highdicom would log a name that it thinks wrong."""
+    from highdicom.sc import SCImage
+
+    dataset = SCImage(
+        pixel_array=pixels,
+        photometric_interpretation="MONOCHROME2",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        study_instance_uid=uids.study,
+        series_instance_uid=uids.series,
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=uids.instance,
+        instance_number=number,
+        manufacturer="biomedjourney_monai",
+        manufacturer_model_name="biomedjourney_monai",
+        software_versions=__version__,
+        patient_orientation=("L", "F"),
+        series_description=NOT_FOR_DIAGNOSIS,
+        specific_character_set="ISO_IR 192",
+    )
+    for keyword in CLOCKS:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    for item in dataset.get("ContributingEquipmentSequence", []):  # highdicom signs with its own name and the time
+        if "ContributionDateTime" in item:
+            del item.ContributionDateTime
+    return dataset
+
+
+def _say_synthetic(dataset: pydicom.Dataset, facts: Mapping[str, Any]) -> None:
+    dataset.add_new(SYNTHETIC_DATA, "CS", "YES")
+    dataset.ConversionType = "SYN"
+    dataset.ImageType = ["DERIVED", "SECONDARY"]
+    dataset.BurnedInAnnotation = "YES"  # the label
+    dataset.LossyImageCompression = "00"
+    dataset.BodyPartExamined = "CHEST"
+    dataset.ImageComments = NOT_FOR_DIAGNOSIS
+    dataset.DerivationDescription = derivation(facts)
+
+
+def derivation(facts: Mapping[str, Any]) -> str:
+    """One line, at most 1024 characters: software, model, settings, seed, and last the description."""
+    told = [f"{NOT_FOR_DIAGNOSIS}. {facts.get('Software', '')}", f"model {facts.get('model', 'unknown')}"]
+    told += [f"{name} {value}" for name, value in facts.items() if name not in _UNTOLD]
+    text = "; ".join(told) + f"; description: {facts.get('progression_description', '')}"
+    text = re.sub(r"[\x00-\x1f\x7f]+", " ", text)
+    return text if len(text) <= _LONGEST_DERIVATION else text[: _LONGEST_DERIVATION - 1] + "…"
+
+
+def _take_over(
+    dataset: pydicom.Dataset,
+    source: pydicom.Dataset | None,
+    facts: Mapping[str, Any],
+    pseudonyms: Pseudonyms | None,
+) -> None:
+    """Patient, study and geometry."""
+    for keyword in (*COPIED_AS_IT_IS[:2], *COPIED_IF_VALID):
+        setattr(dataset, keyword, "")
+    if source is None:
+        dataset.PatientName = "ANONYMOUS^SYNTHETIC"
+        dataset.PatientID = f"SYNTHETIC-{_key(facts.get('prior', facts))[:12]}"
+    elif pseudonyms is None:
+        for keyword in (*COPIED_AS_IT_IS, STUDY_DESCRIPTION):
+            if keyword in source:
+                dataset[keyword] = source[keyword]
+        for keyword, vr in COPIED_IF_VALID.items():
+            setattr(dataset, keyword, _valid(source, keyword, vr))
+    if pseudonyms is not None:
+        pseudonyms.sign(dataset, "" if source is None else str(source.get("PatientID", "")))
+    dataset.PatientOrientation = _orientation(source)
+    spacing = _spacing(source)
+    if spacing is not None:
+        dataset.PixelSpacing = spacing
+
+
+def _refer_to(dataset: pydicom.Dataset, source: pydicom.Dataset | None, pseudonyms: Pseudonyms | None) -> None:
+    import pydicom
+
+    sop_class, instance = _valid_uid(source, "SOPClassUID"), _valid_uid(source, "SOPInstanceUID")
+    if not sop_class or not instance:
+        return
+    purpose = pydicom.Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
+    purpose.CodeMeaning = "Source image for image processing operation"
+    item = pydicom.Dataset()
+    item.ReferencedSOPClassUID = sop_class
+    item.ReferencedSOPInstanceUID = instance if pseudonyms is None else pseudonyms.uid(instance)
+    item.PurposeOfReferenceCodeSequence = [purpose]
+    dataset.SourceImageSequence = [item]
+
+
+def _orientation(source: pydicom.Dataset | None) -> list[str] | str:
+    """The prior's, if it is one that a frontal image can have."""
+    value = source.get("PatientOrientation") if source is not None else None
+    if value is None or isinstance(value, str) or len(value) != 2:
+        return ""
+    return [str(part) for part in value] if all(re.fullmatch("[LRAPHF]{1,3}", str(part)) for part in value) else ""
+
+
+def _spacing(source: pydicom.Dataset | None) -> list[Any] | None:
+    """Millimetres per pixel; some devices write [0, 0]."""
+    from pydicom.valuerep import DSfloat
+
+    try:
+        values = [float(value) for value in source.PixelSpacing]  # type: ignore[union-attr]
+    except (AttributeError, TypeError, ValueError):
+        return None
+    if len(values) != 2 or not all(0 < value < 100 for value in values):
+        return None
+    return [DSfloat(value, auto_format=True) for value in values]
+
+
+def _valid(source: pydicom.Dataset, keyword: str, vr: str) -> str:
+    from pydicom.config import RAISE
+    from pydicom.valuerep import validate_value
+
+    value = str(source.get(keyword) or "")
+    try:
+        validate_value(vr, value, RAISE)
+    except ValueError:
+        return ""
+    if "\\" in value or (keyword == "PatientSex" and value not in ("M", "F", "O")):
+        return ""
+    return value
+
+
+def _valid_uid(source: pydicom.Dataset | None, keyword: str) -> str:
+    from pydicom.uid import UID
+
+    value = UID(str(source.get(keyword) or "")) if source is not None else UID("")
+    return str(value) if value.is_valid and value else ""
+
+
+def _key(facts: Any) -> str:
+    """Hexadecimal digits that follow from what was asked for."""
+    import hashlib
+
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _uid(*parts: Any) -> str:
+    return f"2.25.{uuid.uuid5(_NAMESPACE, json.dumps(parts)).int}"

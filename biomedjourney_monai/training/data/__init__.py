@@ -1,0 +1,1 @@
+"""Training examples: the latent cache, live images, augmentation, order."""

@@ -1,0 +1,240 @@
+"""The latent cache: posterior mean and log-variance of every image, token states of every text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.networks.nets import AutoencoderKL
+from torch import Tensor
+
+from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.files import (
+    file_hash,
+    read_json,
+    read_json_lines,
+    write_json,
+    write_json_lines,
+    written_atomically,
+)
+from biomedjourney_monai.schema import SINGLES_FILE, TRIPLES_FILE
+from biomedjourney_monai.training.data.shards import ShardedArray
+from biomedjourney_monai.training.data.stage_examples import StageExamples
+
+MEAN_FILE = "mean.npy"
+LOG_VARIANCE_FILE = "log_variance.npy"
+VALID_FILE = "valid.npy"
+TEXT_FILE = "text_states.npy"
+ROWS_FILE = "rows.jsonl"
+ENCODING_FILE = "encoding.json"
+SINGLE_KEYS = ("image", "split", "impression")
+TRIPLE_KEYS = ("prior_image", "new_image", "split", "valid_mask", "progression_description")
+"""Entries of the tables' rows that encoding and training read."""
+
+DUMMY_GREY = 128 / 255
+"""The paper's dummy prior of stage 1: every pixel 128 of 255."""
+
+
+@dataclass(frozen=True)
+class LatentRow:
+    """One training example by its places in the cache.
+
+    `prior` is -1 for the dummy prior; `valid` is -1 where the whole image is valid. `journey_id` names the journey of a
+    triple, a running number without an identifier in it. `mirrored_text` is the text of mirrored variants.
+    """
+
+    stage: str
+    split: str
+    new: int
+    prior: int
+    valid: int
+    text: int
+    journey_id: str = ""
+    mirrored_text: int = -1
+
+
+@torch.no_grad()
+def encode_images(
+    autoencoder: AutoencoderKL, images: Iterable[np.ndarray], *, batch_size: int = 64, precision: str = "float16"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encode images to posterior mean and log-variance, never to a sample: the noise is drawn anew in training.
+
+    Args:
+        autoencoder: first stage.
+        images: float arrays of shape (H, W), values in [0, 1].
+        batch_size: images at once.
+        precision: of the result, "float16" or "float32".
+
+    Returns:
+        Mean and log-variance, shape (N, C, h, w) each.
+    """
+    means, log_variances, batch = [], [], []
+    device = next((parameter.device for parameter in autoencoder.parameters()), "cpu")
+
+    def flush() -> None:
+        pixels = torch.from_numpy(np.stack(batch))[:, None].float() * 2 - 1  # (B, 1, H, W)
+        mean, deviation = autoencoder.encode(pixels.to(device))
+        means.append(mean.float().cpu().numpy().astype(precision))
+        log_variances.append((2 * deviation.log()).float().cpu().numpy().astype(precision))
+        batch.clear()
+
+    for image in images:
+        batch.append(image)
+        if len(batch) == batch_size:
+            flush()
+    if batch:
+        flush()
+    return np.concatenate(means), np.concatenate(log_variances)
+
+
+def valid_at_latent_resolution(mask: np.ndarray, *, factor: int) -> np.ndarray:
+    """Reduce a pixel mask: a latent position is valid only if all of its pixels are.
+
+    Args:
+        mask: bool, shape (H, W).
+        factor: pixels per latent position.
+
+    Returns:
+        bool, shape (H / factor, W / factor).
+    """
+    height, width = mask.shape
+    return mask.reshape(height // factor, factor, width // factor, factor).all(axis=(1, 3))
+
+
+def compute_scale_factor(means: np.ndarray, log_variances: np.ndarray) -> float:
+    """One over the standard deviation of posterior samples (Rombach et al. 2022, section G)."""
+    sample = means[:: max(1, len(means) // 500)].astype(np.float64)
+    noise = np.exp(log_variances[:: max(1, len(log_variances) // 500)].astype(np.float64))
+    return float(1 / np.sqrt(sample.var() + noise.mean()))
+
+
+class LatentCache:
+    """A folder of memory-mapped arrays in shards, and the rows that join them to training examples.
+
+    Every image lies there in `variants` versions, one after another: version 0 as it is, the others changed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Open a cache.
+
+        Raises:
+            TableError: if a file is absent or unreadable.
+        """
+        self.folder = Path(folder)
+        keys = [field.name for field in fields(LatentRow) if field.default is MISSING]
+        rows = read_json_lines(self.folder / ROWS_FILE, made_by="encode", keys=keys)
+        names = [field.name for field in fields(LatentRow)]
+        self.rows = [LatentRow(**{name: row[name] for name in names if name in row}) for row in rows]
+        self.encoding: dict[str, Any] = read_json(self.folder / ENCODING_FILE, made_by="encode")
+        self.variants = int(self.encoding.get("variants", 1))
+        self.mean = self._open(MEAN_FILE)
+        self.log_variance = self._open(LOG_VARIANCE_FILE)
+        self.valid = self._open(VALID_FILE)
+        self.text = self._open(TEXT_FILE)
+
+    def _open(self, name: str) -> ShardedArray:
+        shards = self.encoding.get("shards", {})  # without, each array is one file
+        return ShardedArray(self.folder, shards.get(Path(name).stem, [name]))
+
+    @staticmethod
+    def write(
+        folder: str | Path,
+        *,
+        mean: np.ndarray,
+        log_variance: np.ndarray,
+        valid: np.ndarray,
+        text_states: np.ndarray,
+        rows: Sequence[LatentRow],
+        encoding: dict[str, Any],
+    ) -> None:
+        """Write a whole cache that fits in memory.
+
+        The rows come last, so that an interrupted write is not mistaken for a cache.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ROWS_FILE).unlink(missing_ok=True)
+        arrays = {MEAN_FILE: mean, LOG_VARIANCE_FILE: log_variance, VALID_FILE: valid, TEXT_FILE: text_states}
+        for name, array in arrays.items():
+            with written_atomically(folder / name) as temporary:
+                np.save(temporary, array)
+        write_json(folder / ENCODING_FILE, encoding)
+        write_json_lines(folder / ROWS_FILE, [vars(row) for row in rows])
+
+
+class LatentDataset(StageExamples):
+    """Training examples of one stage and split, from the latent cache.
+
+    Each item is a dict of tensors: `new_mean`, `new_log_variance`, `prior_latent` (C, h, w); `valid` (1, h, w);
+    `text_states` (L, W); `row`, the place in the cache's rows, ().
+
+    Args:
+        folder: the latent cache.
+        stage: "pretrain" or "finetune".
+        **choice: which of the stage's examples; see `StageExamples`.
+
+    Raises:
+        TableError, ConfigError: as `StageExamples`.
+    """
+
+    def __init__(self, folder: str | Path, *, stage: str, **choice: Any) -> None:
+        self.cache = LatentCache(folder)
+        rows = {place: row for place, row in enumerate(self.cache.rows) if row.stage == stage}
+        mirrored = bool(self.cache.encoding.get("mirrored"))
+        facts = {"encoding": self.cache.encoding, "mirrored": mirrored, "held_by": "the latent cache"}
+        super().__init__(rows, stage=stage, **facts, **choice)
+
+    def describe(self) -> dict[str, Any]:
+        """A fingerprint of the examples, 64 hexadecimal digits, and how many there are."""
+        files = [self.cache.folder / name for name in (ENCODING_FILE, ROWS_FILE)]
+        return self.fingerprint(files, (self.places, self.cache.mean.shape, self.cache.text.shape))
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        number, variant = self.locate(index)
+        row, cache = self.rows[number], self.cache
+        mean = _tensor(cache.mean[row.new * self.variants + variant])
+        if row.prior < 0:
+            prior_latent = self.dummy_like(mean)
+        else:
+            prior_latent = _tensor(cache.mean[row.prior * self.variants + variant])
+        if row.valid < 0:
+            valid = torch.ones(1, *mean.shape[1:])
+        else:
+            valid = _tensor(cache.valid[row.valid * self.variants + variant])[None]
+        text = row.mirrored_text if self.mirrored and variant % 2 else row.text
+        return {
+            "new_mean": mean,
+            "new_log_variance": _tensor(cache.log_variance[row.new * self.variants + variant]),
+            "prior_latent": prior_latent,
+            "valid": valid,
+            "text_states": _tensor(cache.text[text]),
+            "row": torch.tensor(self.places[number]),
+        }
+
+
+def require_fresh(folder: str | Path) -> None:
+    """Compare what the cache was made from with what lies beside it now: both tables, and a few of the images.
+
+    What is not there any more, and what a cache says nothing about, cannot be compared.
+
+    Raises:
+        TableError: if they differ.
+    """
+    folder = Path(folder)
+    made_from: dict[str, str] = read_json(folder / ENCODING_FILE, made_by="encode").get("made_from", {})
+    for name, known in made_from.items():
+        path = folder.parent / name
+        if path.is_file() and file_hash(path) != known:
+            raise TableError(
+                "the latent cache must be made from the working folder as it is now",
+                found=f"another {name}" if name in (SINGLES_FILE, TRIPLES_FILE) else "images that were changed since",
+                action="Run `biomedjourney encode` again",
+            )
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array, dtype=np.float32))

@@ -1,0 +1,167 @@
+"""Training examples that are encoded while training goes on, from the images themselves: nothing is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import get_worker_info
+
+from biomedjourney_monai.errors import ConfigError, ImageError
+from biomedjourney_monai.files import read_json, read_json_lines
+from biomedjourney_monai.schema import SINGLES_FILE, TRIPLES_FILE
+from biomedjourney_monai.training.data.augmentation import (
+    Augmentation,
+    Jitter,
+    apply_jitter,
+    move_mask,
+    swap_sides,
+)
+from biomedjourney_monai.training.data.latents import (
+    ENCODING_FILE,
+    SINGLE_KEYS,
+    TRIPLE_KEYS,
+    encode_images,
+    valid_at_latent_resolution,
+)
+from biomedjourney_monai.training.data.prepared_images import read_prepared_image
+from biomedjourney_monai.training.data.stage_examples import StageExamples
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The frozen networks that `biomedjourney encode` would have used."""
+
+    autoencoder: nn.Module
+    text_encoder: nn.Module
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One training example by its files; `prior_image` is "" for the dummy prior."""
+
+    place: int
+    split: str
+    new_image: str
+    prior_image: str
+    valid_mask: str
+    text: str
+    journey_id: str = ""
+
+
+class ImageDataset(StageExamples):
+    """The items of `LatentDataset`, encoded when they are asked for, a batch at a time.
+
+    Where the encoding says so, each pass over the data changes every image anew.
+
+    Args:
+        folder: where `biomedjourney encode --no-cache` left the encoding; the tables and images lie beside it.
+        stage: "pretrain" or "finetune".
+        encoders: the networks that encode.
+        **choice: which of the stage's examples; see `StageExamples`.
+
+    Raises:
+        TableError, ConfigError: as `StageExamples`.
+    """
+
+    def __init__(self, folder: str | Path, *, stage: str, encoders: Encoders, **choice: Any) -> None:
+        self.folder, self.encoders = Path(folder), encoders
+        encoding = read_json(self.folder / ENCODING_FILE, made_by="encode")
+        self.augmentation, self.size = Augmentation(**encoding["augmentation"]), int(encoding["image_size"])
+        rows = {row.place: row for row in read_rows(self.folder.parent, stage=stage)}
+        mirrored = self.augmentation.reproduce_paper_flip
+        facts = {"encoding": encoding, "mirrored": mirrored, "held_by": "the working folder"}
+        super().__init__(rows, stage=stage, **facts, **choice)
+
+    def describe(self) -> dict[str, Any]:
+        """A fingerprint of the examples, 64 hexadecimal digits, and how many there are."""
+        table = SINGLES_FILE if self.stage == "pretrain" else TRIPLES_FILE
+        return self.fingerprint([self.folder / ENCODING_FILE, self.folder.parent / table], self.places)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]:
+        """The items of a batch; torch's loader asks for them together."""
+        if get_worker_info() is not None and next(self.encoders.autoencoder.parameters()).is_cuda:
+            raise ConfigError(
+                "without a latent cache the GPU must be used by the training process alone",
+                found="--num_workers above 0",
+                action="Pass --num_workers 0, or run `biomedjourney encode` without --no-cache",
+            )
+        drawn = [self._draw(index) for index in indices]
+        new, new_log_variance = self._encode([(row.new_image, jitter) for row, jitter in drawn])
+        priors, _ = self._encode([(row.prior_image, jitter) for row, jitter in drawn if row.prior_image])
+        waiting = iter(priors)
+        text_states = self.encoders.text_encoder.encode([self._text(row, jitter) for row, jitter in drawn]).cpu()
+        return [
+            {
+                "new_mean": mean,
+                "new_log_variance": log_variance,
+                "prior_latent": next(waiting) if row.prior_image else self.dummy_like(mean),
+                "valid": self._valid(row, jitter, factor=self.size // mean.shape[-1]),
+                "text_states": states,
+                "row": torch.tensor(row.place),
+            }
+            for (row, jitter), mean, log_variance, states in zip(drawn, new, new_log_variance, text_states)
+        ]
+
+    def _draw(self, index: int) -> tuple[ImageRow, Jitter]:
+        number, variant = self.locate(index)
+        row = self.rows[number]
+        return row, self.augmentation.draw(row.prior_image or row.new_image, variant)
+
+    def _encode(self, images: Sequence[tuple[str, Jitter]]) -> tuple[Tensor, Tensor]:
+        if not images:
+            return torch.empty(0), torch.empty(0)
+        pixels = [apply_jitter(self._read(file), jitter).numpy() for file, jitter in images]
+        moments = encode_images(self.encoders.autoencoder, pixels, batch_size=len(pixels), precision="float32")
+        return torch.from_numpy(moments[0]), torch.from_numpy(moments[1])
+
+    def _read(self, file: str) -> Tensor:
+        image = read_prepared_image(self.folder.parent / file)
+        if image.shape != (self.size, self.size):
+            raise ImageError(
+                f"prepared images must be {self.size}×{self.size}",
+                found=f"{image.shape[0]}×{image.shape[1]}",
+                action=f"Run `biomedjourney register --size {self.size}` again",
+            )
+        return image
+
+    def _valid(self, row: ImageRow, jitter: Jitter, *, factor: int) -> Tensor:
+        if not row.valid_mask and not self.augmentation.leaves_gaps:
+            return torch.ones(1, self.size // factor, self.size // factor)
+        mask = self._read(row.valid_mask) > 0.5 if row.valid_mask else torch.ones(self.size, self.size, dtype=bool)
+        valid = valid_at_latent_resolution(move_mask(mask, jitter).numpy(), factor=factor)
+        return torch.from_numpy(valid).float()[None]
+
+    def _text(self, row: ImageRow, jitter: Jitter) -> str:
+        return swap_sides(row.text) if jitter.mirrored else row.text
+
+
+def read_rows(work: str | Path, *, stage: str) -> list[ImageRow]:
+    """The examples of a stage, numbered as in the latent cache: single images with an impression, then triples."""
+    work = Path(work)
+    singles = read_json_lines(work / SINGLES_FILE, made_by="describe", keys=SINGLE_KEYS)
+    singles = [row for row in singles if row["impression"]]
+    if stage == "pretrain":
+        return [
+            ImageRow(place, row["split"], row["image"], "", "", row["impression"]) for place, row in enumerate(singles)
+        ]
+    triples = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=TRIPLE_KEYS)
+    return [
+        ImageRow(
+            place,
+            row["split"],
+            row["new_image"],
+            row["prior_image"],
+            row["valid_mask"],
+            row["progression_description"],
+            row.get("journey_id", ""),
+        )
+        for place, row in enumerate(triples, start=len(singles))
+    ]

@@ -1,0 +1,1 @@
+"""Ignite handlers of a training: checkpoints, previews, tracking, interruption."""

@@ -1,0 +1,1 @@
+"""Training and probing the small text tower."""

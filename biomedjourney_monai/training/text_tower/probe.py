@@ -1,0 +1,102 @@
+"""What frozen token states still know: small probes read side, severity and change of each finding from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from biomedjourney_monai.networks.text.encoder import TextEncoder
+from biomedjourney_monai.schema import FINDINGS
+from biomedjourney_monai.training.text_tower.change_sentences import STATUSES, draw_story, story_targets, tell_story
+
+_CLASSES = tuple(size for _ in FINDINGS for size in (len(STATUSES), 4, 4))
+
+
+def probe_meaning(encoder: TextEncoder, *, seed: int, texts: int = 3000, steps: int = 300) -> dict[str, float]:
+    """Fit probes on two thirds of drawn change sentences, and score them on the rest.
+
+    A probe is linear, on the mean of the L token states or on their mean weighted by one learned attention.
+
+    Args:
+        encoder: frozen.
+        seed: draws the sentences; other ones than `train_text_tower` draws with the same seed.
+        texts: how many sentences.
+        steps: of fitting.
+
+    Returns:
+        For "mean" and "attention" pooling the accuracy of `…_change` (8 classes), `…_severity` and `…_side`, each over
+        all findings that the sentence mentions with such an attribute, and of all that is said of a finding.
+    """
+    rng = np.random.default_rng([seed, 0x70726F6265])
+    stories = [draw_story(rng) for _ in range(texts)]
+    targets = torch.from_numpy(np.stack([story_targets(story) for story in stories]))  # (N, 15)
+    told = [tell_story(rng, story) for story in stories]
+    states = torch.cat([encoder.encode([text]).cpu() for text in tqdm(told, desc="probe", unit="text", mininterval=1)])
+    split = texts * 2 // 3
+    scores: dict[str, float] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, probe in (("mean", _MeanProbe(encoder.width)), ("attention", _AttentionProbe(encoder.width))):
+            _fit(probe, states[:split], targets[:split], steps=steps)
+            with torch.no_grad():
+                guesses = torch.stack([part.argmax(1) for part in probe(states[split:])], dim=1)
+            scores |= {f"{name}_{what}": value for what, value in _score(guesses, targets[split:]).items()}
+    return scores
+
+
+class _MeanProbe(nn.Module):
+    """Linear on the mean over all positions, padding included, as cross-attention without a mask would have it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width, affine=False)
+        self.linear = nn.Linear(width, sum(_CLASSES))
+
+    def forward(self, states: Tensor) -> tuple[Tensor, ...]:
+        return self.linear(self.norm(states.mean(1))).split(_CLASSES, dim=1)
+
+
+class _AttentionProbe(nn.Module):
+    """For each of the 15 attributes one learned query over all positions, then a linear layer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.queries = nn.Linear(width, len(_CLASSES))
+        self.linears = nn.ModuleList(nn.Linear(width, size) for size in _CLASSES)
+
+    def forward(self, states: Tensor) -> tuple[Tensor, ...]:
+        weights = self.queries(states).softmax(1)  # (B, L, 15)
+        pooled = torch.einsum("blw,bla->abw", states, weights)
+        return tuple(linear(part) for linear, part in zip(self.linears, pooled))
+
+
+def _fit(probe: nn.Module, states: Tensor, targets: Tensor, *, steps: int) -> None:
+    optimizer = torch.optim.Adam(probe.parameters(), lr=2e-2)
+    for step in range(steps):
+        rows = torch.randint(len(states), (min(256, len(states)),))
+        losses = [functional.cross_entropy(part, target) for part, target in zip(probe(states[rows]), targets[rows].T)]
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-2 * (1 - step / steps)
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+    probe.eval()
+
+
+def _score(guesses: Tensor, targets: Tensor) -> dict[str, float]:
+    """Compare guesses with targets, both of shape (N, 15)."""
+    right = (guesses == targets).view(len(targets), len(FINDINGS), 3)
+    status, left, right_side = targets.view(len(targets), len(FINDINGS), 3).unbind(2)
+    guessed_left, guessed_right = guesses.view(len(targets), len(FINDINGS), 3)[..., 1:].unbind(2)
+    is_mentioned, has_severity = status > 0, torch.maximum(left, right_side) > 0
+    is_sided = has_severity & torch.tensor([finding not in ("Cardiomegaly", "Edema") for finding in FINDINGS])
+    same_side = ((guessed_left > 0) == (left > 0)) & ((guessed_right > 0) == (right_side > 0))
+    return {
+        "change": float(right[..., 0][is_mentioned].float().mean()),
+        "severity": float((right[..., 1] & right[..., 2])[has_severity].float().mean()),
+        "side": float(same_side[is_sided].float().mean()),
+        "all_of_a_finding": float(right.all(2).float().mean()),
+    }

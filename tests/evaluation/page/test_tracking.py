@@ -1,0 +1,59 @@
+import pytest
+
+from biomedjourney_monai.evaluation.page.tracking import default_uri, flat_numbers, log_evaluation, parameters
+
+
+def _number(value):
+    return {"value": value, "low": 0.25, "high": None, "count": 1, "note": ""}
+
+
+@pytest.fixture
+def metrics():
+    metrics = {f"metric {n}": {"overall": _number(n / 1000)} for n in range(600)}
+    metrics["cmig"] = {"overall": _number(0.5), "left/right": _number(None)}
+    return {
+        "settings": {"split": "test", "seed": 3},
+        "counts": {"scored": 7, "dropped": {"x": 1}},
+        "model": {"sha256": "abc"},
+        "judges": {"name": "phantom", "files": {"a.pt": "def"}},
+        "systems": [{"name": "real reference", "metrics": metrics}],
+    }
+
+
+def test_every_known_number_has_a_path(metrics):
+    flat = flat_numbers(metrics)
+    assert flat["real reference/cmig/overall"] == 0.5
+    assert flat["real reference/cmig/overall_low"] == 0.25
+    assert "real reference/cmig/left_right" not in flat, "it is null"
+    assert "real reference/cmig/overall_high" not in flat
+
+
+def test_settings_counts_model_and_judges_are_parameters(metrics):
+    assert parameters(metrics) == {
+        "split": "test",
+        "seed": 3,
+        "count_scored": 7,
+        "model_sha256": "abc",
+        "judges": "phantom",
+        "judge_a.pt": "def",
+    }
+
+
+def test_a_run_holds_the_numbers_and_the_files_and_a_second_evaluation_is_a_second_run(metrics, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    page = tmp_path / "index.html"
+    page.write_text("a page")
+    uri = default_uri(tmp_path)
+    client = MlflowClient(tracking_uri=uri)
+    run = client.get_run(log_evaluation(metrics, [page], uri=uri))
+    assert run.info.status == "FINISHED"
+    assert len(run.data.metrics) == len(flat_numbers(metrics)) > 1000
+    assert run.data.metrics["real reference/cmig/overall"] == 0.5
+    assert run.data.params["judges"] == "phantom"
+    (stored,) = (tmp_path / "runs" / "mlartifacts").rglob("index.html")
+    assert stored.read_text() == "a page"
+
+    again = log_evaluation(metrics, [], uri=uri)
+    found = client.search_runs([client.get_experiment_by_name("biomedjourney").experiment_id])
+    assert {each.info.run_id for each in found} == {run.info.run_id, again}

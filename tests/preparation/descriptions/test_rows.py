@@ -1,0 +1,77 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation.descriptions.rows import build_singles, build_triples
+from biomedjourney_monai.preparation.journeys import build_journeys
+from biomedjourney_monai.schema import CHEXPERT_LABELS
+
+
+@pytest.fixture
+def studies(small_mimic) -> pd.DataFrame:
+    return build_cohort(small_mimic).studies
+
+
+@pytest.fixture
+def pairs(studies) -> pd.DataFrame:
+    """Journeys as if they were registered."""
+    journeys, _drops = build_journeys(studies)
+    return journeys.assign(prior_image="images/a.png", new_image="images/b.png", valid_mask="images/c.png", kept=True)
+
+
+def test_triples_say_what_changed(pairs):
+    built = build_triples(pairs)
+    triples = built.rows
+    assert built.drops == built.rejections == {} and len(triples) == len(pairs)
+    first, second, third, _fourth = triples
+    assert "left pleural effusion" in first["progression_description"] and "large" in first["progression_description"]
+    assert first["prior_impression"] == "Small left pleural effusion." and first["source"] == "reports"
+    assert "left pleural effusion" in second["progression_description"].lower()
+    assert third["source"] == "labels" and "edema" in third["progression_description"].lower()
+    assert first["days_between"] == 10.0 and first["new_image"] == "images/b.png"
+
+
+def test_pairs_that_were_dropped_are_counted(pairs):
+    pairs.loc[0, "kept"] = False
+    built = build_triples(pairs)
+    assert len(built.rows) == len(pairs) - 1 and built.drops == {"pair not kept by register": 1}
+
+
+def test_wording_depends_on_the_seed_and_the_pair_alone(pairs):
+    assert build_triples(pairs.iloc[1:]).rows == build_triples(pairs).rows[1:]
+    texts = {build_triples(pairs, seed=seed).rows[0]["progression_description"] for seed in range(12)}
+    assert len(texts) > 3
+
+
+def test_the_impression_alone_for_the_ablation(pairs):
+    triples = build_triples(pairs, text="impression").rows
+    assert triples[0]["progression_description"] == "Large left pleural effusion, increased."
+    assert {triple["written_by"] for triple in triples} == {"report"}
+
+
+def test_neither_report_nor_labels(pairs):
+    nothing = {f"{which}_{label}": np.nan for which in ("prior", "new") for label in CHEXPERT_LABELS}
+    pairs = pairs.assign(**nothing, new_report_path="")
+    built = build_triples(pairs)
+    assert built.rows == [] and built.drops == {"neither reports nor labels": len(pairs)}
+
+
+def test_singles_are_studies_with_an_image(studies, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for dicom_id in studies["dicom_id"][:4]:
+        (folder / f"{dicom_id}.png").write_bytes(b"")
+    singles, drops = build_singles(studies, tmp_path)
+    assert drops == {"no image": 3}
+    assert [single["source"] for single in singles] == ["reports"] * 3 + ["labels"]
+    assert singles[3]["impression"] == "Pulmonary edema."
+    assert singles[0] == {
+        "subject_id": "10000001",
+        "study_id": "50000009",
+        "dicom_id": studies["dicom_id"][0],
+        "split": studies["split"][0],
+        "image": f"images/{studies['dicom_id'][0]}.png",
+        "impression": "Small left pleural effusion.",
+        "source": "reports",
+    }
