@@ -42,7 +42,7 @@ def locate_root() -> str:
     )
 
 
-def compose(common_file: str | Path, sections: Mapping[str, Mapping[str, Any]] | None = None) -> Any:
+def compose(common_file: str | Path, sections: Mapping[str, Any] | None = None) -> Any:
     """Read `common.yaml`, lay each section's overrides over it, and return MONAI's parser of the result.
 
     Args:

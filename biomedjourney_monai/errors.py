@@ -45,3 +45,15 @@ class WeightsError(BiomedJourneyError):
 
 class ConfigError(BiomedJourneyError):
     """A setting that no configuration knows, or whose value cannot be used."""
+
+
+class SettingError(ConfigError):
+    """A setting with a value outside its range, or of another type; `name` is the parameter."""
+
+    def __init__(self, name: str, rule: str, *, found: str = "", action: str = "") -> None:
+        super().__init__(f"{name} {rule}", found=found, action=action)
+        self.name, self.rule, self.found, self.action = name, rule, found, action
+
+    def as_option(self) -> ConfigError:
+        """The same error, named as the command line's option."""
+        return ConfigError(f"--{self.name.replace('_', '-')} {self.rule}", found=self.found, action=self.action)

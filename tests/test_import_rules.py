@@ -17,6 +17,7 @@ LAYERS = (
     ("schema", "errors", "memory"),
     ("files",),
     ("configuration",),
+    ("model_config",),
     ("phantom", "radiographs", "networks"),
     ("preparation", "diffusion"),
     ("generation",),

@@ -1,0 +1,141 @@
+"""Arguments that several verbs take, and what they become: `ModelConfig` and `SamplingSettings`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from biomedjourney_monai.errors import BiomedJourneyError, SettingError
+
+if TYPE_CHECKING:
+    from biomedjourney_monai.diffusion.settings import SamplingSettings
+    from biomedjourney_monai.model_config import ModelConfig
+
+SOLVERS = ("ddim", "dpm++", "unipc")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+INIT_NOISE = ("random", "from-prior")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add bundle, weights, overlay and text encoder."""
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    parser.add_argument("--model", metavar="FILE", help="model file (default: models/model.pt of the bundle)")
+    add_overlay_argument(parser)
+
+
+def add_overlay_argument(parser: argparse.ArgumentParser) -> None:
+    """Add overlay and text encoder."""
+    parser.add_argument(
+        "--overlay", metavar="FILE", help="config laid over common.yaml, e.g. configs/sd15.yaml of the bundle"
+    )
+    add_text_encoder_argument(parser)
+
+
+def add_text_encoder_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the text encoder's folder."""
+    parser.add_argument("--text-encoder", metavar="DIR", help="its folder (default: text_encoder_dir of the config)")
+
+
+def model_config(arguments: argparse.Namespace) -> ModelConfig:
+    """The model that the arguments name; arguments that a verb lacks keep their defaults.
+
+    Raises:
+        ConfigError: if the folder is not a bundle.
+    """
+    from biomedjourney_monai.model_config import ModelConfig
+
+    names = {"bundle": "bundle", "weights": "model", "overlay": "overlay", "text_encoder": "text_encoder"}
+    return ModelConfig.find(**{name: getattr(arguments, option, None) for name, option in names.items()})
+
+
+def add_sampling_arguments(
+    parser: argparse.ArgumentParser, *, scales: bool = True, several_thresholds: bool = False
+) -> None:
+    """Add the settings of the sampler; what is not given is the configuration's.
+
+    Args:
+        parser: the verb's.
+        scales: whether to add the two guidance scales.
+        several_thresholds: whether `--keep-unchanged` takes several values and gives a list.
+    """
+    sampler = parser.add_argument_group("sampling (defaults: the sampler section of common.yaml)")
+    if scales:
+        sampler.add_argument("--text-guidance-scale", type=float, metavar="S", help="pull toward the description")
+        sampler.add_argument("--image-guidance-scale", type=float, metavar="S", help="pull toward the prior image")
+    sampler.add_argument("--steps", type=int, metavar="N", help="denoising steps")
+    sampler.add_argument("--solver", choices=SOLVERS, help="solver of a step")
+    sampler.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="guide only between these noise levels, 0 for clean and 1 for noise; a step outside costs a third",
+    )
+    sampler.add_argument(
+        "--keep-unchanged",
+        type=float,
+        nargs="+" if several_thresholds else None,
+        metavar="GREY",
+        help="keep the prior's pixels where less than this grey value changed, in [0, 1]; 0 keeps none"
+        + ("; several values are crossed with the scales" if several_thresholds else ""),
+    )
+    sampler.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    sampler.add_argument(
+        "--precision", choices=PRECISIONS, help="of the denoiser; auto takes what this machine computes fastest"
+    )
+    add_model_arguments(parser)
+
+
+def add_control_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add region, strength, initial noise and force."""
+    controls = parser.add_argument_group("controls")
+    controls.add_argument(
+        "--region", metavar="MASK|auto", help="confine the change to a mask, or to where the description acts"
+    )
+    controls.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="share of the noise to start from, in (0, 1]; less keeps more of the prior (default: 1)",
+    )
+    controls.add_argument(
+        "--init-noise",
+        choices=INIT_NOISE,
+        default="random",
+        help="start from the seed's noise, or from the prior's own by inversion (default: random)",
+    )
+    controls.add_argument(
+        "--force", action="store_true", help="overrule refusals of prior or description; the metadata say so"
+    )
+
+
+def sampling_settings(arguments: argparse.Namespace, **changes: object) -> SamplingSettings:
+    """The settings that the arguments name, checked, with the seed's range.
+
+    Args:
+        arguments: of `add_sampling_arguments`, and of `add_control_arguments` if the verb has them.
+        changes: settings that win over the arguments.
+
+    Raises:
+        BiomedJourneyError: naming the option.
+    """
+    from biomedjourney_monai.diffusion.settings import SamplingSettings, check_seed
+
+    try:
+        check_seed(arguments.seed)
+        return SamplingSettings.from_mapping({**vars(arguments), **changes})
+    except SettingError as error:
+        raise error.as_option() from None
+
+
+def require_at_least_one(arguments: argparse.Namespace, *names: str) -> None:
+    """Refuse counts below 1; None means not given.
+
+    Raises:
+        BiomedJourneyError: naming the option.
+    """
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise BiomedJourneyError(f"--{name.replace('_', '-')} must be >= 1", found=str(value))
