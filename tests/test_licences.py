@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CARD = ROOT / "bundle" / "docs" / "model_card.md"
-licences = runpy.run_path(str(ROOT / "benchmarks" / "licences.py"))
+licences = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "licences.py"))
 
 
 class Package:

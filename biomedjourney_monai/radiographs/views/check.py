@@ -2,7 +2,7 @@
 
 The image is cropped to its content, brought to 64 px and ranked, so that exposure and window do not matter. Then it is
 compared with a mean frontal and a mean lateral chest, upright, turned and inverted; the nearest decides. The means are
-of rendered patients (benchmarks/view_check.py makes them), nobody's. PA and AP look alike here.
+of rendered patients (scripts/benchmarks/view_check.py makes them), nobody's. PA and AP look alike here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How fast is a counterfactual, against diffusers' InstructPix2Pix pipeline? python benchmarks/sampling.py
+"""How fast is a counterfactual, against diffusers' InstructPix2Pix pipeline? python scripts/benchmarks/sampling.py
 
 Stable Diffusion 1.5's geometry with random weights that both sides share, 256×256 pixels, 256 token states, two-scale
 guidance, the same noise. Four arms, each in a process of its own so that its memory is its own: diffusers and ours,
@@ -9,7 +9,7 @@ decoding (--whole runs them). --arms leaves some out, and with them the bars tha
 and rounds.
 
 Then the small model that is shipped: from the start of `biomedjourney sample` to the picture on disk. What solvers and
-steps cost in quality is benchmarks/solvers.py's to measure.
+steps cost in quality is scripts/benchmarks/solvers.py's to measure.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}. It needs two idle cores for some ten minutes
 (--quick: six), 16 GB of memory and 6 GB of disk.
@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
-CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 ARMS = ("diffusers-float32", "ours-float32", "diffusers-bfloat16", "ours-bfloat16")
 START = "start"  # of the small model that is shipped
 SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}

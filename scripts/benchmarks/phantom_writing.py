@@ -1,4 +1,4 @@
-"""What writing the phantom costs in time and memory: python benchmarks/phantom_writing.py (about ten minutes)
+"""What writing the phantom costs in time and memory: python scripts/benchmarks/phantom_writing.py (about ten minutes)
 
 Runs `biomedjourney phantom` as a user would, once for tables of MIMIC-CXR-JPG's length and once for a cohort of 5,000
 patients at 256 px, and watches the command with all its processes. The bar on time is by the clock on the wall, and

@@ -1,6 +1,6 @@
 """Do "small", "moderate" and "large" give rising findings, and of the right size?
 
-    python benchmarks/severity.py --priors 100
+    python scripts/benchmarks/severity.py --priors 100
 
 Each prior is a rendered patient who lacks one finding; it is asked for that finding in three severities, from the same
 noise. The description also says what stays, as descriptions of journeys do; --only-what-is-new leaves that out. The

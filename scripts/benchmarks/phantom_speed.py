@@ -1,4 +1,4 @@
-"""How many phantom radiographs one core renders per second: python benchmarks/phantom_speed.py
+"""How many phantom radiographs one core renders per second: python scripts/benchmarks/phantom_speed.py
 
 Every patient has three visits, as in a cohort, and the time of growing the patient's vessels is counted.
 Processor time is measured, one thread, so that other work on the machine disturbs little.

@@ -1,4 +1,4 @@
-"""What benchmarks/training.py trains: networks of one geometry in two layouts, and a small working folder."""
+"""What scripts/benchmarks/training.py trains: networks of one geometry in two layouts, and a small working folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 IMAGES, SIZE, TOKENS = 16, 256, 77
 
 

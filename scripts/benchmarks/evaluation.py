@@ -1,6 +1,6 @@
 """How long does an evaluation take, and does its memory grow with the number of journeys?
 
-    python benchmarks/evaluation.py
+    python scripts/benchmarks/evaluation.py
 
 Renders journeys (prior image, next image, true counterfactual, reports; without registration), puts a picture of each
 in samples/, and runs `biomedjourney evaluate` as a user does, with the phantom judges, 2,000 bootstrap rounds and every

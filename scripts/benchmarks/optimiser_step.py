@@ -1,4 +1,4 @@
-"""What one optimiser step of Stable Diffusion 1.5's geometry costs: python benchmarks/optimiser_step.py
+"""What one optimiser step of Stable Diffusion 1.5's geometry costs: python scripts/benchmarks/optimiser_step.py
 
 Builds the denoiser of configs/sd15.yaml with random weights, those that start at zero included, and takes one AdamW
 step at batch 1, 256×256, in float32 on the CPU; prints times and peak memory (about 16 GB; less than 18 GB free is an
@@ -28,7 +28,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from biomedjourney_monai.configuration import compose, read_overlay
 
-CONFIGS = Path(__file__).resolve().parents[1] / "bundle" / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 TEXT_WIDTH, TEXT_LENGTH = 768, 256  # BiomedCLIP's
 LATENT = (4, 32, 32)  # of 256 × 256 pixels
 NEEDED_GB, BAR_GB = 18.0, 20.0

@@ -1,4 +1,4 @@
-"""How fast does it train, against diffusers' InstructPix2Pix script? python benchmarks/training.py
+"""How fast does it train, against diffusers' InstructPix2Pix script? python scripts/benchmarks/training.py
 
 Stable Diffusion 1.5's geometry at half its widths (--full: at its widths, which takes 20 GB), 256×256 pixels, CLIP's
 text tower with 77 token states, the same random weights, images, texts and batch on both sides. Theirs is the step of

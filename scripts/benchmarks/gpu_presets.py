@@ -1,4 +1,4 @@
-"""Do the presets for GPUs fit into their memory? python benchmarks/gpu_presets.py
+"""Do the presets for GPUs fit into their memory? python scripts/benchmarks/gpu_presets.py
 
 Builds the denoiser of each stack train.yaml + sd15.yaml + gpuNN.yaml on shapes alone and adds up, in GiB:
 weights, gradients, the optimiser's state and the average of the weights, all float32; the autoencoder and BiomedCLIP's

@@ -1,4 +1,4 @@
-"""Print the licence of every installed package, as the package itself states it: python benchmarks/licences.py
+"""Print the licence of every installed package, as the package itself states it: python scripts/benchmarks/licences.py
 
 A line for each: name, version, licence, and where that stands. `--direct` prints only the packages that pyproject.toml
 asks for, grouped, as the table of bundle/docs/model_card.md has them. What a package's files bundle from elsewhere (the

@@ -1,4 +1,4 @@
-"""Write a working folder of generic photographs and edits: python benchmarks/generic_pictures.py --out generic
+"""Write a working folder of generic photographs and edits: python scripts/benchmarks/generic_pictures.py --out generic
 
 The paper compares with Stable Diffusion and InstructPix2Pix, which have never been trained on radiographs. Where their
 weights cannot be had, this makes stand-ins of the same kind and of this bundle's size: random crops of the photographs

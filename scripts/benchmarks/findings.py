@@ -1,4 +1,4 @@
-"""Are findings read rightly from text, and would a library read them better? python benchmarks/findings.py (a minute)
+"""Are findings read rightly from text, and would a library read them better? python scripts/benchmarks/findings.py (a minute)
 
 Two judges: the phantom's reports, whose labels are known (another seed than the shipped cohort's), and 200 impressions
 of Indiana University's collection that were labelled by reading (tests/preparation/reports/indiana_labels.csv holds
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 FIVE = ("Atelectasis", "Cardiomegaly", "Edema", "Pleural Effusion", "Pneumothorax")
-LABELS_FILE = Path(__file__).parents[1] / "tests" / "preparation" / "reports" / "indiana_labels.csv"
+LABELS_FILE = Path(__file__).parents[2] / "tests" / "preparation" / "reports" / "indiana_labels.csv"
 
 
 def read_examples(patients: int) -> Iterator[tuple[str, str, dict[str, str]]]:

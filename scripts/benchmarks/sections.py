@@ -1,4 +1,4 @@
-"""Does the parser find the sections of real reports? python benchmarks/sections.py (about a minute)
+"""Does the parser find the sections of real reports? python scripts/benchmarks/sections.py (about a minute)
 
 The 3,955 reports of Indiana University's collection, which torchxrayvision's package carries as XML with labelled
 sections, are set as plain text in the layouts that sites use, and parsed back. A report matches where impression,

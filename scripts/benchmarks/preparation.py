@@ -1,7 +1,7 @@
 """How fast the cohort's tables and the registration are, on one core, and where the time goes.
 
-    python benchmarks/preparation.py
-    python benchmarks/preparation.py --rows 20000 --pairs 4 --naive-iterations 1    # a quick look
+    python scripts/benchmarks/preparation.py
+    python scripts/benchmarks/preparation.py --rows 20000 --pairs 4 --naive-iterations 1    # a quick look
 
 1. Registration: rendered patients with two visits, enlarged to 2544×3056 and saved as JPEG, become registered pairs of
    256 px. Every step is timed, from the bytes of the two JPEGs to the files of the pair; no study is shared between

@@ -1,4 +1,4 @@
-"""Are descriptions borne out, and would the checker notice if not? python benchmarks/descriptions.py (a minute)
+"""Are descriptions borne out, and would the checker notice if not? python scripts/benchmarks/descriptions.py (a minute)
 
 The rule writer describes pairs of the phantom's studies, with labels, and pairs of Indiana University's reports, two
 different patients each, without. The checker must pass what the writer wrote and reject the same text with its sides

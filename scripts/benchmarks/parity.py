@@ -1,4 +1,4 @@
-"""Do our networks compute what diffusers' do, at the full size of Stable Diffusion 1.5? python benchmarks/parity.py
+"""Do our networks compute what diffusers' do, at the full size of Stable Diffusion 1.5? python scripts/benchmarks/parity.py
 
 Random weights, norms and what starts at zero included; UNet of 8 input channels (as InstructPix2Pix) on 32×32 latents
 with 256 token states, autoencoder on a 256×256 image; inputs of unit size and of a thousandth, which alone shows a

@@ -1,6 +1,6 @@
 """Does "left effusion" raise the judge's score on the patient's left and not on the right? And "right" on the right?
 
-    python benchmarks/laterality.py --priors 120
+    python scripts/benchmarks/laterality.py --priors 120
 
 Each prior is a rendered patient without effusion, whatever else the patient has. It is asked for an effusion on either
 side, in changing words. The judge looks at one half at a time: it is shown the prior with only the left, or only the

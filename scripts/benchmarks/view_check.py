@@ -1,8 +1,8 @@
 """How well the view check tells frontal chests from the rest, on rendered patients and, where given, on real images.
 
-    python benchmarks/view_check.py --patients 60
-    python benchmarks/view_check.py --real FOLDER
-    python benchmarks/view_check.py --write-templates
+    python scripts/benchmarks/view_check.py --patients 60
+    python scripts/benchmarks/view_check.py --real FOLDER
+    python scripts/benchmarks/view_check.py --write-templates
 
 FOLDER holds studies.csv, with the columns filename and view_position, and images/. --write-templates draws the two
 templates that the check uses anew, from 150 rendered patients that no cohort has: the same file every time.

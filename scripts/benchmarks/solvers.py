@@ -1,4 +1,4 @@
-"""What do solver and steps cost in quality? python benchmarks/solvers.py --work work
+"""What do solver and steps cost in quality? python scripts/benchmarks/solvers.py --work work
 
 Samples the same validation journeys of a prepared folder with the bundle's model, the same noise and scales, by every
 solver at several numbers of steps, and scores them as `biomedjourney evaluate` does, without intervals; DDIM at 250
