@@ -3,7 +3,12 @@
 It asks the MONAI Label server of bundle/docs/how-to/monai-label.md.
 """
 
-import json, pathlib, tempfile, requests
+import json
+import pathlib
+import tempfile
+
+import requests
+import slicer
 
 prior = pathlib.Path("/path/to/chest.nii.gz")
 answer = requests.post(

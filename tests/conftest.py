@@ -344,3 +344,27 @@ def dicom_chest(rendered_chest):
         return stream.getvalue()
 
     return build
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """The shipped bundle folder."""
+    return Path(__file__).resolve().parents[1] / "bundle"
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory, bundle) -> Path:
+    """A model file of the shipped geometry; what starts at zero has numbers, so that seed and text matter."""
+    import torch
+
+    from biomedjourney_monai.configuration import compose
+
+    torch.manual_seed(0)
+    parser = compose(bundle / "configs" / "common.yaml", {"bundle_root": str(bundle)})
+    generator = parser.get_parsed_content("generator")
+    for parameter in generator.denoiser.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter.data, std=0.02)
+    path = tmp_path_factory.mktemp("model") / "random.pt"
+    generator.save(path, info={"stage": "random"})
+    return path

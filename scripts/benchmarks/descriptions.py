@@ -1,8 +1,10 @@
-"""Are descriptions borne out, and would the checker notice if not? python scripts/benchmarks/descriptions.py (a minute)
+"""Check the rule-based descriptions, and whether the checker detects wrong ones (about a minute).
 
-The rule writer describes pairs of the phantom's studies, with labels, and pairs of Indiana University's reports, two
-different patients each, without. The checker must pass what the writer wrote and reject the same text with its sides
-swapped, with "no" taken out, or with another severity. The last line is JSON: {"figures": {...}, "bars": {...}}.
+    python scripts/benchmarks/descriptions.py
+
+The rule writer describes pairs of the phantom's studies, with labels, and pairs of Indiana University's reports of two
+different patients, without. The checker must pass these texts and reject them with sides swapped, with "no" removed,
+or with another severity. The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""How long does an evaluation take, and does its memory grow with the number of journeys?
+"""Measure the time of an evaluation, and how its memory grows with the number of journeys.
 
     python scripts/benchmarks/evaluation.py
 
-Renders journeys (prior image, next image, true counterfactual, reports; without registration), puts a picture of each
-in samples/, and runs `biomedjourney evaluate` as a user does, with the phantom judges, 2,000 bootstrap rounds and every
-metric that needs neither further sampling nor training images; then once more on a quarter of the journeys, for the
-memory.
+Renders journeys (prior, next image, true counterfactual, reports; not registered), puts an image of each into samples/,
+and runs `biomedjourney evaluate` with the phantom judges, 2,000 bootstrap rounds and every metric that needs neither
+further sampling nor training images; then again on a quarter of the journeys, for the memory.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}. About 5 minutes on two cores; --keep DIR keeps the folder.
 """

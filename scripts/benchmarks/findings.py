@@ -1,13 +1,15 @@
-"""Are findings read rightly from text, and would a library read them better? python scripts/benchmarks/findings.py (a minute)
+"""Measure how well findings are read from text, and compare with libraries for negation (about a minute).
 
-Two judges: the phantom's reports, whose labels are known (another seed than the shipped cohort's), and 200 impressions
-of Indiana University's collection that were labelled by reading (tests/preparation/reports/indiana_labels.csv holds
-labels and report numbers, torchxrayvision's package the texts). 140 of them were at hand when the patterns were
-written; 60 were labelled afterwards and read once. The last line is JSON: {"figures": {...}, "bars": {...}}.
+    python scripts/benchmarks/findings.py
 
-The libraries are no dependencies. `--dump texts.json` writes texts and the places of the terms; then, in an
-environment with the library, `python findings.py --read texts.json --library medspacy` (or negspacy) decides the same
-terms with the library's negation and doubt. medspaCy 1.3 needs spaCy < 3.8 and numpy < 2, an environment of its own.
+The texts are the phantom's reports, whose labels are known (another seed than the shipped cohort's), and 200
+impressions of Indiana University's collection, labelled by a reader (tests/preparation/reports/indiana_labels.csv holds
+labels and report numbers, torchxrayvision's package the texts). 140 of them were seen while the patterns were written;
+60 were labelled afterwards. The last line is JSON: {"figures": {...}, "bars": {...}}.
+
+The libraries are not dependencies. `--dump texts.json` writes texts and term locations; then, in an environment with
+the library, `python findings.py --read texts.json --library medspacy` (or negspacy) decides the same terms with the
+library's negation and uncertainty. medspaCy 1.3 needs a separate environment with spaCy < 3.8 and numpy < 2.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
-"""Write a working folder of generic photographs and edits: python scripts/benchmarks/generic_pictures.py --out generic
+"""Write a working folder of generic photographs and edits, to train the generic baselines on.
 
-The paper compares with Stable Diffusion and InstructPix2Pix, which have never been trained on radiographs. Where their
-weights cannot be had, this makes stand-ins of the same kind and of this bundle's size: random crops of the photographs
-that scikit-image ships, with captions for text-to-image, and with instructions ("make it brighter") and their results
-for edits. What it writes, `encode` and `train` read as if it were a cohort:
-
+    python scripts/benchmarks/generic_pictures.py --out generic
     biomedjourney encode --work generic
     biomedjourney train --work generic -- --pretrain_epochs 4 --finetune_epochs 4 --score_epochs 0
-    biomedjourney sample --work work --system sd-like --text-only --model generic/runs/pretrain/model.pt
-    biomedjourney sample --work work --system ip2p-like --keep-unchanged 0 --model generic/runs/finetune/model.pt
-    biomedjourney evaluate --work work
+    biomedjourney sample --work work --system generic-text-to-image --text-only --model generic/runs/pretrain/model.pt
+    biomedjourney sample --work work --system generic-edits --keep-unchanged 0 --model generic/runs/finetune/model.pt
+
+The paper compares with Stable Diffusion and InstructPix2Pix, which were never trained on radiographs. These replace
+them where their weights are not available, at this bundle's size: random crops of the photographs that scikit-image
+ships, with captions for text-to-image, and with instructions ("make it brighter") and their results for edits.
 
 The last line is JSON: {"figures": {...}, "bars": {}}.
 """

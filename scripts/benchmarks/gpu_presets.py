@@ -1,13 +1,15 @@
-"""Do the presets for GPUs fit into their memory? python scripts/benchmarks/gpu_presets.py
+"""Compute whether the GPU presets fit into their memory (a minute on two cores).
 
-Builds the denoiser of each stack train.yaml + sd15.yaml + gpuNN.yaml on shapes alone and adds up, in GiB:
-weights, gradients, the optimiser's state and the average of the weights, all float32; the autoencoder and BiomedCLIP's
-text tower, which previews need; and what autograd keeps at the preset's batch and precision (torch's fake tensors,
-fused attention). With gradient checkpointing that is the inputs of the UNet's blocks, what lies outside of them, and
-the largest block, which is computed again. Workspaces, fragmentation and the CUDA context come on top: a fifth of the
-GPU must be left. Nothing is measured on a GPU.
+    python scripts/benchmarks/gpu_presets.py
 
-The last line is JSON: {"figures": {...}, "bars": {...}}. A minute on two cores.
+Builds the denoiser of each stack of train.yaml, sd15.yaml and a preset on shapes only and adds up, in GiB: weights,
+gradients, optimiser state and the average of the weights, all float32; the autoencoder and BiomedCLIP's text tower,
+which previews need; and what autograd keeps at the preset's batch and precision (torch's fake tensors, fused
+attention). With gradient checkpointing that is the inputs of the UNet's blocks, the tensors outside of them, and the
+largest block, which is computed again. Workspaces, fragmentation and the CUDA context come on top: a fifth of the GPU
+must be left. Nothing is measured on a GPU.
+
+The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
 
 from __future__ import annotations

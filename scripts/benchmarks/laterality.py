@@ -1,12 +1,12 @@
-"""Does "left effusion" raise the judge's score on the patient's left and not on the right? And "right" on the right?
+"""Measure whether "left effusion" raises the judge's score on the patient's left only, and "right" on the right.
 
     python scripts/benchmarks/laterality.py --priors 120
 
-Each prior is a rendered patient without effusion, whatever else the patient has. It is asked for an effusion on either
-side, in changing words. The judge looks at one half at a time: it is shown the prior with only the left, or only the
-right, half taken from the counterfactual, so that what it says more than of the prior comes from that half. A case
-holds if the score rises above one half on the side that was named, and on the other side neither does that nor rises by
-more than --margin. The same is asked of the true counterfactual, which shows what the judge itself can tell.
+Each prior is a rendered patient without effusion. It is asked for an effusion on either side, in varying words. The
+judge sees the prior with only the left, or only the right, half taken from the counterfactual, so that what it sees
+more than in the prior comes from that half. A case passes if the score rises above one half on the named side, and on
+the other side neither does that nor rises by more than --margin. The true counterfactual is scored in the same way and
+shows the judge's own limit.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}. About 4 minutes on one core; --strip FILE writes some cases.
 """
@@ -123,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--priors", type=int, default=120, help="patients, each asked for both sides (default: 120)")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--margin", type=float, default=0.1, help="rise on the other side that still is none")
+    parser.add_argument("--margin", type=float, default=0.1, help="largest rise on the other side that still passes")
     parser.add_argument("--region", choices=(AUTO,), help="confine the change to where the description acts")
     parser.add_argument("--strip", type=Path, help="write prior, counterfactual and truth of the worst cases")
     add_sampling_arguments(parser)

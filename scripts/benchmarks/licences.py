@@ -1,8 +1,10 @@
-"""Print the licence of every installed package, as the package itself states it: python scripts/benchmarks/licences.py
+"""Print the licence of every installed package, as the package itself states it.
 
-A line for each: name, version, licence, and where that stands. `--direct` prints only the packages that pyproject.toml
-asks for, grouped, as the table of bundle/docs/model_card.md has them. What a package's files bundle from elsewhere (the
-Fortran runtime, FFmpeg, CUDA) is in its own LICENSE files and not looked at here.
+    python scripts/benchmarks/licences.py
+
+One line each: name, version, licence, and where it is stated. `--direct` prints only the packages that pyproject.toml
+asks for, grouped; bundle/docs/reference/licences.csv lists them. Libraries inside a package's files (the Fortran
+runtime, FFmpeg, CUDA) have their own LICENSE files and are not examined.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}.
 """

@@ -1,13 +1,15 @@
-"""What one optimiser step of Stable Diffusion 1.5's geometry costs: python scripts/benchmarks/optimiser_step.py
+"""Measure the time and memory of one optimiser step at Stable Diffusion 1.5's geometry.
 
-Builds the denoiser of configs/sd15.yaml with random weights, those that start at zero included, and takes one AdamW
-step at batch 1, 256×256, in float32 on the CPU; prints times and peak memory (about 16 GB; less than 18 GB free is an
-error, before anything is built). The average of the weights (EMA) is not part of it; it would add 3.4 GB.
+    python scripts/benchmarks/optimiser_step.py
 
-`--table` builds nothing of that size. It computes what a step of the training needs on a GPU, by batch size and
-precision: weights, gradients, Adam's two moments and the average exactly (20 bytes per parameter; they are float32 in
-bfloat16 autocast too), and the tensors that autograd keeps, counted by running the forward pass on shapes alone
-(torch's fake tensors, with fused attention). Workspaces, fragmentation and the CUDA context come on top.
+Builds the denoiser of configs/sd15.yaml with random weights and takes one AdamW step at batch 1, 256×256, in float32 on
+the CPU; prints times and peak memory (about 16 GB; less than 18 GB free is an error, before anything is built). The
+average of the weights (EMA) is not included; it would add 3.4 GB.
+
+`--table` computes instead what a training step needs on a GPU, by batch size and precision: weights, gradients, Adam's
+two moments and the average exactly (20 bytes per parameter, float32 also in bfloat16 autocast), and the tensors that
+autograd keeps, counted by a forward pass on shapes only (torch's fake tensors, with fused attention). Workspaces,
+fragmentation and the CUDA context come on top.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
@@ -88,7 +90,7 @@ def take_step() -> dict[str, float]:
 
 
 def available_gb() -> float:
-    """Memory that the system can give, as Linux tells it."""
+    """Available memory, as reported by Linux."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
     return kilobytes * 1024 / GB

@@ -1,11 +1,13 @@
-"""Do our networks compute what diffusers' do, at the full size of Stable Diffusion 1.5? python scripts/benchmarks/parity.py
+"""Compare our networks with diffusers' at the full size of Stable Diffusion 1.5.
 
-Random weights, norms and what starts at zero included; UNet of 8 input channels (as InstructPix2Pix) on 32×32 latents
-with 256 token states, autoencoder on a 256×256 image; inputs of unit size and of a thousandth, which alone shows a
-wrong epsilon. Then the way over the disk: diffusers writes the folder, `biomedjourney import-weights` reads it,
-`biomedjourney export-weights` writes it again, diffusers reads that, and must compute the same. Prints the errors, the
-peak memory and the bars that are missed; the last line is JSON: {"figures": {...}, "bars": {...}}. Two CPU cores need
-about three minutes, 10 GB of memory and 12 GB of disk.
+    python scripts/benchmarks/parity.py
+
+Random weights, zero-initialised layers included; UNet of 8 input channels (as InstructPix2Pix) on 32×32 latents with
+256 token states, autoencoder on a 256×256 image; inputs of unit size and of a thousandth, which alone shows a wrong
+epsilon. Then through the disk: diffusers writes a folder, `biomedjourney import-weights` reads it, `export-weights`
+writes it again, diffusers reads that and must compute the same. Prints errors, peak memory and missed bars.
+
+The last line is JSON: {"figures": {...}, "bars": {...}}. Two CPU cores need about three minutes, 10 GB of memory and 12 GB of disk.
 """
 
 from __future__ import annotations
@@ -200,7 +202,7 @@ def go_over_disk(unet: nn.Module, vae: nn.Module, folder: Path) -> dict[str, flo
 
 
 def run_verb(name: str, arguments: list[Any]) -> dict[str, float]:
-    """Run a verb in a process of its own; its seconds, and the largest memory that it had by its own account."""
+    """Run a verb in a separate process; returns its seconds and the peak memory it reports."""
     code = (
         "import sys; from biomedjourney_monai.cli.main import main; status = main(sys.argv[1:]); "
         "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))); sys.exit(status)"

@@ -1,7 +1,9 @@
-"""Can a small classifier read the phantom's traits? python scripts/benchmarks/phantom_readability.py (about ten minutes)
+"""Measure whether a small classifier can read the phantom's traits (about ten minutes).
+
+    python scripts/benchmarks/phantom_readability.py
 
 1,000 patients × 3 visits train a small network for 1,000 steps at 128 × 128; 250 other patients test it. A trait that
-it cannot read is drawn too faintly or too plainly. The last line is JSON: {"figures": {...}, "bars": {...}}.
+it cannot read is drawn too faintly. The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
 
 from __future__ import annotations

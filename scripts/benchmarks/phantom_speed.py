@@ -1,8 +1,9 @@
-"""How many phantom radiographs one core renders per second: python scripts/benchmarks/phantom_speed.py
+"""Measure how many phantom radiographs one core renders per second.
 
-Every patient has three visits, as in a cohort, and the time of growing the patient's vessels is counted.
-Processor time is measured, one thread, so that other work on the machine disturbs little.
-The last line is JSON: {"figures": {...}, "bars": {...}}.
+    python scripts/benchmarks/phantom_speed.py
+
+Every patient has three visits, as in a cohort, and the time of growing the patient's vessels is included. Processor
+time of one thread is measured, so other work on the machine has little influence. The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What writing the phantom costs in time and memory: python scripts/benchmarks/phantom_writing.py (about ten minutes)
+"""Measure the time and memory of writing the phantom (about ten minutes).
 
-Runs `biomedjourney phantom` as a user would, once for tables of MIMIC-CXR-JPG's length and once for a cohort of 5,000
-patients at 256 px, and watches the command with all its processes. The bar on time is by the clock on the wall, and
-holds on a machine that does nothing else; processor time says what a busy one would have taken. Memory is the
-proportional set size (PSS), so that what processes share counts once, with what is swapped out. The files are removed
-at the end.
-The last line is JSON: {"figures": {...}, "bars": {...}}.
+    python scripts/benchmarks/phantom_writing.py
+
+Runs `biomedjourney phantom` for tables of MIMIC-CXR-JPG's length and for a cohort of 5,000 patients at 256 px, and
+observes the command with all its processes. The bar on time is wall-clock time on an idle machine; processor time is
+printed too. Memory is the proportional set size (PSS), swapped pages included, so that what processes share counts
+once. The files are removed at the end. The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def watch(arguments: tuple[str, ...], *, within: str | None) -> Cost:
-    """Run `biomedjourney phantom` with these arguments into a folder of its own, and remove that.
+    """Run `biomedjourney phantom` with these arguments into a temporary folder.
 
     Raises:
         RuntimeError: if the command fails.
@@ -100,7 +100,7 @@ def processor_seconds() -> float:
 
 
 def memory_mib(pid: int) -> float:
-    """Return the proportional set size of a process and all below it, what is swapped out included."""
+    """Return the proportional set size of a process and all its children, swapped pages included."""
     total = 0
     try:
         parent = psutil.Process(pid)

@@ -1,21 +1,20 @@
-"""How fast the cohort's tables and the registration are, on one core, and where the time goes.
+"""Measure the speed of the cohort's tables and of the registration on one core, and where the time goes.
 
     python scripts/benchmarks/preparation.py
     python scripts/benchmarks/preparation.py --rows 20000 --pairs 4 --naive-iterations 1    # a quick look
 
 1. Registration: rendered patients with two visits, enlarged to 2544×3056 and saved as JPEG, become registered pairs of
    256 px. Every step is timed, from the bytes of the two JPEGs to the files of the pair; no study is shared between
-   two pairs, which is the dearest case. One pair also goes through a plain script: SimpleITK reads both files in full,
-   registers every pixel at one level, resamples and writes. Some of its iterations are run and timed, each costs the
-   same, and the total is reading, writing and as many iterations as this package's own search took at its finest level.
-   --real FOLDER (studies.csv with patient, offset_days, view_position, filename, and images/) takes consecutive frontal
-   images of real patients instead, enlarged likewise: these take longer to register than rendered ones.
-   With --real, all of them are also registered as they are: each lateral onto a frontal image, which must be dropped,
-   and consecutive frontal images of one patient, of which nine in ten must be kept, at 128 and 256 px, whatever the
-   seed of the samples.
-   As a guard, known motions (10°, 10 %, 10 % of scale) of the same images, with an opacity added, must be found again.
-2. Tables of MIMIC-CXR's size, without images: `cohort --without-images` and `journeys` as a user runs them.
-3. Journeys over torchxrayvision's table of NIH ChestX-ray14 (112,120 images of real patients), against a plain count.
+   two pairs, which is the most expensive case. One pair also goes through a plain script: SimpleITK reads both files in
+   full, registers every pixel at one level, resamples and writes. Some of its iterations are timed; the total is
+   reading, writing and as many iterations as this package's search took at its finest level.
+   --real FOLDER (studies.csv with patient, offset_days, view_position, filename, and images/) uses consecutive frontal
+   images of real patients instead, enlarged in the same way. All of them are then also registered unchanged, at 128 and
+   256 px and from several seeds: each lateral onto a frontal image, which must be dropped, and consecutive frontal
+   images of one patient, of which nine in ten must be kept.
+   Known motions (10°, 10 %, 10 % of scale) of the same images, with an opacity added, must be found.
+2. Tables of MIMIC-CXR's size: `cohort --without-images` and `journeys`.
+3. Journeys of torchxrayvision's table of NIH ChestX-ray14 (112,120 images of real patients), against a plain count.
 
 The last line is JSON.
 """

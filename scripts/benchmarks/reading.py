@@ -1,7 +1,9 @@
-"""What decoding large JPEGs at reduced scale saves: python scripts/benchmarks/reading.py
+"""Measure what decoding large JPEGs at reduced scale saves.
 
-One rendered radiograph is enlarged to 2544×3056, saved as JPEG and brought to a square of 256 px in three ways, in
-turn, on one thread: this package's path, OpenCV in full and Pillow in full. The last line is JSON.
+    python scripts/benchmarks/reading.py
+
+One rendered radiograph is enlarged to 2544×3056, saved as JPEG and reduced to a square of 256 px in three ways, on one
+thread: this package's path, OpenCV in full and Pillow in full. The last line is JSON.
 """
 
 import argparse

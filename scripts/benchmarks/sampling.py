@@ -1,18 +1,18 @@
-"""How fast is a counterfactual, against diffusers' InstructPix2Pix pipeline? python scripts/benchmarks/sampling.py
+"""Measure the speed of a counterfactual against diffusers' InstructPix2Pix pipeline.
 
-Stable Diffusion 1.5's geometry with random weights that both sides share, 256×256 pixels, 256 token states, two-scale
-guidance, the same noise. Four arms, each in a process of its own so that its memory is its own: diffusers and ours,
-each in float32 and bfloat16. They take turns, a run of a few steps each, and the figures are medians over the rounds;
-the first run of each, in which ours packs its weights, does not count, and is printed. One counterfactual with our
-defaults is run whole; diffusers' 100 steps are its measured steps a hundred times, with its measured encoding and
-decoding (--whole runs them). --arms leaves some out, and with them the bars that need them; --quick takes fewer steps
-and rounds.
+    python scripts/benchmarks/sampling.py
 
-Then the small model that is shipped: from the start of `biomedjourney sample` to the picture on disk. What solvers and
-steps cost in quality is scripts/benchmarks/solvers.py's to measure.
+Stable Diffusion 1.5's geometry with shared random weights, 256×256 pixels, 256 token states, two-scale guidance, the
+same noise. Four arms, each in a separate process: diffusers and ours, in float32 and bfloat16. They take turns with
+runs of a few steps, and the figures are medians over the rounds; the first run of each, in which ours packs its
+weights, is printed but not counted. One counterfactual with our defaults is run completely; diffusers' 100 steps are
+extrapolated from its measured steps, encoding and decoding (--whole runs them). --arms leaves arms out, with the bars
+that need them; --quick takes fewer steps and rounds.
 
-The last line is JSON: {"figures": {...}, "bars": {...}}. It needs two idle cores for some ten minutes
-(--quick: six), 16 GB of memory and 6 GB of disk.
+Then the shipped small model: from the start of `biomedjourney sample` to the image on disk. What solvers and steps
+cost in quality is measured by scripts/benchmarks/solvers.py.
+
+The last line is JSON: {"figures": {...}, "bars": {...}}. It needs two idle cores for some ten minutes (--quick: six), 16 GB of memory and 6 GB of disk.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def matmul_peaks(size: int = 4096) -> dict[str, float]:
 
 
 class Worker:
-    """An arm in a process of its own."""
+    """An arm in a separate process."""
 
     def __init__(self, arm: str, folder: Path) -> None:
         command = [sys.executable, __file__, "--arm", arm, "--weights", str(folder)]

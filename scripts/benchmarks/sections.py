@@ -1,9 +1,10 @@
-"""Does the parser find the sections of real reports? python scripts/benchmarks/sections.py (about a minute)
+"""Measure whether the parser finds the sections of real reports (about a minute).
+
+    python scripts/benchmarks/sections.py
 
 The 3,955 reports of Indiana University's collection, which torchxrayvision's package carries as XML with labelled
-sections, are set as plain text in the layouts that sites use, and parsed back. A report matches where impression,
-findings and comparison (in a layout without headings, the last paragraph) come back word for word. The last line is
-JSON: {"figures": {...}, "bars": {...}}.
+sections, are written as plain text in the layouts that sites use, and parsed. A report matches if impression, findings
+and comparison (in a layout without headings, the last paragraph) come back word for word. The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
 
 from __future__ import annotations

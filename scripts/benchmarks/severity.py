@@ -1,15 +1,15 @@
-"""Do "small", "moderate" and "large" give rising findings, and of the right size?
+"""Measure whether "small", "moderate" and "large" give rising findings of the right size.
 
     python scripts/benchmarks/severity.py --priors 100
 
 Each prior is a rendered patient who lacks one finding; it is asked for that finding in three severities, from the same
-noise. The description also says what stays, as descriptions of journeys do; --only-what-is-new leaves that out. The
-renderer draws the same three, which shows what a measure can tell. Of both:
+noise. The description also mentions what stays, as descriptions of journeys do; --only-what-is-new omits that. The
+renderer draws the same three, which shows the limit of each measure:
 
-- ordered by change: the whole picture differs from the prior by more and more;
+- ordered by change: the whole image differs from the prior more with each severity;
 - ordered in place: the same, only where the renderer's largest differs from the prior by more than .08;
 - ordered by the judge: its probability of the finding rises twice;
-- nearest: which of the three true pictures is nearest there, by asked severity.
+- nearest: which of the three true images is nearest there, by requested severity.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}. About 2 minutes on one core; --strip FILE writes some cases.
 """
@@ -120,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--priors", type=int, default=100, help="patients, each asked for one finding (default: 100)")
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--only-what-is-new", action="store_true", help="do not say what stays")
+    parser.add_argument("--only-what-is-new", action="store_true", help="do not mention what stays")
     parser.add_argument("--strip", type=Path, help="write prior, three counterfactuals and three truths of some cases")
     add_sampling_arguments(parser)
     args = parser.parse_args()

@@ -1,13 +1,14 @@
-"""What do solver and steps cost in quality? python scripts/benchmarks/solvers.py --work work
+"""Measure what solvers and steps cost in quality.
+
+    python scripts/benchmarks/solvers.py --work work
 
 Samples the same validation journeys of a prepared folder with the bundle's model, the same noise and scales, by every
-solver at several numbers of steps, and scores them as `biomedjourney evaluate` does, without intervals; DDIM at 250
-steps is what the others are held against, also picture by picture. Prints a table as Markdown, seconds per image beside
-it, and the fewest steps of each solver that lose no more than half a point of CMIG, from which on no larger number of
-steps loses more.
+solver at several numbers of steps, and scores them as `biomedjourney evaluate` does, without intervals. The others are
+compared with DDIM at 250 steps, also image by image. Prints a Markdown table with seconds per image, and for each
+solver the fewest steps from which on no number of steps loses more than half a point of CMIG.
 
-The last line is JSON: {"figures": {...}, "bars": {...}}. Two idle cores need some six minutes for 48 journeys
-with --precision auto; with --scores a run that was stopped goes on where it was.
+The last line is JSON: {"figures": {...}, "bars": {...}}. Two idle cores need some six minutes for 48 journeys with
+--precision auto; with --scores a stopped run resumes.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class Trial:
         return np.concatenate(parts), (time.perf_counter() - start) / len(self.rows)
 
     def facts(self) -> dict[str, Any]:
-        """What scores depend on beside solver and steps."""
+        """What scores depend on, apart from solver and steps."""
         scales = (self.sampler.text_guidance_scale, self.sampler.image_guidance_scale, *self.sampler.guidance_interval)
         journeys, precision = [row["journey_id"] for row in self.rows], self.generator.denoiser.precision
         facts = {"model": self.model, "precision": precision, "scales": scales, "seed": self.seed}

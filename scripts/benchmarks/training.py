@@ -1,15 +1,17 @@
-"""How fast does it train, against diffusers' InstructPix2Pix script? python scripts/benchmarks/training.py
+"""Measure the speed of training against diffusers' InstructPix2Pix script.
+
+    python scripts/benchmarks/training.py
 
 Stable Diffusion 1.5's geometry at half its widths (--full: at its widths, which takes 20 GB), 256×256 pixels, CLIP's
 text tower with 77 token states, the same random weights, images, texts and batch on both sides. Theirs is the step of
 examples/instruct_pix2pix/train_instruct_pix2pix.py, written with diffusers' public API: it encodes both images and
-both texts (the given and the empty one) in every step, from pixels and tokens that already lie in memory. Ours is
-`biomedjourney encode` once and then the stock trainer of train.yaml under sd15.yaml's settings, as it is, tracking
-included. Both clip gradients, step AdamW and keep an average of the weights.
+both texts (the given and the empty one) in every step. Ours is `biomedjourney encode` once and then the stock trainer
+of train.yaml under sd15.yaml's settings, tracking included. Both clip gradients, step AdamW and keep an average of the
+weights.
 
-Four arms, each in a process of its own so that its memory is its own: both sides, in float32 and in bfloat16 autocast.
-The two sides of a precision take turns, a step each (--full: one after the other, for only one fits), and the figures
-are medians over the rounds; the first step of each does not count.
+Four arms, each in a separate process: both sides, in float32 and in bfloat16 autocast. The two sides of a precision
+take turns, a step each (--full: one after the other, since only one fits), and the figures are medians over the
+rounds; the first step of each does not count.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}. Two cores need about five minutes and 14 GB of memory.
 """
@@ -142,7 +144,7 @@ def prediction_error(folder: Path, figures: dict[str, float]) -> float:
 
 
 class Worker:
-    """An arm in a process of its own."""
+    """An arm in a separate process."""
 
     def __init__(self, arm: str, folder: Path, batch: int) -> None:
         command = [sys.executable, __file__, "--arm", arm, "--folder", str(folder), "--batch", str(batch)]

@@ -1,4 +1,4 @@
-"""What scripts/benchmarks/training.py trains: networks of one geometry in two layouts, and a small working folder."""
+"""Networks of one geometry in two layouts, and a small working folder, for scripts/benchmarks/training.py."""
 
 from __future__ import annotations
 

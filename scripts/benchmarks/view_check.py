@@ -1,11 +1,11 @@
-"""How well the view check tells frontal chests from the rest, on rendered patients and, where given, on real images.
+"""Measure how well the view check separates frontal chests from the rest, on rendered and, if given, real images.
 
     python scripts/benchmarks/view_check.py --patients 60
     python scripts/benchmarks/view_check.py --real FOLDER
     python scripts/benchmarks/view_check.py --write-templates
 
 FOLDER holds studies.csv, with the columns filename and view_position, and images/. --write-templates draws the two
-templates that the check uses anew, from 150 rendered patients that no cohort has: the same file every time.
+templates of the check from 150 rendered patients that no cohort has: the same file every time.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=60, help="rendered patients to measure on (default: 60)")
     parser.add_argument("--real", type=Path, help="folder of real radiographs with studies.csv and images/")
-    parser.add_argument("--write-templates", action="store_true", help="draw the templates anew and write them")
+    parser.add_argument("--write-templates", action="store_true", help="draw the templates again and write them")
     parser.add_argument("--out", type=Path, default=Path(views.__file__).with_name(views.TEMPLATES_FILE))
     args = parser.parse_args()
     if args.write_templates:

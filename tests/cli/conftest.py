@@ -8,33 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 SIZE = 128
-
-
-@pytest.fixture(scope="session")
-def bundle() -> Path:
-    """The shipped bundle folder."""
-    return BUNDLE
-
-
-@pytest.fixture(scope="session")
-def random_model(tmp_path_factory) -> Path:
-    """A model file of the shipped geometry; what starts at zero has numbers, so that seed and text matter."""
-    import torch
-
-    from biomedjourney_monai.configuration import compose
-
-    torch.manual_seed(0)
-    generator = compose(BUNDLE / "configs" / "common.yaml", {"bundle_root": str(BUNDLE)}).get_parsed_content(
-        "generator"
-    )
-    for parameter in generator.denoiser.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter.data, std=0.02)
-    path = tmp_path_factory.mktemp("model") / "random.pt"
-    generator.save(path, info={"stage": "random"})
-    return path
 
 
 def draw_radiograph(seed: int = 0, *, height: int = SIZE, width: int = SIZE) -> np.ndarray:

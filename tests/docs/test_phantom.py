@@ -1,9 +1,10 @@
-"""What bundle/docs/phantom.md says: its commands run, at toy size, and its rates are the ones in force."""
+"""concepts/phantom.md: its commands run, at toy size, and its rates are those of the code."""
 
 import re
-import shlex
+import runpy
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -11,20 +12,11 @@ import pytest
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.phantom.faults import FAULT_RATES
 
-PAGE = Path(__file__).parents[2] / "bundle" / "docs" / "phantom.md"
+pages = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pages.py"))))
+PAGE = pages.DOCS / "concepts" / "phantom.md"
 TEXT = PAGE.read_text(encoding="utf-8")
+COMMANDS = pages.verbs(PAGE)
 TOY = {"--patients": "4", "--images": "60", "--size": "64"}
-
-
-def fenced(language: str) -> list[str]:
-    """The blocks of one language."""
-    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
-
-
-def commands() -> list[list[str]]:
-    """Every `biomedjourney` line."""
-    lines = "".join(fenced("bash")).replace("\\\n", " ").split("\n")
-    return [shlex.split(line)[1:] for line in lines if line.startswith("biomedjourney ")]
 
 
 def at_toy_size(arguments: list[str]) -> list[str]:
@@ -33,7 +25,7 @@ def at_toy_size(arguments: list[str]) -> list[str]:
     return [*shrunk, *(() if "--size" in shrunk else ("--size", "64")), "--processes", "1"]
 
 
-@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_commands_run(arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(at_toy_size(arguments)) == 0
@@ -42,13 +34,13 @@ def test_commands_run(arguments, tmp_path, monkeypatch):
 
 
 def test_there_are_commands_for_every_form():
-    said = " ".join(word for arguments in commands() for word in arguments)
+    said = " ".join(word for arguments in COMMANDS for word in arguments)
     assert all(option in said for option in ("--truth", "--format dicom", "--sheet", "--tables-only"))
 
 
 def test_python_runs():
     names = {}
-    for block in fenced("python"):
+    for block in pages.blocks(PAGE, "python"):
         exec(block.replace("256", "64").replace("128", "64"), names)
     assert names["truth"].image.shape == (64, 64) and names["radiograph"].masks.shape == (6, 64, 64)
 
@@ -58,12 +50,6 @@ def test_the_table_of_faults_holds_the_rates_in_force():
     assert {name: float(percent) for name, percent in rows} == pytest.approx(
         {name: 100 * rate for name, rate in FAULT_RATES.items()}
     )
-
-
-def test_benchmarks_that_the_page_names_exist():
-    named = set(re.findall(r"benchmarks/\w+\.py", TEXT))
-    assert len(named) >= 3
-    assert all((PAGE.parents[2] / name).is_file() for name in named)
 
 
 def test_the_picture_is_there_and_small():

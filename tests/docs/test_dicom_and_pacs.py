@@ -1,19 +1,16 @@
-"""The commands of bundle/docs/dicom.md and pacs.md run as they stand, with fewer steps."""
+"""The commands of how-to/dicom.md and how-to/pacs.md run as they are printed, with fewer steps."""
 
 import re
-import shlex
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from biomedjourney_monai.cli.main import main
 
-DOCS = Path(__file__).parents[2] / "bundle" / "docs"
-
-
-def commands(page):
-    blocks = re.findall(r"```bash\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
-    return [shlex.split(line)[1:] for line in "".join(blocks).splitlines()]
+pages = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pages.py"))))
+HOW_TO = pages.DOCS / "how-to"
 
 
 @pytest.fixture
@@ -23,7 +20,7 @@ def run(bundle, random_model, tmp_path, monkeypatch):
     return lambda words: main([*words, *more])
 
 
-@pytest.mark.parametrize("words", commands("dicom.md"), ids=" ".join)
+@pytest.mark.parametrize("words", pages.verbs(HOW_TO / "dicom.md"), ids=" ".join)
 def test_commands_about_dicom_run(words, run, tmp_path, dicom_chest):
     (tmp_path / "chest.dcm").write_bytes(dicom_chest())
     (tmp_path / "requests.csv").write_text("prior,description,out\nchest.dcm,New edema.,out.dcm\n")
@@ -32,11 +29,11 @@ def test_commands_about_dicom_run(words, run, tmp_path, dicom_chest):
     assert set(tmp_path.rglob("*.dcm")) - before
 
 
-@pytest.mark.parametrize("words", commands("pacs.md"), ids=" ".join)
+@pytest.mark.parametrize("words", pages.verbs(HOW_TO / "pacs.md"), ids=" ".join)
 def test_commands_about_archives_run(words, run, tmp_path, dicom_chest, fake_archive):
     (tmp_path / "password.txt").write_text("secret")
     (tmp_path / "token.txt").write_text("secret")
-    listed = re.search(r"```\n(patient_id,.*?)```", (DOCS / "pacs.md").read_text(encoding="utf-8"), re.DOTALL)
+    listed = re.search(r"```\n(patient_id,.*?)```", (HOW_TO / "pacs.md").read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "list.csv").write_text(listed[1])
     with fake_archive.serve() as archive:
         archive.add(dicom_chest())

@@ -1,24 +1,23 @@
-"""The commands of bundle/docs/images.md, run as they stand with fewer patients, and its Python."""
+"""The commands of how-to/cohort.md run, with fewer patients, and the Python of concepts/pixels.md."""
 
-import re
-import shlex
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
-import pytest
+from PIL import Image
 
 from biomedjourney_monai.cli.main import main
+from biomedjourney_monai.phantom.patients import draw_patient
+from biomedjourney_monai.phantom.truth import render_visit
+from biomedjourney_monai.radiographs import save_png
 
-PAGE = Path(__file__).resolve().parents[2] / "bundle" / "docs" / "images.md"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+pages = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pages.py"))))
 
 
 def test_the_commands_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    lines = [shlex.split(line)[1:] for block in blocks("bash") for line in block.splitlines()]
+    lines = pages.verbs(pages.DOCS / "how-to" / "cohort.md")
     assert [line[0] for line in lines] == ["phantom", "cohort", "cohort", "journeys"]
     assert main([word if word != "20" else "4" for word in lines[0]]) == 0
     rows = [{"accession_number": f"A{path.stem[1:]}", "text": path.read_text()} for path in Path().rglob("s*.txt")]
@@ -29,24 +28,12 @@ def test_the_commands_run(tmp_path, monkeypatch):
 
 
 def test_the_python_runs(tmp_path):
-    from PIL import Image
-
-    from biomedjourney_monai.phantom.patients import draw_patient
-    from biomedjourney_monai.phantom.truth import render_visit
-    from biomedjourney_monai.radiographs import save_png
-
     patient = draw_patient(0, 0, stream="docs")
     save_png(tmp_path / "x.png", render_visit(patient, patient.visits[0], size=96, view_position="PA").image)
     names: dict = {}
-    (code,) = blocks("python")
+    (code,) = pages.blocks(pages.DOCS / "concepts" / "pixels.md", "python")
     exec(code, names)  # the page's own
     loaded = names["load"]({"image": tmp_path / "x.png"})
     assert loaded["image"].shape == (1, 256, 256) and loaded["image_view"] == ""
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.size == (96, 96)
-
-
-@pytest.mark.parametrize("name", ["reading.py", "view_check.py"])
-def test_the_benchmarks_that_the_page_names_exist(name):
-    assert f"benchmarks/{name}" in PAGE.read_text(encoding="utf-8")
-    assert (PAGE.parents[2] / "benchmarks" / name).is_file()

@@ -1,8 +1,8 @@
-"""The commands of bundle/docs/controls.md run, with fewer steps."""
+"""The commands of how-to/sample.md run, with fewer steps."""
 
-import re
-import shlex
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +10,8 @@ from PIL import Image
 
 from biomedjourney_monai.cli.main import main
 
-PAGE = Path(__file__).parents[2] / "bundle" / "docs" / "controls.md"
-BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-COMMANDS = [shlex.split(line)[1:] for line in "".join(BLOCKS).splitlines() if " tune " not in line]
+pages = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pages.py"))))
+COMMANDS = [words for words in pages.verbs(pages.DOCS / "how-to" / "sample.md") if words[0] != "tune"]
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)

@@ -1,9 +1,10 @@
-"""The commands, the Python and the YAML of bundle/docs/preparation.md run, with fewer patients."""
+"""The commands, the Python and the YAML of how-to/register.md run, with fewer patients."""
 
 import ast
 import re
-import shlex
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +14,9 @@ from monai.bundle import ConfigWorkflow
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.radiographs import read_png
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "bundle" / "docs" / "preparation.md"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+pages = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pages.py"))))
+ROOT = pages.ROOT
+PAGE = pages.DOCS / "how-to" / "register.md"
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +25,9 @@ def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for line in blocks("bash")[0].splitlines():
-            words = shlex.split(line)
-            assert words[0] == "biomedjourney"
-            fewer = [] if words[1] == "journeys" else ["--processes", "1"]
-            assert main([*({"30": "16"}.get(word, word) for word in words[1:]), *fewer]) == 0, line
+        for words in pages.verbs(PAGE):
+            fewer = [] if words[0] == "journeys" else ["--processes", "1"]
+            assert main([*({"30": "16"}.get(word, word) for word in words), *fewer]) == 0, words
     return folder / "work"
 
 
@@ -40,13 +36,12 @@ def test_the_commands_run(work):
         assert (work / name).is_file()
 
 
-def test_the_bundle_runs_with_and_without_a_step_of_a_sites_own(work, monkeypatch):
-    (command,) = blocks("bash")[1:]
-    words = shlex.split(command)
-    assert words[:5] == ["python", "-m", "monai.bundle", "run", "prepare"]
-    given = dict(zip((word.lstrip("-") for word in words[5::2]), words[6::2]))
+def test_the_bundle_runs_with_and_without_a_sites_step(work, monkeypatch):
+    (words,) = pages.bundle_runs(PAGE)
+    assert words[:2] == ["run", "prepare"]
+    given = dict(zip((word.lstrip("-") for word in words[2::2]), words[3::2]))
     config = ROOT / given.pop("config_file")
-    (site,) = blocks("yaml")
+    (site,) = pages.blocks(PAGE, "yaml")
     (work.parent / "site.yaml").write_text(site)
     assert "MedianSmoothd" in str(yaml.safe_load(site))
     monkeypatch.chdir(work.parent)
@@ -65,7 +60,7 @@ def test_the_bundle_runs_with_and_without_a_step_of_a_sites_own(work, monkeypatc
 
 
 def test_the_python_is_sound(work):
-    cluster, transforms = blocks("python")
+    cluster, transforms = pages.blocks(PAGE, "python")
     tree = ast.parse(cluster)  # dask-jobqueue is not installed here
     assert [node.module for node in tree.body if isinstance(node, ast.ImportFrom)] == ["dask_jobqueue"]
     names: dict = {}
@@ -83,4 +78,3 @@ def test_every_option_on_the_page_exists(capsys):
             main([verb, "--help"])
         known += capsys.readouterr().out
     assert len(options) > 8 and not [option for option in options if option not in known]
-    assert (ROOT / "benchmarks" / "preparation.py").is_file()
