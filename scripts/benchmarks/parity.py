@@ -7,7 +7,8 @@ Random weights, zero-initialised layers included; UNet of 8 input channels (as I
 epsilon. Then through the disk: diffusers writes a folder, `biomedjourney import-weights` reads it, `export-weights`
 writes it again, diffusers reads that and must compute the same. Prints errors, peak memory and missed bars.
 
-The last line is JSON: {"figures": {...}, "bars": {...}}. Two CPU cores need about three minutes, 10 GB of memory and 12 GB of disk.
+The last line is JSON: {"figures": {...}, "bars": {...}}.
+Two CPU cores need about three minutes, 10 GB of memory and 12 GB of disk.
 """
 
 from __future__ import annotations

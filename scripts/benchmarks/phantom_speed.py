@@ -3,7 +3,8 @@
     python scripts/benchmarks/phantom_speed.py
 
 Every patient has three visits, as in a cohort, and the time of growing the patient's vessels is included. Processor
-time of one thread is measured, so other work on the machine has little influence. The last line is JSON: {"figures": {...}, "bars": {...}}.
+time of one thread is measured, so other work on the machine has little influence.
+The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
 
 from __future__ import annotations

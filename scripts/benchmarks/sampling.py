@@ -12,7 +12,8 @@ that need them; --quick takes fewer steps and rounds.
 Then the shipped small model: from the start of `biomedjourney sample` to the image on disk. What solvers and steps
 cost in quality is measured by scripts/benchmarks/solvers.py.
 
-The last line is JSON: {"figures": {...}, "bars": {...}}. It needs two idle cores for some ten minutes (--quick: six), 16 GB of memory and 6 GB of disk.
+The last line is JSON: {"figures": {...}, "bars": {...}}.
+It needs two idle cores for some ten minutes (--quick: six), 16 GB of memory and 6 GB of disk.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 
 The 3,955 reports of Indiana University's collection, which torchxrayvision's package carries as XML with labelled
 sections, are written as plain text in the layouts that sites use, and parsed. A report matches if impression, findings
-and comparison (in a layout without headings, the last paragraph) come back word for word. The last line is JSON: {"figures": {...}, "bars": {...}}.
+and comparison (in a layout without headings, the last paragraph) come back word for word.
+The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
 
 from __future__ import annotations
