@@ -63,15 +63,14 @@ cohort() {
 }
 
 shipped() {
-  local epochs=4
-  ((quick)) && epochs=1
+  local budget=(--pretrain_epochs 4 --finetune_epochs 4)
+  ((quick)) && budget=(--pretrain_epochs 1 --finetune_epochs 1 --epoch_length 2 --batch_size 4)
   cohort \
     && step sample biomedjourney sample --work work \
     && step text-only biomedjourney sample --work work --system text-only --text-only \
     && step generic-pictures python "$bench/generic_pictures.py" --out generic \
     && step generic-encode biomedjourney encode --work generic \
-    && step generic-train biomedjourney train --work generic -- --pretrain_epochs $epochs --finetune_epochs $epochs \
-      --score_epochs 0 \
+    && step generic-train biomedjourney train --work generic -- "${budget[@]}" --score_epochs 0 \
     && step generic-text biomedjourney sample --work work --system generic-text-to-image --text-only \
       --model generic/runs/pretrain/model.pt \
     && step generic-edits biomedjourney sample --work work --system generic-edits --keep-unchanged 0 \

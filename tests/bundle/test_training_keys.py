@@ -25,8 +25,8 @@ def settings_of(content):
 
 
 def documented():
-    table = PAGE.read_text(encoding="utf-8").split("## Settings")[1].split("\n## ")[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[1] for line in lines if line.startswith("| `")]
     return {key for row in rows for key in re.findall(r"`([a-z_]+)`", row)}
 
 
