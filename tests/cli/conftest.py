@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 SIZE = 128
 
@@ -33,11 +32,3 @@ def prepared(tmp_path, write_prepared) -> Path:
         description="New small left pleural effusion.",
         valid=valid,
     )
-
-
-@pytest.fixture
-def chest(tmp_path, rendered_chest):
-    """A file of the rendered chest, 180 rows and 150 columns."""
-    path = tmp_path / "chest.png"
-    Image.fromarray(np.rint(rendered_chest[:, 15:165] * 255).astype(np.uint8)).save(path)
-    return path
