@@ -23,9 +23,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator
-from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
-from biomedjourney_monai.diffusion.controls import AUTO, control, make
+from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model
+from biomedjourney_monai.diffusion.controls import AUTO
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.metrics.sides import only_half
 from biomedjourney_monai.evaluation.systems.asked_findings import SIDES
@@ -128,11 +127,9 @@ def main() -> None:
     parser.add_argument("--strip", type=Path, help="write prior, counterfactual and truth of the worst cases")
     add_sampling_arguments(parser)
     args = parser.parse_args()
-    scales = ("text_guidance_scale", "image_guidance_scale")
-    names = ("steps", "solver", "guidance_interval", "keep_unchanged", *scales)
-    generator = control(load_generator(args, **{name: getattr(args, name) for name in names}))
-    judges = load_judges(bundle_folder(args) / "models")
-    cases = draw_cases(args.priors, size=image_size(args))
+    model = counterfactual_model(args)
+    judges = load_judges(model.config.models)
+    cases = draw_cases(args.priors, size=model.size)
     priors, truths = (np.stack([getattr(case, name) for case in cases]) for name in ("prior", "truth"))
     sides = np.array([case.side for case in cases])
     parts = []
@@ -141,8 +138,7 @@ def main() -> None:
             batch = slice(start, start + args.batch_size)
             texts = [case.text for case in cases[batch]]
             seeds = [args.seed + start + n for n in range(len(texts))]
-            made = make(generator, torch.from_numpy(priors[batch])[:, None], texts, seeds=seeds, region=args.region)
-            parts.append(made.images[:, 0].numpy())
+            parts.append(model.draw(priors[batch], texts, seeds, region=args.region).images[:, 0].numpy())
             bar.update(len(texts))
     images = np.concatenate(parts)
     scores = score_halves(judges, images, priors)

@@ -27,8 +27,7 @@ import torch
 from laterality import draw_picture
 from tqdm import tqdm
 
-from biomedjourney_monai.cli.bundle_model import bundle_folder, image_size, load_generator
-from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
+from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model
 from biomedjourney_monai.evaluation.judges.loading import Judges, load_judges
 from biomedjourney_monai.evaluation.probes import NAMES, Probe, choose_probe, rises
 from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, WHOLE
@@ -124,13 +123,11 @@ def main() -> None:
     parser.add_argument("--strip", type=Path, help="write prior, three counterfactuals and three truths of some cases")
     add_sampling_arguments(parser)
     args = parser.parse_args()
-    scales = ("text_guidance_scale", "image_guidance_scale")
-    names = ("steps", "solver", "guidance_interval", "keep_unchanged", *scales)
-    generator = load_generator(args, **{name: getattr(args, name) for name in names})
-    judges = load_judges(bundle_folder(args) / "models")
-    cases = draw_cases(args.priors, size=image_size(args))
-    priors = torch.from_numpy(np.stack([case.prior for case in cases]))[:, None]
-    rungs = np.empty((len(cases), 3, *priors.shape[2:]), np.float32)
+    model = counterfactual_model(args)
+    judges = load_judges(model.config.models)
+    cases = draw_cases(args.priors, size=model.size)
+    priors = np.stack([case.prior for case in cases])
+    rungs = np.empty((len(cases), 3, *priors.shape[1:]), np.float32)
     with tqdm(total=3 * len(cases), desc="sample", unit="image") as bar:
         for start in range(0, len(cases), args.batch_size):
             batch = slice(start, start + args.batch_size)
@@ -139,7 +136,7 @@ def main() -> None:
                 texts = [
                     case.probe.ladder[step] + ("" if args.only_what_is_new else case.stays) for case in cases[batch]
                 ]
-                rungs[batch, step] = generator(priors[batch], texts, seeds=seeds)[:, 0].numpy()
+                rungs[batch, step] = model.draw(priors[batch], texts, seeds).images[:, 0].numpy()
                 bar.update(len(texts))
     measured = {
         "counterfactual": measure(rungs, cases, judges),

@@ -16,24 +16,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from biomedjourney_monai.cli.bundle_model import (
-    bundle_folder,
-    image_size,
-    load_generator,
-    model_file,
-    read_square_images,
-)
-from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
+from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model
 from biomedjourney_monai.evaluation.tuning.validation_score import ValidationScore
 from biomedjourney_monai.files import read_json_lines, write_json
 from biomedjourney_monai.networks.weights.model_file import weights_hash
+from biomedjourney_monai.radiographs.read.prepared import read_square_images
 from biomedjourney_monai.schema import TRIPLES_FILE
 
 SOLVERS = ("ddim", "dpm++", "unipc")
@@ -92,18 +86,15 @@ class Trial:
     """The journeys, the model and the judges; `trial(setting)` samples and scores."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        changes = ("text_guidance_scale", "image_guidance_scale", "guidance_interval", "keep_unchanged")
-        self.generator = load_generator(arguments, **{name: getattr(arguments, name) for name in changes})
-        self.model = weights_hash(model_file(arguments))
-        self.sampler, self.seed, self.batch_size = self.generator.sampler, arguments.seed, arguments.batch_size
+        self.model = counterfactual_model(arguments)
+        self.sampler, self.seed, self.batch_size = self.model.sampler, arguments.seed, arguments.batch_size
         keys = ("journey_id", "split", "prior_image", "progression_description")
         rows = read_json_lines(arguments.work / TRIPLES_FILE, made_by="describe", keys=keys)
         self.rows = [row for row in rows if row["split"] == "validate"][: arguments.journeys]
-        size = image_size(arguments)
         files = [row["prior_image"] for row in self.rows]
-        self.priors = torch.from_numpy(read_square_images(arguments.work, files, size=size))[:, None]
+        self.priors = read_square_images(arguments.work, files, size=self.model.size)
         self.reference, self.reference_images = ("ddim", arguments.reference_steps), None
-        self.score = ValidationScore(arguments.work, judges_dir=bundle_folder(arguments) / "models")
+        self.score = ValidationScore(arguments.work, judges_dir=self.model.config.models)
 
     def __call__(self, solver: str, steps: int) -> dict[str, float]:
         """Scores, seconds per image, and the mean absolute difference to the reference's pictures.
@@ -118,20 +109,25 @@ class Trial:
 
     def sample(self, solver: str, steps: int) -> tuple[np.ndarray, float]:
         """Pictures, shape (N, S, S), and seconds per picture."""
-        self.sampler.solver, self.sampler.steps = solver, steps
+        model = self.model.with_settings(replace(self.model.settings, solver=solver, steps=steps))
         start, parts = time.perf_counter(), []
         for first in tqdm(range(0, len(self.rows), self.batch_size), desc=f"{solver} {steps}", unit="batch"):
             batch = slice(first, first + self.batch_size)
             texts = [row["progression_description"] for row in self.rows[batch]]
             seeds = [self.seed + first + offset for offset in range(len(texts))]
-            parts.append(self.generator(self.priors[batch], texts, seeds=seeds)[:, 0].numpy())
+            parts.append(model.draw(self.priors[batch], texts, seeds).images[:, 0].numpy())
         return np.concatenate(parts), (time.perf_counter() - start) / len(self.rows)
 
     def facts(self) -> dict[str, Any]:
         """What scores depend on, apart from solver and steps."""
         scales = (self.sampler.text_guidance_scale, self.sampler.image_guidance_scale, *self.sampler.guidance_interval)
-        journeys, precision = [row["journey_id"] for row in self.rows], self.generator.denoiser.precision
-        facts = {"model": self.model, "precision": precision, "scales": scales, "seed": self.seed}
+        journeys, precision = [row["journey_id"] for row in self.rows], self.model.generator.denoiser.precision
+        facts = {
+            "model": weights_hash(self.model.config.weights),
+            "precision": precision,
+            "scales": scales,
+            "seed": self.seed,
+        }
         facts |= {"reference": self.reference, "keep_unchanged": self.sampler.keep_unchanged}
         return {**facts, "journeys": journeys}
 
