@@ -24,15 +24,18 @@ CLASS_KEY = "_class_"
 
 
 def locate_root() -> str:
-    """Find the bundle's folder: from the config file on the command line, else near the current folder.
+    """Find the bundle's folder.
+
+    The config file on the command line comes first, then the current folder, then the checkout around this package,
+    and last the copy that an installed package carries.
 
     Raises:
         ConfigError: if none holds configs/metadata.json.
     """
     given = [Path(name).resolve().parent.parent for name in config_files(sys.argv)]
     here = Path.cwd()
-    beside_package = Path(__file__).resolve().parent.parent / "bundle"
-    for folder in [*given, here, here / "bundle", beside_package]:
+    package = Path(__file__).resolve().parent
+    for folder in [*given, here, here / "bundle", package.parent / "bundle", package / "_bundle"]:
         if (folder / "configs" / "metadata.json").is_file():
             return str(folder)
     raise ConfigError(

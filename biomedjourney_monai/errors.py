@@ -57,3 +57,30 @@ class SettingError(ConfigError):
     def as_option(self) -> ConfigError:
         """The same error, named as the command line's option."""
         return ConfigError(f"--{self.name.replace('_', '-')} {self.rule}", found=self.found, action=self.action)
+
+
+EXTRAS = {
+    **dict.fromkeys(
+        "dask distributed itk joblib matplotlib mlflow pandas pyarrow SimpleITK torchxrayvision".split(), "train"
+    ),
+    **dict.fromkeys("dicomweb_client requests".split(), "clinic"),
+    **dict.fromkeys("anyio starlette uvicorn".split(), "web"),
+    "openai": "llm",
+}
+"""Imported packages that the core installation lacks, and the extra of pyproject.toml that brings each."""
+
+
+class MissingPackageError(BiomedJourneyError):
+    """A package of an extra is not installed."""
+
+    @classmethod
+    def of(cls, error: ModuleNotFoundError) -> MissingPackageError | None:
+        """The error that names the extra to install; None if the missing module belongs to no extra."""
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            return None
+        return cls(
+            f"{package} must be installed for this",
+            found="no such package",
+            action=f'Run `pip install "biomedjourney_monai[{EXTRAS[package]}]"`',
+        )

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -209,6 +210,17 @@ def test_the_root_is_the_current_folder_or_its_bundle(root, monkeypatch, inside)
     monkeypatch.setattr(sys, "argv", ["biomedjourney"])
     monkeypatch.chdir(root if inside else root.parent)
     assert locate_root() == str(root)
+
+
+def test_the_root_of_an_installed_package_is_the_bundle_inside_it(root, tmp_path, monkeypatch):
+    package, elsewhere = tmp_path / "site" / "package", tmp_path / "elsewhere"
+    package.mkdir(parents=True)
+    shutil.move(root, package / "_bundle")
+    elsewhere.mkdir()
+    monkeypatch.setattr(sys, "argv", ["biomedjourney"])
+    monkeypatch.setattr(configuration, "__file__", str(package / "configuration.py"))
+    monkeypatch.chdir(elsewhere)
+    assert locate_root() == str(package / "_bundle")
 
 
 def test_without_any_bundle_the_root_is_asked_for(tmp_path, monkeypatch):

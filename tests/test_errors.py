@@ -1,9 +1,11 @@
+import importlib.util
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from biomedjourney_monai import errors
-from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.errors import EXTRAS, BiomedJourneyError, MissingPackageError, SettingError
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BiomedJourneyError)]
 WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)
@@ -31,8 +33,24 @@ def test_every_part_is_in_the_message_once_ended(rule, found, action):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error_can_be_caught_as_the_users(kind):
     with pytest.raises(BiomedJourneyError, match="rule"):
-        raise kind("rule", found="x")
+        raise kind(*(("name", "rule") if kind is SettingError else ("rule",)), found="x")
 
 
 def test_all_kinds_are_looked_at():
     assert {kind.__name__ for kind in KINDS} >= {"ImageError", "TableError", "WeightsError", "ConfigError"}
+
+
+def test_a_missing_package_is_named_with_the_extra_that_installs_it():
+    error = MissingPackageError.of(ModuleNotFoundError("No module named 'dask.distributed'", name="dask.distributed"))
+    assert str(error) == (
+        'dask must be installed for this; found no such package. Run `pip install "biomedjourney_monai[train]"`.'
+    )
+
+
+@pytest.mark.parametrize("name", [None, "", "biomedjourney_monai.nothing", "numpy"])
+def test_a_missing_module_of_no_extra_is_not_explained(name):
+    assert MissingPackageError.of(ModuleNotFoundError("No module", name=name)) is None
+
+
+def test_every_package_of_the_table_can_be_imported_here():
+    assert [name for name in EXTRAS if importlib.util.find_spec(name) is None] == []
