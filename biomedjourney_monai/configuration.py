@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, MissingPackageError
 
 RUN_OPTIONS = frozenset(
     "run_id init_id final_id meta_file config_file logging_file tracking args_file".split()
@@ -241,8 +241,9 @@ def errors_as_one_line() -> None:
     def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         cause: BaseException | None = error
         while cause is not None:
-            if isinstance(cause, BiomedJourneyError):
-                print(f"error: {cause}", file=sys.stderr)
+            known = MissingPackageError.of(cause) if isinstance(cause, ModuleNotFoundError) else cause
+            if isinstance(known, BiomedJourneyError):
+                print(f"error: {known}", file=sys.stderr)
                 return
             cause = cause.__cause__ or cause.__context__
         default(kind, error, trace)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 
 class BiomedJourneyError(Exception):
     """The rule, what was found, what to do. Never text or identifiers of a patient.
@@ -60,9 +62,7 @@ class SettingError(ConfigError):
 
 
 EXTRAS = {
-    **dict.fromkeys(
-        "dask distributed itk joblib matplotlib mlflow pandas pyarrow SimpleITK torchxrayvision".split(), "train"
-    ),
+    **dict.fromkeys("dask distributed itk matplotlib mlflow pandas pyarrow SimpleITK torchxrayvision".split(), "train"),
     **dict.fromkeys("dicomweb_client requests".split(), "clinic"),
     **dict.fromkeys("anyio starlette uvicorn".split(), "web"),
     "openai": "llm",
@@ -71,16 +71,29 @@ EXTRAS = {
 
 
 class MissingPackageError(BiomedJourneyError):
-    """A package of an extra is not installed."""
+    """A package of an extra is not installed; `package` is its name as imported."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"{package} must be installed for this",
+            found="no such package",
+            action=f'Run `pip install "biomedjourney_monai[{EXTRAS[package]}]"`',
+        )
+        self.package = package
 
     @classmethod
     def of(cls, error: ModuleNotFoundError) -> MissingPackageError | None:
         """The error that names the extra to install; None if the missing module belongs to no extra."""
         package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS:
-            return None
-        return cls(
-            f"{package} must be installed for this",
-            found="no such package",
-            action=f'Run `pip install "biomedjourney_monai[{EXTRAS[package]}]"`',
-        )
+        return cls(package) if package in EXTRAS else None
+
+
+def require_extra(extra: str) -> None:
+    """Check that every package of an extra is installed, before long work begins.
+
+    Raises:
+        MissingPackageError: for the first that is not.
+    """
+    for package in (name for name, owner in EXTRAS.items() if owner == extra):
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackageError(package)

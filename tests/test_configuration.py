@@ -242,6 +242,11 @@ def test_an_error_deep_inside_monai_is_shown_as_one_line():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == "error: rule; found x.\n"
+    missing = script.replace("raise ConfigError('rule', found='x')", "import mlflow.nothing")
+    missing = missing.replace("except ConfigError", "except ImportError")
+    done = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, timeout=60)
+    assert 'pip install "biomedjourney_monai[train]"' in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
     other = script.replace("raise ConfigError('rule', found='x')", "raise ValueError('own bug')")
     other = other.replace("except ConfigError", "except ValueError")
     assert "Traceback" in subprocess.run([sys.executable, "-c", other], capture_output=True, text=True).stderr

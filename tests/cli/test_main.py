@@ -22,7 +22,7 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
     assert end.value.code == 0
     shown = capsys.readouterr().out
     assert f"usage: biomedjourney {verb}" in shown
-    assert f"example:\n  biomedjourney {verb} " in shown
+    assert f"example:\n  biomedjourney {verb}" in shown
     assert module_of(verb).__doc__.splitlines()[0] in shown
 
 
