@@ -241,7 +241,7 @@ def errors_as_one_line() -> None:
     def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         cause: BaseException | None = error
         while cause is not None:
-            known = MissingPackageError.of(cause) if isinstance(cause, ModuleNotFoundError) else cause
+            known = MissingPackageError.of(cause) if isinstance(cause, ImportError) else cause
             if isinstance(known, BiomedJourneyError):
                 print(f"error: {known}", file=sys.stderr)
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 
 
 class BiomedJourneyError(Exception):
@@ -82,10 +83,14 @@ class MissingPackageError(BiomedJourneyError):
         self.package = package
 
     @classmethod
-    def of(cls, error: ModuleNotFoundError) -> MissingPackageError | None:
-        """The error that names the extra to install; None if the missing module belongs to no extra."""
-        package = (error.name or "").partition(".")[0]
-        return cls(package) if package in EXTRAS else None
+    def of(cls, error: ImportError) -> MissingPackageError | None:
+        """The error that names the extra to install; None if the missing module belongs to no extra.
+
+        Args:
+            error: Python's, or MONAI's for a component without its optional package, which gives only the message.
+        """
+        named = re.search(r"No module named '(\w+)", str(error))
+        return cls(named[1]) if named and named[1] in EXTRAS else None
 
 
 def require_extra(extra: str) -> None:

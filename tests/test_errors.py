@@ -41,16 +41,22 @@ def test_all_kinds_are_looked_at():
     assert {kind.__name__ for kind in KINDS} >= {"ImageError", "TableError", "WeightsError", "ConfigError"}
 
 
-def test_a_missing_package_is_named_with_the_extra_that_installs_it():
-    error = MissingPackageError.of(ModuleNotFoundError("No module named 'dask.distributed'", name="dask.distributed"))
-    assert str(error) == (
-        'dask must be installed for this; found no such package. Run `pip install "biomedjourney_monai[train]"`.'
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleNotFoundError("No module named 'mlflow.entities'", name="mlflow.entities"),
+        ImportError("Please install mlflow before using MLFlowHandler. (No module named 'mlflow').\n\nFor details"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_extra_that_installs_it(error):
+    assert str(MissingPackageError.of(error)) == (
+        'mlflow must be installed for this; found no such package. Run `pip install "biomedjourney_monai[train]"`.'
     )
 
 
-@pytest.mark.parametrize("name", [None, "", "biomedjourney_monai.nothing", "numpy"])
-def test_a_missing_module_of_no_extra_is_not_explained(name):
-    assert MissingPackageError.of(ModuleNotFoundError("No module", name=name)) is None
+@pytest.mark.parametrize("message", ["", "No module named 'biomedjourney_monai.x'", "cannot import name 'a' from 'b'"])
+def test_a_failed_import_of_no_extra_is_not_explained(message):
+    assert MissingPackageError.of(ImportError(message)) is None
 
 
 @pytest.mark.parametrize("extra", sorted(set(EXTRAS.values())))

@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BiomedJourneyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         missing = MissingPackageError.of(error)
         if missing is None:
             raise
