@@ -1,9 +1,16 @@
-"""Errors that a user can mend. The command line prints them as one line and exits with status 2."""
+"""Errors that a user can fix. The command line prints them as one line and exits with status 2."""
 
 from __future__ import annotations
 
+import difflib
+import functools
 import importlib.util
+import inspect
 import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class BiomedJourneyError(Exception):
@@ -102,3 +109,26 @@ def require_extra(extra: str) -> None:
     for package in (name for name, owner in EXTRAS.items() if owner == extra):
         if importlib.util.find_spec(package) is None:
             raise MissingPackageError(package)
+
+
+def refuse_unknown_keywords(function: F) -> F:
+    """Decorate a public function so that an unknown keyword raises our error, with the nearest known keyword.
+
+    Example:
+        >>> refuse_unknown_keywords(lambda *, seed=0: seed)(sead=1)
+        Traceback (most recent call last):
+        ...
+        biomedjourney_monai.errors.SettingError: sead is not a parameter; found sead. Did you mean seed?
+    """
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                action = f"Did you mean {near[0]}?" if near else f"Pass one of {', '.join(known)}"
+                raise SettingError(name, "is not a parameter", found=name, action=action)
+        return function(*args, **kwargs)
+
+    return checked  # type: ignore[return-value]
