@@ -90,9 +90,10 @@ def _file_text(package: Distribution) -> str:
 
 
 def direct_packages() -> list[Distribution]:
-    """What the project asks for without extras."""
-    names = [re.split(r"[\s\[<>=!~;]", line)[0] for line in requires(PROJECT) or [] if "extra ==" not in line]
-    return [distribution(name) for name in names]
+    """What the project asks for, with every extra but `dev`."""
+    lines = [line for line in requires(PROJECT) or [] if not re.search("extra == .dev", line)]
+    names = {re.split(r"[\s\[<>=!~;]", line)[0] for line in lines} - {PROJECT, PROJECT.replace("_", "-")}
+    return [distribution(name) for name in sorted(names, key=str.lower)]
 
 
 def main() -> None:
