@@ -44,7 +44,7 @@ from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import render_visit
 from biomedjourney_monai.preparation.item_record import content_hash
 from biomedjourney_monai.preparation.journeys import build_journeys
-from biomedjourney_monai.preparation.registration import align as registration
+from biomedjourney_monai.preparation.registration import register as registration
 from biomedjourney_monai.preparation.registration import simpleitk
 from biomedjourney_monai.radiographs import load_with_content, read_png, save_png, scale_intensity
 from biomedjourney_monai.radiographs.loading import load_unscaled

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.preparation.cohort.studies import Cohort, CohortSettings
+    from biomedjourney_monai.preparation.cohort.selection import Cohort, CohortSettings
     from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
 
 EXAMPLE = """biomedjourney cohort --source mimic --work work --check-views --report
@@ -87,7 +87,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from biomedjourney_monai.preparation.cohort.studies import CohortSettings, select_studies
+    from biomedjourney_monai.preparation.cohort.selection import CohortSettings, select_studies
     from biomedjourney_monai.preparation.parallel import available_cores
 
     _check(args)
@@ -137,7 +137,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _open_source(args: argparse.Namespace, work: Path, processes: int):
-    from biomedjourney_monai.preparation.cohort.dicom_studies import read_dicom_folder
+    from biomedjourney_monai.preparation.cohort.dicom_folder import read_dicom_folder
     from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 
     if args.dicom:
@@ -168,7 +168,7 @@ def _open_checker(args: argparse.Namespace, work: Path, processes: int) -> ViewC
 
 def _write(work: Path, cohort: Cohort, settings: CohortSettings, checker: ViewChecker | None) -> dict[str, Any]:
     from biomedjourney_monai.files import write_json, write_table, written_atomically
-    from biomedjourney_monai.preparation.quality.rejections import write_rejected
+    from biomedjourney_monai.preparation.rejections import write_rejected
     from biomedjourney_monai.schema import STUDIES_FILE
 
     write_table(work / STUDIES_FILE, cohort.studies)

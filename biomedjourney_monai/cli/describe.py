@@ -122,7 +122,7 @@ def _check_model(args: argparse.Namespace) -> Endpoint:
 def _open_model(args: argparse.Namespace, endpoint: Endpoint | None) -> LanguageModel | None:
     import os
 
-    from biomedjourney_monai.preparation.descriptions.answers import AnswerCache
+    from biomedjourney_monai.preparation.descriptions.answer_cache import AnswerCache
     from biomedjourney_monai.preparation.descriptions.language_model import LanguageModel
     from biomedjourney_monai.preparation.descriptions.prompt import load_prompt
 

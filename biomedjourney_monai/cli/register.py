@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     if args.processes < 0:
         raise ConfigError("--processes must be >= 1, or 0 for one per core", found=str(args.processes))
     if args.transform == "deformable":
-        from biomedjourney_monai.preparation.registration.align import check_deformable
+        from biomedjourney_monai.preparation.registration.register import check_deformable
 
         check_deformable(args.toolkit, accepted=args.accept_erased_disease)
     given = [name for name in ("prior", "new", "out") if getattr(args, name)]
@@ -104,7 +104,7 @@ def _recipe(args: argparse.Namespace):
 
 
 def _register_files(args: argparse.Namespace) -> None:
-    from biomedjourney_monai.preparation.registration.align import MIN_SCORE, rejection
+    from biomedjourney_monai.preparation.registration.register import MIN_SCORE, rejection
     from biomedjourney_monai.radiographs import save_png
 
     load, register = _recipe(args)
@@ -122,7 +122,7 @@ def _register_files(args: argparse.Namespace) -> None:
 
 def _register_work(args: argparse.Namespace) -> None:
     from biomedjourney_monai.preparation.parallel import available_cores
-    from biomedjourney_monai.preparation.registration.align import MIN_SCORE
+    from biomedjourney_monai.preparation.registration.register import MIN_SCORE
     from biomedjourney_monai.preparation.registration.run import register_all, require_pairs
     from biomedjourney_monai.schema import PAIRS_FILE
 

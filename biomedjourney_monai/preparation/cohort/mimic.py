@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort import tables
-from biomedjourney_monai.preparation.cohort.sources import Source
-from biomedjourney_monai.preparation.quality.rejections import Rejections
+from biomedjourney_monai.preparation.cohort import mimic_tables
+from biomedjourney_monai.preparation.cohort.source import Source
+from biomedjourney_monai.preparation.rejections import Rejections
 
 LABELS = {"chexpert": tables.CHEXPERT, "negbio": tables.NEGBIO}
 SUFFIXES = (".jpg", ".dcm")

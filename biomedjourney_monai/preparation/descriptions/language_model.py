@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from biomedjourney_monai.preparation.descriptions.answers import AnswerCache, question_key
+from biomedjourney_monai.preparation.descriptions.answer_cache import AnswerCache, question_key
 from biomedjourney_monai.preparation.descriptions.endpoint import Endpoint
 from biomedjourney_monai.preparation.descriptions.prompt import Prompt
 

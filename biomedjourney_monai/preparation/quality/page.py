@@ -18,8 +18,8 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.files import read_json, written_atomically
 from biomedjourney_monai.preparation.quality.attrition import count_losses, count_steps
-from biomedjourney_monai.preparation.quality.figures import draw_histogram
-from biomedjourney_monai.preparation.quality.pairs import PairPictures, choose_pairs, draw_pair
+from biomedjourney_monai.preparation.quality.histogram import draw_histogram
+from biomedjourney_monai.preparation.quality.pair_pictures import PairPictures, choose_pairs, draw_pair
 from biomedjourney_monai.radiographs.pictures.html import FULL_DIFFERENCE
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 

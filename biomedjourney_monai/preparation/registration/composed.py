@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
-from biomedjourney_monai.preparation.registration.align import Registration
+from biomedjourney_monai.preparation.registration.register import Registration
 from biomedjourney_monai.preparation.registration.transforms import registration_of
 
 _PASSING = ("_tracing", "R", "first_call")

@@ -16,7 +16,7 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.item_record import Item, ItemRecord, Outcome, content_hash, key_of
 from biomedjourney_monai.preparation.parallel import CRASHED, map_in_processes
-from biomedjourney_monai.preparation.registration.align import MIN_SCORE, rejection
+from biomedjourney_monai.preparation.registration.register import MIN_SCORE, rejection
 from biomedjourney_monai.preparation.registration.recipe import LoadsStudies, PairRegistrar, RegistersPairs
 from biomedjourney_monai.radiographs import read_png, save_png
 from biomedjourney_monai.schema import IMAGES_FOLDER, PAIR_COLUMNS

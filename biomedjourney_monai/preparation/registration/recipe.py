@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.preparation.registration.align import RETRY_BELOW, Registration, register
+from biomedjourney_monai.preparation.registration.register import RETRY_BELOW, Registration, register
 from biomedjourney_monai.radiographs import load_with_content
 
 

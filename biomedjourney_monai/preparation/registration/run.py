@@ -15,8 +15,8 @@ import pandas as pd
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.files import read_table, write_json, write_table
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
-from biomedjourney_monai.preparation.quality.rejections import write_rejected
-from biomedjourney_monai.preparation.registration.align import MIN_SCORE
+from biomedjourney_monai.preparation.rejections import write_rejected
+from biomedjourney_monai.preparation.registration.register import MIN_SCORE
 from biomedjourney_monai.preparation.registration.pairs import (
     Content,
     Done,

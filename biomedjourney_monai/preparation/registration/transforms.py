@@ -13,9 +13,9 @@ from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.preparation.registration.align import Registration
+from biomedjourney_monai.preparation.registration.register import Registration
 from biomedjourney_monai.preparation.registration.recipe import PairRegistrar
-from biomedjourney_monai.preparation.registration.transform_record import (
+from biomedjourney_monai.preparation.registration.sitk_transform import (
     rebuild_transform,
     record_transform,
     undo_linear,

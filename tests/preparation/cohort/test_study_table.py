@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation.cohort.selection import build_cohort
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
 from biomedjourney_monai.schema import STUDIES_FILE
 

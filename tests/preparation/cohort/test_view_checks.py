@@ -7,7 +7,7 @@ from PIL import Image
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import render_visit
 from biomedjourney_monai.preparation.cohort import view_checks
-from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation.cohort.selection import build_cohort
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
 
 

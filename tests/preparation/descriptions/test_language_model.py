@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from biomedjourney_monai.errors import ConfigError, TableError
-from biomedjourney_monai.preparation.descriptions.answers import AnswerCache, question_key
+from biomedjourney_monai.preparation.descriptions.answer_cache import AnswerCache, question_key
 from biomedjourney_monai.preparation.descriptions.endpoint import is_loopback, open_endpoint
 from biomedjourney_monai.preparation.descriptions.language_model import GIVE_UP_AFTER, AnswerError, LanguageModel
 from biomedjourney_monai.preparation.descriptions.prompt import load_prompt, read_answer

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation.cohort.selection import build_cohort
 from biomedjourney_monai.preparation.descriptions.rows import build_singles, build_triples
 from biomedjourney_monai.preparation.journeys import build_journeys
 from biomedjourney_monai.schema import CHEXPERT_LABELS

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation.cohort.selection import build_cohort
 from biomedjourney_monai.preparation.journeys import build_journeys
 from biomedjourney_monai.preparation.registration import pairs
 from biomedjourney_monai.preparation.registration.pairs import Workers, convert_studies, decide, register_journeys

@@ -13,9 +13,9 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation.cohort.selection import build_cohort
 from biomedjourney_monai.preparation.journeys import build_journeys
-from biomedjourney_monai.preparation.quality.rejections import REJECTED_COLUMNS, write_rejected
+from biomedjourney_monai.preparation.rejections import REJECTED_COLUMNS, write_rejected
 from biomedjourney_monai.preparation.registration.pairs import decide
 from biomedjourney_monai.preparation.registration.recipe import PairRegistrar, StudyLoader
 from biomedjourney_monai.preparation.registration.run import calibrated_score, register_all

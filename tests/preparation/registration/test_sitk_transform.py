@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.preparation.registration.transform_record import (
+from biomedjourney_monai.preparation.registration.sitk_transform import (
     rebuild_transform,
     record_transform,
     undo_linear,

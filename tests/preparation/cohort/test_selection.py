@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.studies import build_cohort, is_eligible, is_pa
+from biomedjourney_monai.preparation.cohort.selection import build_cohort, is_eligible, is_pa
 from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from biomedjourney_monai.errors import ConfigError, ImageError
-from biomedjourney_monai.preparation.registration.similarity import gradient_correlation
+from biomedjourney_monai.preparation.registration.gradient_correlation import gradient_correlation
 
 if TYPE_CHECKING:
     import SimpleITK as sitk  # noqa: N813

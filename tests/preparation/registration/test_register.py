@@ -7,7 +7,7 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from biomedjourney_monai.errors import ConfigError, ImageError
-from biomedjourney_monai.preparation.registration.align import (
+from biomedjourney_monai.preparation.registration.register import (
     MIN_SCORE,
     RETRY_BELOW,
     Registration,
@@ -15,7 +15,7 @@ from biomedjourney_monai.preparation.registration.align import (
     register,
     rejection,
 )
-from biomedjourney_monai.preparation.registration.similarity import gradient_correlation
+from biomedjourney_monai.preparation.registration.gradient_correlation import gradient_correlation
 from biomedjourney_monai.radiographs import load_with_content
 
 REAL = Path(__file__).parents[3].parent / "shared" / "real-cxr"

@@ -10,8 +10,8 @@ import pytest
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.phantom.cohort import write_cohort
-from biomedjourney_monai.preparation.cohort.dicom_studies import list_files, read_age, read_dicom_folder, read_fields
-from biomedjourney_monai.preparation.cohort.studies import CohortSettings, build_cohort, select_studies
+from biomedjourney_monai.preparation.cohort.dicom_folder import list_files, read_age, read_dicom_folder, read_fields
+from biomedjourney_monai.preparation.cohort.selection import CohortSettings, build_cohort, select_studies
 from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
 
@@ -127,7 +127,7 @@ def test_one_bad_file_never_ends_the_run(archive):
 
 
 def test_a_header_that_crashes_its_reader_is_counted(archive, monkeypatch):
-    from biomedjourney_monai.preparation.cohort import dicom_studies
+    from biomedjourney_monai.preparation.cohort import dicom_folder
 
     def crashing(function, items, *, on_death, **_options):
         return [on_death(path) if path == items[0] else function(path) for path in items]

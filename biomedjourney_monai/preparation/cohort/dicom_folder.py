@@ -17,11 +17,11 @@ import pandas as pd
 
 from biomedjourney_monai.errors import ImageError, TableError
 from biomedjourney_monai.preparation.cohort.report_files import ReportFinder
-from biomedjourney_monai.preparation.cohort.sources import Source, most_frequent
-from biomedjourney_monai.preparation.cohort.tables import known_races
+from biomedjourney_monai.preparation.cohort.source import Source, most_frequent
+from biomedjourney_monai.preparation.cohort.mimic_tables import known_races
 from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
 from biomedjourney_monai.preparation.parallel import CRASHED, map_in_processes
-from biomedjourney_monai.preparation.quality.rejections import Rejections
+from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.radiographs.read.dicom_header import read_header
 from biomedjourney_monai.radiographs.read.marked_files import COUNTERFACTUAL, DICOM_KEYWORDS, header_carries_mark
 

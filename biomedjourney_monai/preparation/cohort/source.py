@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from biomedjourney_monai.preparation.quality.rejections import Rejections
+from biomedjourney_monai.preparation.rejections import Rejections
 
 IMAGE_COLUMNS = (
     "subject_id",  # str

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.sources import most_frequent
+from biomedjourney_monai.preparation.cohort.source import most_frequent
 from biomedjourney_monai.schema import CHEXPERT_LABELS, SPLITS
 
 METADATA = "mimic-cxr-2.0.0-metadata"  # keeps this name in release 2.1.0

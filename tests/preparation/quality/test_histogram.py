@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biomedjourney_monai.preparation.quality.figures import draw_histogram
+from biomedjourney_monai.preparation.quality.histogram import draw_histogram
 
 SCORES = st.lists(st.floats(-1, 1), max_size=30)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from biomedjourney_monai.preparation.registration.similarity import gradient_correlation
+from biomedjourney_monai.preparation.registration.gradient_correlation import gradient_correlation
 
 RNG = np.random.default_rng(0)
 IMAGE = ndimage.gaussian_filter(RNG.random((256, 256)), 4)

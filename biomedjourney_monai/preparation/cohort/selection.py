@@ -16,12 +16,12 @@ import pandas as pd
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.preparation.cohort.mimic import read_mimic
-from biomedjourney_monai.preparation.cohort.sources import Source
+from biomedjourney_monai.preparation.cohort.source import Source
 from biomedjourney_monai.preparation.cohort.splits import paper_split
-from biomedjourney_monai.preparation.cohort.study_labels import apply_uncertain, read_study_labels
+from biomedjourney_monai.preparation.cohort.labels import apply_uncertain, read_study_labels
 from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
-from biomedjourney_monai.preparation.quality.rejections import Rejections
+from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
 ELIGIBILITY = ("labelled", "finding", "any")
