@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.errors import BiomedJourneyError, SettingError
 
 VERBS = {
     "phantom": "render a cohort of patients with a known truth, as MIMIC-CXR-JPG and MIMIC-IV files",
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[1:])) or 0
     except BiomedJourneyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error.as_option() if isinstance(error, SettingError) else error}", file=sys.stderr)
         return 2
     except OSError as error:  # its own text would name the file, and a file's name may tell of a patient
         reason = error.strerror or type(error).__name__

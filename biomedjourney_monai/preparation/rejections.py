@@ -1,4 +1,4 @@
-"""What falls out of a preparation, image by image, study by study and pair by pair, each with its reason."""
+"""The images, studies and pairs that preparation leaves out, each with its reason."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from biomedjourney_monai.files import written_atomically
 
 REJECTED_FILE = "rejected.csv"
 REJECTED_COLUMNS = ("stage", "level", "reason", "subject_id", "study_id", "dicom_id", "image_path")
-"""Of rejected.csv: stage is the verb that left it out, level is "image", "study" or "pair"; of a pair the new image."""
+"""Of rejected.csv: stage is the verb, level is "image", "study" or "pair"; a pair is named by its new image."""
+
+_OF_AN_IMAGE = ["dicom_id", "image_path"]
 
 
 def write_rejected(work: str | Path, stage: str, rows: pd.DataFrame, *, after: tuple[str, ...] = ()) -> Path:
-    """Write what a stage left out, behind what earlier stages did; what later ones did is out of date and goes.
+    """Write what a stage left out after what earlier stages left out; rows of later stages are out of date and removed.
 
     Args:
         work: the working folder.
@@ -24,7 +26,7 @@ def write_rejected(work: str | Path, stage: str, rows: pd.DataFrame, *, after: t
         after: the earlier stages.
 
     Raises:
-        TableError: if the file is there, but no such table.
+        TableError: if the file exists but is not such a table.
     """
     path = Path(work) / REJECTED_FILE
     earlier = _read(path) if after and path.is_file() else pd.DataFrame(columns=list(REJECTED_COLUMNS))
@@ -34,12 +36,17 @@ def write_rejected(work: str | Path, stage: str, rows: pd.DataFrame, *, after: t
     return path
 
 
+def list_reasons(drops: dict[str, int]) -> str:
+    """Write counts by reason as one line for the screen: "view not PA 3, view unknown 1", or "none"."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in drops.items()) or "none"
+
+
 def _read(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)[list(REJECTED_COLUMNS)]
     except Exception as error:  # pandas and codecs raise many kinds
         raise TableError(
-            f"{REJECTED_FILE} must be a table of what was left out",
+            f"{REJECTED_FILE} must be a table of rejected images, studies and pairs",
             found=type(error).__name__,
             action="Run `biomedjourney cohort` again",
         ) from error
@@ -57,8 +64,8 @@ class Rejections:
         Args:
             images: one row per image, with study_id.
             keep: bool, one per image.
-            reason: of the images that go.
-            last: of the studies that have none left; not noted if empty.
+            reason: of the images left out.
+            last: reason for studies without any image left; "" does not note them.
         """
         kept = images[keep]
         self.add("image", reason, images[~keep])
@@ -92,6 +99,3 @@ class Rejections:
         if not self._parts:
             return pd.DataFrame(columns=list(REJECTED_COLUMNS))
         return pd.concat(self._parts, ignore_index=True).reindex(columns=list(REJECTED_COLUMNS)).fillna("")
-
-
-_OF_AN_IMAGE = ["dicom_id", "image_path"]

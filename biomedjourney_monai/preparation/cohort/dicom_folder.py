@@ -1,8 +1,8 @@
-"""A folder of DICOM files, however nested and named, as a source of studies. Headers only; pixels come later.
+"""A folder of DICOM files of any nesting and names as a source of studies. Only headers are read here.
 
-Identifiers are replaced by numbers that are computed from them: the patient's number starts with 1, so that the
-paper's split (p19 tests) works, and file names made from them tell of nobody. The files themselves are only pointed
-to; who may read the working folder may still open them.
+Identifiers are replaced by numbers computed from them. The patient's number starts with 1, so that the paper's split
+(p19 tests) works, and file names made from the numbers identify nobody. The files themselves stay where they are, and
+the working folder holds their paths.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ import os
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from biomedjourney_monai.errors import ImageError, TableError
+from biomedjourney_monai.preparation.cohort.mimic_tables import known_races
 from biomedjourney_monai.preparation.cohort.report_files import ReportFinder
 from biomedjourney_monai.preparation.cohort.source import Source, most_frequent
-from biomedjourney_monai.preparation.cohort.mimic_tables import known_races
 from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
 from biomedjourney_monai.preparation.parallel import CRASHED, map_in_processes
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.radiographs.read.dicom_header import read_header
 from biomedjourney_monai.radiographs.read.marked_files import COUNTERFACTUAL, DICOM_KEYWORDS, header_carries_mark
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 VIEW_CODES = {
     "272479007": "postero-anterior",
@@ -33,7 +37,7 @@ VIEW_CODES = {
     "399067008": "lateral",
     "R-10236": "lateral",
 }
-"""Code values of DICOM's context group 4010, SNOMED CT and the older SRT → meaning."""
+"""Code value of DICOM's context group 4010, in SNOMED CT or the older SRT → meaning."""
 
 KEYWORDS = (
     *("SOPInstanceUID", "StudyInstanceUID", "AccessionNumber", "StudyDate", "StudyTime", "PatientID"),
@@ -56,18 +60,18 @@ def read_dicom_folder(
     Args:
         folder: files of any name and nesting.
         reports: a table with accession_number or study_instance_uid and text, or a folder of .txt files named by
-            either; None has no reports.
-        texts: folder to which texts of a table are written, one file per study.
-        key: secret that the numbers depend on, up to 64 bytes; without it who knows an identifier can compute its
-            number.
-        processes: how many read at once.
+            either; None for no reports.
+        texts: folder for the texts of a table, one file per study.
+        key: secret that the numbers depend on, up to 64 bytes; without it, whoever knows an identifier can compute
+            its number.
+        processes: on this machine.
         scheduler: address of a Dask scheduler to use instead.
 
     Returns:
-        The source; its labels are to be read from the reports.
+        The source, without labels: they are read from the reports.
 
     Raises:
-        TableError: if the folder or the reports are absent, or no file is a chest radiograph.
+        TableError: if the folder or the reports are missing, or no file is a chest radiograph.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -76,11 +80,17 @@ def read_dicom_folder(
     paths = list_files(folder, leave_out=finder.root)
     if not paths:
         raise TableError("the folder must hold DICOM chest radiographs", found="no file", action="Check --dicom")
-    read = partial(read_fields, key=key)
-    options = {"processes": processes, "scheduler": scheduler}
-    rows = list(map_in_processes(read, paths, **options, title="headers", unit="files", on_death=_crashed))
+    rows = map_in_processes(
+        partial(read_fields, key=key),
+        paths,
+        title="headers",
+        unit="files",
+        processes=processes,
+        scheduler=scheduler,
+        on_death=lambda path: _unusable(path, CRASHED),
+    )
     rejections = Rejections()
-    files = pd.DataFrame(rows)
+    files = pd.DataFrame(list(rows))
     for reason in sorted(set(files["reason"]) - {""}):
         rejections.add("image", reason, files[files["reason"] == reason])
     images = files[files["reason"] == ""].drop(columns="reason")
@@ -91,7 +101,7 @@ def read_dicom_folder(
     people, conflicts = _describe_patients(images)
     flagged = images.loc[images["burned_in"], ["dicom_id"]].assign(flag="annotation burned in")
     return Source(
-        images=images.drop(columns=["sex", "race", "age", "burned_in"]),  # of the patient and the study, below
+        images=images.drop(columns=["sex", "race", "age", "burned_in"]),
         demographics=people,
         race_conflicts=conflicts,
         find_reports=finder.find,
@@ -102,7 +112,7 @@ def read_dicom_folder(
 
 
 def list_files(folder: Path, *, leave_out: Path | None = None) -> list[str]:
-    """All files below a folder, in order; links to folders are not followed, and hidden files left out."""
+    """List all files below a folder, in order, without hidden ones; links to folders are not followed."""
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -113,16 +123,16 @@ def list_files(folder: Path, *, leave_out: Path | None = None) -> list[str]:
 
 
 def read_fields(path: str, *, key: bytes = b"") -> dict[str, object]:
-    """Read what a cohort needs of one file; `reason` says why it cannot be used, "" if it can."""
+    """Read what a cohort needs from one file; `reason` says why it cannot be used, "" if it can."""
     try:
         header = read_header(path, KEYWORDS)
         text = {name: str(header.get(name) or "").strip() for name in KEYWORDS if name != "ViewCodeSequence"}
         view_code, orientation = _view_code(header), _first(header.get("PatientOrientation"))
         is_marked = header_carries_mark(header)
     except ImageError as error:
-        return {"reason": error.reason, "image_path": path}
-    except Exception:  # an attribute that pydicom cannot make sense of, found when it is looked at
-        return {"reason": "image damaged", "image_path": path}
+        return _unusable(path, error.reason)
+    except Exception:  # an attribute that pydicom cannot decode, found when it is read
+        return _unusable(path, "image damaged")
     return {
         "reason": COUNTERFACTUAL if is_marked else _refusal(text, orientation),
         "subject_id": "1" + _digits(key, "patient", text["IssuerOfPatientID"], text["PatientID"]),
@@ -145,7 +155,7 @@ def read_fields(path: str, *, key: bytes = b"") -> dict[str, object]:
 
 
 def read_age(study_date: str, *, birth: str, age: str) -> float:
-    """Age in whole years at the study from the date of birth, or else DICOM's age such as 045Y; NaN if unknown.
+    """Compute the age in whole years from the date of birth, or else DICOM's age such as 045Y; NaN if unknown.
 
     Example:
         >>> read_age("20200301", birth="19600302", age=""), read_age("", birth="", age="018M")
@@ -159,8 +169,8 @@ def read_age(study_date: str, *, birth: str, age: str) -> float:
     return float(number) / per_year[unit] if number.isdigit() and unit in per_year else float("nan")
 
 
-def _crashed(path: str) -> dict[str, object]:
-    return {"reason": CRASHED, "image_path": path}
+def _unusable(path: str, reason: str) -> dict[str, object]:
+    return {"reason": reason, "image_path": path}
 
 
 def _refusal(text: dict[str, str], orientation: str) -> str:
@@ -168,12 +178,12 @@ def _refusal(text: dict[str, str], orientation: str) -> str:
         return "no PatientID"
     if not text["StudyInstanceUID"] or not text["SOPInstanceUID"]:
         return "identifier malformed"
-    if orientation.startswith("R"):  # columns that run to the patient's right: seen from behind
+    if orientation.startswith("R"):  # columns run to the patient's right: seen from behind
         return "orientation suggests a mirrored image"
     return ""
 
 
-def _view_code(header) -> str:
+def _view_code(header: Dataset) -> str:
     sequence = header.get("ViewCodeSequence") or []
     if len(sequence) == 0:
         return ""
@@ -181,7 +191,7 @@ def _view_code(header) -> str:
     return VIEW_CODES.get(value, str(sequence[0].get("CodeMeaning") or "").strip())
 
 
-def _first(values) -> str:
+def _first(values: Any) -> str:
     if values is None or isinstance(values, str):
         return str(values or "").split("\\")[0].strip().upper()
     return str(values[0]).strip().upper() if len(values) else ""

@@ -1,4 +1,4 @@
-"""Labels of studies: read from their reports where no table has them, and what becomes of labels in doubt."""
+"""Labels of studies from their reports, for sources without label tables, and the policy for uncertain labels."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def read_study_labels(report_paths: Sequence[str], *, processes: int = 1, schedu
     """Read the 14 labels from reports.
 
     Args:
-        report_paths: one per study; "" where there is none.
-        processes: how many read at once.
+        report_paths: one per study; "" if there is no report.
+        processes: on this machine.
         scheduler: address of a Dask scheduler to use instead.
 
     Returns:
         One row per study in the same order, the 14 labels as float32 in {1, 0, -1, NaN}; all NaN without a report.
     """
-    options = {"processes": processes, "scheduler": scheduler}
-    rows = map_in_processes(_read_one, list(report_paths), **options, title="labels", unit="reports")
+    paths = list(report_paths)
+    rows = map_in_processes(_read_one, paths, title="labels", unit="reports", processes=processes, scheduler=scheduler)
     return pd.DataFrame(list(rows), columns=list(CHEXPERT_LABELS), dtype="float32")
 
 
@@ -35,10 +35,8 @@ def apply_uncertain(labels: pd.DataFrame, policy: str) -> pd.DataFrame:
 
     Args:
         labels: has the 14 label columns.
-        policy: "mask" leaves -1, which metrics leave out; "zeros" and "ones" decide it.
+        policy: "mask" leaves -1, which metrics leave out; "zeros" and "ones" replace it.
     """
-    if policy not in UNCERTAIN:
-        raise ValueError(f"the policy for uncertain labels must be one of {UNCERTAIN}; got {policy!r}")
     if policy == "mask":
         return labels
     columns = list(CHEXPERT_LABELS)

@@ -1,9 +1,10 @@
-"""MIMIC-CXR-JPG's and MIMIC-IV's tables: finding them, and checking every column before use."""
+"""The tables of MIMIC-CXR-JPG and MIMIC-IV: find them, and check every column before use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,12 +19,15 @@ NEGBIO = "mimic-cxr-2.0.0-negbio"
 PATIENTS = "patients"
 ADMISSIONS = "admissions"
 
+DEMOGRAPHICS = ["subject_id", "sex", "anchor_age", "anchor_year", "race"]
+UNKNOWN_RACES = ("UNKNOWN", "UNABLE TO OBTAIN", "PATIENT DECLINED TO ANSWER")
+
 DEPTH = ("", "*/", "*/*/", "*/*/*/")
 """Folders below the root in which a table may lie, for example mimic-iv/3.1/hosp/."""
 
 
 def find_table(root: Path, name: str) -> Path | None:
-    """Find NAME.csv.gz or NAME.csv in `root` or at most three folders below it; the least deep one wins."""
+    """Find NAME.csv.gz or NAME.csv in `root` or at most three folders below it; the highest one wins."""
     for depth in DEPTH:
         for suffix in (".csv.gz", ".csv"):
             found = sorted(root.glob(f"{depth}{name}{suffix}"))
@@ -36,7 +40,7 @@ def read_metadata(root: Path) -> pd.DataFrame:
     """Read one row per image; identifiers and times as text.
 
     Raises:
-        TableError: if the table is absent, lacks a column or names an image twice.
+        TableError: if the table is missing, lacks a column or lists an image twice.
     """
     table = _read(
         _require(root, METADATA),
@@ -45,7 +49,9 @@ def read_metadata(root: Path) -> pd.DataFrame:
     )
     table = _unique(table, ["dicom_id"], METADATA)
     if table.drop_duplicates(["study_id", "subject_id"])["study_id"].duplicated().any():
-        raise TableError(f"column 'study_id' of {METADATA} must keep each study with one patient", found="one with two")
+        raise TableError(
+            f"column 'study_id' of {METADATA} must assign each study to one patient", found="a study of two"
+        )
     _some(table, "subject_id", table["subject_id"].str.fullmatch(r"\d{8}"), "identifiers of eight digits", METADATA)
     _some(table, "study_id", table["study_id"].str.fullmatch(r"\d{8}"), "identifiers of eight digits", METADATA)
     dates = pd.to_datetime(table["StudyDate"].str.removesuffix(".0"), format="%Y%m%d", errors="coerce")
@@ -61,7 +67,7 @@ def read_labels(root: Path, name: str = CHEXPERT) -> pd.DataFrame:
         name: `CHEXPERT` or `NEGBIO`.
 
     Raises:
-        TableError: if the table is absent, lacks a column, names a study twice or holds another value.
+        TableError: if the table is missing, lacks a column, lists a study twice or holds another value.
     """
     columns = {"study_id": str} | dict.fromkeys(CHEXPERT_LABELS, "float32")
     table = _unique(_read(_require(root, name), columns), ["study_id"], name)
@@ -78,7 +84,7 @@ def read_split(root: Path) -> pd.DataFrame:
     """Read dicom_id → split of MIMIC-CXR-JPG's official split.
 
     Raises:
-        TableError: if the table is absent or malformed, or puts one patient into two splits.
+        TableError: if the table is missing or malformed, or puts one patient into two splits.
     """
     table = _read(_require(root, SPLIT), {"dicom_id": str, "subject_id": str, "split": str})
     unknown = set(table["split"].dropna()) - set(SPLITS)
@@ -92,12 +98,12 @@ def read_split(root: Path) -> pd.DataFrame:
 def read_demographics(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read sex, anchor age and race of each patient from MIMIC-IV.
 
-    Race is the most frequent one among a patient's admissions; "unknown" and the like count only as absence. A tie
+    Race is the most frequent one among a patient's admissions, where "unknown" and similar entries do not count; a tie
     goes to the first in alphabetical order.
 
     Returns:
         One row per patient (subject_id, sex, anchor_age, anchor_year, race), and the patients with more than one race
-        recorded (subject_id, race, count, chosen). Empty where MIMIC-IV is absent.
+        recorded (subject_id, race, count, chosen). Both are empty without MIMIC-IV.
     """
     columns = {"subject_id": str, "gender": str, "anchor_age": float, "anchor_year": float}
     path = find_table(root, PATIENTS)
@@ -115,7 +121,7 @@ def _read_races(root: Path) -> pd.DataFrame:
     path = find_table(root, ADMISSIONS)
     if path is None:
         return pd.DataFrame(columns=["subject_id", "race"], dtype=str)
-    header = _header(path)
+    header = list(_read_csv(path, nrows=0))
     column = "ethnicity" if "race" not in header and "ethnicity" in header else "race"  # its name in MIMIC-IV 1.0
     return known_races(_read(path, {"subject_id": str, column: str}).rename(columns={column: "race"}))
 
@@ -124,10 +130,6 @@ def known_races(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that name a race, in upper case."""
     table = table.assign(race=table["race"].str.strip().str.upper())
     return table[table["race"].notna() & ~table["race"].isin(["", *UNKNOWN_RACES])]
-
-
-UNKNOWN_RACES = ("UNKNOWN", "UNABLE TO OBTAIN", "PATIENT DECLINED TO ANSWER")
-DEMOGRAPHICS = ["subject_id", "sex", "anchor_age", "anchor_year", "race"]
 
 
 def _require(root: Path, name: str) -> Path:
@@ -144,35 +146,28 @@ def _require(root: Path, name: str) -> Path:
     return path
 
 
-def _header(path: Path) -> list[str]:
+def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
     try:
-        return list(pd.read_csv(path, nrows=0).columns)
+        return pd.read_csv(path, **options)
     except Exception as error:  # pandas, gzip and codecs raise many kinds
         raise TableError(f"{path.name} must be a CSV table", found=type(error).__name__) from error
 
 
-def _read(path: Path, columns: Mapping[str, object]) -> pd.DataFrame:
-    header = _header(path)
+def _read(path: Path, columns: Mapping[str, type | str]) -> pd.DataFrame:
+    header = list(_read_csv(path, nrows=0))
     missing = [column for column in columns if column not in header]
     if missing:
         raise TableError(f"{path.name} must have a column {missing[0]!r}", found=f"{', '.join(header[:8])} …")
-    try:
-        table = pd.read_csv(path, usecols=list(columns), dtype=dict.fromkeys(columns, str), keep_default_na=True)
-    except Exception as error:  # pandas, gzip and codecs raise many kinds
-        raise TableError(f"{path.name} must be a CSV table", found=type(error).__name__) from error
+    table = _read_csv(path, usecols=list(columns), dtype=dict.fromkeys(columns, str), keep_default_na=True)
     if table.empty:
         raise TableError(f"{path.name} must not be empty", found="no rows")
     for column, kind in columns.items():
         if kind is not str:
-            table[column] = _as_numbers(table[column], column, path.name).astype(kind)
+            numbers = pd.to_numeric(table[column], errors="coerce")
+            if (numbers.isna() & table[column].notna()).any():
+                raise TableError(f"column {column!r} of {path.name} must hold numbers", found="text")
+            table[column] = numbers.astype(kind)
     return table
-
-
-def _as_numbers(values: pd.Series, column: str, name: str) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce")
-    if (numbers.isna() & values.notna()).any():
-        raise TableError(f"column {column!r} of {name} must hold numbers", found="text")
-    return numbers
 
 
 def _unique(table: pd.DataFrame, columns: Sequence[str], name: str) -> pd.DataFrame:
@@ -185,6 +180,6 @@ def _unique(table: pd.DataFrame, columns: Sequence[str], name: str) -> pd.DataFr
 
 
 def _some(table: pd.DataFrame, column: str, valid: pd.Series, kind: str, name: str) -> None:
-    """Single bad cells drop their row, with a count; a column without a good one is the wrong column."""
+    """Refuse a column without any valid value; single bad cells drop only their row, later."""
     if table[column].notna().any() and not valid.fillna(False).any():
         raise TableError(f"column {column!r} of {name} must hold {kind}", found="none in any row")

@@ -1,9 +1,9 @@
-"""Who and what: a source of images → one row per eligible study.
+"""Choose the eligible studies of a source, one row each.
 
 The rules, in order. Images: view PA, by ViewPosition, or by ViewCodeSequence where that is empty; the file exists. Of
 a study's PA images the one with the most pixels is taken, then the first by dicom_id; if the view check is on and
-refuses it, the next one. Studies: date and time usable; labels that make the study eligible; a split. What falls out
-is noted with its reason.
+refuses it, the next one. Studies: date and time usable; labels that make the study eligible; a split. Everything left
+out is noted with its reason.
 """
 
 from __future__ import annotations
@@ -14,38 +14,44 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.mimic import read_mimic
+from biomedjourney_monai.errors import SettingError, TableError
+from biomedjourney_monai.preparation.cohort.labels import UNCERTAIN, apply_uncertain, read_study_labels
 from biomedjourney_monai.preparation.cohort.source import Source
 from biomedjourney_monai.preparation.cohort.splits import paper_split
-from biomedjourney_monai.preparation.cohort.labels import apply_uncertain, read_study_labels
 from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
-ELIGIBILITY = ("labelled", "finding", "any")
+CHOICES = {
+    "split": ("paper", "official"),
+    "eligibility": ("labelled", "finding", "any"),
+    "uncertain": UNCERTAIN,
+    "unknown_view": ("drop", "image"),
+}
 NOT_FINDINGS = ("No Finding", "Support Devices")
-UNKNOWN_VIEW = ("drop", "image")
 
 
 @dataclass(frozen=True)
 class CohortSettings:
-    """What decides which studies are eligible.
+    """The rules of eligibility.
 
     Args:
         split: "paper" (p10–p18 and p19) or "official" (the source's own).
         eligibility: "labelled" keeps studies with at least one positive label, No Finding included, so that recovery
-            to a normal radiograph stays a journey; "finding" asks for a positive finding, as a strict reading of the
+            to a normal radiograph stays a journey; "finding" requires a positive finding, as a strict reading of the
             paper does; "any" keeps all.
-        validation_share: of the patients in p10–p18, for the paper's split.
+        validation_share: of the patients in p10–p18, for the paper's split, in [0, 1).
         seed: draws the validation patients.
-        uncertain: what becomes of labels in doubt: "mask" keeps -1, which metrics leave out; "zeros"; "ones".
-        unknown_view: images without ViewPosition and view code: "drop", or let the "image" decide, if a view checker
-            is there; an image can tell frontal from lateral, but not PA from AP.
-        require_files: False lists images whether or not their files are there.
-        processes: how many read reports at once.
+        uncertain: "mask" keeps uncertain labels as -1, which metrics leave out; "zeros" and "ones" replace them.
+        unknown_view: images without ViewPosition and view code: "drop", or let the "image" decide, with a view
+            checker; an image can separate frontal from lateral, but not PA from AP.
+        require_files: False does not check that the image files exist.
+        processes: that read reports at once.
         scheduler: address of a Dask scheduler to use instead.
+
+    Raises:
+        SettingError: naming the setting and its range.
     """
 
     split: str = "paper"
@@ -58,17 +64,24 @@ class CohortSettings:
     processes: int = 1
     scheduler: str | None = None
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_share < 1:
+            raise SettingError("validation_share", "must be in [0, 1)", found=str(self.validation_share))
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise SettingError(name, f"must be one of {', '.join(choices)}", found=repr(getattr(self, name)))
+
 
 @dataclass(frozen=True)
 class Cohort:
-    """The eligible studies, and what fell out.
+    """The eligible studies, and what was left out.
 
     Args:
         studies: columns `schema.STUDY_COLUMNS`, in order of subject and time.
-        rejections: images and studies that fell out, with their reasons.
+        rejections: images and studies that were left out, with their reasons.
         race_conflicts: patients with more than one race recorded: subject_id, race, count, chosen.
         flags: chosen images to look at: dicom_id, flag.
-        sizes: how many images and studies the source has, and how many of the images are PA.
+        sizes: number of images, studies and PA images of the source.
     """
 
     studies: pd.DataFrame
@@ -77,59 +90,31 @@ class Cohort:
     flags: pd.DataFrame
     sizes: dict[str, int]
 
-    @property
-    def image_drops(self) -> dict[str, int]:
-        """Reason → number of images."""
-        return self.rejections.counts("image")
 
-    @property
-    def study_drops(self) -> dict[str, int]:
-        """Reason → number of studies."""
-        return self.rejections.counts("study")
-
-
-def build_cohort(
-    root: str | Path,
-    *,
-    reports: str | Path | None = None,
-    labels: str = "chexpert",
-    checker: ViewChecker | None = None,
-    **choices,
+def select_studies(
+    source: Source, settings: CohortSettings | None = None, *, checker: ViewChecker | None = None
 ) -> Cohort:
-    """Build the table of eligible studies of MIMIC-CXR-JPG with MIMIC-IV.
-
-    Args:
-        root: the folder of MIMIC-CXR-JPG, with MIMIC-IV's tables in it or below it.
-        reports: the folder that holds the reports' `files`; found below the root if not given.
-        labels: "chexpert", "negbio" or "report".
-        checker: looks at the chosen images; None trusts the tables.
-        choices: of `CohortSettings`.
-
-    Raises:
-        TableError: if a table is absent or malformed, or nothing is eligible.
-    """
-    settings = CohortSettings(**choices)
-    source = read_mimic(root, reports=reports, labels=labels, official_split=settings.split == "official")
-    return select_studies(source, settings, checker=checker)
-
-
-def select_studies(source: Source, settings: CohortSettings, *, checker: ViewChecker | None = None) -> Cohort:
     """Choose one image of each eligible study.
 
     Args:
         source: all images.
-        settings: the rules.
+        settings: the rules; None takes the defaults.
         checker: looks at the chosen images; None trusts the source's views.
 
     Returns:
         The cohort. Labels keep their raw values, 1 present, 0 absent, -1 uncertain, NaN not mentioned, unless
-        `settings.uncertain` says otherwise.
+        `settings.uncertain` replaces them.
 
     Raises:
-        TableError: if nothing is eligible.
+        TableError: if no study is eligible.
     """
+    settings = settings or CohortSettings()
     rejections = source.rejections
-    sizes = _measure(source)
+    sizes = {
+        "images": len(source.images) + sum(rejections.counts("image").values()),
+        "studies": source.images["study_id"].nunique() + sum(rejections.counts("study").values()),
+        "pa_images": int(is_pa(source.images).sum()),
+    }
     studies = _choose_images(source, settings, checker)
     studies = studies.assign(study_datetime=parse_study_datetime(studies["StudyDate"], studies["StudyTime"]))
     usable = studies["study_datetime"].notna()
@@ -152,37 +137,19 @@ def select_studies(source: Source, settings: CohortSettings, *, checker: ViewChe
 
 def is_pa(images: pd.DataFrame) -> pd.Series:
     """Whether each image is PA: by ViewPosition, or by the view code's meaning where ViewPosition is empty."""
-    position, code = _position(images), _code(images)
-    return (position == "PA") | ((position == "") & (code == "posteroanterior"))
-
-
-def choose_images(images: pd.DataFrame) -> pd.DataFrame:
-    """One image per study: the most pixels, then the first by dicom_id."""
-    return _in_order_of_choice(images).drop_duplicates("study_id")
+    position = _position(images)
+    return (position == "PA") | ((position == "") & (_code(images) == "posteroanterior"))
 
 
 def is_eligible(studies: pd.DataFrame, eligibility: str) -> pd.Series:
     """Whether each study's labels make it eligible; see `CohortSettings`."""
-    if eligibility not in ELIGIBILITY:
-        raise ValueError(f"eligibility must be one of {ELIGIBILITY}; got {eligibility!r}")
     if eligibility == "any":
         return pd.Series(True, index=studies.index)
     counted = [label for label in CHEXPERT_LABELS if eligibility == "labelled" or label not in NOT_FINDINGS]
     return (studies[counted] == 1).any(axis=1)
 
 
-def _measure(source: Source) -> dict[str, int]:
-    unread = source.rejections.counts("image")
-    return {
-        "images": len(source.images) + sum(unread.values()),
-        "studies": source.images["study_id"].nunique() + sum(source.rejections.counts("study").values()),
-        "pa_images": int(is_pa(source.images).sum()),
-    }
-
-
 def _choose_images(source: Source, settings: CohortSettings, checker: ViewChecker | None) -> pd.DataFrame:
-    if settings.unknown_view not in UNKNOWN_VIEW:
-        raise ValueError(f"unknown_view must be one of {UNKNOWN_VIEW}; got {settings.unknown_view!r}")
     rejections, images = source.rejections, source.images
     unknown, posterior = (_position(images) == "") & (_code(images) == ""), is_pa(images)
     images = images.assign(view_position=np.where(posterior, "PA", "FRONTAL"))
@@ -197,14 +164,15 @@ def _choose_images(source: Source, settings: CohortSettings, checker: ViewChecke
         images = rejections.keep_images(images, on_disk, "image file missing", last="image file missing")
     if checker is not None:
         images = _check_views(images, checker, rejections)
-    chosen = choose_images(images)
+    chosen = _in_order_of_choice(images).drop_duplicates("study_id")
     rejections.keep_images(images, images["dicom_id"].isin(chosen["dicom_id"]), "another image of the study chosen")
     return chosen
 
 
 def _check_views(images: pd.DataFrame, checker: ViewChecker, rejections: Rejections) -> pd.DataFrame:
-    """Refuse images that do not look like what the source says, each study's first choice first."""
-    left, refused, seen = _in_order_of_choice(images), [], set()
+    """Refuse images that contradict the source's view, looking at each study's best image first."""
+    left, refused = _in_order_of_choice(images), []
+    seen: set[str] = set()
     while True:
         chosen = left.drop_duplicates("study_id")
         chosen = chosen[~chosen["dicom_id"].isin(seen)]
@@ -225,6 +193,7 @@ def _check_views(images: pd.DataFrame, checker: ViewChecker, rejections: Rejecti
 
 
 def _in_order_of_choice(images: pd.DataFrame) -> pd.DataFrame:
+    """Order a study's images by the number of pixels, then by dicom_id."""
     ordered = images.assign(pixels=images["Rows"].fillna(0) * images["Columns"].fillna(0))
     ordered = ordered.sort_values(["study_id", "pixels", "dicom_id"], ascending=[True, False, True])
     return ordered.drop(columns="pixels")
@@ -239,23 +208,20 @@ def _code(images: pd.DataFrame) -> pd.Series:
 
 
 def _add_labels(studies: pd.DataFrame, source: Source, settings: CohortSettings) -> pd.DataFrame:
-    if source.labels is None:
-        options = {"processes": settings.processes, "scheduler": settings.scheduler}
-        labels = read_study_labels(studies["report_path"].tolist(), **options)
+    labels = source.labels
+    if labels is None:
+        paths = studies["report_path"].tolist()
+        labels = read_study_labels(paths, processes=settings.processes, scheduler=settings.scheduler)
         labels = labels.assign(study_id=studies["study_id"].to_numpy())
-    else:
-        labels = source.labels
     return studies.merge(apply_uncertain(labels, settings.uncertain), on="study_id", how="left")
 
 
 def _splits(studies: pd.DataFrame, source: Source, settings: CohortSettings) -> pd.Series:
     if settings.split == "paper":
         return paper_split(studies["subject_id"], validation_share=settings.validation_share, seed=settings.seed)
-    if settings.split == "official":
-        if source.split is None:
-            raise TableError("an official split must come with the source", found="none", action="Use --split paper")
-        return studies["dicom_id"].map(source.split)
-    raise ValueError(f"split must be 'paper' or 'official'; got {settings.split!r}")
+    if source.split is None:
+        raise TableError("an official split must come with the source", found="none", action="Use --split paper")
+    return studies["dicom_id"].map(source.split)
 
 
 def _add_demographics(studies: pd.DataFrame, source: Source) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What every source of studies gives: MIMIC-CXR-JPG, a folder of DICOM files, the rendered cohort."""
+"""The common form of all sources of studies: MIMIC-CXR-JPG, a folder of DICOM files, the rendered cohort."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ IMAGE_COLUMNS = (
     "Rows",  # float
     "Columns",  # float
     "StudyDate",  # str, YYYYMMDD
-    "StudyTime",  # str, HHMMSS.fff, leading zeros may be gone
+    "StudyTime",  # str, HHMMSS.fff, leading zeros may be missing
     "image_path",  # str, absolute
 )
 
 
 @dataclass(frozen=True)
 class Source:
-    """All images of a source, before anything is chosen.
+    """All images of a source, before selection.
 
     Args:
         images: one row per image, columns `IMAGE_COLUMNS`.
         demographics: one row per patient: subject_id, sex, anchor_age, anchor_year, race.
         race_conflicts: patients with more than one race recorded: subject_id, race, count, chosen.
-        find_reports: studies → the path of each one's report, "" where there is none.
-        rejections: what fell out while reading.
-        labels: one row per study: study_id and the 14 labels; None if they are to be read from the reports.
-        ages: study_id → age in years at the study, where the source knows it better than by the anchor.
-        split: dicom_id → split, where the source brings one.
-        flags: images to look at, though they are kept: dicom_id, flag.
+        find_reports: studies → the path of each one's report, "" if it has none.
+        rejections: what was left out while reading.
+        labels: one row per study: study_id and the 14 labels; None to read them from the reports.
+        ages: study_id → age in years at the study, if the source has better ages than the anchor age.
+        split: dicom_id → split, if the source has one.
+        flags: kept images that need a look: dicom_id, flag.
     """
 
     images: pd.DataFrame
@@ -57,7 +57,7 @@ def most_frequent(table: pd.DataFrame, column: str) -> tuple[pd.Series, pd.DataF
         table: subject_id and the column, without gaps.
 
     Returns:
-        subject_id → value, and a table of the patients who have several: subject_id, the column, count, chosen.
+        subject_id → value, and the patients with several values: subject_id, the column, count, chosen.
     """
     counts = table.groupby(["subject_id", column]).size().reset_index(name="count")
     counts = counts.sort_values(["subject_id", "count", column], ascending=[True, False, True], ignore_index=True)

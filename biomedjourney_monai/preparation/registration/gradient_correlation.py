@@ -1,4 +1,4 @@
-"""How well two images of one patient lie on each other."""
+"""The registration score: how well two images of one patient match."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 REFERENCE_SIZE = 256
-"""The scales below were measured on letterboxes of this side; they follow the image's own side."""
+"""The scales below were tuned on letterboxed images of this size; they are scaled with the image."""
 
 SMOOTHING = 1.5
 EROSION = 4
@@ -15,13 +15,13 @@ EROSION = 4
 def gradient_correlation(fixed: np.ndarray, moved: np.ndarray, overlap: np.ndarray) -> float:
     """Mean normalised correlation of the images' horizontal and vertical derivatives.
 
-    Of the usual scores this tells best whether two frontal radiographs show the same patient, and rejects laterals,
-    inverted and rotated images; mutual information alone cannot see an inversion.
+    Of the usual scores this one separates best whether two frontal radiographs show the same patient, and it rejects
+    laterals, inverted and rotated images; mutual information alone cannot detect an inversion.
 
     Args:
         fixed: shape (S, S), any scale.
         moved: the other image on the same grid.
-        overlap: bool, where both have content; eroded here, so that the borders do not count as edges.
+        overlap: bool, where both have content; eroded here, so that borders do not count as edges.
 
     Returns:
         In [-1, 1]; 0 where nothing overlaps or an image is flat.

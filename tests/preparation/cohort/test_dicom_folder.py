@@ -11,7 +11,8 @@ import pytest
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.phantom.cohort import write_cohort
 from biomedjourney_monai.preparation.cohort.dicom_folder import list_files, read_age, read_dicom_folder, read_fields
-from biomedjourney_monai.preparation.cohort.selection import CohortSettings, build_cohort, select_studies
+from biomedjourney_monai.preparation.cohort.mimic import read_mimic
+from biomedjourney_monai.preparation.cohort.selection import CohortSettings, select_studies
 from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
 
@@ -66,7 +67,7 @@ def test_the_folder_makes_the_cohort_that_the_tables_make(archive, phantom, repo
     reports.to_csv(tmp_path / "reports.csv", index=False)
     source = read_dicom_folder(archive, reports=tmp_path / "reports.csv", texts=tmp_path / "texts")
     studies = select_studies(source, CohortSettings()).studies
-    known = build_cohort(phantom, labels="report").studies
+    known = select_studies(read_mimic(phantom, labels="report")).studies
     assert tuple(studies.columns) == STUDY_COLUMNS
     studies = studies.assign(
         known_id=[pydicom.dcmread(path, stop_before_pixels=True).AccessionNumber[1:] for path in studies["image_path"]]
@@ -132,7 +133,7 @@ def test_a_header_that_crashes_its_reader_is_counted(archive, monkeypatch):
     def crashing(function, items, *, on_death, **_options):
         return [on_death(path) if path == items[0] else function(path) for path in items]
 
-    monkeypatch.setattr(dicom_studies, "map_in_processes", crashing)
+    monkeypatch.setattr(dicom_folder, "map_in_processes", crashing)
     source = read_dicom_folder(archive)
     assert source.rejections.counts("image")["reader crashed"] == 1
     assert list_files(archive)[0] not in set(source.images["image_path"])
@@ -155,7 +156,7 @@ def test_a_study_without_date_or_time_is_rejected(archive, attributes):
     path = pa_files(archive)[0]
     change(path, **attributes)
     cohort = select_studies(read_dicom_folder(archive), CohortSettings(eligibility="any"))
-    assert cohort.study_drops["study date or time unusable"] == 1
+    assert cohort.rejections.counts("study")["study date or time unusable"] == 1
 
 
 def test_the_view_code_stands_in_by_its_value(archive):
@@ -168,7 +169,7 @@ def test_the_view_code_stands_in_by_its_value(archive):
     assert read_fields(str(path))["ViewCodeSequence_CodeMeaning"] == "postero-anterior"
     change(path, ViewCodeSequence=None)
     cohort = select_studies(read_dicom_folder(archive), CohortSettings(eligibility="any"))
-    assert cohort.image_drops["view unknown"] == 1
+    assert cohort.rejections.counts("image")["view unknown"] == 1
 
 
 def test_a_burned_in_annotation_is_flagged(archive):

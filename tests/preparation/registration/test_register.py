@@ -7,6 +7,8 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from biomedjourney_monai.errors import ConfigError, ImageError
+from biomedjourney_monai.preparation.registration.gradient_correlation import gradient_correlation
+from biomedjourney_monai.preparation.registration.image_pair import ImagePair
 from biomedjourney_monai.preparation.registration.register import (
     MIN_SCORE,
     RETRY_BELOW,
@@ -15,7 +17,6 @@ from biomedjourney_monai.preparation.registration.register import (
     register,
     rejection,
 )
-from biomedjourney_monai.preparation.registration.gradient_correlation import gradient_correlation
 from biomedjourney_monai.radiographs import load_with_content
 
 REAL = Path(__file__).parents[3].parent / "shared" / "real-cxr"
@@ -48,13 +49,13 @@ def test_what_the_motion_numbers_mean(chest):
     found.SetCenter((CENTRE, CENTRE))
     found.SetScale(1 / 1.1)
     found.SetAngle(np.radians(-5))
-    result = apply_transform(found, image, image, content, content)
+    result = apply_transform(found, ImagePair(image, image, content, content))
     expected, _matrix = move(image, degrees=5, scale=1.1)
     assert np.abs(result.image - expected)[result.valid].max() < 0.02
     assert result.scale == pytest.approx(1.1) and result.rotation_degrees == pytest.approx(5)
     assert result.shift_x_px == pytest.approx(0, abs=1e-9)
     found = sitk.TranslationTransform(2, (-7.0, 3.0))
-    result = apply_transform(found, image, image, content, content)
+    result = apply_transform(found, ImagePair(image, image, content, content))
     assert (result.shift_x_px, result.shift_y_px) == pytest.approx((7.0, -3.0))
     assert np.allclose(result.image[:-3, 7:][result.valid[:-3, 7:]], image[3:, :-7][result.valid[:-3, 7:]], atol=1e-6)
     assert result.overlap == pytest.approx(result.valid[content].mean())
@@ -122,7 +123,7 @@ def test_wrong_pairs_score_low(chest):
     image, content = chest
     for wrong in (1 - image, np.rot90(image).copy(), np.random.default_rng(0).random(image.shape).astype(np.float32)):
         result = register(image, wrong, content, content)
-        assert rejection(result) != ""
+        assert rejection(result.measures) != ""
 
 
 def test_shapes_and_names_are_checked():
@@ -149,7 +150,7 @@ def test_shapes_and_names_are_checked():
 def test_sanity_limits(changes, reason):
     sane = {"gradient_correlation": 0.5, "scale": 1.0, "rotation_degrees": 0.0, "shift_x_px": 0.0, "shift_y_px": 0.0}
     registration = Registration(FULL, FULL, **(sane | {"stretch": (1.0, 1.0), "overlap": 0.9} | changes))
-    assert rejection(registration) == reason
+    assert rejection(registration.measures) == reason
 
 
 @pytest.mark.parametrize("seed", [1, 4])
@@ -163,11 +164,11 @@ def test_real_pairs_are_kept_and_laterals_are_not_whatever_the_samples(seed):
     kept = []
     for _patient, group in frontal.groupby("patient"):
         for prior, new in zip(group["filename"], group["filename"][1:]):
-            kept.append(not rejection(_register(loaded[prior], loaded[new], seed)))
+            kept.append(not rejection(_register(loaded[prior], loaded[new], seed).measures))
     assert len(kept) >= 10 and np.mean(kept) >= 0.9
     laterals = studies.loc[studies["view_position"] == "LATERAL", "filename"]
     for prior, lateral in zip(frontal["filename"][::3], laterals):
-        assert rejection(_register(loaded[prior], loaded[lateral], seed))
+        assert rejection(_register(loaded[prior], loaded[lateral], seed).measures)
 
 
 def _register(prior, new, seed) -> Registration:
@@ -188,7 +189,7 @@ def test_the_transform_is_what_moved_the_image(chest):
     image, content = chest
     moved, _matrix = move(image, degrees=5, shift=(4, -3))
     result = register(image, moved, content, content)
-    again = apply_transform(result.transform, image, moved, content, content)
+    again = apply_transform(result.transform, ImagePair(image, moved, content, content))
     assert np.array_equal(result.image, again.image) and result.scale == again.scale
 
 
@@ -219,7 +220,7 @@ def test_iterations_are_counted_by_level(chest):
 
     image, content = chest
     moved, _matrix = move(image, degrees=5)
-    counts = count_iterations(image, moved, content, content, transform="similarity", seed=1)
+    counts = count_iterations(ImagePair(image, moved, content, content), transform="similarity", seed=1)
     assert len(counts) == 3 and all(1 <= count <= 100 for count in counts)
 
 
@@ -229,7 +230,7 @@ def searches(chest, monkeypatch):
     answers: dict[int, str] = {}
     asked: list[int] = []
 
-    def search(*_images, transform: str, seed: int) -> sitk.Transform:
+    def search(_pair, transform: str, seed: int) -> sitk.Transform:
         asked.append(seed)
         if answers[seed] == "none":
             raise ImageError("two images must overlap to be registered", found="no common content")
@@ -265,4 +266,5 @@ def test_a_mirrored_pair_is_told_from_one_that_fits_neither_way():
         (0.5, 0.4, ""),
         (0.5, float("nan"), ""),
     ):
-        assert rejection(Registration(FULL, FULL, own, mirrored_correlation=mirrored, **sane)) == reason
+        registration = Registration(FULL, FULL, own, mirrored_correlation=mirrored, **sane)
+        assert rejection(registration.measures) == reason

@@ -13,12 +13,14 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.selection import build_cohort
+from biomedjourney_monai.preparation.cohort.mimic import read_mimic
+from biomedjourney_monai.preparation.cohort.selection import select_studies
 from biomedjourney_monai.preparation.journeys import build_journeys
-from biomedjourney_monai.preparation.rejections import REJECTED_COLUMNS, write_rejected
+from biomedjourney_monai.preparation.registration.images import StudyLoader
 from biomedjourney_monai.preparation.registration.pairs import decide
-from biomedjourney_monai.preparation.registration.recipe import PairRegistrar, StudyLoader
+from biomedjourney_monai.preparation.registration.register import PairRegistrar
 from biomedjourney_monai.preparation.registration.run import calibrated_score, register_all
+from biomedjourney_monai.preparation.rejections import REJECTED_COLUMNS, write_rejected
 from biomedjourney_monai.radiographs import load_with_content, read_mask, read_png
 from biomedjourney_monai.schema import JOURNEYS_FILE, STUDIES_FILE
 
@@ -35,13 +37,13 @@ def write_studies(studies: pd.DataFrame, work: Path) -> Path:
 
 @pytest.fixture
 def work(small_mimic, tmp_path):
-    return write_studies(build_cohort(small_mimic).studies, tmp_path / "work")
+    return write_studies(select_studies(read_mimic(small_mimic)).studies, tmp_path / "work")
 
 
 def run(work: Path, *, size: int = SIZE, min_score: float = 0.25, **registrar) -> tuple[int, int]:
     """How many pictures and how many pairs a run did."""
     finished = register_all(work, StudyLoader(size), PairRegistrar(**registrar), min_score=min_score)
-    return finished.images.done, finished.registrations.done
+    return finished.images_done, finished.pairs_done
 
 
 def contents_of(work: Path) -> dict[str, bytes]:
@@ -84,7 +86,7 @@ def test_a_picture_that_was_touched_or_lost_is_made_again(work):
 
 
 def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(small_mimic, tmp_path):
-    studies = build_cohort(small_mimic).studies
+    studies = select_studies(read_mimic(small_mimic)).studies
     copies = [
         studies.assign(
             **{name: str(number) + studies[name].str[1:] for name in ("subject_id", "study_id")},
