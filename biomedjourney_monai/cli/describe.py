@@ -117,8 +117,8 @@ def _print_counts(described: DescribedPairs, *, with_attempts: bool) -> None:
     counts = described.counts
     print(
         f"{counts['triples']:,} triples ({counts['triples_from_labels']:,} with labels in place of a report), mean "
-        f"length {counts['mean_characters']:.0f} characters -> {described.triples}; {counts['singles']:,} single images "
-        f"-> {described.singles}"
+        f"length {counts['mean_characters']:.0f} characters -> {described.triples}; "
+        f"{counts['singles']:,} single images -> {described.singles}"
     )
     dropped = list_reasons(counts["triples_dropped"])
     print(f"dropped pairs: {dropped}; dropped studies: {list_reasons(counts['singles_dropped'])}")

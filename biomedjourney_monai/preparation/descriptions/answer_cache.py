@@ -1,4 +1,4 @@
-"""A cache of a language model's answers in one SQLite file: what was answered once is never asked again."""
+"""A cache of a language model's answers in one SQLite file, so that no question is asked twice."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from biomedjourney_monai.errors import TableError
 
 class AnswerCache:
     """Answers by prompt, model and text. Safe for threads; each answer is on disk when `put` returns, so that a killed
-    run resumes. Only digests of questions are stored, but answers are patients' data: the file is its owner's alone.
+    run resumes. Only digests of questions are stored, but answers are patient data: only the owner can read the file.
 
     Args:
-        path: the file, made when absent; or ":memory:".
+        path: the file, created if missing; or ":memory:".
 
     Raises:
-        TableError: if the file is no such cache.
+        TableError: if the file is not such a cache.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -47,7 +47,7 @@ class AnswerCache:
         return row[0] if row else None
 
     def put(self, key: str, content: str) -> None:
-        """Keep an answer."""
+        """Store an answer."""
         with self._lock, self._database:
             self._database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, content))
 
@@ -64,6 +64,6 @@ def _make_private(path: Path) -> None:
 
 
 def question_key(messages: list[dict[str, str]], *, model: str, prompt_version: str, prompt_digest: str) -> str:
-    """Digest of all that decides an answer: prompt version and file, model, and text."""
+    """Digest of everything that determines an answer: prompt version and file, model, and text."""
     content = json.dumps([prompt_version, prompt_digest, model, messages], ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -10,15 +10,15 @@ BIN_WIDTH = 0.025
 
 
 def draw_histogram(kept: np.ndarray, dropped: np.ndarray, *, threshold: float) -> str:
-    """Draw how many pairs reach which score, the dropped ones on top of the kept ones.
+    """Draw the number of pairs by score, dropped ones on top of kept ones.
 
     Args:
         kept: scores in [-1, 1].
-        dropped: likewise; scores that are no number are left out.
-        threshold: where to draw the line.
+        dropped: the same for dropped pairs; NaN is left out.
+        threshold: the score to mark with a line.
 
     Returns:
-        SVG markup, without any text from outside.
+        SVG markup, without external text.
     """
     kept, dropped = (np.asarray(scores, float)[np.isfinite(scores)] for scores in (kept, dropped))
     edges = _edges(np.concatenate([kept, dropped, [threshold]]))

@@ -1,7 +1,6 @@
-"""One self-contained HTML page on what a preparation kept and dropped, and how well pairs were registered.
+"""One self-contained HTML page on what a stage kept and dropped, and how well pairs were registered.
 
-The same working folder gives the same bytes. The page of a registration shows radiographs: it is patient data as
-they are.
+The same working folder gives the same bytes. The registration page shows radiographs, so it is patient data.
 """
 
 from __future__ import annotations
@@ -53,10 +52,10 @@ def write_cohort_page(work: str | Path, studies: pd.DataFrame, counts: Mapping[s
 
 
 def write_quality_page(work: str | Path, pairs: pd.DataFrame, counts: Mapping[str, Any]) -> Path:
-    """Write register_report.html: what is left after each step, the reasons, the scores, and pairs to look at.
+    """Write register_report.html: what is left after each step, the reasons, the scores, and example pairs.
 
     Args:
-        work: the working folder; the counts of cohort and journeys are shown if they are there.
+        work: the working folder; the counts of cohort and journeys are shown if they exist.
         pairs: columns `schema.PAIR_COLUMNS`.
         counts: as in register_drops.json.
 

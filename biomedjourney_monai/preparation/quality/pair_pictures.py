@@ -22,9 +22,9 @@ class PairPictures:
     """One pair on the page.
 
     Args:
-        title: which it is, for example "best 1".
-        facts: its numbers, and whether it is kept, as one line.
-        before: (caption, data URI) of the prior, the new image as it was, and their difference.
+        title: for example "best, j000012".
+        facts: its measures, and whether it is kept, in one line.
+        before: (caption, data URI) of the prior, the new image before registration, and their difference.
         after: the same with the registered image.
     """
 
@@ -35,14 +35,14 @@ class PairPictures:
 
 
 def choose_pairs(pairs: pd.DataFrame, *, per_kind: int = PER_KIND) -> list[tuple[str, int]]:
-    """Choose pairs by score: of all that were registered the best, the median and the worst, and the worst kept.
+    """Choose pairs by score: the best, the median and the worst of all registered ones, and the worst kept.
 
     Args:
         pairs: columns `schema.PAIR_COLUMNS`.
-        per_kind: how many of each.
+        per_kind: number of pairs of each kind.
 
     Returns:
-        (kind, row number), each pair once, under the first kind that takes it.
+        (kind, row number), each pair once, under the first kind that includes it.
     """
     places = np.flatnonzero(pairs["gradient_correlation"].notna() & (pairs["new_image"] != ""))
     order = places[np.argsort(-pairs["gradient_correlation"].to_numpy()[places], kind="stable")]
@@ -62,10 +62,10 @@ def choose_pairs(pairs: pd.DataFrame, *, per_kind: int = PER_KIND) -> list[tuple
 
 
 def draw_pair(kind: str, row: Mapping[str, Any], work: Path) -> PairPictures:
-    """Read a pair's pictures.
+    """Read a pair's pictures and measures.
 
     Args:
-        kind: which one it is.
+        kind: for the title.
         row: of pairs.parquet.
         work: the working folder.
 

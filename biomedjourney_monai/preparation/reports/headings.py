@@ -1,4 +1,4 @@
-"""Where the sections of a radiology report begin: the headings that MIMIC-CXR and other sites use."""
+"""The section headings of radiology reports, as MIMIC-CXR and other sites use them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ OTHER_HEADINGS = (
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading: its name in lower case, and where it starts and ends in the text."""
+    """A heading: its name in lower case, and its start and end in the text."""
 
     name: str
     start: int
@@ -73,12 +73,12 @@ _KNOWN = _either((*IMPRESSION_HEADINGS, *FINDINGS_HEADINGS, *COMPARISON_HEADINGS
 _CAPITALS = _capitals(*IMPRESSION_HEADINGS, *FINDINGS_HEADINGS, *COMPARISON_HEADINGS, *OTHER_HEADINGS)
 
 _HEADING = re.compile(
-    rf"^[ \t]*(?:\*\*)?(?P<known>(?i:{_KNOWN}))(?:\*\*)?[ \t]*:(?:\*\*)?"  # a known one in any case
-    rf"|(?:\A|^[ \t]*\n)[ \t]*(?P<alone>(?i:{_KNOWN}))[ \t]*$"  # … without a colon where it stands alone
+    rf"^[ \t]*(?:\*\*)?(?P<known>(?i:{_KNOWN}))(?:\*\*)?[ \t]*:(?:\*\*)?"  # a known one, upper or lower case
+    rf"|(?:\A|^[ \t]*\n)[ \t]*(?P<alone>(?i:{_KNOWN}))[ \t]*$"  # … without a colon on a line of its own
     rf"|^[ \t]*(?P<dash>{_capitals('impression', 'conclusion')})[ \t]+[-–—](?=\s)"
     r"|^[ \t]*(?P<amended>ADDENDUM)\b"
     r"|^[ \t]*(?P<other>[A-Z][A-Z ()/,-]*[A-Z]):(?=\s|$)"  # any other in capitals
-    rf"|(?<=[.?!_)][ \t])[ \t]*(?P<inline>{_CAPITALS})[ \t]*:",  # run on in one line, behind a sentence
+    rf"|(?<=[.?!_)][ \t])[ \t]*(?P<inline>{_CAPITALS})[ \t]*:",  # within a line, after a sentence
     re.MULTILINE,
 )
 
