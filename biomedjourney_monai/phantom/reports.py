@@ -11,8 +11,7 @@ import numpy as np
 
 from biomedjourney_monai.phantom.mentions import ABSENT, PRESENT, UNCERTAIN, Mentions
 from biomedjourney_monai.phantom.patients import Patient, Visit
-from biomedjourney_monai.phantom.phrasing import report_words as words
-from biomedjourney_monai.phantom.phrasing.finding_words import PRIOR
+from biomedjourney_monai.phantom.phrasing import words
 from biomedjourney_monai.phantom.phrasing.statements import (
     UNSIDED,
     Severities,
@@ -188,7 +187,7 @@ def _denied_plainly(case: _Case, mentions: Mentions) -> list[str]:
 
 
 def _say_no_change(voice: Voice) -> str:
-    return voice.say(voice.pick(words.NO_CHANGE), prior=voice.say(voice.pick(PRIOR)))
+    return voice.say(voice.pick(words.NO_CHANGE), prior=voice.say(voice.pick(words.PRIOR)))
 
 
 def _state_devices(voice: Voice, case: _Case) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.mentions import PRESENT, UNCERTAIN
-from biomedjourney_monai.phantom.phrasing import finding_words as words
+from biomedjourney_monai.phantom.phrasing import words
 from biomedjourney_monai.phantom.phrasing.voice import Voice, join_list, with_article
 
 UNSIDED = ("Cardiomegaly", "Edema")
@@ -19,26 +19,10 @@ UNSIDED = ("Cardiomegaly", "Edema")
 
 Severities = tuple[int, int]
 
-_FRAMES = {
-    "present": (words.PRESENT_END, words.PRESENT),
-    "new": (words.NEW_END, words.NEW),
-    "worse": (words.WORSE_END, words.WORSE),
-    "better": (words.BETTER_END, words.BETTER),
-    "unchanged": (words.UNCHANGED_END, words.UNCHANGED),
-    "uncertain": (words.UNCERTAIN_END, words.UNCERTAIN),
-}
-_HEART_FRAMES = {
-    "present": words.HEART_PRESENT,
-    "new": words.HEART_NEW,
-    "worse": words.HEART_WORSE,
-    "better": words.HEART_BETTER,
-    "unchanged": words.HEART_UNCHANGED,
-}
-
 
 @dataclass(frozen=True)
 class Phrase:
-    """The parts of a noun phrase; see the slots in `finding_words`."""
+    """The parts of a noun phrase; see the slots in finding_words.yaml."""
 
     np: str
     a_np: str
@@ -202,7 +186,7 @@ def _compare(now: int, before: int) -> str:
 def _say_status(voice: Voice, finding: str, severities: Severities, status: str) -> str:
     if finding == "Cardiomegaly" and voice.chance(0.45):
         adverb = voice.pick(words.ADVERBS[severities[0]])
-        return voice.say(voice.pick(_HEART_FRAMES[status]), adverb=adverb, prior=_name_prior(voice))
+        return voice.say(voice.pick(words.HEART_FRAMES[status]), adverb=adverb, prior=_name_prior(voice))
     return _fill(voice, finding, severities, status)
 
 
@@ -221,7 +205,6 @@ def _say_resolved(voice: Voice, finding: str, before: Severities) -> str:
 
 def _fill(voice: Voice, finding: str, severities: Severities, status: str) -> str:
     """Choose a frame and fill it."""
-    end_frames, frames = _FRAMES[status]
     stands_last = voice.chance(0.65)
     phrase = describe(voice, finding, severities, may_trail=stands_last)
     has_size = finding in words.COUNTABLE
@@ -235,7 +218,9 @@ def _fill(voice: Voice, finding: str, severities: Severities, status: str) -> st
         lead = words.LEADS[finding]
         lead = _both_sides(lead) if both else lead.replace("<side>", sides)
         slots["lead"] = voice.say(lead)
-    return voice.say(voice.pick(end_frames if stands_last else frames), **slots, prior=_name_prior(voice))
+    return voice.say(
+        voice.pick(words.FRAMES[status]["last" if stands_last else "inside"]), **slots, prior=_name_prior(voice)
+    )
 
 
 def _both_sides(lead: str) -> str:
