@@ -1,4 +1,4 @@
-"""Who a phantom patient is: the body that all visits share.
+"""The body of a phantom patient, which all visits share.
 
 Lengths are centimetres. The origin is the middle of the chest, x grows to image right (the patient's left),
 y grows downward, z grows to the front.
@@ -25,12 +25,12 @@ _STREAKS_OF_GROUP = (1.0, 0.75, 1.3)
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Everything that a patient's visits share, as plain numbers; the vessel tree grows from them on first use."""
+    """Everything that a patient's visits share, as plain numbers; vessels and textures are drawn on first use."""
 
     seed: int
     sex: str  # "F" or "M"
     age: float  # years
-    group: int  # 0, 1 or 2: shows in tissue contrast alone
+    group: int  # 0, 1 or 2: changes tissue contrast only
 
     body_mass: float  # 1 is average
     wall_cm: float  # chest wall beside the lungs
@@ -72,7 +72,7 @@ class Anatomy:
 
     @cached_property
     def vessels(self) -> tuple[VesselTree, VesselTree]:
-        """The pulmonary vessels of the right and the left lung (in this order: image left first)."""
+        """The pulmonary vessels of the right and the left lung, in this order (image left first)."""
         rng = np.random.default_rng([self.seed, 3])
         return grow_vessels(rng, hilum_height=0.53), grow_vessels(rng, hilum_height=0.49)
 
@@ -101,7 +101,7 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
         seed: the patient's identity; the same seed and arguments give the same body.
         sex: "F" or "M": breast shadows, size and shape of the chest.
         age: years: bone density, aortic unfolding, calcification.
-        group: 0, 1 or 2: shows in tissue contrast alone, never in shape.
+        group: 0, 1 or 2: changes tissue contrast only, never shape.
 
     Raises:
         ConfigError: if sex, age or group is out of range.

@@ -1,4 +1,4 @@
-"""How one radiograph is taken: geometry of a visit, and from thickness to grey."""
+"""The acquisition of one radiograph: its geometry, and the conversion of thickness to grey values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BONE_PER_CM = 0.36
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Geometry, exposure and processing of one radiograph. Noise depends on nothing but this."""
+    """Geometry, exposure and processing of one radiograph, which also determine its noise."""
 
     seed: int
     view_position: str
@@ -45,7 +45,7 @@ class Acquisition:
 
 
 def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
-    """Draw how a visit's radiograph is taken.
+    """Draw the acquisition of a visit's radiograph.
 
     Args:
         seed: the same seed and view position give the same acquisition.
@@ -90,7 +90,7 @@ def axes_of(acquisition: Acquisition, size: int, *, chest_cm: float) -> Axes:
     """Return the pixel grid in patient centimetres, before in-plane rotation.
 
     Args:
-        chest_cm: half the width of the lungs; the field is opened as far as the patient needs.
+        chest_cm: half the width of the lungs, which sets the size of the field.
     """
     return make_axes(
         size,
@@ -101,7 +101,7 @@ def axes_of(acquisition: Acquisition, size: int, *, chest_cm: float) -> Axes:
 
 
 def rotate(image: np.ndarray, degrees: float, *, nearest: bool = False) -> np.ndarray:
-    """Turn an image about its centre, the border pixels continued outward; shape (S, S)."""
+    """Rotate an image about its centre, with border pixels continued outward; shape (S, S)."""
     centre = (image.shape[0] - 1) / 2
     matrix = cv2.getRotationMatrix2D((centre, centre), -degrees, 1.0)
     how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
@@ -135,7 +135,7 @@ def detect(integral: np.ndarray, acquisition: Acquisition) -> np.ndarray:
 
 
 def develop(detected: np.ndarray, acquisition: Acquisition, *, low: float, high: float) -> np.ndarray:
-    """Turn detected attenuation into display grey, as a radiography room would.
+    """Convert detected attenuation to display grey, as a radiography system does.
 
     Args:
         detected: -log of the detected share, shape (S, S).
@@ -169,7 +169,7 @@ def _film_curve(grey: np.ndarray, gamma: float) -> np.ndarray:
 
 
 def finish(image: np.ndarray, acquisition: Acquisition) -> np.ndarray:
-    """Lay the side marker and the collimator's blades on an image; returns the same array."""
+    """Draw the side marker and the collimator onto an image; returns the same array."""
     size = image.shape[0]
     if acquisition.marker:
         _stamp_marker(image, acquisition)

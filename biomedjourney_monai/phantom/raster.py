@@ -117,7 +117,7 @@ def draw_tubes(
 
     Args:
         x, y: the points in cm, shape (P,).
-        length_cm: the length in space that a point stands for, times any weight, shape (P,).
+        length_cm: the length that a point represents, times any weight, shape (P,).
         radius_cm: of all these tubes.
         hollow: share of the material missing in the core, 0 to 1.
         hollow_radius: radius of the core as a share of `radius_cm`.
@@ -143,7 +143,7 @@ def draw_polyline(points: np.ndarray, step_cm: float) -> tuple[np.ndarray, np.nd
         points: corners in cm, shape (P, 2).
 
     Returns:
-        x, y and the length that each sample stands for, each shape (Q,), float32.
+        x, y and the length that each sample represents, each shape (Q,), float32.
     """
     points = np.asarray(points, dtype=np.float32)
     lengths = np.hypot(*np.diff(points, axis=0).T)

@@ -1,4 +1,4 @@
-"""One seed, many independent streams: every random choice is named, so no choice moves when another is added."""
+"""Independent named random streams from one seed, so that adding one choice does not change the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements about findings: what there is, how it has changed, what is uncertain, what is denied.
+"""Statements about findings: present, changed, uncertain and denied ones.
 
 Every function returns clauses without capital letter and full stop. Severities are 0 to 3; a finding's two severities
 are (left, right) of the patient, and findings without sides use the left one.
@@ -49,15 +49,15 @@ def severities_of(state: FindingState, finding: str) -> Severities:
 def state_finding(
     voice: Voice, finding: str, now: Severities, *, mention: int | None, before: Severities | None = None
 ) -> list[str]:
-    """Say what there is of one finding.
+    """State one finding.
 
     Args:
-        now: the severities at this visit, or those that are suspected.
-        mention: what is to be said: 1 present, -1 uncertain; 0 gives a statement only for what has resolved.
-        before: the severities at the visit before; None says nothing about change.
+        now: the severities at this visit, or the suspected ones.
+        mention: 1 present, -1 uncertain; 0 gives a statement only if the finding has resolved.
+        before: the severities at the previous visit; None states no change.
 
     Returns:
-        Clauses; empty where there is nothing to say here. Plain denials are `deny`'s.
+        Clauses, possibly none. `deny` writes plain denials.
     """
     if mention == UNCERTAIN:
         return [_say_uncertain(voice, finding, now)]
@@ -79,10 +79,10 @@ def name_finding(voice: Voice, finding: str, severities: Severities) -> str:
 
 
 def deny(voice: Voice, labels: Sequence[str], *, plain_only: bool = False) -> list[str]:
-    """Deny findings, several in one clause where they go together.
+    """Deny findings, several in one clause where possible.
 
     Args:
-        plain_only: keep to "no …", for an impression of few words.
+        plain_only: use only "no …", for a short impression.
     """
     clauses, listed = [], []
     for label in voice.shuffle(labels):
@@ -105,7 +105,7 @@ def describe(voice: Voice, finding: str, severities: Severities, *, may_trail: b
     """Build the noun phrase of a present finding.
 
     Args:
-        may_trail: allow ", small on the left and large on the right" behind the noun.
+        may_trail: allow ", small on the left and large on the right" after the noun.
     """
     if finding in UNSIDED:
         return _describe_unsided(voice, finding, severities[0])
@@ -224,7 +224,7 @@ def _fill(voice: Voice, finding: str, severities: Severities, status: str) -> st
 
 
 def _both_sides(lead: str) -> str:
-    """Put a lead that names one side into words for both."""
+    """Rewrite a lead that names one side for both sides."""
     lead = lead.replace("the <side> {base|lung base}", "{the|both} lung bases")
     lead = lead.replace("the <side> costophrenic {angle|sulcus}", "both costophrenic {angles|sulci}")
     return lead.replace("{a|} {thin|faint|subtle} lucency at the <side> apex", "{thin|faint} lucencies at both apices")

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.phantom.cohort import write_cohort
+from biomedjourney_monai.phantom.cohort import write_phantom_cohort
 from biomedjourney_monai.preparation.cohort.dicom_folder import list_files, read_age, read_dicom_folder, read_fields
 from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import CohortSettings, select_studies
@@ -20,7 +20,7 @@ from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 def phantom(tmp_path_factory) -> Path:
     """The rendered cohort in MIMIC's layout, with DICOM files."""
     root = tmp_path_factory.mktemp("phantom") / "cohort"
-    write_cohort(root, patients=16, seed=11, size=64, processes=1, image_format="dicom")
+    write_phantom_cohort(root, patients=16, seed=11, size=64, processes=1, image_format="dicom")
     return root
 
 
