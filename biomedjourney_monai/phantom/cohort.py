@@ -242,7 +242,7 @@ def _write_truth(folder: Path, untidy: UntidyPatient, size: int) -> Iterator[tup
                         patient, visit, new.findings, size=size, with_masks=True, anatomy=anatomy, **view
                     )
                     with written_atomically(folder / f"{name}.npz") as temporary:
-                        np.savez_compressed(temporary, masks=rendering.masks)
+                        np.savez_compressed(temporary, masks=np.asarray(rendering.masks))
                     _write_bytes(folder / f"{name}.png", cv2.imencode(".png", as_grey(rendering.image))[1].tobytes())
                 yield image.dicom_id, new.study_id, f"{name}.png"
 

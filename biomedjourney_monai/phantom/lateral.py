@@ -136,7 +136,7 @@ def _heart(visit: Visit, outline: _Outline) -> tuple[np.ndarray, np.ndarray]:
 def _findings(visit: Visit, outline: _Outline) -> tuple[np.ndarray, np.ndarray]:
     """Return the soft-tissue share of the lungs and additional soft tissue in cm, the same for both sides."""
     a, axes, f = visit.anatomy, visit.axes, visit.findings
-    share = np.full((axes.size, axes.size), a.parenchyma, np.float32)
+    share: np.ndarray = np.full((axes.size, axes.size), a.parenchyma, np.float32)
     added = np.zeros_like(share)
     if f.edema:
         haze = np.exp(-np.square(axes.x / 5.0) - np.square((axes.y + 1) / 6.0))

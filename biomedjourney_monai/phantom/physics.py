@@ -59,7 +59,7 @@ def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
     rng = np.random.default_rng([int(seed), 2])
     normal, uniform = rng.normal, rng.uniform
     portable = view_position == "AP"
-    collimation = uniform(0, 0.03, 4) * (rng.random(4) < 0.25)
+    top, bottom, left, right = (float(share) for share in uniform(0, 0.03, 4) * (rng.random(4) < 0.25))
     return Acquisition(
         seed=int(seed),
         view_position=view_position,
@@ -78,7 +78,7 @@ def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
         scatter=float(uniform(0.10, 0.22)) + (0.08 if portable else 0),
         blur_cm=float(uniform(0.03, 0.07)) + (0.03 if portable else 0),
         detail=float(uniform(0.25, 0.6)),
-        collimation=tuple(float(c) for c in collimation),
+        collimation=(top, bottom, left, right),
         marker="" if (draw := rng.random()) > 0.8 else ("L" if draw < 0.6 else "R"),
         marker_x=float(uniform(0.035, 0.10)),
         marker_y=float(uniform(0.03, 0.12)),
@@ -108,7 +108,7 @@ def rotate(image: np.ndarray, degrees: float, *, nearest: bool = False) -> np.nd
     return cv2.warpAffine(image, matrix, image.shape[::-1], flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
-def line_integral(soft_cm: np.ndarray, bone_cm: np.ndarray, *, hardness: float) -> np.ndarray:
+def line_integral(soft_cm: np.ndarray, bone_cm: np.ndarray | np.float32, *, hardness: float) -> np.ndarray:
     """Return -log of the transmitted share (Beer–Lambert) from thicknesses along the beam, same shape."""
     soft = np.float32(SOFT_PER_CM / hardness)
     bone = np.float32(BONE_PER_CM / hardness**2)

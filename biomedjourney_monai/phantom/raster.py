@@ -128,7 +128,7 @@ def draw_tubes(
     lines = scatter_points(axes, x, y, length_cm)
     area = np.pi * radius_cm**2 / axes.pixel_cm**2
     radius_px = radius_cm / axes.pixel_cm
-    kernel = _disc(round(radius_px * 100)) * np.float32(area)
+    kernel: np.ndarray = _disc(round(radius_px * 100)) * np.float32(area)
     if hollow:
         core = _disc(round(radius_px * hollow_radius * 100))
         pad = (kernel.shape[0] - core.shape[0]) // 2

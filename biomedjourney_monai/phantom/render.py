@@ -87,7 +87,7 @@ def render(
     image = finish(develop(detected, acquisition, low=low, high=high), acquisition)
     if not with_masks:
         return Rendering(image, None)
-    outlines = lateral_outlines(layers) if _is_lateral(acquisition) else frontal_outlines(visit, layers)
+    outlines = lateral_outlines(layers) if isinstance(layers, LateralLayers) else frontal_outlines(visit, layers)
     return Rendering(image, _cut_masks(outlines, acquisition))
 
 

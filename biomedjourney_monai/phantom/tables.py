@@ -174,18 +174,14 @@ def _admission_rows(untidy: UntidyPatient, seed: int) -> list[tuple]:
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[tuple]) -> None:
     """Write CSV, compressed without a time stamp where the name ends in .gz."""
-    with written_atomically(path) as temporary, temporary.open("wb") as stream:
-        if path.suffix == ".gz":
-            with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as packed:
-                _write_rows(packed, columns, rows)
-        else:
-            _write_rows(stream, columns, rows)
-
-
-def _write_rows(stream: io.BufferedIOBase | gzip.GzipFile, columns: Sequence[str], rows: Iterable[tuple]) -> None:
-    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")  # type: ignore[arg-type]
+    text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    text.flush()
-    text.detach()
+    content = text.getvalue().encode("utf-8")
+    with written_atomically(path) as temporary, temporary.open("wb") as stream:
+        if path.suffix == ".gz":
+            with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as packed:
+                packed.write(content)
+        else:
+            stream.write(content)

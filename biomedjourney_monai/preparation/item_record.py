@@ -74,7 +74,7 @@ class ItemRecord:
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
-        self._lines: dict[str, dict[str, Any]] = {}
+        self._lines: dict[str, Mapping[str, Any]] = {}
         for line in read_lines(path):
             if all(part in line for part in ("name", "key", "result", "files")):
                 self._lines[line["name"]] = line

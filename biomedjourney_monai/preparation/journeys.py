@@ -58,7 +58,7 @@ def find_journeys(work: str | Path = "work", *, min_days: float = 0.0, max_days:
             found=f"no journey among {len(studies):,} studies; dropped: {drops or 'none'}",
             action="Widen --min-days and --max-days",
         )
-    by_split = journeys["split"].value_counts().sort_index().to_dict()
+    by_split = {str(split): int(count) for split, count in journeys["split"].value_counts().sort_index().items()}
     write_table(work / JOURNEYS_FILE, journeys)
     write_json(work / COUNTS_FILE, {"kept": len(journeys), "kept_by_split": by_split, "dropped": drops})
     return FoundJourneys(journeys, by_split, drops, work / JOURNEYS_FILE)

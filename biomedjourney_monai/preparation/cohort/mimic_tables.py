@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from biomedjourney_monai.errors import TableError
@@ -154,7 +155,7 @@ def _read_csv(path: Path, **options: Any) -> pd.DataFrame:
 
 
 def _read(path: Path, columns: Mapping[str, type | str]) -> pd.DataFrame:
-    header = list(_read_csv(path, nrows=0))
+    header = [str(column) for column in _read_csv(path, nrows=0)]
     missing = [column for column in columns if column not in header]
     if missing:
         raise TableError(f"{path.name} must have a column {missing[0]!r}", found=f"{', '.join(header[:8])} …")
@@ -166,7 +167,7 @@ def _read(path: Path, columns: Mapping[str, type | str]) -> pd.DataFrame:
             numbers = pd.to_numeric(table[column], errors="coerce")
             if (numbers.isna() & table[column].notna()).any():
                 raise TableError(f"column {column!r} of {path.name} must hold numbers", found="text")
-            table[column] = numbers.astype(kind)
+            table[column] = numbers.to_numpy(dtype=np.dtype(kind))
     return table
 
 

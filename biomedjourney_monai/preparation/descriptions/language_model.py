@@ -187,13 +187,9 @@ class LanguageModel:
 
     def _request(self, messages: list[dict[str, str]]) -> Any:
         schema = {"name": "description", "strict": True, "schema": self.prompt.schema}
-        return self._client.chat.completions.create(
-            model=self.model,
-            messages=messages,
-            temperature=0,
-            max_tokens=MAX_ANSWER_TOKENS,
-            response_format={"type": "json_schema", "json_schema": schema},
-        )
+        form = {"type": "json_schema", "json_schema": schema}
+        request: dict[str, Any] = {"model": self.model, "messages": messages, "response_format": form}
+        return self._client.chat.completions.create(**request, temperature=0, max_tokens=MAX_ANSWER_TOKENS)
 
     def _key(self, messages: list[dict[str, str]]) -> str:
         return question_key(

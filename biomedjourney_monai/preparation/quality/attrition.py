@@ -68,7 +68,7 @@ def count_steps(
         Step("of these in train and validate, for pretraining", singles, PAPER_SINGLES, _SINGLES_NOTE),
     ]
     if journeys or pairs:
-        found = journeys["kept"] if journeys else pairs["journeys"]
+        found = _get(journeys, "kept") if journeys else _get(pairs, "journeys")
         steps.append(Step("journeys: two consecutive studies", found))
     if pairs:
         kept = pairs["kept_by_split"]

@@ -63,17 +63,16 @@ def write_quality_page(work: str | Path, pairs: pd.DataFrame, counts: Mapping[st
         The page's path.
     """
     work = Path(work)
-    before = [
-        _read_counts(work / name, verb) for name, verb in ((COHORT_COUNTS, "cohort"), (JOURNEYS_COUNTS, "journeys"))
-    ]
+    stages = (_read_counts(work / COHORT_COUNTS, "cohort"), _read_counts(work / JOURNEYS_COUNTS, "journeys"), counts)
     kept = pairs["kept"].astype(bool)
     scores = pairs["gradient_correlation"].astype(float)
+    bars = draw_histogram(scores[kept].to_numpy(), scores[~kept].to_numpy(), threshold=counts["min_score"])
     pictures, unreadable = _draw_pairs(pairs, work)
     page = _render(
         title="Registration",
-        steps=count_steps(*before, counts),
-        losses=count_losses(*before, counts),
-        histogram=Markup(draw_histogram(scores[kept], scores[~kept], threshold=counts["min_score"])),
+        steps=count_steps(*stages),
+        losses=count_losses(*stages),
+        histogram=Markup(bars),
         scored=int(scores.notna().sum()),
         quartiles=scores.quantile([0.05, 0.25, 0.5, 0.75]).to_dict(),
         calibrated=counts.get("calibrated_at_percentile"),
@@ -87,7 +86,7 @@ def _draw_pairs(pairs: pd.DataFrame, work: Path) -> tuple[list[PairPictures], in
     drawn, unreadable = [], 0
     for kind, row in choose_pairs(pairs):
         try:
-            drawn.append(draw_pair(kind, pairs.iloc[row].to_dict(), work))
+            drawn.append(draw_pair(kind, {str(name): value for name, value in pairs.iloc[row].items()}, work))
         except ImageError:
             unreadable += 1
     return drawn, unreadable
@@ -106,7 +105,13 @@ def _render(*, title: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["count"] = lambda number: "–" if number is None else f"{number:,}"
-    defaults = {"labels": None, "splits": None, "histogram": None, "pictures": [], "full_difference": FULL_DIFFERENCE}
+    defaults: dict[str, Any] = {
+        "labels": None,
+        "splits": None,
+        "histogram": None,
+        "pictures": [],
+        "full_difference": FULL_DIFFERENCE,
+    }
     return environment.get_template(TEMPLATE).render(**defaults | content, title=title, version=__version__)
 
 

@@ -42,7 +42,7 @@ def find_transform(pair: ImagePair, *, transform: str, seed: int) -> sitk.Transf
     except RuntimeError as error:
         raise ImageError("two images must overlap to be registered", found="no common content") from error
     parameter_map = result.GetParameterMap(0)
-    found = make_linear(transform)
+    found: Any = make_linear(transform)
     found.SetCenter([float(value) for value in parameter_map["CenterOfRotationPoint"]])
     found.SetParameters([float(value) for value in parameter_map["TransformParameters"]])
     return found

@@ -91,8 +91,8 @@ def decide(pairs: pd.DataFrame, *, min_score: float = MIN_SCORE) -> pd.DataFrame
     Returns:
         Columns `schema.PAIR_COLUMNS`.
     """
-    rows = pairs[[*_MEASURES, "drop_reason"]].to_dict("records")
-    reasons = [row["drop_reason"] or rejection(row, min_score=min_score) for row in rows]
+    rows = (dict(zip(_MEASURES, row)) for row in pairs[list(_MEASURES)].itertuples(index=False, name=None))
+    reasons = [known or rejection(row, min_score=min_score) for known, row in zip(pairs["drop_reason"], rows)]
     decided = pairs.assign(drop_reason=reasons)
     decided["kept"] = decided["drop_reason"] == ""
     return decided[list(PAIR_COLUMNS)]

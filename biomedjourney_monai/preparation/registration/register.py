@@ -66,7 +66,7 @@ class Registration:
     shift_y_px: float
     stretch: tuple[float, float]
     overlap: float
-    transform: sitk.Transform | None = None
+    transform: sitk.Transform
     mirrored_correlation: float = float("nan")
 
     @property

@@ -87,7 +87,7 @@ class RegisterToPriord(MapTransform, InvertibleTransform):
 
 
 def registration_of(
-    data: Mapping[Hashable, Any], *, new_key: str = "new_image", valid_key: str = "valid_mask"
+    data: Mapping[str, Any], *, new_key: str = "new_image", valid_key: str = "valid_mask"
 ) -> Registration:
     """Return the `Registration` that `RegisterToPriord` stored in a row.
 

@@ -92,6 +92,6 @@ def find_headings(text: str) -> list[Heading]:
     """
     headings = []
     for match in _HEADING.finditer(text):
-        name = re.sub(r"\s*/\s*", "/", " ".join(match[match.lastgroup].lower().split()))
+        name = re.sub(r"\s*/\s*", "/", " ".join(match[str(match.lastgroup)].lower().split()))
         headings.append(Heading("addendum" if match.lastgroup == "amended" else name, match.start(), match.end()))
     return headings
