@@ -18,7 +18,7 @@ from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import Cohort, CohortSettings, select_studies
 from biomedjourney_monai.preparation.cohort.source import Source
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker, open_view_model
-from biomedjourney_monai.preparation.parallel import count_processes
+from biomedjourney_monai.preparation.parallel import Workers
 from biomedjourney_monai.preparation.quality.page import COHORT_COUNTS, write_cohort_page
 from biomedjourney_monai.preparation.rejections import write_rejected
 from biomedjourney_monai.schema import STUDIES_FILE
@@ -88,10 +88,8 @@ def find_studies(
         ConfigError: if a setting is out of range, or settings contradict each other.
         TableError: if the source is missing or malformed, or no study is eligible.
     """
-    workers: dict[str, Any] = {"processes": count_processes(processes), "scheduler": scheduler}
-    rules = CohortSettings(
-        split, eligibility, validation_share, seed, uncertain, unknown_view, require_files, **workers
-    )
+    workers = Workers.of(processes, scheduler)
+    rules = CohortSettings(split, eligibility, validation_share, seed, uncertain, unknown_view, require_files, workers)
     _check_views(rules, check_views=check_views, extra=bool(check_mirrored or view_model))
     _check_source(kind, rules, labels=labels, reports=reports, pseudonym_key=pseudonym_key)
     work = Path(work)
@@ -131,11 +129,11 @@ def _check_source(
         )
 
 
-def _open_checker(work: Path, mirror: bool, view_model: str | Path | None, workers: dict[str, Any]) -> ViewChecker:
+def _open_checker(work: Path, mirror: bool, view_model: str | Path | None, workers: Workers) -> ViewChecker:
     weights = str(Path(view_model).resolve()) if view_model else None  # workers may run in another folder
     if weights:
         open_view_model(weights)  # reports bad weights before the work begins
-    return ViewChecker(mirror, view_model=weights, record=work / VIEW_RECORD, **workers)
+    return ViewChecker(mirror, view_model=weights, workers=workers, record=work / VIEW_RECORD)
 
 
 def _open_source(
@@ -151,8 +149,7 @@ def _open_source(
         official = rules.split == "official"
         return read_mimic(source, reports=reports, labels=labels or "chexpert", official_split=official)
     key = Path(pseudonym_key).read_bytes().strip()[:64] if pseudonym_key else b""
-    workers: dict[str, Any] = {"processes": rules.processes, "scheduler": rules.scheduler}
-    return read_dicom_folder(source, reports=reports, texts=work / "reports", key=key, **workers)
+    return read_dicom_folder(source, reports=reports, texts=work / "reports", key=key, workers=rules.workers)
 
 
 def _write(

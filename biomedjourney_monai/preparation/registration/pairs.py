@@ -12,6 +12,7 @@ import pandas as pd
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.item_record import Item, ItemRecord, Outcome, content_hash, key_of
+from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
 from biomedjourney_monai.preparation.registration.images import UNREADABLE, Content
 from biomedjourney_monai.preparation.registration.register import MIN_SCORE, PairRegistrar, Registration, rejection
@@ -34,9 +35,7 @@ def register_journeys(
     contents: Mapping[str, Content],
     work: Path,
     register: RegisterPair | None = None,
-    *,
-    processes: int = 1,
-    scheduler: str | None = None,
+    workers: Workers = ALONE,
 ) -> tuple[pd.DataFrame, ItemRecord]:
     """Register the new image of each journey onto its prior image, unless an earlier run did.
 
@@ -48,8 +47,7 @@ def register_journeys(
         contents: what `convert_studies` returned.
         work: the working folder with images/.
         register: from two square images to a registration; None takes `PairRegistrar`'s defaults.
-        processes: on this machine.
-        scheduler: address of a Dask scheduler to use instead.
+        workers: that run the registrar.
 
     Returns:
         Columns `schema.PAIR_COLUMNS` and `stretch`, with kept = False and a drop_reason where no registration could
@@ -73,8 +71,7 @@ def register_journeys(
         on_death=_pair_crashed,
         title="register",
         unit="pairs",
-        processes=processes,
-        scheduler=scheduler,
+        workers=workers,
     )
     results = [_dropped(reason) if reason else outcomes[name].result for name, reason in rows]
     pairs = pd.concat([journeys, pd.DataFrame(results, index=journeys.index)], axis=1)

@@ -15,7 +15,7 @@ import pandas as pd
 from biomedjourney_monai.errors import ConfigError, SettingError, TableError, refuse_unknown_keywords
 from biomedjourney_monai.files import read_table, write_json, write_table
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
-from biomedjourney_monai.preparation.parallel import count_processes
+from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.quality.page import write_quality_page
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
 from biomedjourney_monai.preparation.registration.images import Content, LoadStudy, StudyLoader, convert_studies
@@ -101,7 +101,7 @@ def register_pairs(
     registrar = PairRegistrar(transform, toolkit, check_mirrored, accept_erased_disease)
     registrar.check()
     options: dict[str, Any] = {"min_score": min_score, "calibrate": calibrate, "report": report}
-    return register_all(work, load, registrar, **options, processes=count_processes(processes), scheduler=scheduler)
+    return register_all(work, load, registrar, **options, workers=Workers.of(processes, scheduler))
 
 
 def register_files(
@@ -149,8 +149,7 @@ def register_all(
     min_score: float | None = None,
     calibrate: float | None = None,
     report: bool = False,
-    processes: int = 1,
-    scheduler: str | None = None,
+    workers: Workers = ALONE,
 ) -> RegisteredPairs:
     """As `register_pairs`, with any functions for a study and for a pair.
 
@@ -164,11 +163,9 @@ def register_all(
     studies = read_studies(work)
     journeys = read_table(work / JOURNEYS_FILE, columns=JOURNEY_COLUMNS, made_by="journeys")
     _remove_leftovers(work)
-    contents, images = convert_studies(studies, work, load, processes=processes, scheduler=scheduler)
+    contents, images = convert_studies(studies, work, load, workers)
     _remove_leftovers(work)
-    measured, registered = register_journeys(
-        journeys, contents, work, register, processes=processes, scheduler=scheduler
-    )
+    measured, registered = register_journeys(journeys, contents, work, register, workers)
     if calibrate is not None:
         threshold = calibrated_score(measured, percentile=calibrate)
     pairs = decide(measured, min_score=threshold)

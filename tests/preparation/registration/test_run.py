@@ -16,6 +16,7 @@ from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import select_studies
 from biomedjourney_monai.preparation.journeys import build_journeys
+from biomedjourney_monai.preparation.parallel import Workers
 from biomedjourney_monai.preparation.registration.images import StudyLoader
 from biomedjourney_monai.preparation.registration.pairs import decide
 from biomedjourney_monai.preparation.registration.register import PairRegistrar
@@ -209,7 +210,7 @@ def test_real_radiographs_laterals_are_rejected_and_same_patient_frontals_kept(t
         dicom_id=[f"first{number}" for number in range(len(laterals))],
     )
     work = write_studies(pd.concat([frontal, first, follow], ignore_index=True), tmp_path / "work")
-    pairs = register_all(work, StudyLoader(256), PairRegistrar(), processes=2).pairs
+    pairs = register_all(work, StudyLoader(256), PairRegistrar(), workers=Workers(2)).pairs
     lateral = pairs["new_dicom_id"].isin(laterals["dicom_id"])
     assert lateral.sum() == len(laterals) >= 5 and not pairs.loc[lateral, "kept"].any()
     assert (~lateral).sum() >= 10 and pairs.loc[~lateral, "kept"].mean() >= 0.9
