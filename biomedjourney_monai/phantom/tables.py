@@ -174,14 +174,18 @@ def _admission_rows(untidy: UntidyPatient, seed: int) -> list[tuple]:
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[tuple]) -> None:
     """Write CSV, compressed without a time stamp where the name ends in .gz."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    content = text.getvalue().encode("utf-8")
     with written_atomically(path) as temporary, temporary.open("wb") as stream:
         if path.suffix == ".gz":
             with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as packed:
-                packed.write(content)
+                _write_rows(packed, columns, rows)
         else:
-            stream.write(content)
+            _write_rows(stream, columns, rows)
+
+
+def _write_rows(stream: io.BufferedWriter | gzip.GzipFile, columns: Sequence[str], rows: Iterable[tuple]) -> None:
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    text.flush()
+    text.detach()

@@ -47,7 +47,7 @@ class LanguageModelSettings:
             shows nothing to people, and the provenance records it.
         concurrency: requests at once.
         retries: after status 429 and 5xx, and time-outs.
-        timeout_s: of one request, in seconds.
+        timeout: of one request, in seconds.
         cache: file of answers; None takes descriptions.sqlite in the working folder.
 
     Raises:
@@ -60,7 +60,7 @@ class LanguageModelSettings:
     attest_zero_retention: bool = False
     concurrency: int = 4
     retries: int = 5
-    timeout_s: float = 60.0
+    timeout: float = 60.0
     cache: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -68,8 +68,8 @@ class LanguageModelSettings:
             raise SettingError("concurrency", "must be >= 1", found=str(self.concurrency))
         if self.retries < 0:
             raise SettingError("retries", "must be >= 0", found=str(self.retries))
-        if not self.timeout_s > 0:
-            raise SettingError("timeout", "must be > 0 seconds", found=str(self.timeout_s))
+        if not self.timeout > 0:
+            raise SettingError("timeout", "must be > 0 seconds", found=str(self.timeout))
 
     def check(self, *, asks: bool = True) -> Endpoint:
         """Check the address and the key.
@@ -103,7 +103,7 @@ class LanguageModelSettings:
             cache=AnswerCache(cache if asks or Path(cache).exists() else ":memory:"),
             api_key=os.environ.get(self.key_variable, ""),
             retries=self.retries,
-            timeout_s=self.timeout_s,
+            timeout_s=self.timeout,
         )
 
 

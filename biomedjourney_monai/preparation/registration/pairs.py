@@ -111,7 +111,8 @@ def _register_pair(item: tuple[str, str, Content, Content], *, work: Path, regis
     save_png(work / names["new_image"], registration.image)
     save_png(work / names["valid_mask"], registration.valid)
     write_transform(work / names["transform_file"], registration.transform)
-    row = {**names, **registration.measures, "kept": True, "drop_reason": ""}
+    measures = {name: registration.measures[name] for name in _MEASURES}
+    row = {**names, **measures, "kept": True, "drop_reason": ""}
     return Outcome(row, {name: content_hash(work / name) for name in written})
 
 
