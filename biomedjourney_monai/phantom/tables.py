@@ -64,12 +64,7 @@ class TableRows:
 
 
 def list_rows(untidy: UntidyPatient, *, seed: int, size: int) -> TableRows:
-    """List one patient's rows of every table except the truth's.
-
-    Args:
-        seed: the cohort's seed.
-        size: rows and columns of each image.
-    """
+    """List one patient's rows of every table except the truth's, for the cohort's seed and image size."""
     rows, patient = TableRows(), untidy.patient
     negbio_rng = derive_rng(seed, "negbio", patient.subject_id)
     for visit, images in zip(patient.visits, untidy.images):
@@ -96,8 +91,7 @@ def list_rows(untidy: UntidyPatient, *, seed: int, size: int) -> TableRows:
 def write_tables(out: Path, rows: TableRows, *, with_record_lists: bool = False) -> None:
     """Write all tables, sorted by identifiers, each atomically; planted.csv is last.
 
-    Args:
-        with_record_lists: also write the two lists of paths that MIMIC-CXR has for its DICOM files.
+    `with_record_lists` adds the two lists of paths that MIMIC-CXR has for its DICOM files.
     """
     _write(
         out / "mimic-cxr-2.0.0-metadata.csv.gz", METADATA_COLUMNS, sorted(rows.metadata, key=lambda r: (*r[1:3], r[0]))

@@ -92,9 +92,7 @@ class ItemRecord:
     ) -> dict[str, Outcome]:
         """Process the items that the record lacks; other arguments as for `map_in_processes`.
 
-        Args:
-            items: of several with one name the last counts.
-            function: from a payload to its outcome.
+        Of several items with one name the last counts.
 
         Returns:
             Name → outcome, of all items.

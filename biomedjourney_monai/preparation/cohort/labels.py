@@ -15,11 +15,7 @@ UNCERTAIN = ("mask", "zeros", "ones")
 
 
 def read_study_labels(report_paths: Sequence[str], workers: Workers = ALONE) -> pd.DataFrame:
-    """Read the 14 labels from reports.
-
-    Args:
-        report_paths: one per study; "" if there is no report.
-        workers: that read reports.
+    """Read the 14 labels from reports, one path per study, "" if there is no report.
 
     Returns:
         One row per study in the same order, the 14 labels as float32 in {1, 0, -1, NaN}; all NaN without a report.
@@ -29,12 +25,7 @@ def read_study_labels(report_paths: Sequence[str], workers: Workers = ALONE) -> 
 
 
 def apply_uncertain(labels: pd.DataFrame, policy: str) -> pd.DataFrame:
-    """Replace -1 in the label columns.
-
-    Args:
-        labels: has the 14 label columns.
-        policy: "mask" leaves -1, which metrics leave out; "zeros" and "ones" replace it.
-    """
+    """Replace -1 in the label columns: "mask" leaves it, which metrics leave out; "zeros" and "ones" replace it."""
     if policy == "mask":
         return labels
     columns = list(CHEXPERT_LABELS)

@@ -101,8 +101,7 @@ def select_studies(
         checker: looks at the chosen images; None trusts the source's views.
 
     Returns:
-        The cohort. Labels keep their raw values, 1 present, 0 absent, -1 uncertain, NaN not mentioned, unless
-        `settings.uncertain` replaces them.
+        The cohort; labels keep their raw values unless `settings.uncertain` replaces them.
 
     Raises:
         TableError: if no study is eligible.

@@ -72,10 +72,7 @@ class LanguageModelSettings:
             raise SettingError("timeout", "must be > 0 seconds", found=str(self.timeout))
 
     def check(self, *, asks: bool = True) -> Endpoint:
-        """Check the address and the key.
-
-        Args:
-            asks: False for an estimate, which needs no key.
+        """Check the address and the key, which an estimate (asks=False) does not need.
 
         Raises:
             ConfigError: if the model is not named, the address is not allowed, or a remote service has no key.
@@ -88,12 +85,7 @@ class LanguageModelSettings:
         return endpoint
 
     def open(self, default_cache: str | Path, *, asks: bool = True) -> LanguageModel:
-        """Open the model with its cache of answers; errors as for `check`.
-
-        Args:
-            default_cache: file of the cache if the settings name none.
-            asks: False for an estimate, which creates no file.
-        """
+        """Open the model with its cache of answers; an estimate (asks=False) creates no file. Errors as for `check`."""
         endpoint = self.check(asks=asks)
         cache = self.cache or default_cache
         return LanguageModel(
@@ -153,11 +145,7 @@ class LanguageModel:
         return self._cache.get(self._key(messages)) is not None
 
     def ask(self, messages: list[dict[str, str]]) -> str:
-        """Return the content of the answer, from the cache or the service.
-
-        Raises:
-            AnswerError: if there is none after all retries.
-        """
+        """Return the content of the answer, from the cache or the service; an AnswerError if there is none."""
         key = self._key(messages)
         content = self._cache.get(key)
         if content is not None:

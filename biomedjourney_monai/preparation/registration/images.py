@@ -66,11 +66,7 @@ class Content:
     detail: str = field(default="", compare=False)
 
     def mask(self, size: int) -> np.ndarray:
-        """The box as bool, shape (size, size).
-
-        Raises:
-            ValueError: if there is no picture.
-        """
+        """The box as bool, shape (size, size); a ValueError if there is no picture."""
         if self.box is None:
             raise ValueError(f"a content mask needs a picture; this one has none: {self.reason}")
         top, left, rows, columns = self.box
@@ -88,9 +84,6 @@ def convert_studies(
 
     Args:
         studies: columns `schema.STUDY_COLUMNS`.
-        work: the working folder.
-        load: from a file to a square image.
-        workers: that run the loader.
 
     Returns:
         dicom_id → its content, or the reason why there is no picture; and the record, with the number done and reused.

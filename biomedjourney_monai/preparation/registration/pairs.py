@@ -45,9 +45,7 @@ def register_journeys(
     Args:
         journeys: columns `schema.JOURNEY_COLUMNS`.
         contents: what `convert_studies` returned.
-        work: the working folder with images/.
-        register: from two square images to a registration; None takes `PairRegistrar`'s defaults.
-        workers: that run the registrar.
+        register: None takes `PairRegistrar`'s defaults.
 
     Returns:
         Columns `schema.PAIR_COLUMNS` and `stretch`, with kept = False and a drop_reason where no registration could
@@ -79,15 +77,7 @@ def register_journeys(
 
 
 def decide(pairs: pd.DataFrame, *, min_score: float = MIN_SCORE) -> pd.DataFrame:
-    """Decide which registrations to keep, and say why not.
-
-    Args:
-        pairs: what `register_journeys` returned.
-        min_score: gradient correlation that a pair must reach.
-
-    Returns:
-        Columns `schema.PAIR_COLUMNS`.
-    """
+    """Decide which results of `register_journeys` to keep, and say why not: columns `schema.PAIR_COLUMNS`."""
     rows = (dict(zip(_MEASURES, row)) for row in pairs[list(_MEASURES)].itertuples(index=False, name=None))
     reasons = [known or rejection(row, min_score=min_score) for known, row in zip(pairs["drop_reason"], rows)]
     decided = pairs.assign(drop_reason=reasons)

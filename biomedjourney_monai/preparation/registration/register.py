@@ -163,12 +163,10 @@ def register(
         new: the moving image, same shape.
         prior_content: bool, same shape, False in the letterbox; None for content everywhere.
         new_content: the same for the new image.
-        settings: of `PairRegistrar`.
+        settings: of `PairRegistrar`, whose errors are raised too.
 
     Raises:
-        ConfigError: for "deformable" without `accept_erased_disease`, or with elastix.
         ImageError: if the shapes differ or are not square, or the optimiser finds no overlap.
-        ValueError: if the transform or the toolkit is unknown.
     """
     if prior.shape != new.shape or prior.ndim != 2 or prior.shape[0] != prior.shape[1]:
         raise ImageError("images to register must be square and of one size", found=f"{prior.shape} and {new.shape}")
@@ -193,12 +191,7 @@ def apply_transform(transform: sitk.Transform, pair: ImagePair) -> Registration:
 
 
 def rejection(measures: Mapping[str, Any], *, min_score: float = MIN_SCORE) -> str:
-    """Say why a registration cannot be trusted; "" if it can.
-
-    Args:
-        measures: `Registration.measures`.
-        min_score: gradient correlation that a pair must reach.
-    """
+    """Say why a registration with these `Registration.measures` cannot be trusted; "" if it can."""
     score, stretch = measures["gradient_correlation"], measures["stretch"]
     if measures["mirrored_correlation"] > max(score, min_score):
         return "fits better mirrored"
