@@ -58,7 +58,7 @@ class Rejections:
         self._parts: list[pd.DataFrame] = []
 
     def keep_images(self, images: pd.DataFrame, keep: pd.Series, reason: str, *, last: str = "") -> pd.DataFrame:
-        """Return the images where `keep` is true; note the others, and with `last` the studies without an image left."""
+        """Return the images where `keep` is true; note the others, and with `last` the studies without image left."""
         kept = images[keep]
         self.add("image", reason, images[~keep])
         if last:
