@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biomedjourney_monai.errors import ConfigError, ImageError
+from biomedjourney_monai.errors import ConfigError, ImageError, SettingError
 from biomedjourney_monai.preparation.registration import elastix, simpleitk
 from biomedjourney_monai.preparation.registration.gradient_correlation import gradient_correlation
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
@@ -101,13 +101,11 @@ class PairRegistrar:
         """Check the settings before any work.
 
         Raises:
-            ConfigError: for "deformable" without `accept_erased_disease`, or with elastix.
-            ValueError: if the transform or the toolkit is unknown.
+            ConfigError: for an unknown value, or for "deformable" without `accept_erased_disease` or with elastix.
         """
-        if self.transform not in TRANSFORMS or self.toolkit not in TOOLKITS:
-            raise ValueError(
-                f"transform must be one of {TRANSFORMS}, toolkit of {TOOLKITS}; got {self.transform}, {self.toolkit}"
-            )
+        for name, choices in (("transform", TRANSFORMS), ("toolkit", TOOLKITS)):
+            if getattr(self, name) not in choices:
+                raise SettingError(name, f"must be one of {', '.join(choices)}", found=repr(getattr(self, name)))
         if self.transform == "deformable" and not self.accept_erased_disease:
             raise ConfigError(
                 "deformable registration undoes 56-98 % of a heart's widening and up to 91 % of an effusion",
