@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from biomedjourney_monai.cli import train
+from biomedjourney_monai.training import run as training_run
 from biomedjourney_monai.cli.main import main
 
 
@@ -15,7 +15,7 @@ def started(monkeypatch):
         lines.append(command)
         return 3
 
-    monkeypatch.setattr(train.subprocess, "call", call)
+    monkeypatch.setattr(training_run.subprocess, "call", call)
     return lines
 
 
