@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from biomedjourney_monai.training import run as training_run
 from biomedjourney_monai.cli.main import main
+from biomedjourney_monai.training import run as training_run
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def probe_meaning(encoder: TextEncoder, *, seed: int, texts: int = 3000, steps: 
 
     Args:
         encoder: frozen.
-        seed: draws the sentences; other ones than `train_text_tower` draws with the same seed.
+        seed: draws the sentences; other ones than `fit_text_tower` draws with the same seed.
         texts: how many sentences.
         steps: of fitting.
 

@@ -54,7 +54,7 @@ _IMAGE_EVERY = 3
 _LOSS_WEIGHTS = {"meaning": 4.0, "token_meaning": 2.0, "words": 0.5, "report_words": 0.5, "contrastive": 1.0}
 
 
-def train_text_tower(
+def fit_text_tower(
     images: np.ndarray,
     texts: Sequence[Sequence[str]],
     *,
