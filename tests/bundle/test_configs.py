@@ -24,6 +24,9 @@ STACKS = [
     *([name] for name in ("common.yaml", *RUNS)),
     ["train.yaml", "pretrain.yaml"],
     ["train.yaml", "finetune.yaml"],
+    ["train.yaml", "sd15.yaml", "gpu.yaml"],
+    ["train.yaml", "sd15.yaml", "gpu12.yaml"],
+    ["train.yaml", "multi_gpu.yaml"],
 ]
 LABEL_SERVER = {"pre_transforms", "post_transforms"}  # read by MONAI Label, in place of the bundle's own
 READ_BY_PYTHON = {
