@@ -13,10 +13,11 @@ import numpy as np
 from biomedjourney_monai.errors import ImageError, TableError
 from biomedjourney_monai.files import read_json_lines
 from biomedjourney_monai.radiographs import load_radiograph, read_png
+from biomedjourney_monai.schema import BASELINES_FOLDER
 
 SAMPLES_TABLE = "samples.jsonl"
 SAMPLES_ARRAY = "counterfactuals.npy"
-BASELINES_FOLDER = "baselines"
+
 """In the working folder; in it one folder for each further system, named as tables call it."""
 
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".nii", ".gz")
