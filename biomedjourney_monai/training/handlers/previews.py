@@ -66,8 +66,8 @@ class SampleValidation:
                 torch.stack([item[key] for item in items]).to(self.device)
                 for key in ("prior_latent", "new_mean", "text_states")
             )
-            drawn = self.generator.sampler(self.averaged, prior, text, self.null_text_states, seeds=list(places))
-            for part, latent in zip(parts, (prior, drawn / self.averaged.scale_factor, new)):
+            sampled = self.generator.sampler(self.averaged, prior, text, self.null_text_states, seeds=list(places))
+            for part, latent in zip(parts, (prior, sampled.latent / self.averaged.scale_factor, new)):
                 part.append(self._decode(latent))
         self.averaged.train(training)
         return tuple(np.concatenate(part) for part in parts)
