@@ -12,7 +12,7 @@ Importing the package is light: each name is loaded at its first use.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 

@@ -15,6 +15,8 @@ from PIL import Image
 
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 
+BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
+
 settings.register_profile("steady", derandomize=True, deadline=None)  # the same cases on every machine, slow or not
 settings.load_profile("steady")
 
@@ -344,3 +346,36 @@ def dicom_chest(rendered_chest):
         return stream.getvalue()
 
     return build
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """The shipped bundle folder."""
+    return BUNDLE
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory) -> Path:
+    """A model file of the shipped geometry; what starts at zero has numbers, so that seed and text matter."""
+    import torch
+
+    from biomedjourney_monai.configuration import compose
+
+    torch.manual_seed(0)
+    generator = compose(BUNDLE / "configs" / "common.yaml", {"bundle_root": str(BUNDLE)}).get_parsed_content(
+        "generator"
+    )
+    for parameter in generator.denoiser.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter.data, std=0.02)
+    path = tmp_path_factory.mktemp("model") / "random.pt"
+    generator.save(path, info={"stage": "random"})
+    return path
+
+
+@pytest.fixture
+def chest(tmp_path, rendered_chest):
+    """A file of the rendered chest, 180 rows and 150 columns."""
+    path = tmp_path / "chest.png"
+    Image.fromarray(np.rint(rendered_chest[:, 15:165] * 255).astype(np.uint8)).save(path)
+    return path

@@ -138,5 +138,5 @@ def test_the_other_solvers_end_where_the_pipeline_ends(solver, inputs, generator
     theirs, _ = their_pipeline(make_scheduler(solver, alphas, prediction_type="epsilon"), *inputs)
     image, text, null = inputs
     prior_latent = generator.autoencoder.encode(image * 2 - 1)[0]
-    ours = generator.sampler(generator.denoiser, prior_latent, text, null, seeds=[3])
+    ours = generator.sampler(generator.denoiser, prior_latent, text, null, seeds=[3]).latent
     assert relative_error(ours, theirs[-1]) < 1e-4

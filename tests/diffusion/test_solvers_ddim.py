@@ -3,8 +3,8 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
-from biomedjourney_monai.diffusion.samplers import ddim_sample
 from biomedjourney_monai.diffusion.schedule import PREDICTION_TYPES
+from biomedjourney_monai.diffusion.solvers import ddim_sample
 
 ALPHAS = {
     name: DDPMScheduler(num_train_timesteps=1000, schedule=name).alphas_cumprod.double().numpy()
