@@ -179,7 +179,7 @@ class KeptLinear(nn.Module):
 
 
 class PackedConvolution(nn.Module):
-    """A 2-D convolution whose weight is packed, for oneDNN or for Winograd's method, at its first use, and then freed."""
+    """A 2-D convolution whose weight is packed at its first use, for oneDNN or Winograd's method, and then freed."""
 
     weight: Tensor | None
 
