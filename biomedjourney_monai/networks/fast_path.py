@@ -114,7 +114,7 @@ class FastAutoencoder(nn.Module):
         super().__init__()
         self.dtype = dtype
         autoencoder = autoencoder.requires_grad_(False).eval().to(dtype)
-        self.autoencoder: AutoencoderKL = autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.autoencoder: AutoencoderKL = autoencoder.to(memory_format=torch.channels_last)
         _replace(self.autoencoder, pack=True)
         self._packing = Packing()
 
