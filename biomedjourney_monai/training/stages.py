@@ -19,7 +19,7 @@ from biomedjourney_monai.files import read_json
 from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
-from biomedjourney_monai.networks.prior_expectation import from_residual, is_residual
+from biomedjourney_monai.networks.prior_expectation import PriorExpectation, from_residual, is_residual
 from biomedjourney_monai.networks.weights.model_file import load_tensors, weights_hash
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 from biomedjourney_monai.training.data.examples import sample_pairs
@@ -106,26 +106,28 @@ class StageSetup:
             self._load_start(generator, self.start_from)
             load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)  # start_from may contain another
         generator.denoiser.scale_factor.fill_(self.scale_factor)
-        if self.start_from is None and generator.denoiser.prior_expectation is not None:
-            self._fit_expectation(generator)
+        expectation = generator.denoiser.prior_expectation
+        if self.start_from is None and expectation is not None:
+            self._fit_expectation(expectation, generator)
         return generator.to(self.device)
 
     def _load_start(self, generator: CounterfactualGenerator, file: Path) -> None:
         state, info = load_tensors(file)
-        if generator.denoiser.prior_expectation is not None and is_residual(info):
+        expectation = generator.denoiser.prior_expectation
+        if expectation is not None and is_residual(info):
             logger.info(f"{file.name} adds the prior latent itself; its UNet is converted to a prior expectation.")
-            self._fit_expectation(generator)
-            state, info = from_residual(state, info, generator.denoiser.prior_expectation)
+            self._fit_expectation(expectation, generator)
+            state, info = from_residual(state, info, expectation)
         generator.take(state, info, file=file.name)
 
-    def _fit_expectation(self, generator: CounterfactualGenerator) -> None:
+    def _fit_expectation(self, expectation: PriorExpectation, generator: CounterfactualGenerator) -> None:
         """Fit the prior expectation to the training triples, for a network that has none yet."""
         try:
             prior, new = sample_pairs(self.latents_dir, count=EXPECTATION_PAIRS, encoders=self._encoders_of(generator))
         except TableError:
             logger.info("There are no triples to fit the prior expectation to; its defaults are kept.")
             return
-        generator.denoiser.prior_expectation.fit(self.scale_factor * prior, self.scale_factor * new)
+        expectation.fit(self.scale_factor * prior, self.scale_factor * new)
 
     @property
     def denoiser(self) -> Denoiser:

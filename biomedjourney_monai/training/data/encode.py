@@ -14,7 +14,7 @@ from biomedjourney_monai.files import file_hash, read_json_lines, write_json, wr
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors, weights_hash
 from biomedjourney_monai.preparation.parallel import available_cores, map_in_processes
-from biomedjourney_monai.schema import LATENTS_FOLDER, SINGLES_FILE, TRIPLES_FILE
+from biomedjourney_monai.schema import DUMMY_GREY, LATENTS_FOLDER, SINGLES_FILE, TRIPLES_FILE
 from biomedjourney_monai.training.data.augmentation import Augmentation
 from biomedjourney_monai.training.data.encode_shards import (
     ShardWriter,
@@ -25,7 +25,6 @@ from biomedjourney_monai.training.data.encode_shards import (
 )
 from biomedjourney_monai.training.data.encode_table import EncodeTable
 from biomedjourney_monai.training.data.latents import (
-    DUMMY_GREY,
     ENCODING_FILE,
     ROWS_FILE,
     SINGLE_KEYS,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,10 +47,10 @@ class Shard:
 
     kind: str
     number: int
-    entries: tuple[str, ...] | tuple[Picture, ...]
+    entries: tuple[Any, ...]
 
 
-def cut_into_shards(kind: str, entries: Sequence[str] | Sequence[Picture]) -> list[Shard]:
+def cut_into_shards(kind: str, entries: Sequence[Any]) -> list[Shard]:
     """Cut into parts of a fixed size, in order."""
     size = TEXTS_PER_SHARD if kind == "texts" else IMAGES_PER_SHARD
     starts = range(0, len(entries), size)
@@ -99,8 +100,12 @@ class ShardWriter:
         names = {array: f"{array}-{shard.number:05d}-{key}.npy" for array in ARRAYS[shard.kind]}
         if all((self.folder / name).is_file() for name in names.values()):
             return names
-        encode = {"images": self._encode_images, "masks": self._move_masks, "texts": self._encode_texts}[shard.kind]
-        for name, content in zip(names.values(), encode(shard.entries)):  # type: ignore[operator]
+        encoders: dict[str, Callable[[Any], tuple[np.ndarray, ...]]] = {
+            "images": self._encode_images,
+            "masks": self._move_masks,
+            "texts": self._encode_texts,
+        }
+        for name, content in zip(names.values(), encoders[shard.kind](shard.entries)):
             with written_atomically(self.folder / name) as temporary:
                 np.save(temporary, content)
         return names
