@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, MissingPackageError
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -30,15 +30,18 @@ CLASS_KEY = "_class_"
 
 
 def locate_root() -> str:
-    """Find the bundle's folder: from the config file on the command line, else in or beside the current folder.
+    """Find the bundle's folder.
+
+    The config file on the command line comes first, then the current folder, then the checkout around this package,
+    and last the copy that an installed package carries.
 
     Raises:
         ConfigError: if no such folder contains configs/metadata.json.
     """
     given = [Path(name).resolve().parent.parent for name in config_files(sys.argv)]
     here = Path.cwd()
-    beside_package = Path(__file__).resolve().parent.parent / "bundle"
-    for folder in [*given, here, here / "bundle", beside_package]:
+    package = Path(__file__).resolve().parent
+    for folder in [*given, here, here / "bundle", package.parent / "bundle", package / "_bundle"]:
         if (folder / "configs" / "metadata.json").is_file():
             return str(folder)
     raise ConfigError(
@@ -255,8 +258,9 @@ def errors_as_one_line() -> None:
     def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         cause: BaseException | None = error
         while cause is not None:
-            if isinstance(cause, BiomedJourneyError):
-                print(f"error: {cause}", file=sys.stderr)
+            known = MissingPackageError.of(cause) if isinstance(cause, ImportError) else cause
+            if isinstance(known, BiomedJourneyError):
+                print(f"error: {known}", file=sys.stderr)
                 return
             cause = cause.__cause__ or cause.__context__
         default(kind, error, trace)

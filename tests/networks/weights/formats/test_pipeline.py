@@ -6,9 +6,9 @@ import pytest
 import torch
 from monai.networks.schedulers import DDPMScheduler
 
-from biomedjourney_monai.diffusion import sampler
+from biomedjourney_monai.diffusion import sampler, solvers
 from biomedjourney_monai.diffusion.sampler import CounterfactualSampler, draw_noise
-from biomedjourney_monai.diffusion.solvers import make_scheduler, solve
+from biomedjourney_monai.diffusion.solvers import make_scheduler
 from biomedjourney_monai.networks.fast_path import speed_up
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.weights.formats.channels import to_grey
@@ -118,9 +118,8 @@ def test_every_ddim_step_is_that_of_the_pipeline(
     if fast:
         generator.denoiser = speed_up(generator.denoiser, precision="float32")
     image, text, null = inputs
-    ours = []
-    note = {"blend": lambda latent, _signal: ours.append(latent) or latent}
-    monkeypatch.setattr(sampler, "solve", lambda *given, **more: solve(*given, **{**more, **note}))
+    ours, watched = [], {"blend": lambda latent, _signal: ours.append(latent) or latent}
+    monkeypatch.setattr(sampler, "solve", lambda *given, **more: solvers.solve(*given, **{**more, **watched}))
     generator.sampler(
         generator.denoiser,
         generator.autoencoder.encode(image * 2 - 1)[0],
