@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from biomedjourney_monai.errors import ConfigError, WeightsError
-from biomedjourney_monai.evaluation.judges.loading import JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import HasSquares, JudgeScores, as_batch, on_grid
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.files import file_hash
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
@@ -54,11 +54,10 @@ def to_xrv_range(images: Tensor, size: int) -> Tensor:
 
     Source: torchxrayvision.utils.normalize, which makes (2 x / 255 - 1) * 1024 of 8-bit grey.
     """
-    if images.ndim != 4 or images.shape[1] != 1:
-        raise ValueError(f"images must be of shape (B, 1, H, W); found {tuple(images.shape)}.")
+    images = as_batch(images)
     if images.numel() and not (images.amin() >= 0 and images.amax() <= 1):  # false for NaN too
         raise ValueError("images must be finite and in [0, 1]; found other pixels.")
-    return (2 * _resized(images.float(), size) - 1) * 1024
+    return (2 * on_grid(images.float(), (size, size)) - 1) * 1024
 
 
 @dataclass
@@ -101,13 +100,13 @@ class ClinicalJudges:
         self.trained_on, self.hashes, self.device = trained_on, dict(hashes), torch.device(device)
 
     @torch.inference_mode()
-    def score(self, images: Tensor) -> JudgeScores:
-        """Score images of shape (B, 1, H, W) in [0, 1].
+    def score(self, images: Tensor | HasSquares) -> JudgeScores:
+        """Score images of shape (B, 1, H, W) in [0, 1], or the images of a result.
 
         Raises:
             ValueError: as `to_xrv_range`.
         """
-        images = images.to(self.device)
+        images = as_batch(images).to(self.device)
         pathology = self.networks.pathology(to_xrv_range(images, PATHOLOGY_SIZE))[:, self.pathology_columns]
         people = _as_imagenet(to_xrv_range(images, PEOPLE_SIZE))
         race = self.networks.race(people).exp()[:, [RACE_ORDER.index(group) for group in RACE_GROUPS]]
@@ -252,9 +251,3 @@ def _as_imagenet(images: Tensor) -> Tensor:
     """From torchxrayvision's range to ImageNet's mean and spread, three channels: as RaceModel, AgeModel and PSPNet."""
     mean, spread = (torch.tensor(values, device=images.device)[:, None, None] for values in _IMAGENET)
     return ((images + 1024) / 2048 - mean) / spread
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    if tuple(images.shape[-2:]) == (size, size):
-        return images
-    return interpolate(images, size=(size, size), mode="bilinear", antialias=True)

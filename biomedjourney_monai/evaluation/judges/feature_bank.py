@@ -1,35 +1,30 @@
-"""Keeps a network's features of every image of every system: the images themselves need not be kept."""
+"""Keeps a network's features of every image of every system, so that the images need not be kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from biomedjourney_monai.evaluation.judges.equal_groups import equal_groups
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
 
 Extractor = Callable[[Tensor], Tensor]
 """From images (B, 1, H, W) in [0, 1] to features (B, D)."""
 
 
-class FeatureBank:
-    """A measure without columns that gathers features, float32: about 1 kB for each image and system.
+class FeatureBank(Scorer):
+    """A scorer without columns that gathers features, float32: about 1 kB for each image and system.
 
     Args:
-        extract: None for the features of the judges at work.
+        extract: the network; None for the judges' own features.
     """
-
-    columns: Sequence[str] = ()
 
     def __init__(self, extract: Extractor | None = None) -> None:
         self.extract = extract
         self._blocks: dict[str, list[np.ndarray]] = {}
-
-    def begin(self, batch: Batch) -> None:
-        """Nothing is the same for all systems."""
 
     def measure(self, judged: Judged, batch: Batch) -> np.ndarray:
         """Keep the features; rows of NaN where there is no image or the network fails on it."""
@@ -51,8 +46,8 @@ def extract_known(extract: Extractor, images: Tensor, good: np.ndarray) -> np.nd
     found: dict[int, np.ndarray] = {}
     for chosen, group in equal_groups(known):
         try:
-            found |= zip(places[chosen], extract(group).numpy())  # what fills the group up has no place
-        except Exception:  # a foreign network: whatever it raises concerns one image
+            found |= zip(places[chosen], extract(group).numpy())  # padding of the group has no place
+        except Exception:  # a third party's network: whatever it raises concerns one image
             for place in places[chosen]:
                 try:
                     found[place] = extract(images[place][None]).numpy()[0]

@@ -1,4 +1,4 @@
-"""The judges of an evaluation once more, to draw what they see: the same weights or none."""
+"""Load the judges of an evaluation again for contours and heat maps, if the weights are the same."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.errors import WeightsError
-from biomedjourney_monai.evaluation.judges.loading import Judges, choose_judges
+from biomedjourney_monai.evaluation.judges.loading import JUDGES, XRV, load_judges
+from biomedjourney_monai.evaluation.judges.scores import Judges
 
 
 def reopen_judges(metrics: Mapping[str, Any], folder: Path | None) -> tuple[Judges | None, str]:
@@ -21,13 +22,13 @@ def reopen_judges(metrics: Mapping[str, Any], folder: Path | None) -> tuple[Judg
         The judges, or None and why contours and heat maps are missing from the page.
     """
     name = str(metrics["judges"].get("name", ""))
-    kind, trained_on = ("xrv", name.split()[-1]) if name.startswith("torchxrayvision") else (name, "chex")
+    kind, trained_on = (XRV, name.split()[-1]) if name.startswith("torchxrayvision") else (name, "chex")
     if folder is None:
         return None, "no folder of the judges' weights was given (--judge-weights)"
-    if kind not in ("phantom", "xrv"):
+    if kind not in JUDGES:
         return None, "the evaluation's judges are unknown here"
     try:
-        judges = choose_judges(kind, folder, trained_on=trained_on)
+        judges = load_judges(folder, kind=kind, trained_on=trained_on)
     except WeightsError:
         return None, "the judges' weights are not in the folder given"
     if judges.provenance() != dict(metrics["judges"]):

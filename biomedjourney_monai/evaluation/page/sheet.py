@@ -27,12 +27,12 @@ JPEG_QUALITY = 80
 
 
 def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
-    """Draw journeys at random among those that were sampled, and lay each out below its description.
+    """Draw sampled journeys at random, a row of pictures for each below its description.
 
     Args:
         work: working folder with samples.
         count: how many journeys; where there are fewer, all.
-        seed: of the draw, which asks nothing about the result.
+        seed: of the draw, which does not depend on the result.
 
     Returns:
         uint8, shape (H, 4 · TILE); the counterfactuals carry the mark.
@@ -60,7 +60,7 @@ def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
 
 
 def save_sheet(path: Path, sheet: np.ndarray) -> None:
-    """Write a sheet as JPEG or PNG, as the suffix says, with the mark in its metadata."""
+    """Write a sheet as JPEG or PNG, by the suffix, with the mark in its metadata."""
     if path.suffix.lower() == ".png":
         facts = {"Comment": NOT_FOR_DIAGNOSIS, "Software": f"biomedjourney_monai {__version__}"}
         save_png(path, sheet, metadata=facts)
@@ -80,7 +80,7 @@ def _row(prior: np.ndarray, counterfactual: np.ndarray, new: np.ndarray, descrip
 
 
 def _enlarged(image: np.ndarray) -> np.ndarray:
-    """As wide and high as a tile, float32 in [0, 1]."""
+    """Resized to a tile, float32 in [0, 1]."""
     return np.asarray(Image.fromarray(_as_grey(image)).resize((TILE, TILE)), np.float32) / 255
 
 
