@@ -1,6 +1,14 @@
-"""Errors that a user can mend. The command line prints them as one line and exits with status 2."""
+"""Errors that a user can fix. The command line prints them as one line and exits with status 2."""
 
 from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class BiomedJourneyError(Exception):
@@ -57,3 +65,26 @@ class SettingError(ConfigError):
     def as_option(self) -> ConfigError:
         """The same error, named as the command line's option."""
         return ConfigError(f"--{self.name.replace('_', '-')} {self.rule}", found=self.found, action=self.action)
+
+
+def refuse_unknown_keywords(function: F) -> F:
+    """Decorate a public function so that an unknown keyword raises our error, with the nearest known keyword.
+
+    Example:
+        >>> refuse_unknown_keywords(lambda *, seed=0: seed)(sead=1)
+        Traceback (most recent call last):
+        ...
+        biomedjourney_monai.errors.SettingError: sead is not a parameter; found sead. Did you mean seed?
+    """
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                action = f"Did you mean {near[0]}?" if near else f"Pass one of {', '.join(known)}"
+                raise SettingError(name, "is not a parameter", found=name, action=action)
+        return function(*args, **kwargs)
+
+    return checked  # type: ignore[return-value]

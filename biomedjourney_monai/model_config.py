@@ -34,6 +34,11 @@ class ModelConfig:
     overlay: Path | None = None
     text_encoder: Path | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("bundle", "weights", "overlay", "text_encoder"):  # configs give paths as text
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value))
+
     @classmethod
     def find(
         cls,
@@ -86,11 +91,14 @@ class ModelConfig:
             changes[name] = {**changes.get(name, {}), **section}
         return compose(common, {**changes, "bundle_root": str(self.bundle)})
 
-    def load_generator(self, *, precision: str | None = None, **sampler: Any) -> CounterfactualGenerator:
+    def load_generator(
+        self, *, precision: str | None = None, device: str | None = None, **sampler: Any
+    ) -> CounterfactualGenerator:
         """Build the generator, load its weights, and prepare it for inference.
 
         Args:
             precision: of the denoiser: "float32", "bfloat16", "float16" or "auto"; None takes the config's.
+            device: "cpu" or "cuda"; None is the CPU.
             sampler: overrides of the sampler section; None leaves the config's value.
 
         Raises:
@@ -106,8 +114,35 @@ class ModelConfig:
                 parser.get_parsed_content(part)
         generator: CounterfactualGenerator = parser.get_parsed_content("generator")
         generator.load(self.weights)
+        if device is not None:
+            generator.to(device)
         return generator.eval().speed_up(
             precision or str(parser.get("denoiser_precision")),
             autoencoder_precision=str(parser.get("autoencoder_precision")),
             compiled=bool(parser.get("compiled")),
         )
+
+
+def build_generator(
+    bundle: str | Path, *, device: Any = "cpu", strength: float = 1.0, init_noise: str = "random", **sections: Any
+) -> CounterfactualGenerator:
+    """Build the generator of a bundle without its weights, as `inference.yaml` does.
+
+    Args:
+        bundle: the bundle folder.
+        device: to move it to.
+        strength: share of the noise to start from, in (0, 1].
+        init_noise: "random" or "from-prior".
+        sections: laid over the sections of `common.yaml`; a number or a path replaces the entry.
+
+    Raises:
+        ConfigError: if a key does not exist or a setting is out of range.
+    """
+    from biomedjourney_monai.diffusion.settings import SamplingSettings
+
+    settings = SamplingSettings(strength=strength, init_noise=init_noise)
+    common = Path(bundle) / "configs" / "common.yaml"
+    parser = compose(common, {**sections, "bundle_root": str(bundle)})
+    generator: CounterfactualGenerator = parser.get_parsed_content("generator")
+    generator.sampler = generator.sampler.with_settings(settings)  # type: ignore[attr-defined]
+    return generator.to(device)

@@ -43,6 +43,9 @@ CHEXPERT_LABELS = (
 STRUCTURES = ("left lung", "right lung", "heart", "facies diaphragmatica", "mediastinum", "spine")
 """The six structures of the anatomy Dice. Left and right are the patient's; the patient's left is image right."""
 
+DUMMY_GREY = 128 / 255
+"""The constant image that stands for the prior in stage 1."""
+
 SPLITS = ("train", "validate", "test")
 
 STUDIES_FILE = "studies.parquet"
@@ -53,6 +56,7 @@ TRIPLES_FILE = "triples.jsonl"
 SINGLES_FILE = "singles.jsonl"
 LATENTS_FOLDER = "latents"
 SAMPLES_FOLDER = "samples"
+BASELINES_FOLDER = "baselines"
 METRICS_FILE = "metrics.json"
 REPORT_FOLDER = "report"
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import logging
 import socket
-import sys
 from typing import TYPE_CHECKING, Any
 
-from biomedjourney_monai.cli.sampling_arguments import add_sampling_arguments
+from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model, warn
 from biomedjourney_monai.errors import BiomedJourneyError
 
 if TYPE_CHECKING:
@@ -47,10 +46,9 @@ def run(arguments: argparse.Namespace) -> None:
     with listening:
         address, port = listening.getsockname()[:2]
         if not is_loopback(address):
-            print(
-                f"warning: --host {arguments.host} lets others reach this page, which has no password and no"
-                " encryption: whoever can reach it can use it. Put a server with both before it.",
-                file=sys.stderr,
+            warn(
+                f"--host {arguments.host} lets others reach this page, which has no password and no encryption: whoever"
+                " can reach it can use it. Put a server with both in front of it."
             )
         server = make_server(arguments, loopback=is_loopback(address))
         shown = f"[{address}]" if ":" in address else address
@@ -85,12 +83,13 @@ def is_loopback(address: str) -> bool:
 
 
 def make_server(arguments: argparse.Namespace, *, loopback: bool) -> WebServer:
-    """Load the model and put the page before it."""
-    from biomedjourney_monai.cli.app_requests import PageWorkshop
+    """Load the model and build the page's server."""
+    model = counterfactual_model(arguments)
     from biomedjourney_monai.clinic.web.server import LOOPBACK_NAMES, WebServer
+    from biomedjourney_monai.clinic.web.service import WebService
 
     return WebServer(
-        PageWorkshop(arguments),
+        WebService(model, seed=arguments.seed),
         waiting=arguments.waiting,
         seconds=arguments.time_limit,
         host_names=(*LOOPBACK_NAMES, *(arguments.name or ())) if loopback else None,

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from biomedjourney_monai.cli.fast_import import import_monai_quickly
 from biomedjourney_monai.errors import BiomedJourneyError, SettingError
 
 if TYPE_CHECKING:
     from biomedjourney_monai.diffusion.settings import SamplingSettings
+    from biomedjourney_monai.generation.model import CounterfactualModel
     from biomedjourney_monai.model_config import ModelConfig
+    from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 SOLVERS = ("ddim", "dpm++", "unipc")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 INIT_NOISE = ("random", "from-prior")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add bundle, weights, overlay and text encoder."""
     parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
     parser.add_argument("--model", metavar="FILE", help="model file (default: models/model.pt of the bundle)")
     add_overlay_argument(parser)
 
 
-def add_overlay_argument(parser: argparse.ArgumentParser) -> None:
+def add_overlay_argument(parser: argparse._ActionsContainer) -> None:
     """Add overlay and text encoder."""
     parser.add_argument(
         "--overlay", metavar="FILE", help="config laid over common.yaml, e.g. configs/sd15.yaml of the bundle"
@@ -31,7 +38,7 @@ def add_overlay_argument(parser: argparse.ArgumentParser) -> None:
     add_text_encoder_argument(parser)
 
 
-def add_text_encoder_argument(parser: argparse.ArgumentParser) -> None:
+def add_text_encoder_argument(parser: argparse._ActionsContainer) -> None:
     """Add the text encoder's folder."""
     parser.add_argument("--text-encoder", metavar="DIR", help="its folder (default: text_encoder_dir of the config)")
 
@@ -122,11 +129,61 @@ def sampling_settings(arguments: argparse.Namespace, **changes: object) -> Sampl
     """
     from biomedjourney_monai.diffusion.settings import SamplingSettings, check_seed
 
-    try:
+    with settings_as_options():
         check_seed(arguments.seed)
         return SamplingSettings.from_mapping({**vars(arguments), **changes})
+
+
+@contextmanager
+def settings_as_options() -> Iterator[None]:
+    """Name a wrong setting as the command line's option."""
+    try:
+        yield
     except SettingError as error:
         raise error.as_option() from None
+
+
+def counterfactual_model(arguments: argparse.Namespace, **changes: object) -> CounterfactualModel:
+    """The model that the arguments name, under the settings that they name; see `sampling_settings`."""
+    settings = sampling_settings(arguments, **changes)
+    import_monai_quickly(arguments)
+    from biomedjourney_monai.generation.model import CounterfactualModel
+
+    force = bool(getattr(arguments, "force", False))
+    return CounterfactualModel(model_config(arguments), settings, precision=arguments.precision, force=force)
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add de-identification of the DICOM that is written."""
+    export = parser.add_argument_group("DICOM for export")
+    export.add_argument(
+        "--export",
+        action="store_true",
+        help="de-identify the DICOM that is written: new patient, UIDs and no dates, always the same under one key",
+    )
+    export.add_argument(
+        "--export-key",
+        metavar="FILE",
+        help="secret key, made if it is missing (default: ~/.config/biomedjourney_monai/export.key)",
+    )
+
+
+def read_pseudonyms(arguments: argparse.Namespace) -> Pseudonyms | None:
+    """Pseudonyms for `--export`, None without it."""
+    if not getattr(arguments, "export", False):
+        return None
+    from biomedjourney_monai.radiographs.write.deidentify import default_key_file, read_or_make_key
+
+    path = Path(arguments.export_key) if arguments.export_key else default_key_file()
+    pseudonyms, made = read_or_make_key(path)
+    if made:
+        print("made a new export key. Keep it, and keep it secret: another key gives other patients and UIDs")
+    return pseudonyms
 
 
 def require_at_least_one(arguments: argparse.Namespace, *names: str) -> None:

@@ -156,7 +156,8 @@ def _probe(autoencoder: Any, size: int) -> tuple[int, dict[str, Any]]:
     """Side of a latent, and what training must know of the autoencoder."""
     import numpy as np
 
-    from biomedjourney_monai.training.data.latents import DUMMY_GREY, encode_images
+    from biomedjourney_monai.schema import DUMMY_GREY
+    from biomedjourney_monai.training.data.latents import encode_images
 
     dummy, _ = encode_images(autoencoder, [np.full((size, size), DUMMY_GREY, np.float32)])
     weight = getattr(autoencoder, "component_weight", None)

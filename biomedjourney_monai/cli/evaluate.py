@@ -74,6 +74,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="look for copies among N images of training journeys, drawn at random (default: none; without N: 2000)",
     )
+    _add_probe_arguments(parser)
+
+
+def _add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     probes = parser.add_argument_group("probes: further sampling with the model")
     probes.add_argument(
         "--probes", type=int, default=0, metavar="N", help="probe the first N journeys, 10 samples each (default: none)"

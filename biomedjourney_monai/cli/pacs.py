@@ -2,7 +2,7 @@
 
 Asks a DICOMweb archive (QIDO) for the latest PA radiograph of a patient or of a study, retrieves it (WADO), makes the
 counterfactual, and stores it (STOW) as a new series of the same study, marked as synthetic. The same request is stored
-once: its UIDs follow from it, and the archive is asked for them first, so a work list goes on where it stopped. The
+once: its UIDs follow from it, and the archive is asked for them first, so a work list resumes where it stopped. The
 password or token is read from a file or from the environment (BIOMEDJOURNEY_PACS_PASSWORD, BIOMEDJOURNEY_PACS_TOKEN).
 """
 
@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biomedjourney_monai.cli.sampling_arguments import add_control_arguments, add_sampling_arguments
+from biomedjourney_monai.cli.arguments import (
+    add_control_arguments,
+    add_sampling_arguments,
+    counterfactual_model,
+    warn,
+)
 from biomedjourney_monai.errors import BiomedJourneyError
 
 if TYPE_CHECKING:
     from biomedjourney_monai.clinic.pacs.archive import Archive
+    from biomedjourney_monai.generation.model import CounterfactualModel
 
 EXAMPLE = (
     "biomedjourney pacs --url https://pacs.example/dicom-web --user ana --password-file secret --ca ca.pem"
@@ -42,12 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one = parser.add_argument_group("one request")
     one.add_argument("--patient-id", metavar="ID", help="take the latest PA radiograph of this patient")
     one.add_argument("--study", metavar="UID", help="take the latest PA radiograph of this study")
-    one.add_argument("--description", metavar="TEXT", help="how the disease goes on")
+    one.add_argument("--description", metavar="TEXT", help="how the disease progresses")
     many = parser.add_argument_group("many requests")
     many.add_argument(
         "--work-list",
         metavar="FILE",
-        help="CSV with the columns description and patient_id or study_uid, and seed if you like",
+        help="CSV with the columns description and patient_id or study_uid, and optionally seed",
     )
     add_control_arguments(parser)
     add_sampling_arguments(parser)
@@ -59,25 +64,60 @@ def run(arguments: argparse.Namespace) -> None:
     if bool(one) == bool(arguments.work_list) or bool(one) != bool(arguments.description):
         raise BiomedJourneyError(
             "pacs takes one request or one work list",
-            found="both, neither, or half a request",
+            found="both, neither, or an incomplete request",
             action="Pass --patient-id ID or --study UID with --description TEXT, or --work-list FILE",
         )
     archive = connect(arguments, os.environ)
-    if one:
-        from biomedjourney_monai.cli.pacs_requests import make_one
+    model = counterfactual_model(arguments)
+    (_serve_one if one else _serve_list)(arguments, archive, model)
 
-        make_one(arguments, archive)
-    else:
-        from biomedjourney_monai.cli.pacs_requests import make_list
 
-        make_list(arguments, archive)
+def _serve_one(arguments: argparse.Namespace, archive: Archive, model: CounterfactualModel) -> None:
+    from biomedjourney_monai.clinic.pacs.requests import STORED, WOULD, ArchiveRequest, serve
+    from biomedjourney_monai.generation.outcomes import KEPT
+
+    a = arguments
+    request = ArchiveRequest(a.description, a.seed, a.patient_id or "", a.study or "", region=a.region, force=a.force)
+    outcome = serve(request, archive, model, dry_run=a.dry_run, warn=warn)
+    lines = {
+        STORED: "stored 1 image, marked as synthetic, as a new series of its study",
+        KEPT: "kept: the archive already holds the result of this request",
+        WOULD: "would make 1 image and store it as a new series of its study",
+    }
+    print(lines[outcome])
+
+
+def _serve_list(arguments: argparse.Namespace, archive: Archive, model: CounterfactualModel) -> None:
+    """Serve the rows of `--work-list`.
+
+    Raises:
+        BiomedJourneyError: if the archive cannot be reached or refuses the credentials, or if no row could be served.
+    """
+    from biomedjourney_monai.clinic.pacs.requests import STORED, WOULD, serve_list
+    from biomedjourney_monai.generation.outcomes import KEPT, NOT_TRIED, RESULTS_SUFFIX, count_outcomes
+
+    a = arguments
+    outcomes, ended = serve_list(
+        a.work_list, archive, model, seed=a.seed, region=a.region, force=a.force, dry_run=a.dry_run, warn=warn
+    )
+    tried = [outcome for outcome in outcomes if outcome != NOT_TRIED]
+    good, count, refused = count_outcomes(tried, (STORED, KEPT, WOULD))
+    parts = [f"{good[STORED]} stored", f"{good[KEPT]} kept", f"{count} refused"]
+    parts += [f"{good[WOULD]} would be stored"] if good[WOULD] else []
+    parts += [f"{len(outcomes) - len(tried)} not tried"] if len(tried) < len(outcomes) else []
+    print(", ".join(parts) + (f": {refused}" if refused else ""))
+    print(f"wrote the outcome of each row to a {RESULTS_SUFFIX} file beside the list")
+    if ended is not None:
+        raise ended
+    if not any(good.values()):
+        raise BiomedJourneyError("a row of the work list must be usable", found=refused)
 
 
 def connect(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Archive:
-    """The archive, with credentials that are read and never shown.
+    """The archive, with credentials that are never shown.
 
     Raises:
-        BiomedJourneyError: if they are contradictory or missing.
+        BiomedJourneyError: if they contradict each other or are missing.
     """
     from biomedjourney_monai.clinic.pacs.archive import Archive, is_unprotected
 
@@ -97,9 +137,7 @@ def connect(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Ar
         token = _read_secret(a.token_file, environment.get(TOKEN_VARIABLE), "token")
     archive = Archive(a.url, user=a.user, password=password, token=token, ca_file=a.ca, timeout=a.timeout)
     if is_unprotected(a.url):
-        print(
-            "warning: --url is http to another machine: images and credentials can be read on the way", file=sys.stderr
-        )
+        warn("--url is http to another machine: images and credentials can be read in transit")
     return archive
 
 

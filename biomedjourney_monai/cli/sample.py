@@ -1,24 +1,33 @@
 """Make counterfactual radiographs.
 
-Of one image (JPEG, PNG, NIfTI or DICOM, any size) with a description of your own, of a list of such requests in a CSV
-file, or of every test journey of a working folder. Every picture is marked as synthetic, in its pixels and in its
-metadata. A prior that is lateral, mirrored, inverted, turned or no chest, and a description that is too long, are
-refused; --force overrules, and the metadata say so. An interrupted run goes on where it stopped.
+Of one image (JPEG, PNG, NIfTI or DICOM, any size) with your own description, of a list of such requests in a CSV file,
+or of every test journey of a working folder. Every picture is marked as synthetic, in its pixels and in its metadata. A
+prior that is lateral, mirrored, inverted, turned or not a chest, and a description that is too long, are refused;
+--force overrules, and the metadata say so. An interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from biomedjourney_monai.cli.picture_writer import add_export_arguments
-from biomedjourney_monai.cli.sampling_arguments import (
+from biomedjourney_monai.cli.arguments import (
     add_control_arguments,
+    add_export_arguments,
     add_sampling_arguments,
-    check_sampling_arguments,
+    counterfactual_model,
+    read_pseudonyms,
     require_at_least_one,
+    sampling_settings,
+    warn,
 )
+from biomedjourney_monai.cli.fast_import import import_monai_quickly
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.schema import SPLITS
+
+if TYPE_CHECKING:
+    from biomedjourney_monai.generation.request_list import ListResult
+    from biomedjourney_monai.generation.result import Result
 
 EXAMPLE = (
     'biomedjourney sample --prior chest.jpg --description "New large left pleural effusion." --out counterfactual.png\n'
@@ -36,20 +45,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     one = parser.add_argument_group("one image")
     one.add_argument("--prior", metavar="IMAGE", help="prior radiograph")
-    one.add_argument("--description", metavar="TEXT", help="how the disease goes on")
+    one.add_argument("--description", metavar="TEXT", help="how the disease progresses")
     one.add_argument("--out", metavar="FILE", help="PNG or DICOM (.dcm) to write, at the prior's own size")
     one.add_argument(
         "--samples",
         type=int,
         metavar="K",
-        help="draw K samples with the seeds from --seed on; beside each other, their mean, their standard deviation and"
-        " what the judges say of them",
+        help="draw K samples with the seeds from --seed on; also writes their mean, their standard deviation and the"
+        " judges' scores",
     )
     batch = parser.add_argument_group("a list of requests")
     batch.add_argument(
         "--csv",
         metavar="FILE",
-        help="with the columns prior, description and out, and seed and region if you like; paths from its folder",
+        help="with the columns prior, description and out, and optionally seed and region; paths relative to it",
     )
     many = parser.add_argument_group("all journeys of a working folder")
     many.add_argument("--work", metavar="DIR", help="working folder")
@@ -58,14 +67,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     many.add_argument(
         "--system",
         metavar="NAME",
-        help="write to baselines/NAME/ instead of samples/, for `evaluate` to score beside the model; any letters,"
-        " digits and - _ .",
+        help="write to baselines/NAME/ instead of samples/, for `evaluate` to score beside the model; letters, digits"
+        " and - _ .",
     )
     many.add_argument(
         "--text-only",
         action="store_true",
-        help="with --system: give no prior image but the constant grey of stage 1, and the new report's impression as"
-        " the text, as a model from text to image works; nothing of a prior is kept (--keep-unchanged 0)",
+        help="with --system: give the constant grey of stage 1 as the prior, and the new report's impression as the"
+        " text, as a text-to-image model works; nothing of a prior is kept (--keep-unchanged 0)",
     )
     many.add_argument("--batch-size", type=int, default=16, help="images at once (default: 16)")
     add_export_arguments(parser)
@@ -76,14 +85,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
     given = [name for name in ("prior", "csv", "work") if getattr(arguments, name) is not None]
+    _check_combination(arguments, given)
+    sampling_settings(arguments)
+    require_at_least_one(arguments, "batch_size", "limit", "samples")
+    {"prior": _sample_one, "csv": _sample_list, "work": _sample_journeys}[given[0]](arguments)
+
+
+def _check_combination(arguments: argparse.Namespace, given: list[str]) -> None:
+    """Refuse arguments that do not belong together."""
     if len(given) != 1:
         raise BiomedJourneyError(
             "sample takes one image or one working folder, or one list of requests",
             found=" and ".join(f"--{name}" for name in given) or "none of them",
             action="Pass --prior IMAGE --description TEXT --out FILE, or --work DIR, or --csv FILE",
         )
-    check_sampling_arguments(arguments)
-    require_at_least_one(arguments, "batch_size", "limit", "samples")
     if given != ["prior"] and (arguments.samples or arguments.out or arguments.description):
         raise BiomedJourneyError(
             "--samples, --out and --description go with one image", found=f"--{given[0]}", action="Pass --prior IMAGE"
@@ -96,30 +111,122 @@ def run(arguments: argparse.Namespace) -> None:
             found="no --system",
             action="Add --system text-only",
         )
-    if arguments.text_only:
-        _keep_nothing(arguments)
-    if given == ["work"] and arguments.export:
-        raise BiomedJourneyError("--export goes with --prior or --csv", found="--work")
-    if given == ["prior"]:
-        from biomedjourney_monai.cli.sample_one import sample_one
-
-        sample_one(arguments)
-    elif given == ["csv"]:
-        from biomedjourney_monai.cli.sample_list import sample_list
-
-        sample_list(arguments)
-    else:
-        from biomedjourney_monai.cli.sample_journeys import sample_journeys
-
-        sample_journeys(arguments)
-
-
-def _keep_nothing(arguments: argparse.Namespace) -> None:
-    """Switch `keep_unchanged` off: it would put the grey of stage 1 into the picture."""
-    if arguments.keep_unchanged:
+    if arguments.text_only and arguments.keep_unchanged:
         raise BiomedJourneyError(
             "--text-only has no prior whose pixels could be kept",
             found=f"--keep-unchanged {arguments.keep_unchanged:g}",
             action="Leave --keep-unchanged out",
         )
-    arguments.keep_unchanged = 0.0
+    if given == ["work"] and arguments.export:
+        raise BiomedJourneyError("--export goes with --prior or --csv", found="--work")
+
+
+def _sample_one(arguments: argparse.Namespace) -> None:
+    if arguments.description is None or not arguments.out:
+        raise BiomedJourneyError(
+            "one image needs a description and a file to write",
+            found="--description or --out missing",
+            action="Pass --description TEXT --out FILE",
+        )
+    import_monai_quickly(arguments)
+    from biomedjourney_monai.generation.request import Request
+    from biomedjourney_monai.generation.sample_files import save_beside
+    from biomedjourney_monai.generation.writer import PictureWriter, check_suffix
+
+    check_suffix(arguments.out, nifti=False)
+    pseudonyms = read_pseudonyms(arguments)
+    PictureWriter(arguments.prior, pseudonyms).check(arguments.out, arguments.description)
+    model = counterfactual_model(arguments)
+    request = Request(
+        arguments.prior,
+        arguments.description,
+        seed=arguments.seed,
+        samples=arguments.samples or 1,
+        region=arguments.region,
+        force=arguments.force,
+    )
+    checked = model.check(request)
+    for warning in checked.warnings:
+        warn(warning)
+    result = model.run(checked, batch_size=arguments.batch_size, progress=True)
+    written = result.save(arguments.out, pseudonyms=pseudonyms) + save_beside(arguments.out, result)
+    names = [path.name for path in written[1:]] + _save_agreement(arguments, result)
+    height, width = result.prior.original_hw
+    print(f"wrote {arguments.out} ({width}×{height}, generated at {model.size}×{model.size})")
+    if names:
+        print(f"beside it: {', '.join(names)}")
+
+
+def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
+    """Write and print how far the judges agree over several samples."""
+    if len(result.squares) == 1:
+        return []
+    import torch
+
+    from biomedjourney_monai.cli.arguments import model_config
+    from biomedjourney_monai.evaluation.judges.agreement import agreement_of
+    from biomedjourney_monai.evaluation.judges.loading import load_judges
+    from biomedjourney_monai.generation.sample_files import save_agreement
+
+    judges = load_judges(model_config(arguments).models)
+    findings = agreement_of(judges.score(torch.from_numpy(result.squares)[:, None]).pathology.numpy())
+    file = save_agreement(arguments.out, result, findings=findings, judges=judges.provenance())
+    for finding, numbers in findings.items():
+        print(f"{finding:18} {numbers['mean']:.2f} ± {numbers['deviation']:.2f}, {numbers['agreement']:.0%} agree")
+    return [file.name]
+
+
+def _sample_list(arguments: argparse.Namespace) -> None:
+    model = counterfactual_model(arguments)
+    from biomedjourney_monai.generation.request_list import generate_list
+
+    result = generate_list(
+        model,
+        arguments.csv,
+        seed=arguments.seed,
+        region=arguments.region,
+        force=arguments.force,
+        batch_size=arguments.batch_size,
+        pseudonyms=read_pseudonyms(arguments),
+        warn=warn,
+    )
+    _print_outcomes(result)
+
+
+def _print_outcomes(result: ListResult) -> None:
+    """Print what became of a list.
+
+    Raises:
+        BiomedJourneyError: if no row was usable.
+    """
+    from biomedjourney_monai.generation.outcomes import KEPT, MADE, count_outcomes
+
+    good, count, refused = count_outcomes(result.outcomes, (MADE, KEPT))
+    print(f"{good[MADE]} made, {good[KEPT]} kept, {count} refused" + (f": {refused}" if refused else ""))
+    if good[MADE]:
+        print(f"{good[MADE] / result.seconds:.2f} images/s")
+    if not any(good.values()):
+        raise BiomedJourneyError(
+            "a row of the list must be usable", found=refused, action="Look at the results beside the list"
+        )
+    print(f"wrote {result.file.name} beside the list")
+
+
+def _sample_journeys(arguments: argparse.Namespace) -> None:
+    model = counterfactual_model(arguments, **({"keep_unchanged": 0.0} if arguments.text_only else {}))
+    from biomedjourney_monai.generation.journeys import sample_journeys
+
+    sampled = sample_journeys(
+        model,
+        arguments.work,
+        split=arguments.split,
+        limit=arguments.limit,
+        system=arguments.system,
+        text_only=arguments.text_only,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        region=arguments.region,
+    )
+    if sampled.truncated:
+        warn(f"{sampled.truncated} descriptions were longer than the text encoder's context and were cut")
+    print(f"sampled {sampled.count} counterfactuals; wrote {sampled.folder}")

@@ -28,8 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from biomedjourney_monai import __version__
     from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.evaluation.judges.loading import CLASSIFIER_FILE, SEGMENTER_FILE, load_judges, save_weights
+    from biomedjourney_monai.evaluation.judges.loading import load_judges
     from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE
+    from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, SEGMENTER_FILE, save_weights
     from biomedjourney_monai.files import write_json
     from biomedjourney_monai.phantom.labelled import draw_labelled
     from biomedjourney_monai.training.judges.train import (

@@ -7,10 +7,11 @@ in metadata nor DICOM of a patient, so the file is written here, and the server 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from monai.config import KeysCollection
 from monai.transforms import Compose, MapTransform
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
-from biomedjourney_monai.generation.provenance import request_facts
+from biomedjourney_monai.generation.model import CounterfactualModel
+from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
 from biomedjourney_monai.radiographs.output_transforms import RestoreAndMarkd
 
-DESCRIPTION, SEED = "progression_description", "seed"
+logger = logging.getLogger(__name__)
+
+DESCRIPTION, SEED, CHECKED = "progression_description", "seed", "checked"
 SUFFIXES = (".png", ".dcm", ".nii", ".nii.gz")
 REFUSED = 422
 """The HTTP status of a refusal; its text is the answer's `detail`."""
@@ -41,20 +45,27 @@ class WrittenFile(str):
 
 
 class ReadRequestd(MapTransform):
-    """Take the prior, the description and the seed out of a request, and check them.
+    """Read the prior, the description and the seed of a request, and check them.
 
     Args:
         keys: the entry of the prior's path; a folder must hold one file, as a DICOM series of one radiograph does.
-        preprocessing: what an inference run does with a path.
-        check_description: raises an error, or returns the reason that was overruled.
+        model: the model; its check is that of every other caller.
+        preprocessing: the transforms by which an inference run reads a path.
         seed: where the request has none.
+        force: overrule refusals.
     """
 
     def __init__(
-        self, keys: KeysCollection, *, preprocessing: Compose, check_description: Callable[[str], str], seed: int = 0
+        self,
+        keys: KeysCollection,
+        *,
+        model: CounterfactualModel,
+        preprocessing: Compose,
+        seed: int = 0,
+        force: bool = False,
     ) -> None:
         super().__init__(keys)
-        self.preprocessing, self.check_description, self.seed = preprocessing, check_description, seed
+        self.model, self.preprocessing, self.seed, self.force = model, preprocessing, seed, force
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         read = dict(data)
@@ -62,41 +73,37 @@ class ReadRequestd(MapTransform):
         with _refusals_as_answers(read[key]):
             text, seed = _description(read), _seed(read.get(SEED, self.seed))
             _suffix(read, read[key])  # refused before anything is generated
-            told = self.check_description(text)
-            read[key] = read["prior_file"] = _one_file(read[key])
-            for transform in self.preprocessing.transforms:  # Compose would wrap what is refused
+            read[key] = _one_file(read[key])
+            checked = self.model.check(Request(read[key], text, seed=seed, force=self.force))
+            for warning in checked.warnings:
+                logger.warning(warning)
+            read[CHECKED] = checked
+            for transform in self.preprocessing.transforms:  # Compose would wrap a refusal in its own error
                 read = transform(read)
-            read[key].meta |= {"description": text, "seed": seed, "description_overruled": told}
+            read[key].meta |= {"description": text, "seed": seed}
         return read
 
 
 class WriteResultd(MapTransform):
-    """Write the marked counterfactual at the prior's own size, in the format asked for, and hand over the file's name.
+    """Write the marked counterfactual at the prior's own size, in the format asked for, and return the file's name.
 
     The format is the request's `result_extension`, or that of the prior: DICOM of the same patient and study, NIfTI in
     the same voxel grid, PNG for photographs.
 
     Args:
         keys: generated squares, shape (1, S, S), in [0, 1].
-        made_by: of `provenance`.
+        model: the model.
         reference: the key of the prior.
     """
 
-    def __init__(self, keys: KeysCollection, *, made_by: Mapping[str, Any], reference: str = "image") -> None:
+    def __init__(self, keys: KeysCollection, *, model: CounterfactualModel, reference: str = "image") -> None:
         super().__init__(keys)
-        self.made_by, self.reference = made_by, reference
-        self.restore = RestoreAndMarkd(keys, reference=reference)
+        self.model, self.restore = model, RestoreAndMarkd(keys, reference=reference)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        prior = data[self.reference]
-        meta, file = prior.meta, data["prior_file"]
-        facts = request_facts(
-            self.made_by,
-            description=meta["description"],
-            seed=meta["seed"],
-            prior=np.asarray(prior, np.float32)[0],
-            overruled=(meta.get("overruled", ""), meta["description_overruled"]),
-        )
+        checked: Checked = data[CHECKED]
+        file = str(checked.prior.file)
+        facts = self.model.documents(checked)[0]
         with _refusals_as_answers(file):
             written = self.restore(data)
             for key in self.key_iterator(data):

@@ -1,36 +1,48 @@
-"""What may change and how much: strength, the noise to start from, and the region, around any sampler."""
+"""Controls of sampling: the latent to start from, and the region in which change is allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.diffusion.inferer import CounterfactualInferer, what_is_carried
 from biomedjourney_monai.diffusion.inversion import add_noise, invert
 from biomedjourney_monai.diffusion.relevance import at_pixels, region_from_mask, region_of, relevance_map, soften
-from biomedjourney_monai.diffusion.sampler import draw_noise
 from biomedjourney_monai.diffusion.schedule import trailing_timesteps
-from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.errors import SettingError
+from biomedjourney_monai.networks.generator import CounterfactualGenerator, LatentSampler
 
-RANDOM, FROM_PRIOR = "random", "from-prior"
-INIT_NOISE = (RANDOM, FROM_PRIOR)
 AUTO = "auto"
 MASK_EDGE = 2.0
 """Standard deviation of the soft edge inside a mask, in pixels."""
 
 
 @dataclass(frozen=True)
-class Made:
-    """What came of a request.
+class Region:
+    """Where change is allowed while a latent is sampled.
 
     Attributes:
-        images: counterfactuals, shape (B, 1, H, W), in [0, 1].
-        relevance: where the descriptions act, shape (B, 1, H, W), in [0, 1]; None unless the region is "auto".
-        region: where change was allowed, same shape; None where it was everywhere.
+        allowed: shape (B, 1, h, w), in [0, 1]; None for everywhere.
+        relevance: where the descriptions act, same shape; None unless the region was "auto".
+        blend: `blend(latent, signal)`: restores the prior outside the region after each step; None for everywhere.
+    """
+
+    allowed: Tensor | None = None
+    relevance: Tensor | None = None
+    blend: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Counterfactuals of a batch.
+
+    Attributes:
+        images: shape (B, 1, H, W), in [0, 1].
+        relevance: where the descriptions act, same shape, in [0, 1]; None unless the region is "auto".
+        region: where change was allowed, same shape; None for everywhere.
     """
 
     images: Tensor
@@ -38,218 +50,142 @@ class Made:
     region: Tensor | None = None
 
 
-class ControlledSampler:
-    """A sampler that starts from the prior's latent, or may change a part of it only.
+def start_from_prior(
+    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    prior_latent: Tensor,
+    null_text_states: Tensor,
+    schedule: Any,
+    *,
+    noise: Tensor | None,
+    strength: float,
+    steps: int,
+) -> tuple[Tensor, int]:
+    """Find the latent to start from, and the index of the first step.
 
     Args:
-        sampler: the sampler to control.
-        strength: share of the noise to start from, in (0, 1]. At 1 the image starts as noise; below, as the prior under
-            noise, and only the later steps are made.
-        init_noise: "random" is the seed's; "from-prior" is found by inverting the prior without the description.
-        region: None for everywhere, "auto" for the description's relevance map, or a mask of pixels (H, W) or
-            (B, 1, H, W).
+        denoiser: with `scale_factor`.
+        prior_latent: unscaled, shape (B, C, h, w).
+        null_text_states: of the empty description, shape (1, L, W).
+        schedule: MONAI noise scheduler.
+        noise: added to the prior, shape (B, C, h, w); None inverts the prior without the description.
+        strength: share of the noise to start from, in (0, 1].
+        steps: of the whole schedule.
+    """
+    alphas = schedule.alphas_cumprod
+    clean = denoiser.scale_factor * prior_latent  # type: ignore[attr-defined]
+    timesteps = trailing_timesteps(train_timesteps=len(alphas), steps=steps)
+    first = steps - max(1, round(strength * steps))
+    if noise is not None:
+        return add_noise(clean, noise, alphas[timesteps[first]]), first
 
-    Attributes:
-        relevance: of the last call, shape (B, 1, h, w), or None.
-        allowed: the region of the last call, shape (B, 1, h, w), or None.
+    def predict(latent: Tensor, timestep: Tensor) -> Tensor:
+        batch = len(latent)
+        states = null_text_states.expand(batch, -1, -1)
+        return denoiser(latent, timestep.to(latent.device).expand(batch), prior_latent, states)
+
+    rising, kind = timesteps[first:].flip(0), str(schedule.prediction_type)
+    return invert(predict, clean, alphas, timesteps=rising, prediction_type=kind), first
+
+
+def confine(
+    region: Tensor | str,
+    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    prior_latent: Tensor,
+    text_states: Tensor,
+    null_text_states: Tensor,
+    schedule: Any,
+    *,
+    noise: Tensor,
+) -> Region:
+    """Confine the change to a mask, or to where the descriptions act.
+
+    Args:
+        region: "auto", or a mask of pixels, shape (H, W) or (B, 1, H, W).
+        denoiser: with `scale_factor`.
+        prior_latent: unscaled, shape (B, C, h, w).
+        text_states: shape (B, L, W).
+        null_text_states: of the empty description, shape (1, L, W).
+        schedule: MONAI noise scheduler.
+        noise: of the seeds, shape (B, C, h, w).
 
     Raises:
-        ConfigError: if a setting is out of range.
+        SettingError: if the region is another word than "auto".
     """
+    check_region(region)
+    clean = denoiser.scale_factor * prior_latent  # type: ignore[attr-defined]
+    relevance = None
+    if isinstance(region, str):
+        relevance = relevance_map(
+            denoiser,
+            prior_latent,
+            text_states,
+            null_text_states,
+            noise,
+            schedule.alphas_cumprod,
+            scale_factor=float(denoiser.scale_factor),  # type: ignore[attr-defined]
+            prediction_type=str(schedule.prediction_type),
+        )
+        allowed = region_of(relevance)
+    else:
+        allowed = region_from_mask(_as_batch(region, clean), latent_hw=(clean.shape[-2], clean.shape[-1]))
 
-    def __init__(self, sampler: Any, *, strength: float = 1.0, init_noise: str = RANDOM, region: Any = None) -> None:
-        if not 0 < strength <= 1:
-            raise ConfigError("strength must be in (0, 1]", found=str(strength))
-        if init_noise not in INIT_NOISE:
-            raise ConfigError(f"init_noise must be one of {', '.join(INIT_NOISE)}", found=str(init_noise))
-        if isinstance(region, str) and region != AUTO:
-            raise ConfigError("a region must be a mask or auto", found="another word")
-        self.sampler, self.strength, self.init_noise, self.region = sampler, strength, init_noise, region
-        self.relevance: Tensor | None = None
-        self.allowed: Tensor | None = None
+    def blend(latent: Tensor, signal: Tensor) -> Tensor:
+        return allowed * latent + (1 - allowed) * add_noise(clean, noise, signal)
 
-    @property
-    def noise_scheduler(self) -> Any:
-        return self.sampler.noise_scheduler
-
-    @property
-    def seed(self) -> int:
-        return self.sampler.seed
-
-    @property
-    def keep_unchanged(self) -> float:
-        return getattr(self.sampler, "keep_unchanged", 0.0)
-
-    @property
-    def first_expected(self) -> tuple[Tensor, Tensor] | None:
-        return getattr(self.sampler, "first_expected", None)
-
-    def settings(self) -> dict[str, Any]:
-        """The settings that a picture's metadata name, beside seed and description."""
-        inner = self.sampler
-        content = {
-            "steps": inner.steps,
-            "solver": inner.solver,
-            "text_guidance_scale": inner.text_guidance_scale,
-            "image_guidance_scale": inner.image_guidance_scale,
-        }
-        if inner.guidance_interval != (0.0, 1.0):
-            content["guidance_interval"] = list(inner.guidance_interval)
-        if self.keep_unchanged:
-            content["keep_unchanged"] = self.keep_unchanged
-        if self.strength != 1:
-            content["strength"] = self.strength
-        return {**content, "init_noise": FROM_PRIOR} if self.init_noise != RANDOM else content
-
-    @torch.no_grad()
-    def __call__(
-        self,
-        denoiser: Any,
-        prior_latent: Tensor,
-        text_states: Tensor,
-        null_text_states: Tensor,
-        *,
-        seeds: Sequence[int] | None = None,
-    ) -> Tensor:
-        """Draw latents; see `CounterfactualSampler`."""
-        device = prior_latent.device
-        text_states, null_text_states = text_states.to(device), null_text_states.to(device)
-        seeds = [self.sampler.seed] * len(prior_latent) if seeds is None else list(seeds)
-        self.relevance = self.allowed = None
-        hooks: dict[str, Any] = {}
-        if self.strength < 1 or self.init_noise != RANDOM or self.region is not None:
-            noise = draw_noise(prior_latent.shape[1:], seeds).to(device)
-            clean = denoiser.scale_factor * prior_latent
-            hooks |= self._start(denoiser, prior_latent, clean, noise, null_text_states)
-            hooks |= self._confine(denoiser, prior_latent, clean, noise, text_states, null_text_states)
-        return self.sampler(denoiser, prior_latent, text_states, null_text_states, seeds=seeds, **hooks)
-
-    def _start(
-        self, denoiser: Any, prior_latent: Tensor, clean: Tensor, noise: Tensor, null_text_states: Tensor
-    ) -> dict[str, Any]:
-        """The latent to start from and the first step to make."""
-        if self.strength == 1 and self.init_noise == RANDOM:
-            return {}
-        alphas = self.noise_scheduler.alphas_cumprod
-        steps = self.sampler.steps
-        timesteps = trailing_timesteps(train_timesteps=len(alphas), steps=steps)
-        first = steps - max(1, round(self.strength * steps))
-        if self.init_noise == RANDOM:
-            return {"start_latent": add_noise(clean, noise, alphas[timesteps[first]]), "first_step": first}
-
-        def predict(latent: Tensor, timestep: Tensor) -> Tensor:
-            batch = len(latent)
-            states = null_text_states.expand(batch, -1, -1)
-            return denoiser(latent, timestep.to(latent.device).expand(batch), prior_latent, states)
-
-        kind = str(self.noise_scheduler.prediction_type)
-        rising = timesteps[first:].flip(0)
-        return {
-            "start_latent": invert(predict, clean, alphas, timesteps=rising, prediction_type=kind),
-            "first_step": first,
-        }
-
-    def _confine(
-        self,
-        denoiser: Any,
-        prior_latent: Tensor,
-        clean: Tensor,
-        noise: Tensor,
-        text_states: Tensor,
-        null_text_states: Tensor,
-    ) -> dict[str, Any]:
-        """The blend that puts the prior back outside the region after each step."""
-        if self.region is None:
-            return {}
-        if isinstance(self.region, str):
-            self.relevance = relevance_map(
-                denoiser,
-                prior_latent,
-                text_states,
-                null_text_states,
-                noise,
-                self.noise_scheduler.alphas_cumprod,
-                scale_factor=float(denoiser.scale_factor),
-                prediction_type=str(self.noise_scheduler.prediction_type),
-            )
-            allowed = region_of(self.relevance)
-        else:
-            allowed = region_from_mask(_as_batch(self.region, clean), latent_hw=tuple(clean.shape[-2:]))
-        self.allowed = allowed
-
-        def blend(latent: Tensor, signal: Tensor) -> Tensor:
-            return allowed * latent + (1 - allowed) * add_noise(clean, noise, signal)
-
-        return {"blend": blend}
+    return Region(allowed, relevance, blend)
 
 
-def control(generator: Any, *, strength: float = 1.0, init_noise: str = RANDOM, region: Any = None) -> Any:
-    """Put a `ControlledSampler` into a generator, and return the generator.
+def check_region(region: Any) -> None:
+    """Refuse a word other than "auto".
 
     Raises:
-        ConfigError: if a setting is out of range.
+        SettingError: naming what was found.
     """
-    generator.sampler = ControlledSampler(generator.sampler, strength=strength, init_noise=init_noise, region=region)
-    return generator
+    if isinstance(region, str) and region != AUTO:
+        raise SettingError("region", "must be a mask or auto", found="another word")
 
 
-def make(
-    generator: Any,
+def generate(
+    generator: CounterfactualGenerator,
     priors: Tensor,
-    descriptions: str | Sequence[str] | None,
+    descriptions: str | Sequence[str] | None = None,
     *,
     seeds: Sequence[int] | None = None,
+    sampler: LatentSampler | None = None,
     region: Any = None,
-) -> Made:
-    """Make counterfactuals under the generator's controls.
+    on_step: Callable[[int], None] | None = None,
+) -> Generated:
+    """Make counterfactuals, with change confined to a region.
 
-    Outside the region the prior's own pixels are put back: what the autoencoder loses of them is no change of the
-    patient's. A relevance map's region fades out beyond its edge, a mask's within it.
+    Outside the region the prior's own pixels are restored, since what the autoencoder loses of them is not a change of
+    the patient. The region of a relevance map fades out beyond its edge, that of a mask within it.
 
     Args:
-        generator: of `control`.
+        generator: the model.
         priors: shape (B, 1, H, W), in [0, 1].
         descriptions: one for all or one for each; None for the generator's default.
         seeds: one for each; None for the sampler's own.
-        region: for this call; None leaves the sampler's own.
+        sampler: used instead of the generator's own.
+        region: None for everywhere, "auto" for the descriptions' relevance map, or a mask of pixels, shape (H, W) or
+            (B, 1, H, W).
+        on_step: called after each denoising step with its index.
     """
-    sampler = generator.sampler
-    own, chosen = sampler.region, sampler.region if region is None else region
-    sampler.region = chosen
-    try:
-        images = generator(priors, descriptions, seeds=seeds)
-    finally:
-        sampler.region = own
-    if sampler.allowed is None:
-        return Made(images)
-    hw = tuple(images.shape[-2:])
-    if isinstance(chosen, str):
-        allowed = at_pixels(sampler.allowed, hw)
+    check_region(region)
+    images, sampled = generator.generate(
+        priors, descriptions, seeds=seeds, sampler=sampler, region=region, on_step=on_step
+    )
+    if sampled.region is None:
+        return Generated(images)
+    hw = (images.shape[-2], images.shape[-1])
+    if isinstance(region, str):
+        allowed = at_pixels(sampled.region, hw)
     else:  # nothing changes outside a mask, not even under the edge that the latent's coarse grid needs
-        allowed = 1 - soften(1 - _as_batch(chosen, images), feather=MASK_EDGE)
-    relevance = None if sampler.relevance is None else at_pixels(sampler.relevance, hw)
+        allowed = 1 - soften(1 - _as_batch(region, images), feather=MASK_EDGE)
+    relevance = None if sampled.relevance is None else at_pixels(sampled.relevance, hw)
     allowed = allowed.to(images.device)
     pixels = priors.as_tensor() if hasattr(priors, "as_tensor") else priors
     mixed = allowed * images + (1 - allowed) * pixels.to(images.device, images.dtype)
-    return Made(mixed, relevance, allowed)
-
-
-class ControlledInferer(CounterfactualInferer):
-    """`make` as a MONAI Inferer: the description travels with the image, and the region keeps the rest as it was.
-
-    The network must be a generator of `control`.
-    """
-
-    def __call__(
-        self,
-        inputs: Tensor,
-        network: Any,
-        description: str | Sequence[str] | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        """Make counterfactuals, shape (B, 1, H, W) in [0, 1]; see `CounterfactualInferer` and `make`."""
-        description, kwargs = what_is_carried(inputs, description, kwargs)
-        return make(network, inputs, description or self.description or None, **kwargs).images
+    return Generated(mixed, relevance, allowed)
 
 
 def _as_batch(region: Any, like: Tensor) -> Tensor:

@@ -84,21 +84,3 @@ class Guidance:
         if self.first is None:
             self.first = noisy_latent, timestep, image_only, full
         return combine_guidance(null, image_only, full, image_scale=self.image_scale, text_scale=self.text_scale)
-
-
-def guided_prediction(
-    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
-    noisy_latent: Tensor,
-    timestep: Tensor,
-    prior_latent: Tensor,
-    text_states: Tensor,
-    null_text_states: Tensor,
-    *,
-    image_scale: float,
-    text_scale: float,
-) -> Tensor:
-    """One guided prediction; arguments and result as in `Guidance`."""
-    guidance = Guidance(
-        denoiser, prior_latent, text_states, null_text_states, image_scale=image_scale, text_scale=text_scale
-    )
-    return guidance(noisy_latent, timestep)

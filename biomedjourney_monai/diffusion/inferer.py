@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
+from biomedjourney_monai.diffusion.controls import check_region, generate
+from biomedjourney_monai.networks.generator import CounterfactualGenerator
+
 DESCRIPTION_META_KEY, SEED_META_KEY = "description", "seed"
 
 
 class CounterfactualInferer(Inferer):
-    """Call the generator with the description that travels with the image.
+    """Call the generator with the description and the seed that travel with the image.
 
     Args:
-        description: for every image, where neither the call nor the image's metadata brings one.
+        description: for every image, where neither the call nor the image's metadata has one.
+        region: where change is allowed: None for everywhere, "auto", or a mask, shape (H, W); see `controls.generate`.
 
-    An image may also carry its seed, in `meta["seed"]`; without one the sampler's own is taken.
+    Raises:
+        SettingError: if the region is another word than "auto".
     """
 
-    def __init__(self, description: str | None = None) -> None:
+    def __init__(self, description: str | None = None, *, region: Any = None) -> None:
         super().__init__()
-        self.description = description
+        check_region(region)
+        self.description, self.region = description, region
 
     def __call__(
         self,
         inputs: Tensor,
-        network: Callable[..., Tensor],
+        network: CounterfactualGenerator,
         description: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> Tensor:
@@ -36,24 +42,20 @@ class CounterfactualInferer(Inferer):
 
         Args:
             inputs: prior images, shape (B, 1, H, W), values in [0, 1]. A MetaTensor may carry its description in
-                `meta["description"]`.
-            network: a `CounterfactualGenerator`.
+                `meta["description"]` and its seed in `meta["seed"]`.
+            network: the model.
             description: overrides what the image carries.
+            kwargs: of `controls.generate`.
 
         Returns:
             Counterfactuals, same shape, values in [0, 1].
         """
-        description, kwargs = what_is_carried(inputs, description, kwargs)
-        return network(inputs, description or self.description or None, **kwargs)
-
-
-def what_is_carried(
-    inputs: Tensor, description: str | Sequence[str] | None, kwargs: dict[str, Any]
-) -> tuple[str | Sequence[str] | None, dict[str, Any]]:
-    """The description, and `seeds` among the keywords, as the call has them, or else as the images carry them."""
-    meta = getattr(inputs, "meta", {})
-    if description is None:
-        description = meta.get(DESCRIPTION_META_KEY)
-    if meta.get(SEED_META_KEY) is not None and kwargs.get("seeds") is None:
-        kwargs = {**kwargs, "seeds": [int(seed) for seed in torch.as_tensor(meta[SEED_META_KEY]).reshape(-1)]}
-    return description, kwargs
+        meta = getattr(inputs, "meta", {})
+        if description is None:
+            description = meta.get(DESCRIPTION_META_KEY)
+        seed = meta.get(SEED_META_KEY)
+        if seed is not None and kwargs.get("seeds") is None:
+            kwargs["seeds"] = [int(one) for one in torch.as_tensor(seed).reshape(-1)]
+        return generate(
+            network, inputs, description or self.description or None, **{"region": self.region, **kwargs}
+        ).images

@@ -1,16 +1,22 @@
-"""The sampler that the generator calls: a solver under two-scale guidance, from seeded noise."""
+"""The sampler that the generator calls: a solver under two-scale guidance, from seeded noise or from the prior."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from biomedjourney_monai.diffusion.controls import Region, confine, start_from_prior
 from biomedjourney_monai.diffusion.guidance import Guidance
 from biomedjourney_monai.diffusion.schedule import to_clean_and_noise
-from biomedjourney_monai.diffusion.solvers import DDIM, SOLVERS, solve
-from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.diffusion.settings import RANDOM, SamplingSettings
+from biomedjourney_monai.diffusion.solvers import DDIM, solve
+from biomedjourney_monai.networks.generator import Sampled
+
+FULL_INTERVAL = (0.0, 1.0)
 
 
 def draw_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
@@ -27,24 +33,25 @@ def draw_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
 
 
 class CounterfactualSampler:
-    """Draws the counterfactual's latent.
+    """Draws the counterfactual's latent. A call changes nothing on the sampler, so threads may share it.
 
     Args:
         noise_scheduler: MONAI noise scheduler; gives `alphas_cumprod` and `prediction_type`.
         steps: denoising steps.
-        solver: one of `solvers.SOLVERS`.
-        guidance_interval: guide only between these two noise levels, as shares of the schedule's timesteps, 0 for clean
-            and 1 for noise; outside, the prediction with both conditions is taken as it is, at a third of the cost.
-        text_guidance_scale: pull toward the description; 1 is none beyond the condition itself.
+        text_guidance_scale: pull toward the description; 1 adds nothing to the condition itself.
         image_guidance_scale: pull toward the prior image.
         seed: for the noise where the call gives none.
+        solver: one of `solvers.SOLVERS`.
+        guidance_interval: guide only between these two noise levels, as shares of the schedule's timesteps, 0 for clean
+            and 1 for noise; outside, the prediction with both conditions is used, at a third of the cost.
         keep_unchanged: where the counterfactual differs from the prior by less than this grey value, in [0, 1], the
-            generator puts the prior's own pixels back; 0 for nowhere. See `networks.unchanged`.
-        on_step: called after each denoising step with its index.
+            generator keeps the prior's pixels; 0 keeps none. See `networks.unchanged`.
+        strength: share of the noise to start from, in (0, 1]. At 1 the image starts as noise; below 1 it starts as the
+            prior under noise, and only the later steps are made.
+        init_noise: "random" takes the seed's noise; "from-prior" inverts the prior without the description.
 
-    Attributes:
-        first_expected: the clean scaled latents that the first guided step of the last call expected, without and with
-            the description, shape (B, C, h, w) each; None where no step was guided.
+    Raises:
+        SettingError: if a setting is out of range.
     """
 
     def __init__(
@@ -56,26 +63,61 @@ class CounterfactualSampler:
         image_guidance_scale: float = 1.0,
         seed: int = 0,
         solver: str = DDIM,
-        guidance_interval: Sequence[float] = (0.0, 1.0),
+        guidance_interval: Sequence[float] = FULL_INTERVAL,
         keep_unchanged: float = 0.0,
-        on_step: Callable[[int], None] | None = None,
+        strength: float = 1.0,
+        init_noise: str = RANDOM,
     ) -> None:
-        low, high = guidance_interval
-        if not 0 <= low < high <= 1:
-            raise ConfigError("guidance_interval must be two rising numbers in [0, 1]", found=f"{low}, {high}")
-        if solver not in SOLVERS:
-            raise ConfigError(f"the solver must be one of {', '.join(SOLVERS)}", found=str(solver))
-        if not 0 <= keep_unchanged <= 1:
-            raise ConfigError("keep_unchanged must be in [0, 1]", found=str(keep_unchanged))
-        self.keep_unchanged = float(keep_unchanged)
-        self.solver, self.guidance_interval = solver, (float(low), float(high))
-        self.noise_scheduler = noise_scheduler
-        self.steps = steps
-        self.text_guidance_scale = text_guidance_scale
-        self.image_guidance_scale = image_guidance_scale
-        self.seed = seed
-        self.on_step = on_step
-        self.first_expected: tuple[Tensor, Tensor] | None = None
+        self.noise_scheduler, self.seed = noise_scheduler, seed
+        self._take(
+            SamplingSettings(
+                steps=steps,
+                solver=solver,
+                text_guidance_scale=text_guidance_scale,
+                image_guidance_scale=image_guidance_scale,
+                guidance_interval=tuple(guidance_interval),  # type: ignore[arg-type]
+                keep_unchanged=keep_unchanged,
+                strength=strength,
+                init_noise=init_noise,
+            )
+        )
+
+    def _take(self, settings: SamplingSettings) -> None:
+        for name, value in settings.given().items():
+            setattr(self, name, value)
+
+    steps: int
+    solver: str
+    text_guidance_scale: float
+    image_guidance_scale: float
+    guidance_interval: tuple[float, float]
+    keep_unchanged: float
+    strength: float
+    init_noise: str
+
+    def with_settings(self, settings: SamplingSettings) -> CounterfactualSampler:
+        """A sampler with other settings and the same noise scheduler; None keeps this one's value."""
+        changed = copy.copy(self)
+        changed._take(settings)
+        return changed
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that a picture's metadata name, beside seed and description; defaults are left out."""
+        content: dict[str, Any] = {
+            "steps": self.steps,
+            "solver": self.solver,
+            "text_guidance_scale": self.text_guidance_scale,
+            "image_guidance_scale": self.image_guidance_scale,
+        }
+        if self.guidance_interval != FULL_INTERVAL:
+            content["guidance_interval"] = list(self.guidance_interval)
+        if self.keep_unchanged:
+            content["keep_unchanged"] = self.keep_unchanged
+        if self.strength != 1:
+            content["strength"] = self.strength
+        if self.init_noise != RANDOM:
+            content["init_noise"] = self.init_noise
+        return content
 
     @torch.no_grad()
     def __call__(
@@ -86,10 +128,9 @@ class CounterfactualSampler:
         null_text_states: Tensor,
         *,
         seeds: Sequence[int] | None = None,
-        start_latent: Tensor | None = None,
-        first_step: int = 0,
-        blend: Callable[[Tensor, Tensor], Tensor] | None = None,
-    ) -> Tensor:
+        region: Tensor | str | None = None,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Sampled:
         """Draw latents.
 
         Args:
@@ -98,20 +139,33 @@ class CounterfactualSampler:
             text_states: shape (B, L, W).
             null_text_states: of the empty description, shape (1, L, W).
             seeds: one for each case; default: `seed` for every case.
-            start_latent: to start from instead of the seeds' noise, shape (B, C, h, w).
-            first_step: leave out so many of the first steps (DDIM only).
-            blend: `blend(latent, signal)` after each step; see `ddim_sample`.
+            region: where change is allowed: None for everywhere, "auto" for the description's relevance map, or a mask
+                of pixels, shape (H, W) or (B, 1, H, W).
+            on_step: called after each denoising step with its index.
 
-        Returns:
-            Clean scaled latents, shape (B, C, h, w).
+        Raises:
+            ValueError: if the number of seeds differs from the number of cases.
         """
         seeds = [self.seed] * len(prior_latent) if seeds is None else list(seeds)
         if len(seeds) != len(prior_latent):
             raise ValueError(f"there must be one seed for each of {len(prior_latent)} cases, found {len(seeds)}")
-        device = prior_latent.device
+        device, schedule = prior_latent.device, self.noise_scheduler
         text_states, null_text_states = text_states.to(device), null_text_states.to(device)
-
-        last = len(self.noise_scheduler.alphas_cumprod) - 1
+        noise = draw_noise(prior_latent.shape[1:], seeds).to(device)
+        start, first_step = noise, 0
+        if self.strength < 1 or self.init_noise != RANDOM:
+            start, first_step = start_from_prior(
+                denoiser,
+                prior_latent,
+                null_text_states,
+                schedule,
+                noise=noise if self.init_noise == RANDOM else None,
+                strength=self.strength,
+                steps=self.steps,
+            )
+        confined = Region()
+        if region is not None:
+            confined = confine(region, denoiser, prior_latent, text_states, null_text_states, schedule, noise=noise)
         guidance = Guidance(
             denoiser,
             prior_latent,
@@ -120,6 +174,7 @@ class CounterfactualSampler:
             image_scale=self.image_guidance_scale,
             text_scale=self.text_guidance_scale,
         )
+        last = len(schedule.alphas_cumprod) - 1
 
         def predict(noisy_latent: Tensor, timestep: Tensor) -> Tensor:
             guided = self.guidance_interval[0] <= float(timestep) / last <= self.guidance_interval[1]
@@ -127,21 +182,22 @@ class CounterfactualSampler:
 
         latent = solve(
             predict,
-            draw_noise(prior_latent.shape[1:], seeds).to(device) if start_latent is None else start_latent,
-            self.noise_scheduler.alphas_cumprod,
+            start,
+            schedule.alphas_cumprod,
             solver=self.solver,
             steps=self.steps,
-            prediction_type=str(self.noise_scheduler.prediction_type),
+            prediction_type=str(schedule.prediction_type),
             first_step=first_step,
-            blend=blend,
-            on_step=self.on_step,
+            blend=confined.blend,
+            on_step=on_step,
         )
-        self.first_expected = self._first_expected(guidance)
-        return latent
+        without, within = self._first_expected(guidance)
+        return Sampled(latent, without, within, confined.relevance, confined.allowed)
 
-    def _first_expected(self, guidance: Guidance) -> tuple[Tensor, Tensor] | None:
+    def _first_expected(self, guidance: Guidance) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """The clean latents that the first guided step expects, without and with the description."""
         if guidance.first is None:
-            return None
+            return None, None
         noisy_latent, timestep, *predictions = guidance.first
         alpha = self.noise_scheduler.alphas_cumprod.to(noisy_latent.device)[timestep]
         kind = str(self.noise_scheduler.prediction_type)

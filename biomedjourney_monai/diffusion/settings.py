@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from biomedjourney_monai.errors import SettingError
+from biomedjourney_monai.errors import SettingError, refuse_unknown_keywords
 
 SOLVERS = ("ddim", "dpm++", "unipc")
 RANDOM, FROM_PRIOR = "random", "from-prior"
@@ -68,17 +68,9 @@ class SamplingSettings:
             raise SettingError("strength", "must be in (0, 1]", found=str(self.strength))
         _require_choice("init_noise", self.init_noise, INIT_NOISE)
 
-    def of_sampler(self) -> dict[str, Any]:
-        """The settings of the config's `sampler` section that are given."""
-        names = (
-            "steps",
-            "solver",
-            "text_guidance_scale",
-            "image_guidance_scale",
-            "guidance_interval",
-            "keep_unchanged",
-        )
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+    def given(self) -> dict[str, Any]:
+        """The settings that are not None."""
+        return {name: getattr(self, name) for name in self.names() if getattr(self, name) is not None}
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -89,6 +81,9 @@ class SamplingSettings:
     def from_mapping(cls, values: Mapping[str, Any]) -> SamplingSettings:
         """Take the settings out of a mapping that may hold other entries too."""
         return cls(**{name: values[name] for name in cls.names() if name in values})
+
+
+SamplingSettings.__init__ = refuse_unknown_keywords(SamplingSettings.__init__)  # type: ignore[method-assign]
 
 
 def check_interval(interval: Any) -> tuple[float, float]:

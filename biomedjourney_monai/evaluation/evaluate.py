@@ -100,9 +100,7 @@ def evaluate(
         TableError: if a table is missing or unusable, or no journey is left to score.
         WeightsError: if weights are missing or do not fit.
     """
-    require_at_least(
-        0, bootstrap=bootstrap, limit=limit, seed=seed, training_targets=training_targets, probes=probes
-    )
+    require_at_least(0, bootstrap=bootstrap, limit=limit, seed=seed, training_targets=training_targets, probes=probes)
     require_at_least(1, probe_batch=probe_batch, steps=steps)
     work = Path(work)
     settings = EvaluationSettings(split, bootstrap, seed, uncertain, unmentioned, limit)

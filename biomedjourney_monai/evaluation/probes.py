@@ -106,9 +106,7 @@ def run_probes(
     table = pandas.DataFrame(columns | {name: np.full(count, np.nan) for name in LADDER_COLUMNS})
     if asked:
         places = list(asked)
-        values = _ladder_and_back(
-            images[places], list(asked.values()), [seeds[n] for n in places], generate, judges
-        )
+        values = _ladder_and_back(images[places], list(asked.values()), [seeds[n] for n in places], generate, judges)
         for name, value in values.items():
             table.loc[places, name] = value.astype(np.float64)
     return table

@@ -63,9 +63,7 @@ def summarise_subgroups(scored: Scored, journeys: pandas.DataFrame) -> dict[str,
 
 def _summarise(scored: Scored, journeys: pandas.DataFrame, rows: np.ndarray) -> dict[str, Any]:
     own = Scored(scored.scores[rows], scored.labels().rows(rows), scored.weights[:, rows])
-    numbers: dict[str, Any] = {
-        measure.section: {} for measure in (*PAPER_MEASURES, *FURTHER_MEASURES)
-    }
+    numbers: dict[str, Any] = {measure.section: {} for measure in (*PAPER_MEASURES, *FURTHER_MEASURES)}
     for measure in (*PAPER_MEASURES, *FURTHER_MEASURES):
         if not measure.of_sets:
             numbers[measure.section][measure.key] = own.statistics(measure)[OVERALL].as_number()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -10,8 +9,6 @@ from typing import Any, Protocol
 
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.schema import FINDINGS
-
-logger = logging.getLogger(__name__)
 
 EMPTY, TOO_LONG, NO_FINDING = "empty_description", "description_too_long", "no_known_finding"
 
@@ -110,37 +107,3 @@ def refuse_empty(text: str) -> None:
             action="Say what changes",
             reason=EMPTY,
         )
-
-
-class DescriptionChecker:
-    """`check_description` with its settings, logging what is to be said aloud.
-
-    Args:
-        encoder: the model's text encoder.
-        name_findings: a text to the findings that it names.
-        known: the findings that the model knows.
-        force: let a text that is too long be cut.
-    """
-
-    def __init__(
-        self,
-        encoder: CountsTokens,
-        *,
-        name_findings: Callable[[str], Collection[Any]],
-        known: Collection[str] = FINDINGS,
-        force: bool = False,
-    ) -> None:
-        self.encoder, self.name_findings, self.known, self.force = encoder, name_findings, known, force
-
-    def __call__(self, text: str) -> str:
-        """Check a text; the reason code that was overruled, or "".
-
-        Raises:
-            DescriptionError: as `check_description`.
-        """
-        check = check_description(
-            text, self.encoder, name_findings=self.name_findings, known=self.known, force=self.force
-        )
-        for warning in check.warnings:
-            logger.warning(warning)
-        return check.overruled

@@ -1,63 +1,68 @@
-"""What a picture says of how it was made: the same words whichever way it was asked for."""
+"""The metadata of a counterfactual: what made it and what was asked for. Every caller writes the same."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from biomedjourney_monai import __version__
 from biomedjourney_monai.files import file_hash
-
-if TYPE_CHECKING:
-    import numpy as np
+from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS
 
 
-def provenance(generator: Any, model_file: str | Path, *, region: Any = None) -> dict[str, Any]:
-    """What made a picture: the mark, the software, the model and its settings.
+def provenance(weights: str | Path, settings: Mapping[str, Any], *, precision: str = "float32") -> dict[str, Any]:
+    """What made a picture: mark, software, model and settings.
 
     Args:
-        generator: of `diffusion.controls.control`.
-        model_file: its weights; a file that is not there is named "".
-        region: None, "auto" or a mask.
+        weights: model file; a missing file is named "".
+        settings: of `CounterfactualSampler.settings`.
+        precision: of the denoiser.
     """
-    from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS
-
-    facts = {
+    return {
         "Comment": NOT_FOR_DIAGNOSIS,
         "Software": f"biomedjourney_monai {__version__}",
-        "model": file_hash(model_file) if Path(model_file).is_file() else "",
-        "precision": getattr(generator.denoiser, "precision", "float32"),
-        **generator.sampler.settings(),
+        "model": file_hash(weights) if Path(weights).is_file() else "",
+        "precision": precision,
+        **settings,
     }
-    return facts if region is None else {**facts, "region": region_name(region)}
 
 
-def request_facts(
-    made_by: Mapping[str, Any], *, description: str, seed: int, prior: np.ndarray, overruled: tuple[str, ...] = ()
+def document(
+    made_by: Mapping[str, Any],
+    *,
+    description: str,
+    seed: int,
+    prior: np.ndarray | None = None,
+    region: Any = None,
+    overruled: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """`provenance`, and what was asked for.
+    """The metadata of one picture: `provenance`, and what was asked for.
 
     Args:
         made_by: of `provenance`.
         description: the progression description.
         seed: of the noise.
-        prior: the prior as the model sees it, float32, shape (S, S).
-        overruled: reason codes of refusals that were overruled; empty ones are passed over.
+        prior: as the model sees it, float32, shape (S, S); None if there is none.
+        region: None, "auto" or a mask.
+        overruled: reason codes of refusals that were overruled; empty ones are left out.
     """
-    facts = {**made_by, "progression_description": description, "seed": int(seed), "prior": content_hash(prior)}
+    facts = dict(made_by) if region is None else {**made_by, "region": region_name(region)}
+    facts |= {"progression_description": description, "seed": int(seed)}
+    if prior is not None:
+        facts["prior"] = content_hash(prior)
     codes = [code for code in overruled if code]
     return {**facts, "overruled": ", ".join(codes)} if codes else facts
 
 
 def content_hash(image: np.ndarray) -> str:
-    """Sixteen hexadecimal digits that tell an image, float32, from others."""
-    import numpy as np
-
+    """Sixteen hexadecimal digits that identify an image, float32."""
     return hashlib.sha256(np.ascontiguousarray(image, np.float32).tobytes()).hexdigest()[:16]
 
 
 def region_name(region: Any) -> str:
-    """What tells a region from others: "auto", or the hash of a mask."""
+    """A name that identifies a region: "auto", or the hash of a mask."""
     return region if isinstance(region, str) else f"mask {hashlib.sha256(region.tobytes()).hexdigest()[:16]}"

@@ -13,14 +13,16 @@ from biomedjourney_monai.radiographs.scaling import letterbox
 AUTO = "auto"
 
 
-def read_region(region: str | Path | None, *, size: int, prior_hw: tuple[int, int] | None = None):
+def read_region(
+    region: str | Path | np.ndarray | None, *, size: int, prior_hw: tuple[int, int] | None = None
+) -> np.ndarray | str | None:
     """Read where change is allowed.
 
     Args:
-        region: None for everywhere, "auto" for the description's own relevance map, or an image file of the prior's
-            height and width whose bright pixels (above half of its range) may change.
+        region: None for everywhere, "auto" for the description's own relevance map, or a mask of the prior's height and
+            width, as an image file or an array; its bright pixels (above half of its range) may change.
         size: side of the model's square.
-        prior_hw: height and width of the prior's file.
+        prior_hw: height and width of the prior.
 
     Returns:
         None, "auto", or a mask, bool, shape (size, size).
@@ -28,13 +30,18 @@ def read_region(region: str | Path | None, *, size: int, prior_hw: tuple[int, in
     Raises:
         ImageError: if the mask cannot be read, has another size than the prior, or marks nothing.
     """
-    if region is None or str(region) in (AUTO, ""):
-        return str(region) if region else None
-    pixels = read_pixels(region)
+    if region is None:
+        return None
+    if isinstance(region, (str, Path)):
+        if str(region) in (AUTO, ""):
+            return str(region) or None
+        pixels = read_pixels(region)
+    else:
+        pixels = np.asarray(region, np.float32)
     if prior_hw is not None and tuple(pixels.shape) != tuple(prior_hw):
         raise ImageError(
             "a region's mask must have the prior's height and width",
-            found="{}×{} instead of {}×{}".format(*pixels.shape, *prior_hw),
+            found=f"{'×'.join(map(str, pixels.shape))} instead of {'×'.join(map(str, prior_hw))}",
             reason="region of another size",
         )
     return mask_region(pixels, size=size)

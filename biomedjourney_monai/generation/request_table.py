@@ -1,4 +1,4 @@
-"""The requests of an inference run: one image or a folder of them, each with its description."""
+"""Tables of requests: the list of `sample`, the work list of `pacs`, the descriptions of a folder."""
 
 from __future__ import annotations
 
@@ -10,24 +10,71 @@ from pathlib import Path
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, TableError
 
 TABLE = "descriptions.csv"
-"""The table of a folder that names none."""
+"""The table of a folder, where no other is named."""
 
 
 @dataclass(frozen=True, repr=False)
 class PriorRequest:
-    """One counterfactual that is asked for; its representation tells nothing of the patient.
+    """One counterfactual that is asked for; its representation shows nothing of the patient.
 
     Attributes:
         image: path of the prior.
         description: the progression description.
         seed: of the noise.
-        error: why it cannot be served, as far as the list tells; its `reason` is the code to count it by.
+        error: why it cannot be served, as far as the table tells; its `reason` is the code to count it by.
     """
 
     image: str
     description: str
     seed: int
     error: BiomedJourneyError | None = None
+
+
+def read_request_table(
+    file: str | Path, *, option: str, columns: Sequence[str], any_of: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Read a CSV file, UTF-8 with or without a byte order mark.
+
+    Args:
+        file: the table.
+        option: the argument that names it, for errors.
+        columns: that it must have.
+        any_of: of which it must have one at least.
+
+    Returns:
+        A dictionary for each row: column to cell, both without surrounding spaces.
+
+    Raises:
+        TableError: if it is missing, not CSV, without rows, or lacks a column.
+    """
+    try:
+        with Path(file).open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, skipinitialspace=True)
+            rows, names = list(reader), [str(name).strip() for name in reader.fieldnames or []]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{option} must be a readable CSV file", found=type(error).__name__) from error
+    missing = [name for name in columns if name not in names]
+    if any_of and not set(any_of) & set(names):
+        missing.append(" or ".join(any_of))
+    if missing:
+        wanted = ", ".join([*columns, *([" or ".join(any_of)] if any_of else [])])
+        raise TableError(f"{option} must have the columns {wanted}", found=f"none named {', '.join(missing)}")
+    if not rows:
+        raise TableError(f"{option} must have rows", found="none")
+    return [{str(key).strip(): (value or "").strip() for key, value in row.items() if key is not None} for row in rows]
+
+
+def parse_seed(text: str, default: int) -> int:
+    """A row's seed, or the default for an empty cell.
+
+    Raises:
+        TableError: if it is not a non-negative 64-bit integer.
+    """
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise TableError("seed must be a non-negative 64-bit integer", found="a cell with another value")
+    return int(text)
 
 
 def list_requests(
@@ -42,9 +89,9 @@ def list_requests(
 
     Args:
         prior: one image.
-        folder: or a folder of them.
-        descriptions: CSV file with the columns prior (a file's name in the folder) and description, and seed if you
-            like; a prior may have several rows. Its rows are the requests, then the files that it does not name, which
+        folder: or a folder of images.
+        descriptions: CSV file with the columns prior (a file's name in the folder) and description, and optionally
+            seed; a prior may have several rows. The requests are its rows, then the files that it does not name, which
             are refused. None takes the folder's `descriptions.csv`, if there is one.
         description: for every image where there is no table.
         seed: where the table gives none.
@@ -65,38 +112,23 @@ def list_requests(
     if descriptions is None:
         return [PriorRequest(str(file), description, seed) for file in files]
     by_name = {file.name: file for file in files}
-    rows = read_descriptions(descriptions)
+    rows = read_request_table(descriptions, option="--descriptions", columns=("prior", "description"))
     requests = [_parse_row(row, by_name, seed=seed) for row in rows]
     named = {row["prior"] for row in rows}
     left = [file for name, file in by_name.items() if name not in named]
     return requests + [PriorRequest(str(file), "", seed, _UndescribedError()) for file in left]
 
 
-def read_descriptions(file: str | Path) -> list[dict[str, str]]:
-    """Read a CSV file with the columns prior and description.
-
-    Raises:
-        TableError: if it cannot be read, lacks a column or has no row.
-    """
-    try:
-        with Path(file).open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            rows, names = list(reader), {str(name).strip() for name in reader.fieldnames or []}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TableError("--descriptions must be a readable CSV file", found=type(error).__name__) from error
-    if not rows or not {"prior", "description"} <= names:
-        raise TableError("--descriptions must have rows with the columns prior and description", found="none such")
-    return [{str(key).strip(): (value or "").strip() for key, value in row.items() if key is not None} for row in rows]
-
-
 def _parse_row(row: dict[str, str], by_name: dict[str, Path], *, seed: int) -> PriorRequest:
-    own_seed, error = row.get("seed") or str(seed), None
-    if not own_seed.isdecimal() or int(own_seed) >= 2**63:
-        own_seed, error = str(seed), _SeedError()
+    own_seed, error = seed, None
+    try:
+        own_seed = parse_seed(row.get("seed", ""), seed)
+    except TableError as refused:
+        error = _SeedError(refused)
     file = by_name.get(row["prior"])  # a name, never a path out of the folder
     if file is None:
-        error = _MissingError()
-    return PriorRequest(str(file or ""), row["description"], int(own_seed), error)
+        return PriorRequest("", row["description"], own_seed, _MissingError())
+    return PriorRequest(str(file), row["description"], own_seed, error)
 
 
 def _list_files(folder: Path, *, without: str | Path | None) -> Sequence[Path]:
@@ -119,11 +151,11 @@ class _MissingError(BiomedJourneyError):
     reason = "image file missing"
 
     def __init__(self) -> None:
-        super().__init__("a row must name a file of the folder", found="another name")
+        super().__init__("a row must name a file of the folder", found="no file of that name")
 
 
 class _SeedError(BiomedJourneyError):
     reason = "seed unusable"
 
-    def __init__(self) -> None:
-        super().__init__("seed must be a non-negative 64-bit integer", found="another value")
+    def __init__(self, refused: TableError) -> None:
+        super().__init__(str(refused))

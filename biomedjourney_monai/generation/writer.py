@@ -1,4 +1,4 @@
-"""Write a counterfactual in the format that its file's suffix names: PNG, NIfTI or DICOM, in house or for export."""
+"""Write a counterfactual in the format of its file's suffix: PNG, NIfTI or DICOM, on site or for export."""
 
 from __future__ import annotations
 
@@ -8,42 +8,104 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from biomedjourney_monai.errors import ImageError
+import numpy as np
+from PIL import Image
+
+from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.generation.prior import Prior
+from biomedjourney_monai.preparation.reports.identifiers import find_identifiers
+from biomedjourney_monai.radiographs import save_png
+from biomedjourney_monai.radiographs.read.dicom_header import is_dicom
+from biomedjourney_monai.radiographs.read.nifti import is_nifti
+from biomedjourney_monai.radiographs.write.dicom import (
+    counterfactual_dataset,
+    is_dicom_name,
+    is_written,
+    read_source,
+    refuse_burned_in,
+    request_uids,
+    save_dicom,
+)
+from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_like
+from biomedjourney_monai.radiographs.write.nifti_series import save_nifti_series
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pydicom
 
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 NIFTI = (".nii", ".nii.gz")
+PICTURES = (".png", ".dcm", ".dicom")
 
 
 def suffix_like(prior: str | Path) -> str:
-    """The suffix of the format that a prior has: ".dcm", ".nii.gz", or ".png" for photographs."""
-    from biomedjourney_monai.radiographs.read.dicom_header import is_dicom
-    from biomedjourney_monai.radiographs.read.nifti import is_nifti
-
+    """The suffix of the prior's own format: ".dcm", ".nii.gz", or ".png" for photographs."""
     with Path(prior).open("rb") as stream:
         begin = stream.read(1024)
     if is_dicom(begin):
         return ".dcm"
     try:
         return ".nii.gz" if is_nifti(begin) else ".png"
-    except ImageError:  # compressed, and no NIfTI
+    except ImageError:  # compressed, but not NIfTI
         return ".png"
 
 
-class PictureWriter:
-    """Writes what is made of one prior.
+def check_suffix(path: str | Path, *, name: str = "--out", nifti: bool = True) -> str:
+    """Refuse the names of other formats; returns the suffix.
 
     Args:
-        prior: the prior's file; what DICOM and NIfTI have beside pixels is taken over from it.
+        path: of a file to write.
+        name: of the argument, for the error.
+        nifti: whether NIfTI is among the formats.
+
+    Raises:
+        BiomedJourneyError: naming the suffix.
+    """
+    known = [*(NIFTI[::-1] if nifti else ()), *PICTURES]
+    found = next((suffix for suffix in known if str(path).lower().endswith(suffix)), None)
+    if found is None:
+        kinds = "PNG, NIfTI or DICOM file (.png, .nii, .nii.gz, .dcm)" if nifti else "PNG or DICOM file (.png, .dcm)"
+        raise BiomedJourneyError(f"{name} must be a {kinds}", found=Path(path).suffix or "no suffix")
+    return str(path)[len(str(path)) - len(found) :]
+
+
+def beside(path: str | Path, word: str, *, suffix: str = ".png") -> Path:
+    """`made.dcm` and "mean" to `made-mean.png`."""
+    path = Path(path)
+    stem = path.name.removesuffix(".gz").removesuffix(".nii") if path.name.endswith(NIFTI) else path.stem
+    return path.with_name(f"{stem}-{word}{suffix}")
+
+
+class PictureWriter:
+    """Writes the counterfactuals of one prior.
+
+    Args:
+        prior: the prior or its file; attributes of DICOM and the voxel grid of NIfTI are copied from it.
         pseudonyms: for export.
     """
 
-    def __init__(self, prior: str | Path, pseudonyms: Pseudonyms | None = None) -> None:
-        self.prior, self.pseudonyms = prior, pseudonyms
-        self._source: Any = None
+    def __init__(self, prior: Prior | str | Path, pseudonyms: Pseudonyms | None = None) -> None:
+        self.file = prior.file if isinstance(prior, Prior) else Path(prior)
+        self.pseudonyms = pseudonyms
+        given = prior.source if isinstance(prior, Prior) else None
+        self._source: tuple[pydicom.Dataset | None] | None = None if given is None and self.file else (given,)
+
+    def check(self, out: str | Path, description: str) -> None:
+        """Refuse an export that would not be DICOM, or that would carry an identifier or burned-in text.
+
+        Raises:
+            BiomedJourneyError: naming what was found.
+        """
+        if self.pseudonyms is None:
+            return
+        if not is_dicom_name(out):
+            raise BiomedJourneyError(
+                "--export writes DICOM", found=Path(out).suffix or "no suffix", action="Name a .dcm file"
+            )
+        kinds = find_identifiers(description)
+        if kinds:
+            raise BiomedJourneyError("a description to export must hold no identifier", found=f"a {kinds[0]}")
+        refuse_burned_in(self.read_source())
 
     def write(
         self,
@@ -54,18 +116,27 @@ class PictureWriter:
         number: int = 1,
         series_facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write one marked picture; for `number` and `series_facts` see `counterfactual_dataset`."""
-        from biomedjourney_monai.radiographs import save_png
-        from biomedjourney_monai.radiographs.write.dicom import counterfactual_dataset, is_dicom_name, save_dicom
-        from biomedjourney_monai.radiographs.write.nifti import save_nifti_like
-
+        """Write one marked picture, float in [0, 1], shape (H, W); see `counterfactual_dataset` for the rest."""
         if str(out).endswith(NIFTI):
-            save_nifti_like(out, picture, self.prior, note=_note(facts))
-            return
-        if not is_dicom_name(out):
+            if self.file is None:
+                save_nifti_series(out, [picture], note=_note(facts))
+            else:
+                save_nifti_like(out, picture, self.file, note=_note(facts))
+        elif is_dicom_name(out):
+            save_dicom(out, self.dataset(picture, facts, number=number, series_facts=series_facts))
+        else:
             save_png(out, picture, metadata=facts)
-            return
-        dataset = counterfactual_dataset(
+
+    def dataset(
+        self,
+        picture: np.ndarray,
+        facts: Mapping[str, Any],
+        *,
+        number: int = 1,
+        series_facts: Mapping[str, Any] | None = None,
+    ) -> pydicom.Dataset:
+        """The DICOM data set of one picture; see `counterfactual_dataset`."""
+        return counterfactual_dataset(
             picture,
             facts,
             self.read_source(),
@@ -73,15 +144,9 @@ class PictureWriter:
             series_facts=series_facts,
             pseudonyms=self.pseudonyms,
         )
-        save_dicom(out, dataset)
 
     def is_written(self, out: str | Path, facts: Mapping[str, Any]) -> bool:
-        """Whether the file is there and was made in the same way."""
-        from PIL import Image
-
-        from biomedjourney_monai.radiographs.write.dicom import is_dicom_name, is_written, request_uids
-        from biomedjourney_monai.radiographs.write.nifti import read_note
-
+        """Whether the file exists and was made in the same way."""
         if str(out).endswith(NIFTI):
             return read_note(out) == _note(facts)
         if is_dicom_name(out):
@@ -93,15 +158,14 @@ class PictureWriter:
         except (OSError, SyntaxError, ValueError):
             return False
 
-    def read_source(self) -> Any:
-        """What a DICOM file takes over from the prior; None if that is no DICOM."""
+    def read_source(self) -> pydicom.Dataset | None:
+        """The attributes that a DICOM file copies from the prior; None if the prior is not DICOM."""
         if self._source is None:
-            from biomedjourney_monai.radiographs.write.dicom import read_source
-
-            self._source = (read_source(self.prior),)
+            assert self.file is not None
+            self._source = (read_source(self.file),)
         return self._source[0]
 
 
 def _note(facts: Mapping[str, Any]) -> str:
-    """What tells a request from others in the few letters that NIfTI has for it."""
+    """A hash of the metadata, short enough for a NIfTI header."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]

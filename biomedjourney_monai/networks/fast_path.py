@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -138,34 +139,47 @@ class FastAutoencoder(nn.Module):
         return x.to(self.dtype, memory_format=torch.channels_last)
 
 
+_FIRST_USE = threading.RLock()
+
+
 class Packing:
-    """Goes around each use of a network's parts; the first, in which the part's weights are packed, moves memory."""
+    """Wraps each use of a network's parts. The first use packs the part's weights, which moves memory: one thread does
+    it, others wait."""
 
     def __init__(self) -> None:
         self._done: set[str] = set()
 
     def __call__(self, part: str) -> AbstractContextManager[None]:
-        first = part not in self._done
-        self._done.add(part)
-        return large_blocks_apart() if first else nullcontext()
+        return nullcontext() if part in self._done else self._first(part)
+
+    @contextmanager
+    def _first(self, part: str) -> Iterator[None]:
+        with _FIRST_USE:
+            if part in self._done:  # another thread packed it while this one waited
+                yield
+                return
+            with large_blocks_apart():
+                yield
+            self._done.add(part)
 
 
 class KeptLinear(nn.Module):
-    """A linear map that keeps its last result, and gives it again for the same tensor unchanged."""
+    """A linear map that keeps its last result, and returns it again for the same tensor unchanged."""
 
     def __init__(self, linear: nn.Module) -> None:
         super().__init__()
         self.linear = linear
-        self._seen: tuple[Tensor, Any] | None = None
-        self._kept: Tensor | None = None
+        self._last: tuple[Tensor, int | None, Tensor] | None = None  # input, its version, result
 
     def forward(self, x: Tensor) -> Tensor:
         version = None if x.is_inference() else x._version  # tensors made under inference_mode have none
-        if self._seen is None or self._seen[0] is not x or self._seen[1] != version:
-            weight = getattr(self.linear, "weight", None)
-            self._kept = self.linear(x if weight is None else x.to(weight.dtype))
-            self._seen = (x, version)
-        return self._kept
+        last = self._last  # read and written as one: threads may share the model
+        if last is not None and last[0] is x and last[1] == version:
+            return last[2]
+        weight = getattr(self.linear, "weight", None)
+        result: Tensor = self.linear(x if weight is None else x.to(weight.dtype))
+        self._last = (x, version, result)
+        return result
 
 
 class PackedConvolution(nn.Module):

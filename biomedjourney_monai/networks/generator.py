@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
-from biomedjourney_monai.networks.fast_path import FastAutoencoder, dtype_of, speed_up
+from biomedjourney_monai.networks.fast_path import FastAutoencoder, FastDenoiser, dtype_of, speed_up
 from biomedjourney_monai.networks.text.encoder import TextEncoder
 from biomedjourney_monai.networks.unchanged import keep_unchanged
 from biomedjourney_monai.networks.weights.geometry import (
@@ -27,23 +28,45 @@ from biomedjourney_monai.networks.weights.geometry import (
 from biomedjourney_monai.networks.weights.model_file import INFO_KEY, MODEL_KEY, load_model, load_tensors, save_tensors
 
 
-class LatentSampler(Protocol):
-    """Draws a clean latent for each prior latent and description.
+@dataclass(frozen=True)
+class Sampled:
+    """What a sampler returns for a batch of B cases.
 
-    With an attribute `keep_unchanged` above 0, the prior's own pixels are put back where nothing changed by more. With
-    an attribute `first_expected`, clean latents expected without and with the description, also where that makes no
-    difference.
+    Attributes:
+        latent: clean scaled latents, shape (B, C, h, w).
+        without: the clean scaled latents that the first guided step expects without the description, same shape; None
+            where no step was guided.
+        within: the same with the description.
+        relevance: where the descriptions act, shape (B, 1, h, w), in [0, 1]; None unless the region was "auto".
+        region: where change was allowed, shape (B, 1, h, w); None for everywhere.
     """
+
+    latent: Tensor
+    without: Tensor | None = None
+    within: Tensor | None = None
+    relevance: Tensor | None = None
+    region: Tensor | None = None
+
+
+class LatentSampler(Protocol):
+    """Draws a clean latent for each prior latent and description; see `diffusion.sampler.CounterfactualSampler`.
+
+    Attributes:
+        keep_unchanged: above 0, the prior's own pixels are kept where the picture changed by less.
+    """
+
+    keep_unchanged: float
 
     def __call__(
         self,
-        denoiser: Denoiser,
+        denoiser: Denoiser | FastDenoiser,
         prior_latent: Tensor,
         text_states: Tensor,
         null_text_states: Tensor,
         *,
         seeds: Sequence[int] | None = None,
-    ) -> Tensor: ...
+        **controls: Any,
+    ) -> Sampled: ...
 
 
 class CounterfactualGenerator(nn.Module):
@@ -98,29 +121,60 @@ class CounterfactualGenerator(nn.Module):
         Raises:
             ValueError: if the number of descriptions or the image's shape does not fit.
         """
-        threshold = getattr(self.sampler, "keep_unchanged", 0.0)
-        return self.keeping(image, description, seeds, thresholds=[threshold])[0]
+        return self.generate(image, description, seeds=seeds)[0]
+
+    @torch.no_grad()
+    def generate(
+        self,
+        image: Tensor,
+        description: str | Sequence[str] | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        sampler: LatentSampler | None = None,
+        **controls: Any,
+    ) -> tuple[Tensor, Sampled]:
+        """As `forward`, with another sampler or with controls of the sampler; also returns what was sampled."""
+        chosen = sampler or self.sampler
+        images, sampled = self._sample(
+            image, description, seeds, thresholds=[chosen.keep_unchanged], sampler=chosen, controls=controls
+        )
+        return images[0], sampled
 
     @torch.no_grad()
     def keeping(
         self,
         image: Tensor,
         description: str | Sequence[str] | None = None,
-        seeds: Sequence[int] | None = None,
         *,
+        seeds: Sequence[int] | None = None,
         thresholds: Sequence[float],
+        sampler: LatentSampler | None = None,
     ) -> list[Tensor]:
-        """Make counterfactuals as `forward` does, sampling once for several values of `keep_unchanged`.
+        """As `forward`, sampling once for several values of `keep_unchanged`.
 
         Args:
-            thresholds: of `networks.unchanged.keep_unchanged`, in grey values; the sampler's own is not asked for.
+            image: prior images, shape (B, 1, H, W).
+            description: one for all images or one for each.
+            seeds: one for each image.
+            thresholds: of `networks.unchanged.keep_unchanged`, in grey values; the sampler's own is not used.
+            sampler: used instead of the generator's own.
 
         Returns:
             For each threshold what `forward` returns with it.
-
-        Raises:
-            ValueError: if the number of descriptions or the image's shape does not fit.
         """
+        chosen = sampler or self.sampler
+        return self._sample(image, description, seeds, thresholds=thresholds, sampler=chosen, controls={})[0]
+
+    def _sample(
+        self,
+        image: Tensor,
+        description: str | Sequence[str] | None,
+        seeds: Sequence[int] | None,
+        *,
+        thresholds: Sequence[float],
+        sampler: LatentSampler,
+        controls: Mapping[str, Any],
+    ) -> tuple[list[Tensor], Sampled]:
         batch = len(image)
         if image.ndim != 4 or image.shape[1] != 1:
             raise ValueError(f"image must have shape (B, 1, H, W), found {tuple(image.shape)}")
@@ -134,30 +188,26 @@ class CounterfactualGenerator(nn.Module):
         if hasattr(pixels, "as_tensor"):
             pixels = pixels.as_tensor()
         prior_latent, _ = self.autoencoder.encode(pixels)  # (B, C, H/8, W/8), the unscaled posterior mode
-        latent = self.sampler(
-            self.denoiser,
-            prior_latent,
-            self.text_encoder.encode(descriptions),
-            self.text_encoder.encode([""]),
-            seeds=seeds,
-        )
-        counterfactual = self._decode(latent / self.denoiser.scale_factor)
+        states, null_states = self.text_encoder.encode(descriptions), self.text_encoder.encode([""])
+        given = {name: value for name, value in controls.items() if value is not None}
+        sampled = sampler(self.denoiser, prior_latent, states, null_states, seeds=seeds, **given)
+        counterfactual = self._decode(sampled.latent / self.denoiser.scale_factor)
         if not any(thresholds):
-            return [counterfactual] * len(thresholds)
+            return [counterfactual] * len(thresholds), sampled
         prior = ((pixels + 1) / 2).clamp(0, 1)
-        reconstruction, effect = self._decode(prior_latent), self._effect_of_description()
-        return [
+        reconstruction, effect = self._decode(prior_latent), self._effect_of_description(sampled)
+        kept = [
             keep_unchanged(counterfactual, reconstruction, prior, threshold=threshold, effect=effect)
             for threshold in thresholds
         ]
+        return kept, sampled
 
-    def _effect_of_description(self) -> Tensor | None:
-        """By how much the description changes what the sampler's last call expected at first, in grey values."""
-        expected = getattr(self.sampler, "first_expected", None)
-        if expected is None:
+    def _effect_of_description(self, sampled: Sampled) -> Tensor | None:
+        """How much the description changes what the first guided step expects, in grey values."""
+        if sampled.without is None or sampled.within is None:
             return None
-        without, within = (self._decode(latent / self.denoiser.scale_factor) for latent in expected)
-        return within - without
+        without = self._decode(sampled.without / self.denoiser.scale_factor)
+        return self._decode(sampled.within / self.denoiser.scale_factor) - without
 
     def _decode(self, latent: Tensor) -> Tensor:
         """Unscaled latents to images in [0, 1]."""

@@ -8,11 +8,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from biomedjourney_monai.cli.app_checks import box_mask, check_amount, unmet
+from biomedjourney_monai.cli.app_requests import PageWorkshop
 from PIL import Image
 
 from biomedjourney_monai.cli import app
-from biomedjourney_monai.cli.app_checks import box_mask, check_amount, unmet
-from biomedjourney_monai.cli.app_requests import PageWorkshop
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.clinic.web.request import PageRequest
 from biomedjourney_monai.clinic.web.server import Cancelled

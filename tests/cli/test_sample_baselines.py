@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.training.data.latents import DUMMY_GREY
+from biomedjourney_monai.schema import DUMMY_GREY
 
 
 def _module(name, path):

@@ -1,7 +1,7 @@
 import torch
+from biomedjourney_monai.diffusion.samplers import ddim_sample
 
 from biomedjourney_monai.diffusion.inversion import add_noise, invert
-from biomedjourney_monai.diffusion.samplers import ddim_sample
 from biomedjourney_monai.diffusion.schedule import trailing_timesteps
 
 ALPHAS = torch.linspace(0.9999, 0.002, 1000)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from biomedjourney_monai.diffusion.samplers import ddim_sample
 from monai.networks.schedulers import DDPMScheduler
 
-from biomedjourney_monai.diffusion.samplers import ddim_sample
 from biomedjourney_monai.diffusion.schedule import PREDICTION_TYPES
 
 ALPHAS = {

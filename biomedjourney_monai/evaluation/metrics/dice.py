@@ -86,8 +86,8 @@ def _means(scored: Scored, columns: list[str]) -> Statistics:
 DICE_REFERENCE = Measure(
     key="dice_reference",
     title="Anatomy vs next",
-    meaning="Overlap of six structures (lungs, heart, diaphragm, mediastinum, spine) with those of the patient's real next"
-    " image (Dice, 1 is identical).",
+    meaning="Overlap of six structures (lungs, heart, diaphragm, mediastinum, spine) with those of the patient's real"
+    " next image (Dice, 1 is identical).",
     compute=lambda scored: _means(scored, DICE_REFERENCE_COLUMNS),
     section=PAPER,
     headline=True,

@@ -93,8 +93,8 @@ def _mean(scored: Scored, column: str) -> Statistics:
 KL_CATEGORICAL = Measure(
     key="kl",
     title="KL divergence",
-    meaning="How far the classifier's view of the picture is from its view of the real next image: sum of p log(p/q) over"
-    " five findings, each image's probabilities divided by their sum. 0 is best.",
+    meaning="How far the classifier's view of the picture is from its view of the real next image: sum of p log(p/q)"
+    " over five findings, each image's probabilities divided by their sum. 0 is best.",
     compute=lambda scored: _mean(scored, "kl"),
     section=PAPER,
     lower_is_better=True,

@@ -71,7 +71,7 @@ def with_mean(parts: Sequence[str], values: np.ndarray, counts: Sequence[int]) -
 
 
 def mean_of_parts(parts: Statistics, nothing: str) -> Statistic:
-    """Average the known parts, replicate by replicate, and name the others; `nothing` is the reason if none is known."""
+    """Average the known parts, replicate by replicate, and name the others; `nothing` is the reason without any."""
     known = [statistic for statistic in parts.values() if statistic.known]
     if not known:
         return unknown(len(next(iter(parts.values())).values), nothing)

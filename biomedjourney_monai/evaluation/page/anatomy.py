@@ -1,4 +1,4 @@
-"""Contours of the six structures over radiographs, as in the paper's Fig. 5; as SVG, so that they are sharp at any size."""
+"""Contours of the six structures over radiographs, as in the paper's Fig. 5; SVG is sharp at any size."""
 
 from __future__ import annotations
 

@@ -163,7 +163,9 @@ def _ablation_tables(ablation: Mapping[str, Any] | None) -> list[ResultTable]:
     main = max(dict.fromkeys(encoders), key=encoders.count)
     grid = [cell for cell in cells if cell["factors"]["text_encoder"] == main]
     budget = ablation["settings"]["training"]["iterations"]
-    remark = f"Every cell measured here was trained for {budget} iterations and scored on {ablation['journeys']} journeys."
+    remark = (
+        f"Every cell measured here was trained for {budget} iterations and scored on {ablation['journeys']} journeys."
+    )
     tables = [
         ResultTable(
             2,

@@ -72,7 +72,10 @@ def draw_delta(title: str, row: Mapping[str, Any], *, work: Path) -> Delta:
     new = read_picture(work, f"{IMAGES_FOLDER}/{row['new_dicom_id']}.png")
     valid = valid_mask(work, row, prior.shape)[0].numpy()
     if not prior.shape == registered.shape == new.shape == valid.shape:
-        raise ImageError("the pictures of a pair must be of one size", found=f"{prior.shape}, {registered.shape}, {new.shape} and {valid.shape}")
+        raise ImageError(
+            "the pictures of a pair must be of one size",
+            found=f"{prior.shape}, {registered.shape}, {new.shape} and {valid.shape}",
+        )
     facts = [
         f"shift {round(row['shift_x_px']):+d}, {round(row['shift_y_px']):+d} px",
         f"rotation {row['rotation_degrees']:+.1f}°",

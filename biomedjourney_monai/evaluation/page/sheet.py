@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import ImageError, TableError
+from biomedjourney_monai.errors import ImageError, SettingError, TableError
+from biomedjourney_monai.evaluation.checks import require_at_least
 from biomedjourney_monai.evaluation.systems.sources import read_counterfactuals, read_picture
 from biomedjourney_monai.files import read_table, written_atomically
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic, save_png
@@ -57,6 +58,28 @@ def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
         prior, new = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
         rows.append(_row(prior, counterfactuals.image(journey), new, description))
     return np.vstack(rows)
+
+
+def write_sheet(work: str | Path, path: str | Path, *, picture_journeys: int = 7, seed: int = 0) -> None:
+    """Draw a sheet of journeys and write it as JPEG or PNG, by the suffix, with the mark in its metadata.
+
+    Args:
+        work: working folder with samples.
+        path: of the picture.
+        picture_journeys: how many journeys.
+        seed: of their draw.
+
+    Raises:
+        SettingError: if a number or the suffix cannot be used.
+        TableError: if there are no samples.
+        ImageError: if a picture cannot be read or used.
+    """
+    path = Path(path)
+    require_at_least(0, seed=seed)
+    require_at_least(1, picture_journeys=picture_journeys)
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingError("picture", f"must end in {', '.join(SUFFIXES)}", found=path.suffix or "no suffix")
+    save_sheet(path, draw_sheet(Path(work), count=picture_journeys, seed=seed))
 
 
 def save_sheet(path: Path, sheet: np.ndarray) -> None:

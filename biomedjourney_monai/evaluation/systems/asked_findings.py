@@ -50,7 +50,7 @@ AskedFindings = Mapping[str, Asked]
 
 
 def read_asked_findings(work: Path) -> AskedFindings | None:
-    """Read the descriptions of a working folder: those of triples.jsonl, or else those of the samples; None without any.
+    """Read the descriptions in triples.jsonl of a working folder, or else those of its samples; None without any.
 
     Raises:
         TableError: if the file cannot be used.

@@ -13,14 +13,12 @@ import numpy as np
 from biomedjourney_monai.errors import ImageError, TableError
 from biomedjourney_monai.files import read_json_lines
 from biomedjourney_monai.radiographs import load_radiograph, read_png
+from biomedjourney_monai.schema import BASELINES_FOLDER
 
 SAMPLES_TABLE = "samples.jsonl"
 SAMPLES_ARRAY = "counterfactuals.npy"
 COUNTERFACTUAL = "counterfactual"
 """Name of the model's images as a system."""
-
-BASELINES_FOLDER = "baselines"
-"""In the working folder; it holds one folder for each further system, by name."""
 
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".nii", ".gz")
 

@@ -1,4 +1,4 @@
-"""Accuracy against retention: which settings no other setting beats in both, and which has the best CMIG."""
+"""Accuracy against retention: the settings that no other beats in both, and the one with the best CMIG."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def frontier_of(points: Sequence[tuple[float, float]]) -> list[int]:
         points: (accuracy, retention), more is better; NaN is never on the frontier.
 
     Returns:
-        Their places, by rising accuracy. Of equal points the first.
+        Their indices, by rising accuracy. Of equal points the first.
     """
     order = sorted(
         (place for place, point in enumerate(points) if np.isfinite(point).all()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from biomedjourney_monai.networks.text.folder import LoadedTower, load_text_tower
 
 _LOGGER = logging.getLogger(__name__)
+_CACHE_LOCK = threading.Lock()
 
 
 class TextEncoder(nn.Module):
@@ -99,7 +101,8 @@ class TextEncoder(nn.Module):
                 ids = self._tokenize(text)
                 cut += self._is_cut(text, ids)
                 own = self._states_of(ids.to(device))
-            self._remember(text, own)
+            with _CACHE_LOCK:
+                self._remember(text, own)
             states[row, : len(own)] = own.to(device)
         if cut:
             self.truncated += cut

@@ -45,9 +45,8 @@ def colour_map(image: np.ndarray, values: np.ndarray, *, highest: float) -> np.n
     return np.rint(_restore_mark(mixed, grey) * 255).astype(np.uint8)
 
 
-def save_colour_png(path: str | Path, picture: np.ndarray, *, metadata: Mapping[str, object]) -> None:
-    """Write an RGB PNG, uint8 (H, W, 3), whole or not at all, with text chunks."""
-    content = colour_png_bytes(picture, metadata=metadata)
+def save_bytes(path: str | Path, content: bytes) -> None:
+    """Write an encoded picture, whole or not at all."""
     with written_atomically(path) as temporary:
         temporary.write_bytes(content)
 

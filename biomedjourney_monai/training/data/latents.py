@@ -35,9 +35,6 @@ SINGLE_KEYS = ("image", "split", "impression")
 TRIPLE_KEYS = ("prior_image", "new_image", "split", "valid_mask", "progression_description")
 """Entries of the tables' rows that encoding and training read."""
 
-DUMMY_GREY = 128 / 255
-"""The paper's dummy prior of stage 1: every pixel 128 of 255."""
-
 
 @dataclass(frozen=True)
 class LatentRow:

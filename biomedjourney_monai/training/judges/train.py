@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 from tqdm import tqdm
 
-from biomedjourney_monai.evaluation.judges.loading import Judges
 from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, PhantomClassifier, PhantomSegmenter
+from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from biomedjourney_monai.errors import WeightsError
-from biomedjourney_monai.evaluation.judges.loading import CLASSIFIER_FILE, load_judges, save_weights
+from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.judges.networks import PhantomClassifier
+from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, save_weights
 
 
 @pytest.fixture(scope="module")

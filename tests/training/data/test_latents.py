@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL
+from biomedjourney_monai.schema import DUMMY_GREY
 from biomedjourney_monai.training.data.latents import (
-    DUMMY_GREY,
     LatentCache,
     LatentDataset,
     LatentRow,

@@ -1,31 +1,29 @@
-"""What a request to the web page may ask for, and what is to be said about it."""
+"""Limits of a request to the web page, its region, and the warnings that the page shows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
-    from biomedjourney_monai.cli.counterfactual_maker import Prior
-    from biomedjourney_monai.clinic.web.request import PageRequest
-    from biomedjourney_monai.clinic.web.uploads import Upload
+from biomedjourney_monai.clinic.web.request import AUTO, BOX, PageRequest
+from biomedjourney_monai.clinic.web.uploads import LimitError, Upload
+from biomedjourney_monai.preparation.reports.statements import read_statements
 
 MAX_MADE_PIXELS = 64_000_000
-"""Of all samples of a request together, at the prior's size: so many are held in memory and sent back."""
+"""Of all samples of a request together, at the prior's size: they are held in memory and sent back."""
 
 SEEN = 0.5
 """Probability above which a judge counts as seeing a finding."""
 
 
 def check_amount(samples: int, hw: tuple[int, int]) -> None:
-    """Refuse to make more than is to be held in memory.
+    """Refuse more pixels than fit into memory.
 
     Raises:
-        LimitError: with what was asked for.
+        LimitError: naming what was asked for.
     """
-    from biomedjourney_monai.clinic.web.uploads import LimitError
-
     height, width = hw
     if samples * height * width > MAX_MADE_PIXELS:
         raise LimitError(
@@ -35,22 +33,15 @@ def check_amount(samples: int, hw: tuple[int, int]) -> None:
         )
 
 
-def region_of(request: PageRequest, prior: Prior, size: int) -> Any:
-    """None, "auto" or the mask of the box, as `sample --region` reads a mask of the prior's size."""
-    from biomedjourney_monai.clinic.web.request import AUTO, BOX
-    from biomedjourney_monai.generation.region import mask_region
-
+def region_of(request: PageRequest, hw: tuple[int, int]) -> np.ndarray | str | None:
+    """None, "auto", or the box as a mask of the prior's size."""
     if request.region == AUTO:
         return AUTO
-    if request.region != BOX:
-        return None
-    return mask_region(box_mask(request.box, prior.original_hw), size=size)
+    return box_mask(request.box, hw) if request.region == BOX and request.box else None
 
 
 def box_mask(box: tuple[float, float, float, float], hw: tuple[int, int]) -> np.ndarray:
     """A box as a mask of the prior's size, float32 (H, W): 1 inside."""
-    import numpy as np
-
     height, width = hw
     left, top, right, bottom = box
     mask = np.zeros(hw, np.float32)
@@ -59,23 +50,19 @@ def box_mask(box: tuple[float, float, float, float], hw: tuple[int, int]) -> np.
 
 
 def prior_warnings(upload: Upload) -> list[str]:
-    """What is to be said of a prior that is taken."""
+    """Warnings for an accepted prior."""
     warnings = []
     if upload.is_synthetic or upload.is_marked:
-        warnings.append(
-            "This prior says that it is synthetic itself: its counterfactual is twice removed from a patient."
-        )
+        warnings.append("This prior is marked as synthetic: its counterfactual is twice removed from a patient.")
     if upload.has_burned_in_text:
-        warnings.append("This prior says that text is burned into it: the counterfactual may show it.")
+        warnings.append("This prior is marked as having burned-in text: the counterfactual may show it.")
     if min(upload.original_hw) < 128:
-        warnings.append("This prior is very small: little of a chest can be told from it.")
+        warnings.append("This prior is very small: it shows little of a chest.")
     return warnings
 
 
-def unmet(description: str, findings: list[dict[str, Any]]) -> list[str]:
-    """Where the judge does not see what was asked for."""
-    from biomedjourney_monai.preparation.reports.statements import read_statements
-
+def unmet(description: str, findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Warnings where the judge does not see what was asked for."""
     said, warnings = read_statements(description), []
     for row in findings:
         statement = said.get(row["finding"])

@@ -1,0 +1,149 @@
+"""Requests to an archive: find the radiograph, retrieve it, generate, store. One request, or a work list."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from biomedjourney_monai.clinic.pacs.archive import Archive
+from biomedjourney_monai.clinic.pacs.latest_radiograph import check_request, check_retrieved, find_latest
+from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.generation.model import CounterfactualModel
+from biomedjourney_monai.generation.outcomes import KEPT, NOT_TRIED, reason_of, results_file, write_outcomes
+from biomedjourney_monai.generation.prior import Prior, read_prior
+from biomedjourney_monai.generation.request import Request
+from biomedjourney_monai.generation.request_table import parse_seed, read_request_table
+from biomedjourney_monai.generation.writer import PictureWriter
+from biomedjourney_monai.radiographs.read.dicom_header import as_image_error
+from biomedjourney_monai.radiographs.write.dicom import read_source, request_uids
+
+if TYPE_CHECKING:
+    import pydicom
+
+STORED, WOULD = "stored", "would be stored"
+LOST_IN_A_ROW = 3
+"""Connections lost one after the other that end a run: the archive cannot be reached."""
+
+
+@dataclass(frozen=True, repr=False)
+class ArchiveRequest:
+    """One counterfactual that is asked for; its representation shows nothing of the patient.
+
+    Attributes:
+        description: the progression description.
+        seed: of the noise.
+        patient_id: whose latest radiograph, or
+        study_uid: of which study.
+        region: None, "auto" or a mask's path.
+        force: overrule refusals of the prior or the description.
+    """
+
+    description: str
+    seed: int
+    patient_id: str = ""
+    study_uid: str = ""
+    region: str | None = None
+    force: bool = False
+
+
+def serve(
+    request: ArchiveRequest,
+    archive: Archive,
+    model: CounterfactualModel,
+    *,
+    dry_run: bool = False,
+    warn: Callable[[str], None] = lambda warning: None,
+) -> str:
+    """Find, retrieve, generate, store.
+
+    Returns:
+        "stored", "kept" or "would be stored".
+
+    Raises:
+        BiomedJourneyError: with a reason code where a work list counts it.
+    """
+    check_request(request.patient_id, request.study_uid)
+    model.check_description(request.description, force=request.force)  # before anything is retrieved
+    found = find_latest(archive, patient_id=request.patient_id, study_uid=request.study_uid)
+    retrieved = archive.retrieve(found.study_uid, found.series_uid, found.instance_uid)
+    check_retrieved(retrieved, found, patient_id=request.patient_id)
+    prior = read_retrieved(retrieved, size=model.size)
+    checked = model.check(
+        Request(prior, request.description, seed=request.seed, region=request.region, force=request.force)
+    )
+    for warning in checked.warnings:
+        warn(warning)
+    uids = request_uids(model.documents(checked)[0], prior.source)
+    if archive.holds(uids.study, uids.series, uids.instance):
+        return KEPT
+    if dry_run:
+        return WOULD
+    result = model.run(checked)
+    archive.store(PictureWriter(prior).dataset(result.images[0], result.documents[0]))
+    return STORED
+
+
+def serve_list(
+    file: str | Path,
+    archive: Archive,
+    model: CounterfactualModel,
+    *,
+    seed: int = 0,
+    region: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    warn: Callable[[str], None] = lambda warning: None,
+) -> tuple[list[str], Exception | None]:
+    """Serve the rows of a work list; what the archive holds already is kept. Writes the outcomes beside the list.
+
+    Args:
+        file: CSV with the columns description and patient_id or study_uid, and optionally seed.
+        archive: to serve.
+        model: the model.
+        seed: where a row has none.
+        region: None, "auto" or a mask's path.
+        force: overrule refusals of priors and descriptions.
+        dry_run: query, retrieve and check, but generate and store nothing.
+        warn: called with each warning.
+
+    Returns:
+        The outcome of each row, and the error that ended the run early, if one did.
+
+    Raises:
+        TableError: if the file cannot be used.
+    """
+    rows = read_request_table(file, option="--work-list", columns=("description",), any_of=("patient_id", "study_uid"))
+    _ = model.generator  # a missing model ends the run, not each row
+    outcomes = [NOT_TRIED] * len(rows)
+    lost = 0
+    try:
+        for number, row in enumerate(tqdm(rows, desc="pacs", unit="image")):
+            try:
+                own_seed = parse_seed(row.get("seed", ""), seed)
+                who = (row.get("patient_id", ""), row.get("study_uid", ""))
+                request = ArchiveRequest(row["description"], own_seed, *who, region=region, force=force)
+                outcomes[number] = serve(request, archive, model, dry_run=dry_run, warn=warn)
+                lost = 0
+            except (BiomedJourneyError, OSError, ValueError) as error:
+                outcomes[number] = reason_of(error)
+                lost = lost + 1 if outcomes[number] == "connection lost" else 0
+                if getattr(error, "ends_the_run", False) or lost == LOST_IN_A_ROW:
+                    return outcomes, error
+    finally:
+        write_outcomes(results_file(Path(file)), outcomes)
+    return outcomes, None
+
+
+def read_retrieved(retrieved: pydicom.Dataset, *, size: int) -> Prior:
+    """Read a retrieved image as a file is read; the file is removed when this returns or raises."""
+    with tempfile.TemporaryDirectory(prefix="biomedjourney-") as folder:  # only its owner may read it
+        path = Path(folder) / "prior.dcm"
+        with as_image_error():
+            retrieved.save_as(path, enforce_file_format=True)
+        prior = read_prior(path, size=size)
+        return Prior(prior.image, prior.original_hw, is_marked=prior.is_marked, source=read_source(path))

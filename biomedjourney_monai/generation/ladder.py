@@ -1,0 +1,159 @@
+"""One patient at several rungs of a disease, from one prior and one seed: strip, animation, series, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.files import write_json
+from biomedjourney_monai.generation.model import CounterfactualModel
+from biomedjourney_monai.generation.prior import Prior
+from biomedjourney_monai.generation.provenance import document
+from biomedjourney_monai.generation.request import Checked, Request
+from biomedjourney_monai.generation.writer import PictureWriter
+from biomedjourney_monai.preparation.reports.statements import read_statements
+from biomedjourney_monai.radiographs import restore, save_png
+from biomedjourney_monai.radiographs.pictures.strips import Frame, draw_strip, save_gif
+from biomedjourney_monai.radiographs.write.nifti_series import save_nifti_series
+from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
+
+SERIES_NAME = "ladder.nii.gz"
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of one ladder.
+
+    Attributes:
+        prior: the prior radiograph.
+        descriptions: one for each of N rungs.
+        squares: prior and rungs as the model has them, float32 in [0, 1], shape (N + 1, S, S).
+        scores: the judge's probability of each finding in them, shape (N + 1, 5).
+        named: the findings that the descriptions name.
+        facts: metadata of the whole ladder.
+    """
+
+    prior: Prior
+    descriptions: tuple[str, ...]
+    squares: np.ndarray
+    scores: np.ndarray
+    named: tuple[str, ...]
+    facts: dict[str, Any]
+
+
+def severity_ladder(finding: str) -> list[str]:
+    """Three descriptions of rising severity.
+
+    Example:
+        >>> severity_ladder("left pleural effusion")[0]
+        'New small left pleural effusion.'
+
+    Raises:
+        BiomedJourneyError: if the text names none of the findings, or more than one.
+    """
+    named = [label for label in read_statements(finding) if label in FINDINGS]
+    if len(named) != 1:
+        raise BiomedJourneyError(
+            f"--finding must name one of {', '.join(FINDINGS)}, with its side",
+            found=f"{len(named)} of them",
+            action="For anything else pass --descriptions",
+        )
+    words = finding.strip().rstrip(".")
+    return [f"New {severity} {words}." for severity in SEVERITY_WORDS[named[0]]]
+
+
+def check_ladder(
+    model: CounterfactualModel,
+    prior: str | Path | np.ndarray,
+    descriptions: Sequence[str],
+    *,
+    seed: int = 0,
+    region: str | Path | np.ndarray | None = None,
+    force: bool = False,
+) -> list[Checked]:
+    """Check every rung; see `CounterfactualModel.check`."""
+    first = model.check(Request(prior, descriptions[0], seed=seed, region=region, force=force))
+    others = [Request(first.prior, text, seed=seed, region=region, force=force) for text in descriptions[1:]]
+    return [first, *map(model.check, others)]
+
+
+def make_ladder(
+    model: CounterfactualModel, rungs: Sequence[Checked], *, score: Callable[[np.ndarray], np.ndarray]
+) -> Ladder:
+    """Generate each rung from the same noise, and score it.
+
+    Args:
+        model: the model.
+        rungs: of `check_ladder`.
+        score: images of shape (N, S, S) to the judge's probabilities, shape (N, 5).
+    """
+    prior, texts = rungs[0].prior, tuple(rung.description for rung in rungs)
+    squares = np.stack([prior.image, *(model.run(rung).squares[0] for rung in rungs)])
+    named = tuple(finding for finding in FINDINGS if any(finding in read_statements(text) for text in texts))
+    codes = rungs[0].overruled[:-1] + tuple(sorted({rung.overruled[-1] for rung in rungs}))
+    facts = document(
+        model.provenance(),
+        description="several, in order of the rungs",
+        seed=rungs[0].seeds[0],
+        prior=prior.image,
+        region=rungs[0].region,
+        overruled=codes,
+    )
+    return Ladder(prior, texts, squares, score(squares), named, facts)
+
+
+def save_ladder(
+    folder: str | Path, ladder: Ladder, *, judges: Mapping[str, Any], writer: PictureWriter | None = None
+) -> None:
+    """Write strip.png, ladder.gif, ladder.nii.gz and ladder.json.
+
+    Args:
+        folder: to write to.
+        ladder: of `make_ladder`.
+        judges: the judge's provenance.
+        writer: also writes the rungs as a DICOM series, to the folder `dicom`.
+    """
+    out, frames = Path(folder), []
+    for number, (square, score) in enumerate(zip(ladder.squares, ladder.scores, strict=True)):
+        words = ladder.descriptions[number - 1] if number else "prior image"
+        caption = (words, *_scores_in_words(ladder, score))
+        frames.append(Frame(restore(square, ladder.prior.original_hw), caption, is_synthetic=number > 0))
+    save_png(out / "strip.png", draw_strip(frames), metadata=ladder.facts)
+    save_gif(out / "ladder.gif", frames, metadata=ladder.facts)
+    marked = [frame.marked() for frame in frames[1:]]
+    save_nifti_series(out / SERIES_NAME, marked)
+    rungs = [
+        {"description": text, "scores": {finding: round(float(p), 4) for finding, p in zip(FINDINGS, score)}}
+        for text, score in zip(["", *ladder.descriptions], ladder.scores)
+    ]
+    content = {**ladder.facts, "judges": judges, "prior_scores": rungs[0]["scores"], "rungs": rungs[1:]}
+    write_json(out / "ladder.json", content)
+    if writer is not None:
+        _write_dicom_series(out / "dicom", marked, ladder, writer)
+
+
+def ladder_lines(ladder: Ladder) -> list[str]:
+    """One line for the prior and each rung: the judge's probabilities of the named findings, and the description."""
+    texts = ["(prior)", *ladder.descriptions]
+    return ["  ".join(_scores_in_words(ladder, score)) + f"  {text}" for text, score in zip(texts, ladder.scores)]
+
+
+def _scores_in_words(ladder: Ladder, score: np.ndarray) -> list[str]:
+    return [f"{finding} {score[FINDINGS.index(finding)]:.2f}" for finding in ladder.named]
+
+
+def _write_dicom_series(folder: Path, images: Sequence[np.ndarray], ladder: Ladder, writer: PictureWriter) -> None:
+    """Write marked images as one DICOM series, a file for each rung; files of an earlier ladder are removed."""
+    series = {**ladder.facts, "rungs": list(ladder.descriptions)}
+    names = [f"{number:02d}.dcm" for number in range(1, len(images) + 1)]
+    for number, (name, image, text) in enumerate(zip(names, images, ladder.descriptions), start=1):
+        facts = {**ladder.facts, "progression_description": text}
+        writer.write(folder / name, image, facts, number=number, series_facts=series)
+    for path in folder.glob("[0-9][0-9].dcm"):
+        if path.name not in names:
+            path.unlink()

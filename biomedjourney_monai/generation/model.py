@@ -1,0 +1,298 @@
+"""The model as one object: check a request, generate, document. Commands, servers and the bundle all call it."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from biomedjourney_monai.diffusion.controls import Generated, generate
+from biomedjourney_monai.diffusion.settings import SamplingSettings
+from biomedjourney_monai.errors import refuse_unknown_keywords
+from biomedjourney_monai.generation.description_check import check_description, refuse_empty
+from biomedjourney_monai.generation.prior import Prior, read_prior
+from biomedjourney_monai.generation.prior_check import check_prior, check_resolution
+from biomedjourney_monai.generation.provenance import document, provenance
+from biomedjourney_monai.generation.region import read_region
+from biomedjourney_monai.generation.request import Checked, Request
+from biomedjourney_monai.generation.result import Result, finished_picture
+from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.networks.generator import CounterfactualGenerator
+from biomedjourney_monai.networks.weights.trained_size import trained_size
+from biomedjourney_monai.preparation.reports.statements import read_statements
+
+BATCH_SIZE = 16
+OnStep = Callable[[int], None]
+
+
+class CounterfactualModel:
+    """A model and its settings. Threads may share it.
+
+    The weights are loaded when they are first needed, so that refusals come before that.
+
+    Args:
+        config: the files that make the model.
+        settings: of sampling; what is None is the configuration's.
+        precision: of the denoiser: "float32", "bfloat16", "float16" or "auto"; None takes the configuration's.
+        device: "cpu" or "cuda"; None leaves the model on the CPU.
+        force: overrule a refusal of the resolution; see `check_resolution`.
+        generator: a model that is loaded already, with the sampler that is in it.
+
+    Raises:
+        ConfigError: if the configuration cannot be used.
+        ImageError: with reason "wrong_resolution".
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        settings: SamplingSettings | None = None,
+        *,
+        precision: str | None = None,
+        device: str | None = None,
+        force: bool = False,
+        generator: CounterfactualGenerator | None = None,
+    ) -> None:
+        self.config, self.settings = config, settings or SamplingSettings()
+        self.size = generator.image_size if generator is not None else config.image_size
+        trained = trained_size(config.bundle, config.weights)
+        self._overruled = check_resolution(self.size, trained, force=force)
+        self._loaded = _Loaded(config, precision, device, generator)
+        self._provenance: dict[str, Any] | None = None
+
+    @property
+    def generator(self) -> CounterfactualGenerator:
+        """The network, loaded at its first use."""
+        return self._loaded.generator
+
+    @property
+    def sampler(self) -> Any:
+        """The generator's sampler under this model's settings."""
+        return self.generator.sampler.with_settings(self.settings)  # type: ignore[attr-defined]
+
+    def with_settings(self, settings: SamplingSettings) -> CounterfactualModel:
+        """The same network under other settings; the weights are shared."""
+        changed = copy.copy(self)
+        changed.settings, changed._provenance = settings, None
+        return changed
+
+    @refuse_unknown_keywords
+    def generate(
+        self,
+        prior: Prior | str | Path | np.ndarray,
+        description: str,
+        *,
+        seed: int = 0,
+        samples: int = 1,
+        region: str | Path | np.ndarray | None = None,
+        force: bool = False,
+        progress: bool = False,
+    ) -> Result:
+        """Make counterfactuals of one prior.
+
+        Args:
+            prior: JPEG, PNG, NIfTI or DICOM file; or pixels, shape (H, W), bright is dense.
+            description: how the disease progresses.
+            seed: of the first sample's noise.
+            samples: how many to draw, with the seeds from `seed` on.
+            region: None for everywhere, "auto" for where the description acts, or a mask of the prior's size.
+            force: overrule refusals of the prior or the description; the metadata say so.
+            progress: show a progress bar where there are several samples.
+
+        Raises:
+            BiomedJourneyError: if prior, description or a setting is refused; with a `reason` code where there is one.
+
+        Example:
+            >>> import biomedjourney_monai as bj  # doctest: +SKIP
+            >>> result = bj.load_model().generate("chest.dcm", "New large left pleural effusion.")  # doctest: +SKIP
+        """
+        request = Request(prior, description, seed=seed, samples=samples, region=region, force=force)
+        return self.run(self.check(request), progress=progress)
+
+    def check(self, request: Request) -> Checked:
+        """Read the request's prior and region, and refuse what the model must not be asked for.
+
+        Raises:
+            ImageError: for the prior or the region, with a `reason`.
+            DescriptionError: for the description, with a `reason`.
+        """
+        refuse_empty(request.description)
+        prior = read_prior(request.prior, size=self.size)
+        overruled = check_prior(prior.image, is_marked=prior.is_marked, force=request.force)
+        finished_picture(prior.image, prior)  # a prior too small for the mark is refused here
+        region = read_region(request.region, size=self.size, prior_hw=prior.original_hw)
+        described = self.check_description(request.description, force=request.force)
+        return Checked(
+            prior,
+            request.description,
+            tuple(range(request.seed, request.seed + request.samples)),
+            region,
+            (self._overruled, overruled, described.overruled),
+            described.warnings,
+        )
+
+    def check_description(self, text: str, *, force: bool = False) -> Any:
+        """Check a description; see `description_check.check_description`."""
+        return check_description(text, self.generator.text_encoder, name_findings=read_statements, force=force)
+
+    def run(
+        self,
+        checked: Checked,
+        *,
+        batch_size: int = BATCH_SIZE,
+        on_step: OnStep | None = None,
+        progress: bool = False,
+    ) -> Result:
+        """Generate every sample of a checked request.
+
+        Args:
+            checked: of `check`.
+            batch_size: samples at once.
+            on_step: called after each denoising step with its index.
+            progress: show a progress bar where there are several samples.
+        """
+        squares, first = [], None
+        seeds = checked.seeds
+        with tqdm(total=len(seeds), desc="sample", unit="image", disable=not progress or len(seeds) == 1) as bar:
+            for start in range(0, len(seeds), batch_size):
+                batch = seeds[start : start + batch_size]
+                priors = np.stack([checked.prior.image] * len(batch))
+                made = self.draw(
+                    priors, [checked.description] * len(batch), batch, region=checked.region, on_step=on_step
+                )
+                first = first or made
+                squares.append(made.images[:, 0].cpu().numpy())
+                bar.update(len(batch))
+        return Result.of(checked, np.concatenate(squares), self.documents(checked), first)
+
+    def run_together(self, requests: Sequence[Checked]) -> list[Result]:
+        """Generate one sample of each request; those without a mask of their own are generated in one batch."""
+        groups: dict[str, list[int]] = {}
+        for number, checked in enumerate(requests):
+            region = checked.region
+            key = "" if region is None else region if isinstance(region, str) else f"mask {number}"
+            groups.setdefault(key, []).append(number)
+        results: dict[int, Result] = {}
+        for numbers in groups.values():
+            group = [requests[number] for number in numbers]
+            made = self.draw(
+                np.stack([checked.prior.image for checked in group]),
+                [checked.description for checked in group],
+                [checked.seeds[0] for checked in group],
+                region=group[0].region,
+            )
+            for row, (number, checked) in enumerate(zip(numbers, group, strict=True)):
+                square = made.images[row : row + 1, 0].cpu().numpy()
+                results[number] = Result.of(checked, square, self.documents(checked)[:1])
+        return [results[number] for number in range(len(requests))]
+
+    def draw(
+        self,
+        priors: np.ndarray,
+        descriptions: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        region: Any = None,
+        on_step: OnStep | None = None,
+    ) -> Generated:
+        """Generate without any check.
+
+        Args:
+            priors: float32 in [0, 1], shape (B, S, S).
+            descriptions: one for each.
+            seeds: one for each.
+            region: None, "auto", or a mask of the square, shape (S, S).
+            on_step: called after each denoising step with its index.
+        """
+        images = torch.from_numpy(priors)[:, None]
+        return generate(
+            self.generator,
+            images,
+            list(descriptions),
+            seeds=list(seeds),
+            sampler=self.sampler,
+            region=region,
+            on_step=on_step,
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """The metadata that every picture of this model shares: mark, software, weights and settings."""
+        if self._provenance is None:
+            precision = str(getattr(self.generator.denoiser, "precision", "float32"))
+            self._provenance = provenance(self.config.weights, self.sampler.settings(), precision=precision)
+        return dict(self._provenance)
+
+    def documents(self, checked: Checked) -> tuple[dict[str, Any], ...]:
+        """The metadata of each sample of a checked request."""
+        return tuple(
+            document(
+                self.provenance(),
+                description=checked.description,
+                seed=seed,
+                prior=checked.prior.image,
+                region=checked.region,
+                overruled=checked.overruled,
+            )
+            for seed in checked.seeds
+        )
+
+
+class _Loaded:
+    """Loads a generator once, whichever thread asks first."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        precision: str | None,
+        device: str | None,
+        generator: CounterfactualGenerator | None,
+    ) -> None:
+        self._config, self._precision, self._device = config, precision, device
+        self._generator, self._lock = generator, threading.Lock()
+
+    @property
+    def generator(self) -> CounterfactualGenerator:
+        with self._lock:
+            if self._generator is None:
+                self._generator = self._config.load_generator(precision=self._precision, device=self._device)
+            return self._generator
+
+
+@refuse_unknown_keywords
+def load_model(
+    weights: str | Path | None = None,
+    *,
+    bundle: str | Path | None = None,
+    overlay: str | Path | None = None,
+    text_encoder: str | Path | None = None,
+    settings: SamplingSettings | None = None,
+    precision: str | None = None,
+    device: str | None = None,
+    force: bool = False,
+) -> CounterfactualModel:
+    """Load a model with its weights.
+
+    Args:
+        weights: model file; None for the bundle's `models/model.pt`.
+        bundle: bundle folder; None for the installed one.
+        overlay: config laid over `common.yaml`, for example the bundle's `configs/sd15.yaml`.
+        text_encoder: folder of the text encoder; None for the config's.
+        settings: of sampling; None takes the configuration's.
+        precision: of the denoiser: "float32", "bfloat16", "float16" or "auto"; None takes the configuration's.
+        device: "cpu" or "cuda"; None is the CPU.
+        force: overrule a refusal of the resolution.
+
+    Raises:
+        ConfigError: if the configuration cannot be used.
+        WeightsError: if the weights are missing or do not fit.
+    """
+    config = ModelConfig.find(bundle, weights, overlay, text_encoder)
+    model = CounterfactualModel(config, settings, precision=precision, device=device, force=force)
+    _ = model.generator
+    return model

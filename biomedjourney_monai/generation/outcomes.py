@@ -1,0 +1,48 @@
+"""What became of each row of a list: counted, and written beside the list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from biomedjourney_monai.files import written_atomically
+
+MADE, KEPT, NOT_TRIED = "made", "kept", "not tried"
+RESULTS_SUFFIX = ".results.csv"
+
+
+def reason_of(error: Exception, *, otherwise: str = "row unusable") -> str:
+    """The reason code of an error, by which a row is counted."""
+    return getattr(error, "reason", "") or otherwise
+
+
+def results_file(table: Path) -> Path:
+    """The file of outcomes beside a list: `requests.csv` to `requests.results.csv`."""
+    return table.with_name(table.name.removesuffix(".csv") + RESULTS_SUFFIX)
+
+
+def write_outcomes(file: Path, outcomes: Sequence[str], files: Sequence[str] | None = None) -> None:
+    """Write one line for each row: its number, its outcome and, if given, the file that was written."""
+    lines = ["row,outcome" + (",file" if files is not None else "")]
+    for number, outcome in enumerate(outcomes, start=1):
+        written = "" if files is None else f",{files[number - 1] if outcome in (MADE, KEPT) else ''}"
+        lines.append(f"{number},{outcome}{written}")
+    with written_atomically(file) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def count_outcomes(outcomes: Iterable[str], good: Sequence[str]) -> tuple[dict[str, int], int, str]:
+    """Count outcomes.
+
+    Args:
+        outcomes: of the rows.
+        good: outcomes that are not refusals.
+
+    Returns:
+        The counts of the good outcomes, the number of refusals, and their reasons with counts, in words.
+    """
+    counts = Counter(outcomes)
+    found = {name: counts.pop(name, 0) for name in good}
+    refused = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    return found, sum(counts.values()), refused

@@ -1,0 +1,66 @@
+"""A prior radiograph that has been read: from a file, from an array, or from an upload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from biomedjourney_monai.errors import ImageError, SettingError
+from biomedjourney_monai.generation.provenance import content_hash
+from biomedjourney_monai.radiographs import load_radiograph, original_size
+from biomedjourney_monai.radiographs.read.marked_files import carries_mark
+from biomedjourney_monai.radiographs.scaling import letterbox, scale_intensity
+
+if TYPE_CHECKING:
+    import pydicom
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A prior radiograph, as the model sees it.
+
+    Attributes:
+        image: float32 in [0, 1], shape (S, S), bright is dense.
+        original_hw: height and width of the original, in pixels.
+        file: the original; None for an image in memory.
+        is_marked: whether the original says that this package made it.
+        source: attributes of a DICOM original that a counterfactual copies; None where they are read from `file`.
+    """
+
+    image: np.ndarray = field(repr=False)
+    original_hw: tuple[int, int]
+    file: Path | None = field(default=None, repr=False)
+    is_marked: bool = False
+    source: pydicom.Dataset | None = field(default=None, repr=False)
+
+    @property
+    def content_hash(self) -> str:
+        """Sixteen hexadecimal digits that identify the image."""
+        return content_hash(self.image)
+
+
+def read_prior(prior: Prior | str | Path | np.ndarray, *, size: int) -> Prior:
+    """Read a prior.
+
+    Args:
+        prior: a JPEG, PNG, NIfTI or DICOM file; or pixels, shape (H, W), bright is dense, on any scale.
+        size: side of the model's square, in pixels.
+
+    Raises:
+        ImageError: if it cannot be read; `reason` is a code.
+        SettingError: if it is of another type.
+    """
+    if isinstance(prior, Prior):
+        return prior
+    if isinstance(prior, np.ndarray):
+        if prior.ndim != 2 or not np.isfinite(prior).all():
+            raise ImageError("a prior must be a 2-D array of finite numbers", found=f"shape {prior.shape}")
+        image, content = letterbox(prior.astype(np.float32), size=size)
+        return Prior(scale_intensity(image, content), (prior.shape[0], prior.shape[1]))
+    if not isinstance(prior, (str, Path)):
+        raise SettingError("prior", "must be a path or an array", found=type(prior).__name__)
+    file = Path(prior)
+    return Prior(load_radiograph(file, size=size), original_size(file), file, carries_mark(file))

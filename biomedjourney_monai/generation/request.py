@@ -1,0 +1,70 @@
+"""What is asked of the model, and what is left of it after every check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from biomedjourney_monai.diffusion.settings import check_seed
+from biomedjourney_monai.errors import SettingError
+from biomedjourney_monai.generation.prior import Prior
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request. Its representation shows nothing of the patient.
+
+    Attributes:
+        prior: a file, pixels of shape (H, W), or a `Prior`.
+        description: the progression description.
+        seed: of the first sample's noise.
+        samples: how many to draw, with the seeds from `seed` on.
+        region: where change is allowed: None for everywhere, "auto" for where the description acts, or a mask of the
+            prior's height and width, bright where change is allowed, as a file or an array.
+        force: overrule refusals of the prior or the description.
+
+    Raises:
+        SettingError: naming the attribute of another type or outside its range.
+    """
+
+    prior: Prior | str | Path | np.ndarray = field(repr=False)
+    description: str = field(repr=False)
+    seed: int = 0
+    samples: int = 1
+    region: str | Path | np.ndarray | None = field(default=None, repr=False)
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.description, str):
+            raise SettingError("description", "must be a text", found=type(self.description).__name__)
+        check_seed(self.seed)
+        if isinstance(self.samples, bool) or not isinstance(self.samples, int):
+            raise SettingError("samples", "must be an integer", found=type(self.samples).__name__)
+        if self.samples < 1:
+            raise SettingError("samples", "must be >= 1", found=str(self.samples))
+        if not isinstance(self.region, (str, Path, np.ndarray, type(None))):
+            raise SettingError("region", 'must be None, "auto", a path or an array', found=type(self.region).__name__)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A request that passed every check.
+
+    Attributes:
+        prior: read.
+        description: as asked for.
+        seeds: one for each sample.
+        region: None, "auto", or a mask of the model's square, bool, shape (S, S).
+        overruled: reason codes of refusals that were overruled.
+        warnings: sentences for the user, without the description's text.
+    """
+
+    prior: Prior = field(repr=False)
+    description: str = field(repr=False)
+    seeds: tuple[int, ...]
+    region: Any = field(default=None, repr=False)
+    overruled: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()

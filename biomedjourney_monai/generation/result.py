@@ -1,0 +1,165 @@
+"""Counterfactuals of one request, at the prior's own size, with their metadata."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from biomedjourney_monai.generation.prior import Prior
+from biomedjourney_monai.generation.uncertainty import Spread, spread_of
+from biomedjourney_monai.radiographs import mark_synthetic, restore
+from biomedjourney_monai.radiographs.pictures.html import colour_difference
+from biomedjourney_monai.radiographs.pictures.maps import colour_png_bytes
+
+if TYPE_CHECKING:
+    from biomedjourney_monai.diffusion.controls import Generated
+    from biomedjourney_monai.generation.request import Checked
+    from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
+
+SHOWN_SIDE = 384
+"""Longer side of each picture in a notebook, in pixels."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """K counterfactuals of one request.
+
+    Attributes:
+        squares: as generated, float32 in [0, 1], shape (K, S, S), without the mark.
+        prior: the prior radiograph.
+        documents: the metadata of each sample.
+        seeds: of each sample.
+        warnings: sentences for the user.
+        relevance: where the description acts, float32 in [0, 1], shape (S, S); None unless the region is "auto".
+        region: where change was allowed, float32 in [0, 1], shape (S, S); None for everywhere.
+    """
+
+    squares: np.ndarray = field(repr=False)
+    prior: Prior
+    documents: tuple[dict[str, Any], ...] = field(repr=False)
+    seeds: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+    relevance: np.ndarray | None = field(default=None, repr=False)
+    region: np.ndarray | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        checked: Checked,
+        squares: np.ndarray,
+        documents: Sequence[dict[str, Any]],
+        generated: Generated | None = None,
+    ) -> Result:
+        """Join what was generated with what was asked for; the maps are those of the first sample."""
+        maps = {}
+        for name in ("relevance", "region"):
+            found = getattr(generated, name, None)
+            maps[name] = None if found is None else found[0, 0].cpu().numpy()
+        seeds = checked.seeds[: len(squares)]
+        return cls(squares, checked.prior, tuple(documents), seeds, checked.warnings, **maps)
+
+    @property
+    def images(self) -> np.ndarray:
+        """The pictures at the prior's own size, marked as synthetic, float32 in [0, 1], shape (K, H, W)."""
+        return np.stack([finished_picture(square, self.prior) for square in self.squares])
+
+    @property
+    def spread(self) -> Spread:
+        """Mean and standard deviation of several samples, on the model's square.
+
+        Raises:
+            ValueError: for one sample.
+        """
+        return spread_of(self.squares)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of the samples at the prior's own size, without the mark, float32, shape (H, W)."""
+        mean = self.squares[0] if len(self.squares) == 1 else self.spread.mean
+        return restore(mean, self.prior.original_hw)
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """The samples' standard deviation at the prior's own size, float32, shape (H, W); zero for one sample."""
+        if len(self.squares) == 1:
+            return np.zeros(self.prior.original_hw, np.float32)
+        return restore(self.spread.deviation, self.prior.original_hw)
+
+    @property
+    def difference(self) -> np.ndarray:
+        """Mean minus prior at the prior's own size, float32 in [-1, 1], shape (H, W); positive is denser."""
+        return self.mean - restore(self.prior.image, self.prior.original_hw)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What made the pictures and what was asked for; for several samples with their number and seeds."""
+        if len(self.squares) == 1:
+            return dict(self.documents[0])
+        return {**self.documents[0], "samples": len(self.squares), "seed": f"{self.seeds[0]}-{self.seeds[-1]}"}
+
+    @property
+    def series_facts(self) -> dict[str, Any] | None:
+        """The metadata that the samples share as one DICOM series; None for one sample."""
+        return {**self.documents[0], "samples": len(self.squares)} if len(self.squares) > 1 else None
+
+    def save(self, path: str | Path, *, pseudonyms: Pseudonyms | None = None) -> list[Path]:
+        """Write every sample, whole or not at all, in the format of the suffix: .png, .nii, .nii.gz, .dcm or .dicom.
+
+        Args:
+            path: of the first sample; others are written next to it, as NAME-02 and so on.
+            pseudonyms: for DICOM export; see `radiographs.write.deidentify`.
+
+        Returns:
+            The files.
+
+        Raises:
+            ImageError: for another suffix.
+        """
+        from biomedjourney_monai.generation.writer import PictureWriter, beside, check_suffix
+
+        suffix = check_suffix(path, name="path")
+        writer = PictureWriter(self.prior, pseudonyms)
+        files = []
+        for number, (image, facts) in enumerate(zip(self.images, self.documents, strict=True), start=1):
+            files.append(Path(path) if number == 1 else beside(path, f"{number:02d}", suffix=suffix))
+            writer.write(files[-1], image, facts, number=number, series_facts=self.series_facts)
+        return files
+
+    def preview(self) -> np.ndarray:
+        """Prior, first counterfactual and difference side by side, uint8, shape (h, w, 3), marked as synthetic."""
+        height, width = self.prior.original_hw
+        share = SHOWN_SIDE / max(height, width)
+        hw = max(96, round(height * share)), max(96, round(width * share))
+        prior, square = restore(self.prior.image, hw), restore(self.squares[0], hw)
+        grey = [mark_synthetic(prior, text="PRIOR"), mark_synthetic(square)]
+        coloured = colour_difference(square, prior)
+        marked = np.stack([mark_synthetic(coloured[..., channel]) for channel in range(3)], axis=2)
+        strip = np.hstack([*(np.repeat(picture[..., None], 3, axis=2) for picture in grey), marked])
+        return np.rint(np.clip(strip, 0, 1) * 255).astype(np.uint8)
+
+    def _repr_png_(self) -> bytes:
+        """Display in a notebook."""
+        return colour_png_bytes(self.preview(), metadata=self.metadata)
+
+    def _repr_html_(self) -> str:
+        """Display in a notebook, with a caption."""
+        picture = base64.b64encode(self._repr_png_()).decode("ascii")
+        return (
+            f'<figure><img src="data:image/png;base64,{picture}" alt="prior, counterfactual, difference">'
+            "<figcaption>Prior, counterfactual, difference (red: denser, blue: less dense). "
+            "Synthetic, not for diagnosis.</figcaption></figure>"
+        )
+
+
+def finished_picture(square: np.ndarray, prior: Prior) -> np.ndarray:
+    """A generated square at the prior's own size, marked as synthetic, float32, shape (H, W).
+
+    Raises:
+        ImageError: if the prior is too small for the mark.
+    """
+    return mark_synthetic(restore(square, prior.original_hw))
