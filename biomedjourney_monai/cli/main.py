@@ -24,7 +24,7 @@ VERBS = {
     "app": "serve the web page, on this machine           -> a page in the browser",
     "tune": "search the guidance scales                      -> tune/",
     "evaluate": "score counterfactuals against references        -> metrics.json",
-    "ablation": "train and score a grid of settings              -> study.json, study.md",
+    "ablation": "train and score a grid of settings              -> ablation.json, ablation.md",
     "report": "write one HTML page of tables and pictures      -> report/index.html",
     "check-autoencoder": "score an autoencoder's reconstructions, as a gate",
     "train-judges": "train the small judges on rendered images",

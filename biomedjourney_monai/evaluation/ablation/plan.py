@@ -150,7 +150,7 @@ class Plan:
         )
 
     def _encoded(self, cell: Cell) -> Cell:
-        """The cell whose latents are used: without its variant if that has no autoencoder of its own."""
+        """The cell whose latents are used: without its variant if that does not train its own autoencoder."""
         variant = self.ablation.autoencoder_of(cell) or NO_VARIANT
         return Cell(cell.text, cell.registration, 2, cell.text_encoder, variant)
 

@@ -122,7 +122,7 @@ def _portable(step: Step, folder: Path) -> list[str]:
 
 
 def content_hash(path: Path) -> str:
-    """Hash a file's bytes, or names and bytes of a folder's files; an absent one has a hash of its own."""
+    """Hash a file's bytes, or names and bytes of a folder's files; a missing one has its own hash."""
     if path.is_dir():
         names = sorted(file for file in path.rglob("*") if file.is_file())
         listed = [[file.relative_to(path).as_posix(), file_hash(file)] for file in names]

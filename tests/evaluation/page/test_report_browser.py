@@ -9,7 +9,7 @@ import pytest
 from biomedjourney_monai.evaluation.comparison import compare_systems
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.loading import load_judges
-from biomedjourney_monai.evaluation.page.report import ReportOptions, write_report
+from biomedjourney_monai.evaluation.page.report import write_report
 from biomedjourney_monai.evaluation.systems.scoring import SCORES_FILE
 from biomedjourney_monai.files import write_json, write_table
 from biomedjourney_monai.radiographs import save_png
@@ -33,7 +33,7 @@ def page_file(work, models):
     content, scores = compare_systems(work, load_judges(models), settings=EvaluationSettings(bootstrap=5))
     write_json(work / "metrics.json", content)
     write_table(work / SCORES_FILE, scores)
-    write_report(work, work / "report", options=ReportOptions(panels=4, judge_weights=models))
+    write_report(work, panels=4, judge_weights=models, tracking_uri="none")
     return work / "report" / "index.html"
 
 
