@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -42,46 +41,30 @@ Banks = Mapping[str, FeatureBank]
 """Suffix of the set measures' keys -> features of every system's images."""
 
 
-@dataclass(frozen=True)
-class Material:
-    """Optional inputs of an evaluation; without one, the measures that need it are null, with the reason.
-
-    Attributes:
-        asked: what each journey's description asks for: side, severity, target.
-        truth: the true counterfactuals of rendered patients.
-        imagenet: features for FID and KID besides the judges' own.
-        training_targets: how many images of training journeys to look for copies of; 0 for none.
-    """
-
-    asked: AskedFindings | None = None
-    truth: TrueCounterfactuals | None = None
-    imagenet: Extractor | None = None
-    training_targets: int = 0
-
-    def scorers(self) -> list[Scorer]:
-        """The scorers that it allows."""
-        asked = self.asked
-        kinds = (SideCorrectness, AskedSeverity, TargetChange, Effectiveness)
-        scorers: list[Scorer] = [] if asked is None else [kind(asked) for kind in kinds]
-        return [*scorers, *([] if self.truth is None else [TruthError(self.truth)])]
-
-
 def compare_systems(
     work: Path,
     judges: Judges,
     *,
     settings: EvaluationSettings,
     others: Sequence[System] = (),
-    material: Material | None = None,
+    asked: AskedFindings | None = None,
+    truth: TrueCounterfactuals | None = None,
+    imagenet: Extractor | None = None,
+    targets: int = 0,
 ) -> tuple[dict[str, Any], pandas.DataFrame]:
     """Score the baselines, the folder's samples if there are any, and other systems, on the same journeys.
+
+    Without an optional input, the measures that need it are null, with the reason.
 
     Args:
         work: the working folder, with pairs.parquet and its images, and samples/ or not.
         judges: score the images.
         settings: of the evaluation.
         others: further systems.
-        material: for measures beyond the paper's.
+        asked: what each journey's description asks for.
+        truth: the true counterfactuals of rendered patients.
+        imagenet: features for FID and KID besides the judges' own.
+        targets: how many images of training journeys to look for copies of; 0 for none.
 
     Returns:
         The content of metrics.json, and the scores per journey and system.
@@ -89,17 +72,18 @@ def compare_systems(
     Raises:
         TableError: if the tables are missing or unusable, or no journey is left to score.
     """
-    material = material or Material()
     counterfactuals = read_counterfactuals(work / SAMPLES_FOLDER)
     journeys, counts = choose_journeys(work, counterfactuals, split=settings.split, limit=settings.limit)
     model = [] if counterfactuals is None else [counterfactuals]
-    truth = [] if material.truth is None else [material.truth]
-    systems: list[System] = [CopyPrior(work), *model, RealReference(work), *others, *truth]
+    goal = [] if truth is None else [truth]
+    systems: list[System] = [CopyPrior(work), *model, RealReference(work), *others, *goal]
     banks = {"": FeatureBank()} if hasattr(judges, "features") else {}
-    banks |= {} if material.imagenet is None else {IMAGENET: FeatureBank(material.imagenet)}
-    scorers = [*material.scorers(), *banks.values()]
+    banks |= {} if imagenet is None else {IMAGENET: FeatureBank(imagenet)}
+    kinds = () if asked is None else (SideCorrectness, AskedSeverity, TargetChange, Effectiveness)
+    scorers: list[Scorer] = [kind(asked) for kind in kinds]
+    scorers += [*([] if truth is None else [TruthError(truth)]), *banks.values()]
     scores, remarks = score_systems(journeys, systems, judges, work=work, scorers=scorers)
-    galleries = _add_neighbours(scores, banks.get(""), journeys, judges, work=work, limit=material.training_targets)
+    galleries = _add_neighbours(scores, banks.get(""), journeys, judges, work=work, limit=targets)
     paper, further, subgroups = _summarise_systems(scores, banks, journeys, settings=settings)
     every_journey = set(read_table(work / PAIRS_FILE, columns=["journey_id"], made_by="register")["journey_id"])
     content = {

@@ -11,7 +11,7 @@ import pandas
 
 from biomedjourney_monai.errors import ConfigError, ImageError
 from biomedjourney_monai.evaluation.checks import require_at_least
-from biomedjourney_monai.evaluation.comparison import Material, compare_systems
+from biomedjourney_monai.evaluation.comparison import compare_systems
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.imagenet_features import INCEPTION_FILE, InceptionFeatures
 from biomedjourney_monai.evaluation.judges.loading import PHANTOM, load_judges
@@ -36,14 +36,7 @@ OWN_SYSTEMS = (CopyPrior.name, COUNTERFACTUAL, RealReference.name, TrueCounterfa
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of an evaluation.
-
-    Attributes:
-        metrics: content of metrics.json.
-        scores: the judges' scores of each journey and system.
-        metrics_file: where the metrics are written.
-        scores_file: where the scores are written.
-    """
+    """The content of metrics.json, the judges' scores of each journey and system, and the files that hold them."""
 
     metrics: dict[str, Any]
     scores: pandas.DataFrame
@@ -106,15 +99,17 @@ def evaluate(
     settings = EvaluationSettings(split, bootstrap, seed, uncertain, unmentioned, limit)
     chosen = load_judges(judge_weights, kind=judges, trained_on=xrv_classifier)
     size = _image_size(work)
-    weights = Path(judge_weights or ModelConfig.find().models)
-    material = Material(
+    inception = Path(judge_weights or ModelConfig.find().models) / INCEPTION_FILE
+    metrics, scores = compare_systems(
+        work,
+        chosen,
+        settings=settings,
+        others=_other_systems(work, images or {}, size=size),
         asked=read_asked_findings(work),
         truth=None if truth is None else TrueCounterfactuals(Path(truth), size=size).checked(),
-        imagenet=InceptionFeatures(weights / INCEPTION_FILE) if (weights / INCEPTION_FILE).is_file() else None,
-        training_targets=training_targets,
+        imagenet=InceptionFeatures(inception) if inception.is_file() else None,
+        targets=training_targets,
     )
-    others = _other_systems(work, images or {}, size=size)
-    metrics, scores = compare_systems(work, chosen, settings=settings, others=others, material=material)
     if probes:
         metrics["probes"] = probe_journeys(
             work,

@@ -40,17 +40,7 @@ def probe_journeys(
     steps: int | None = None,
     precision: str | None = None,
 ) -> dict[str, Any]:
-    """Probe the model on the first described journeys of the split.
-
-    Args:
-        work: working folder with pairs.parquet, triples.jsonl and images/.
-        judges: score the samples.
-        model: the model to probe.
-        settings: split, seed and bootstrap.
-        count: at most so many journeys.
-        batch: journeys at once.
-        steps: denoising steps; None for the configuration's.
-        precision: of the denoiser; None for the configuration's.
+    """Probe the model on the first `count` described journeys of the split: the section `probes` of metrics.json.
 
     Raises:
         TableError: if there is no described journey in the split.

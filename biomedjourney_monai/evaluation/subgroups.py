@@ -19,14 +19,11 @@ UNKNOWN = "unknown"
 
 
 def subgroups_of(journeys: pandas.DataFrame) -> dict[str, dict[str, np.ndarray]]:
-    """Divide journeys by sex, age and race of the patient.
-
-    Args:
-        journeys: rows of pairs.parquet, N of them.
+    """Divide N journeys by sex, age and race of the patient.
 
     Returns:
-        Attribute (sex, age, race) -> group -> which rows, bool (N,). Groups without a journey are absent;
-        "unknown" holds the journeys without the attribute, or of a race outside RACE_GROUPS.
+        Attribute -> group -> bool (N,). Groups without a journey are absent; "unknown" holds the journeys without the
+        attribute, or of a race outside RACE_GROUPS.
     """
     age = journeys["anchor_age"].to_numpy(np.float64)
     sex = journeys["sex"].astype(str).str.upper().to_numpy()
@@ -45,15 +42,11 @@ def subgroups_of(journeys: pandas.DataFrame) -> dict[str, dict[str, np.ndarray]]
 
 
 def summarise_subgroups(scored: Scored, journeys: pandas.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
-    """Compute the overall number of every measure in every subgroup, on the same bootstrap replicates.
-
-    Args:
-        scored: a system's scores.
-        journeys: rows of pairs.parquet, in the same order.
+    """The overall number of every measure in every subgroup, on the same bootstrap replicates.
 
     Returns:
-        Attribute -> group -> journeys, patients, and under `metrics` and `further` metric -> value, low, high, count,
-        note. Measures of whole sets are left out.
+        Attribute -> group -> journeys, patients, and the numbers under `metrics` and `further`. Measures of whole sets
+        are left out.
     """
     return {
         attribute: {name: _summarise(scored, journeys, rows) for name, rows in groups.items()}

@@ -19,14 +19,7 @@ from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE
 def training_targets(
     work: Path, judges: Judges, *, limit: int, seed: int = 0, batch_size: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read training targets and extract their features.
-
-    Args:
-        work: the working folder.
-        judges: give the features.
-        limit: at most so many, drawn at random.
-        seed: of the draw.
-        batch_size: images at once.
+    """Read at most `limit` training targets, drawn at random, and extract their features.
 
     Returns:
         Features, shape (M, D), NaN where an image cannot be read; and their patients, shape (M,).

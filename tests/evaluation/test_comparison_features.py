@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.evaluation.comparison import Material, compare_systems
+from biomedjourney_monai.evaluation.comparison import compare_systems
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.feature_bank import FeatureBank, extract_known
 from biomedjourney_monai.evaluation.judges.loading import load_judges
@@ -55,7 +55,7 @@ def test_a_copy_of_a_training_target_is_memorised_and_the_real_references_are_no
     pixels = np.load(work / "samples" / "counterfactuals.npy")
     pixels[2] = target
     np.save(work / "samples" / "counterfactuals.npy", pixels)
-    content, scores = compare_systems(work, judges, settings=SETTINGS, material=Material(training_targets=50))
+    content, scores = compare_systems(work, judges, settings=SETTINGS, targets=50)
     assert content["galleries"]["training_targets"] == 10
     mine = scores[scores["system"] == "counterfactual"]
     assert mine["memorised overall"].iloc[2] == 1

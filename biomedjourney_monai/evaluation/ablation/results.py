@@ -23,11 +23,7 @@ from biomedjourney_monai.schema import METRICS_FILE
 
 
 def collect_results(plan: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """Gather the results of every cell that has one, from this run or an earlier one with the same settings.
-
-    Args:
-        plan: of the ablation.
-        outcomes: of this run's steps.
+    """Gather the results of every cell that has one, from this run's outcomes or an earlier run with the same settings.
 
     Raises:
         TableError: if a result cannot be read, or the cells have no journey in common.

@@ -29,15 +29,7 @@ TABLE_FILE = "ablation.md"
 
 @dataclass(frozen=True)
 class AblationResult:
-    """The result of an ablation.
-
-    Attributes:
-        content: of ablation.json.
-        table: of ablation.md.
-        file: ablation.json.
-        table_file: ablation.md.
-        failed: wanted cell without a result -> the reason.
-    """
+    """The result of an ablation: the written content and files, and the reason of each wanted cell without a result."""
 
     content: dict[str, Any]
     table: str

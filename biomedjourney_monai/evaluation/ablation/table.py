@@ -49,15 +49,10 @@ class ScoredCells:
 def score_cells(
     score_files: Mapping[str, Path], pairs_file: Path, *, bootstrap: int, seed: int, uncertain: str, unmentioned: str
 ) -> ScoredCells:
-    """Read the scores of the cells and compute every number on their common journeys.
+    """Compute every number of the cells on the journeys that all of them share.
 
-    Args:
-        score_files: cell name -> its scores.parquet; the baselines are read from the first.
-        pairs_file: pairs.parquet that the cells were scored on.
-        bootstrap: replicates.
-        seed: of the replicates.
-        uncertain: of `apply_label_policy`.
-        unmentioned: of `apply_label_policy`.
+    `score_files` names each cell's scores.parquet; the baselines are read from the first. The other arguments are those
+    of the evaluation of the cells.
 
     Raises:
         TableError: if a file is unusable or no journey is common to all cells.

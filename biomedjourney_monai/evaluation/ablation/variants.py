@@ -36,13 +36,7 @@ class Variant:
 def read_variants(
     content: Mapping[str, Any], *, networks: Mapping[str, Any], train_keys: Collection[str], bundle: Path
 ) -> dict[str, Variant]:
-    """Read the section `variants` of a settings file.
-
-    Args:
-        content: of the whole file.
-        networks: the ablation's overrides of common.yaml, which variants are laid over.
-        train_keys: keys of train.yaml.
-        bundle: folder of configs/common.yaml.
+    """Read the section `variants` of a settings file; variants are laid over the ablation's `networks`.
 
     Raises:
         ConfigError: naming the setting that is wrong, unknown, or shared by all variants.

@@ -149,8 +149,8 @@ PATHOLOGY_AUROC = Measure(
     key="pathology_auroc",
     title="Findings",
     meaning="Does the picture show the findings that the next report names? A classifier looks at each picture; the"
-    " number is how often it ranks one with the finding above one without (AUROC, mean of five findings). 0.5 is chance,"
-    " 1 is perfect. Where findings persist a mere copy of the prior does well too: compare with it.",
+    " number is how often it ranks one with the finding above one without (AUROC, mean of five findings). 0.5 is"
+    " chance, 1 is perfect. Where findings persist a mere copy of the prior does well too: compare with it.",
     compute=lambda scored: _of_findings(scored, scored.labels().new_labels),
     section=PAPER,
     chance=0.5,

@@ -1,14 +1,11 @@
-"""FID and KID: distances of sets of images, from a network's features. MONAI's own `FIDMetric` is the handler's FID."""
+"""FID and KID: distances of sets of images, from a network's features."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
 from biomedjourney_monai.evaluation.metrics.measure import REAL, Measure, Scored
-from biomedjourney_monai.evaluation.metrics.row_metric import RowMetric, RowMetricHandler
 from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistic, Statistics, unknown
 
 MOST_IN_KID = 2000
@@ -103,23 +100,6 @@ def _checked(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, n
     if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
         raise ValueError(f"features must be (N, D) and (M, D); found {features.shape} and {reference.shape}.")
     return features, reference
-
-
-class KIDMetric(RowMetric):
-    """Kernel distance; `y_pred` and `y` hold features of images and of their references, shape (B, D) each."""
-
-    def rows_of(self, y_pred: Tensor, y: Tensor) -> Tensor:
-        return torch.stack([y_pred.double(), y.double()], dim=1)  # (B, 2, D)
-
-    def aggregate(self) -> Tensor:
-        rows = self.rows()
-        return torch.tensor(compute_kid(rows[:, 0], rows[:, 1]))
-
-
-class KID(RowMetricHandler):
-    """Ignite handler of `KIDMetric`."""
-
-    metric = KIDMetric
 
 
 def _distance(scored: Scored, kind: str, suffix: str) -> Statistics:

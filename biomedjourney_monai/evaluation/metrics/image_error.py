@@ -7,8 +7,6 @@ from monai.metrics.regression import compute_ssim_and_cs
 from torch import Tensor
 from torch.nn.functional import pad
 
-from biomedjourney_monai.evaluation.metrics.row_metric import RowMetric, RowMetricHandler
-
 LEAST_SQUARED_ERROR = 1 / (12 * 255**2)
 """The error of rounding to 8 bits, in units of the image's range: no PSNR here is above 58.9 dB."""
 
@@ -73,33 +71,3 @@ def _require_one_shape(images: Tensor, truth: Tensor, region: Tensor | None) -> 
     shapes = {tuple(tensor.shape) for tensor in (images, truth, region) if tensor is not None}
     if len(shapes) > 1 or images.ndim != 4 or images.shape[1] != 1:
         raise ValueError(f"the tensors must be of one shape (B, 1, H, W); found {sorted(shapes)}.")
-
-
-class RegionErrorMetric(RowMetric):
-    """Mean PSNR in dB, or SSIM, within a region.
-
-    `y_pred` holds the images, shape (B, 1, H, W); `y` the truth and the region, 1 within and 0 outside, shape
-    (B, 2, H, W), or the truth alone, (B, 1, H, W), for the whole frame. Images whose region is empty are left out.
-
-    Args:
-        kind: "psnr" or "ssim".
-    """
-
-    def __init__(self, kind: str = "psnr") -> None:
-        super().__init__()
-        if kind not in ("psnr", "ssim"):
-            raise ValueError(f"kind must be 'psnr' or 'ssim'; found {kind!r}.")
-        self.compute = compute_region_psnr if kind == "psnr" else compute_region_ssim
-
-    def rows_of(self, y_pred: Tensor, y: Tensor) -> Tensor:
-        region = y[:, 1:] > 0.5 if y.shape[1] == 2 else None
-        return self.compute(y_pred, y[:, :1], region=region)[:, None].double()  # (B, 1)
-
-    def aggregate(self) -> Tensor:
-        return torch.nanmean(torch.from_numpy(self.rows()))
-
-
-class RegionError(RowMetricHandler):
-    """Ignite handler of `RegionErrorMetric`."""
-
-    metric = RegionErrorMetric

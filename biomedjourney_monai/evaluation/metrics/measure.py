@@ -113,13 +113,9 @@ def column_means(
 ) -> Callable[[Scored], Statistics]:
     """A measure's `compute` that averages columns of the scores over journeys.
 
-    A column is named by the metric and, after a space, its part: "truth_psnr inside".
-
-    Args:
-        key: the metric.
-        parts: its parts; the overall number is their mean unless a column holds it.
-        without: the reason where its columns are missing.
-        nothing: the reason where the columns hold no number.
+    A column is named by the metric and, after a space, its part: "truth_psnr inside". The overall number is the mean of
+    the parts unless a column holds it. `without` is the reason where the columns are missing, `nothing` where they are
+    empty.
     """
 
     def compute(scored: Scored) -> Statistics:

@@ -95,12 +95,8 @@ def neighbour_columns(
 ) -> pandas.DataFrame:
     """Compare a system's images with the priors, and with training targets if they are given.
 
-    Args:
-        features: of the system's images, shape (N, D).
-        priors: features of the prior images, same shape.
-        references: features of the real next images, same shape.
-        patients: of each journey, shape (N,).
-        targets: features of training targets, shape (M, D), and their patients, shape (M,).
+    All features are of the same journeys, shape (N, D). `targets` are features of training targets, shape (M, D), and
+    their patients, shape (M,).
 
     Returns:
         identity: 1 where the own prior is the nearest, else 0; identity_reciprocal: 1 / its rank; and with targets

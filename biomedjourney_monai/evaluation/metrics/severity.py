@@ -5,14 +5,11 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
 from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc
 from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
 from biomedjourney_monai.evaluation.metrics.measure import ASKED, Measure, Scored
-from biomedjourney_monai.evaluation.metrics.row_metric import RowMetric, RowMetricHandler
 from biomedjourney_monai.evaluation.metrics.statistic import (
     OVERALL,
     Statistic,
@@ -81,28 +78,6 @@ class AskedSeverity(Scorer):
 
     def measure(self, judged: Judged, batch: Batch) -> np.ndarray:
         return self._grades
-
-
-class SeverityConcordanceMetric(RowMetric):
-    """Mean concordance over findings.
-
-    `y_pred` holds the values that must rise with the severity, shape (B, F); `y` the severity that is asked for, 1 to
-    3, NaN for none. Findings of one severity alone are left out.
-    """
-
-    def rows_of(self, y_pred: Tensor, y: Tensor) -> Tensor:
-        return torch.stack([y_pred.double(), y.double()], dim=-1)  # (B, F, 2)
-
-    def aggregate(self) -> Tensor:
-        rows = self.rows()
-        parts = [compute_concordance(rows[:, f, 0], rows[:, f, 1]) for f in range(rows.shape[1])]
-        return torch.nanmean(torch.tensor(parts))
-
-
-class SeverityConcordance(RowMetricHandler):
-    """Ignite handler of `SeverityConcordanceMetric`."""
-
-    metric = SeverityConcordanceMetric
 
 
 def _order(scored: Scored, column: str) -> Statistics:

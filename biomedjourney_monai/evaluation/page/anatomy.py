@@ -46,15 +46,10 @@ class Outlined:
 def outline(
     images: Mapping[str, np.ndarray], judges: Judges, *, goal: str, compared: Sequence[str], dice: Mapping[str, float]
 ) -> list[Outlined]:
-    """Let the judge outline the structures in images of one size.
+    """Segment the structures in images of one size, caption -> float32 (H, W) in [0, 1].
 
-    Args:
-        images: caption -> float32 (H, W) in [0, 1].
-        judges: segment the images.
-        goal: caption of the reference.
-        compared: captions of the images that systems made: they get the reference's contours too, and are marked as
-            synthetic after they are segmented.
-        dice: caption -> mean Dice with the reference, where known.
+    `compared` names the images that systems made: they get the contours of `goal`, the reference, too, and are marked
+    as synthetic after they are segmented. `dice` is the mean Dice with the reference by caption.
     """
     batch = torch.from_numpy(np.stack(list(images.values())).astype(np.float32))[:, None]  # (B, 1, H, W)
     masks = judges.score(batch.clamp(0, 1)).structures.numpy()  # (B, 6, H, W)

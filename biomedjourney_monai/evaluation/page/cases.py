@@ -21,12 +21,8 @@ RULE = (
 def rank_cases(journeys: pandas.DataFrame, scores: pandas.DataFrame) -> pandas.DataFrame:
     """Order the journeys in which a finding changed from best to worst; those without a change would be too easy.
 
-    Args:
-        journeys: rows of pairs.parquet.
-        scores: the counterfactuals' rows of scores.parquet, any order.
-
     Returns:
-        The rows with a change and a score, with a column `distance` in [0, 1], 0 is best.
+        The rows of `journeys` with a change and a score, with a column `distance` in [0, 1], 0 is best.
     """
     known = scores.set_index("journey_id").reindex(journeys["journey_id"])
     before, labels = finding_labels(journeys)

@@ -48,13 +48,9 @@ class MeasureChart:
 
 
 def measure_charts(metrics: Mapping[str, Any]) -> dict[str, list[MeasureChart]]:
-    """Make a chart of every metric that is not in the main tables and that some system has a number for.
+    """A chart of every metric of metrics.json that is not in the main tables and has a number, by topic.
 
-    Args:
-        metrics: content of metrics.json.
-
-    Returns:
-        Topic -> its charts, in the order of the registry; a metric without a measure comes last.
+    Charts are in the order of the registry; a metric without a measure comes last.
     """
     by_system = metrics_by_system(metrics)
     names = {name for own in by_system.values() for name in own if measure_of(name).topic}

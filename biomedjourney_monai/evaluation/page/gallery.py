@@ -90,11 +90,7 @@ class Gallery:
 def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, seed: int) -> Gallery:
     """Choose journeys among the scored ones and draw their pictures.
 
-    Args:
-        metrics: content of metrics.json.
-        sources: where pictures are.
-        count: how many journeys to show in `panels`; with 0 there are no pictures at all.
-        seed: of every draw.
+    `count` is the number of `panels`; with 0 there are no pictures at all. `seed` is that of every draw.
     """
     gallery = Gallery(ladders=[_ladder_uri(folder) for folder in sources.ladders])
     if not count:

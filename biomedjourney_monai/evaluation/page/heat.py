@@ -34,14 +34,8 @@ def draw_heat_map(
 ) -> HeatMap | None:
     """Colour the pixels by how their change moves the judge's logit of one finding: red raises it, blue lowers it.
 
-    Args:
-        prior: float32 (H, W) in [0, 1].
-        counterfactual: same shape.
-        judges: score the images.
-        finding: of `schema.FINDINGS`; None for the one whose logit changes most.
-
-    Returns:
-        None where the judges' classifier gives no slopes.
+    Images are float32 (H, W) in [0, 1]. Without a finding, the one whose logit changes most is taken. None where the
+    judges' classifier has no gradients.
     """
     logits = getattr(judges, "finding_logits", None)
     if logits is None:

@@ -38,15 +38,7 @@ class Visit:
 def draw_strips(
     journeys: pandas.DataFrame, counterfactuals: Counterfactuals | None, *, work: Path, count: int, seed: int
 ) -> list[list[Visit]]:
-    """Follow patients through consecutive scored journeys, the longest first, equals in random order.
-
-    Args:
-        journeys: rows of pairs.parquet that were scored.
-        counterfactuals: without them there are no strips.
-        work: the working folder.
-        count: at most so many patients.
-        seed: of the draw.
-    """
+    """Follow at most `count` patients through consecutive scored journeys, the longest first, equals at random."""
     if counterfactuals is None:
         return []
     strips: list[list[Visit]] = []

@@ -12,15 +12,7 @@ from biomedjourney_monai.evaluation.judges.scores import Judges
 
 
 def reopen_judges(metrics: Mapping[str, Any], folder: Path | None) -> tuple[Judges | None, str]:
-    """Load the judges that made metrics.json.
-
-    Args:
-        metrics: content of metrics.json.
-        folder: of their weights.
-
-    Returns:
-        The judges, or None and why contours and heat maps are missing from the page.
-    """
+    """Load the judges that made metrics.json; or None, and why the page has no contours and heat maps."""
     name = str(metrics["judges"].get("name", ""))
     kind, trained_on = (XRV, name.split()[-1]) if name.startswith("torchxrayvision") else (name, "chex")
     if folder is None:

@@ -65,13 +65,8 @@ class Panel:
 def choose_panels(journeys: pandas.DataFrame, *, count: int = 12, seed: int = 0) -> pandas.DataFrame:
     """Choose journeys so that every finding appears and resolves once, as far as there are such journeys.
 
-    Args:
-        journeys: rows of pairs.parquet that were scored.
-        count: how many.
-        seed: of the draw.
-
     Returns:
-        The rows, with a column `why`.
+        `count` rows of the scored journeys, with a column `why`.
     """
     order = np.random.default_rng(seed).permutation(len(journeys))
     shuffled = journeys.iloc[order]
@@ -103,13 +98,8 @@ def build_panel(
 ) -> Panel:
     """Gather one journey's pictures, labels and probabilities.
 
-    Args:
-        journey: a row of `choose_panels`.
-        scores: system name -> the judge's scores of this journey.
-        counterfactuals: the model's images, or None.
-        work: the working folder.
-        judges: for a heat map of the counterfactual's change; None draws none.
-        truth: the true counterfactual of a rendered patient, shape (H, W), or None.
+    `scores` are the judge's scores of this journey by system; `judges` draw a heat map of the change; `truth` is the
+    true counterfactual of a rendered patient, shape (H, W).
 
     Raises:
         ImageError: if a picture cannot be read.

@@ -39,12 +39,7 @@ class Delta:
 
 
 def draw_deltas(journeys: pandas.DataFrame, *, work: Path) -> list[Delta]:
-    """Show the pair that was shifted least, one as usual, and the one shifted most; none where nothing was registered.
-
-    Args:
-        journeys: rows of pairs.parquet.
-        work: the working folder.
-    """
+    """Show the pair with the smallest, the median and the largest shift; none where nothing was registered."""
     shifts = journeys[["shift_x_px", "shift_y_px"]].apply(pandas.to_numeric, errors="coerce")
     moved = np.hypot(shifts["shift_x_px"], shifts["shift_y_px"]).dropna().sort_values(kind="stable")
     if moved.empty or moved.iloc[-1] == 0:

@@ -30,10 +30,7 @@ JPEG_QUALITY = 80
 def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
     """Draw sampled journeys at random, a row of pictures for each below its description.
 
-    Args:
-        work: working folder with samples.
-        count: how many journeys; where there are fewer, all.
-        seed: of the draw, which does not depend on the result.
+    The draw does not depend on the result. Where there are fewer than `count` journeys, all are drawn.
 
     Returns:
         uint8, shape (H, 4 · TILE); the counterfactuals carry the mark.

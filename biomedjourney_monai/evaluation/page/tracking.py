@@ -23,16 +23,9 @@ def default_uri(work: Path) -> str:
 
 
 def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: str, name: str = "evaluation") -> str:
-    """Record an evaluation.
+    """Record an evaluation and its files in a tracking store; returns the run's id.
 
-    Args:
-        metrics: content of metrics.json.
-        files: kept with the run.
-        uri: of the tracking store; the folder of an SQLite file is created if needed, and holds the files.
-        name: of the run.
-
-    Returns:
-        The run's id.
+    The folder of an SQLite store is created if needed, and holds the files.
     """
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient

@@ -95,14 +95,10 @@ def asked_severities(asked: Asked) -> np.ndarray:
 
 
 def one_sided_onsets(asked: Asked, *, prior_labels: Mapping[str, float]) -> dict[str, str]:
-    """Find the findings that must appear on one side, where the prior image has them on neither.
+    """Find the findings that must appear on one side, "left" or "right" of the patient, and that the prior does not
+    show.
 
-    Args:
-        asked: of one journey.
-        prior_labels: finding -> the prior study's label; 0, or NaN for unmentioned, counts as absent.
-
-    Returns:
-        Finding -> "left" or "right" of the patient.
+    A prior label of 0, or NaN for unmentioned, counts as absent.
     """
     onsets = {}
     for finding in SIDED:

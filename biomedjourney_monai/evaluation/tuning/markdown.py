@@ -26,13 +26,7 @@ def format_tuning(content: Mapping[str, Any]) -> str:
 
 
 def format_points(points: Sequence[Mapping[str, Any]], *, frontier: Sequence[int], best: int) -> list[str]:
-    """The table's lines, the best CMIG in bold.
-
-    Args:
-        points: two scales, `keep_unchanged` and scores each.
-        frontier: indices of the points that no other beats in both accuracy and retention.
-        best: index of the best CMIG.
-    """
+    """The table's lines, the best CMIG in bold; `frontier` and `best` are indices of points."""
     columns = [name for name in COLUMNS if any(name in point for point in points)]
     heads = ["kept below", "text, image", *(COLUMNS[name][0] for name in columns), ""]
     lines = ["| " + " | ".join(heads) + " |", "|---|---" + "|---:" * len(columns) + "|---|"]

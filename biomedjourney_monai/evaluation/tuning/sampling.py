@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,44 +46,34 @@ def read_points(file: Path, settings: Mapping[str, Any]) -> dict[Point, dict[str
         return {}
 
 
+@dataclass
 class ScoredSampling:
     """Samples and scores journeys. The model is loaded when it is first needed.
 
-    Args:
-        work: working folder.
+    Attributes:
         triples: lines of triples.jsonl, the journeys.
-        model: the model.
         sampler: settings of the sampler that are the same for every point.
         precision: of the denoiser; None for the configuration's.
         judges: folder of the judges.
-        truth: true counterfactuals, or None.
         seed: of the first journey.
         batch_size: images at once.
     """
 
-    def __init__(
-        self,
-        work: Path,
-        triples: Sequence[Mapping[str, Any]],
-        *,
-        model: ModelConfig,
-        sampler: Mapping[str, Any],
-        precision: str | None,
-        judges: Path,
-        truth: TrueCounterfactuals | None,
-        seed: int,
-        batch_size: int,
-    ) -> None:
-        self.work, self.triples, self.model, self.sampler = work, triples, model, sampler
-        self.precision, self.judges, self.truth = precision, judges, truth
-        self.seed, self.batch_size = seed, batch_size
-        self._loaded: tuple[CounterfactualGenerator, ValidationScore] | None = None
+    work: Path
+    triples: Sequence[Mapping[str, Any]]
+    model: ModelConfig
+    sampler: Mapping[str, Any]
+    precision: str | None
+    judges: Path
+    truth: TrueCounterfactuals | None
+    seed: int
+    batch_size: int
 
     def scores(
         self, text_scale: float, image_scale: float, thresholds: Sequence[float], bar: tqdm[Any]
     ) -> list[dict[str, float]]:
         """The scores at each threshold; the denoiser runs once for all of them."""
-        generator, score = self._load()
+        generator, score = self._loaded
         sampler = generator.sampler.with_settings(
             SamplingSettings(text_guidance_scale=text_scale, image_guidance_scale=image_scale)
         )
@@ -99,10 +91,8 @@ class ScoredSampling:
         journeys = [row["journey_id"] for row in self.triples]
         return [score(journeys, np.concatenate(mine)) for mine in images]
 
-    def _load(self) -> tuple[CounterfactualGenerator, ValidationScore]:
-        if self._loaded is None:
-            generator = self.model.load_generator(precision=self.precision, **self.sampler)
-            asked = read_asked_findings(self.work)
-            score = ValidationScore(self.work, judges_dir=self.judges, asked=asked, truth=self.truth)
-            self._loaded = generator, score
-        return self._loaded
+    @cached_property
+    def _loaded(self) -> tuple[CounterfactualGenerator, ValidationScore]:
+        generator = self.model.load_generator(precision=self.precision, **self.sampler)
+        asked = read_asked_findings(self.work)
+        return generator, ValidationScore(self.work, judges_dir=self.judges, asked=asked, truth=self.truth)

@@ -109,17 +109,7 @@ def tune(
         "overlay": file_hash(model.overlay) if model.overlay else None,
         "truth": _truth_used(truths, work, triples),
     }
-    sampling = ScoredSampling(
-        work,
-        triples,
-        model=model,
-        sampler=given,
-        precision=precision,
-        judges=judges,
-        truth=truths,
-        seed=seed,
-        batch_size=batch_size,
-    )
+    sampling = ScoredSampling(work, triples, model, given, precision, judges, truths, seed, batch_size)
     pairs = [(t, i) for t in text_guidance_scales for i in image_guidance_scales]
     file = work / FOLDER / "tune.json"
     points = _score_points(file, settings, pairs, thresholds, sampling)

@@ -6,7 +6,7 @@ from monai.metrics import DiceMetric
 from skimage.metrics import peak_signal_noise_ratio
 
 from biomedjourney_monai.errors import ImageError, TableError
-from biomedjourney_monai.evaluation.comparison import Material, compare_systems
+from biomedjourney_monai.evaluation.comparison import compare_systems
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.metrics.truth_error import changed_region
@@ -52,7 +52,7 @@ def rendered_work(baseline_work, renderings):
 def _evaluate(work, models, **material):
     truth = TrueCounterfactuals(work / "truth", size=SIZE)
     settings = EvaluationSettings(bootstrap=5, limit=2)
-    return compare_systems(work, load_judges(models), settings=settings, material=Material(truth=truth, **material))
+    return compare_systems(work, load_judges(models), settings=settings, truth=truth, **material)
 
 
 def test_the_changed_region_of_a_left_effusion_is_on_image_right(renderings):

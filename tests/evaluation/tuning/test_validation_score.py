@@ -5,7 +5,7 @@ import pandas
 import pytest
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.evaluation.comparison import Material, compare_systems
+from biomedjourney_monai.evaluation.comparison import compare_systems
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.systems.asked_findings import AskedFinding
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
@@ -40,8 +40,8 @@ def test_side_and_error_against_the_truth_are_those_of_the_evaluation_too(work, 
         {j: {"Pleural Effusion": AskedFinding({"left": 2})} for j in journeys},
     )
     assert [truth.has({"prior_dicom_id": f"p{n}", "new_study_id": f"n{n}"}) for n in range(3)] == [True, True, False]
-    settings, material = EvaluationSettings(bootstrap=0, limit=3), Material(asked=requests, truth=truth)
-    content, _ = compare_systems(work, load_judges(models), settings=settings, material=material)
+    settings = EvaluationSettings(bootstrap=0, limit=3)
+    content, _ = compare_systems(work, load_judges(models), settings=settings, asked=requests, truth=truth)
     (expected,) = [system["further"] for system in content["systems"] if system["name"] == "counterfactual"]
     score = ValidationScore(work, judges_dir=models, asked=requests, truth=truth)
     found = score(journeys, np.stack([samples.image({"journey_id": journey}) for journey in journeys]))
