@@ -93,8 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
     from biomedjourney_monai.evaluation.evaluate import evaluate
     from biomedjourney_monai.evaluation.metrics.measure import FURTHER, PAPER
 
-    names = ("split", "bootstrap", "seed", "limit", "uncertain", "unmentioned", "judges", "judge_weights")
-    names += ("xrv_classifier", "truth", "training_targets", "probes", "probe_batch", "steps", "precision")
+    names = ["split", "bootstrap", "seed", "limit", "uncertain", "unmentioned", "judges", "judge_weights"]
+    names += ["xrv_classifier", "truth", "training_targets", "probes", "probe_batch", "steps", "precision"]
     with settings_as_options():
         evaluation = evaluate(
             arguments.work,

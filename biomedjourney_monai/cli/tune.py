@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     from biomedjourney_monai.evaluation.tuning.markdown import format_points
     from biomedjourney_monai.evaluation.tuning.tune import tune
 
-    names = ("split", "limit", "batch_size", "text_guidance_scales", "image_guidance_scales", "keep_unchanged")
-    names += ("judge_weights", "truth", "steps", "solver", "guidance_interval", "seed", "precision")
+    names = ["split", "limit", "batch_size", "text_guidance_scales", "image_guidance_scales", "keep_unchanged"]
+    names += ["judge_weights", "truth", "steps", "solver", "guidance_interval", "seed", "precision"]
     with settings_as_options():
         tuning = tune(
             arguments.work, model=model_config(arguments), **{name: getattr(arguments, name) for name in names}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings, choose_journeys
-from biomedjourney_monai.evaluation.judges.feature_bank import Extractor, FeatureBank
+from biomedjourney_monai.evaluation.judges.feature_bank import Extractor, FeatureBank, training_targets
 from biomedjourney_monai.evaluation.judges.judged import Scorer
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
@@ -32,7 +32,6 @@ from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealRefe
 from biomedjourney_monai.evaluation.systems.scoring import Remarks, score_systems
 from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL, System, read_counterfactuals
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
-from biomedjourney_monai.evaluation.training_targets import training_targets
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIRS_FILE, SAMPLES_FOLDER
 
@@ -79,8 +78,9 @@ def compare_systems(
     systems: list[System] = [CopyPrior(work), *model, RealReference(work), *others, *goal]
     banks = {"": FeatureBank()} if hasattr(judges, "features") else {}
     banks |= {} if imagenet is None else {IMAGENET: FeatureBank(imagenet)}
-    kinds = () if asked is None else (SideCorrectness, AskedSeverity, TargetChange, Effectiveness)
-    scorers: list[Scorer] = [kind(asked) for kind in kinds]
+    scorers: list[Scorer] = []
+    if asked is not None:
+        scorers = [kind(asked) for kind in (SideCorrectness, AskedSeverity, TargetChange, Effectiveness)]
     scorers += [*([] if truth is None else [TruthError(truth)]), *banks.values()]
     scores, remarks = score_systems(journeys, systems, judges, work=work, scorers=scorers)
     galleries = _add_neighbours(scores, banks.get(""), journeys, judges, work=work, limit=targets)

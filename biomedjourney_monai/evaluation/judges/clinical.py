@@ -7,7 +7,7 @@ whole modules: only for those, a fixed list of network classes is allowed, and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def to_xrv_range(images: Tensor, size: int) -> Tensor:
 class ClinicalNetworks:
     """The networks; each takes images of `to_xrv_range` at its own size."""
 
-    pathology: nn.Module
+    pathology: Any  # torchxrayvision's DenseNet, which has no types
     race: nn.Module
     age: nn.Module
     anatomy: nn.Module
@@ -230,7 +230,7 @@ def module_tensors(module: nn.Module) -> dict[str, Tensor]:
     return dict(module.state_dict())
 
 
-def _parts_of_the_classifier() -> list[type]:
+def _parts_of_the_classifier() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     """The classes of a published classifier; none runs code of the file at loading."""
     from torchxrayvision import models
 

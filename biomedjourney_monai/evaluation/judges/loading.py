@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from biomedjourney_monai.configuration import locate_root
-from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.evaluation.judges.clinical import load_clinical_judges
 from biomedjourney_monai.evaluation.judges.phantom import load_phantom_judges
 from biomedjourney_monai.evaluation.judges.scores import Judges
@@ -41,3 +43,18 @@ def load_judges(
     if folder is None:
         raise ConfigError("--judges xrv needs a folder of weights", found="none", action="Pass --judge-weights DIR")
     return load_clinical_judges(folder, trained_on=trained_on, device=device)
+
+
+def reload_judges(provenance: Mapping[str, Any], folder: Path) -> tuple[Judges | None, str]:
+    """Load the judges of this provenance; or None, and why the folder does not have them."""
+    name = str(provenance.get("name", ""))
+    kind, trained_on = (XRV, name.split()[-1]) if name.startswith("torchxrayvision") else (name, "chex")
+    if kind not in JUDGES:
+        return None, "the evaluation's judges are unknown here"
+    try:
+        judges = load_judges(folder, kind=kind, trained_on=trained_on)
+    except WeightsError:
+        return None, "the judges' weights are not in the folder given"
+    if judges.provenance() != dict(provenance):
+        return None, "the judges' weights in the folder are not those of the evaluation"
+    return judges, ""

@@ -62,7 +62,7 @@ class Effectiveness(Scorer):
 EFFECTIVENESS = Measure(
     key="effectiveness",
     title="Shows what was asked",
-    meaning="Of the findings that are to appear or to go: the share that the judge then sees, or no longer sees.",
+    meaning="Of the findings that must appear or resolve: the share that the judge then sees, or no longer sees.",
     compute=column_means("effectiveness", FINDINGS, without=NO_DESCRIPTIONS, nothing="no journey asks for it"),
     topic=ASKED,
     terminal="effective",
@@ -70,7 +70,7 @@ EFFECTIVENESS = Measure(
 OTHERS_MOVED = Measure(
     key="others_moved",
     title="Other findings moved",
-    meaning="By how much the judge's probability of findings that are not to change differs from the prior's.",
+    meaning="By how much the judge's probability of findings that must not change differs from the prior's.",
     compute=column_means(
         "others_moved", without=NO_DESCRIPTIONS, nothing="every journey's description mentions all findings"
     ),

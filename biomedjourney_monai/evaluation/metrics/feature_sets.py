@@ -155,7 +155,7 @@ FEATURE_SETS = (
         "fid",
         IMAGENET,
         "FID, ImageNet's features",
-        "The usual network behind FID, which has never seen a radiograph.",
+        "By the usual network of FID, which was not trained on radiographs.",
     ),
     _set_measure("kid", IMAGENET, "KID, ImageNet's features", "The same as a kernel distance."),
 )

@@ -14,11 +14,11 @@ from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistics
 PAPER, FURTHER, PROBES = "metrics", "further", "probes"
 """Sections of metrics.json: the paper's metrics, others of the same images, and those that need further sampling."""
 
-ASKED = "Does it do what it is told?"
-KEPT = "Does it leave the rest alone?"
+ASKED = "Does it follow the description?"
+KEPT = "Does it keep the rest unchanged?"
 TRUE = "Against the true counterfactual"
-REAL = "Does it look like the real thing?"
-COPIED = "Does it copy its training?"
+REAL = "Does it look real?"
+COPIED = "Does it copy training images?"
 OTHER = "Further"
 TOPICS = (ASKED, KEPT, TRUE, REAL, COPIED, OTHER)
 """Headings of the report page over the charts of metrics that are not in its main tables."""

@@ -88,7 +88,7 @@ AXIOMS = (
     _measure(
         "composition_drift",
         "Drift without an instruction",
-        "Mean absolute difference from the prior after following the empty description, once and again.",
+        "Mean absolute difference from the prior after following the empty description, once and repeatedly.",
         topic=KEPT,
         parts=[f"after {n}" for n in range(1, NULL_STEPS + 1)],
         lower_is_better=True,
@@ -96,14 +96,14 @@ AXIOMS = (
     _measure(
         "reversibility_error",
         "There and back: error",
-        "A finding is asked for and then said to have resolved: how far the picture is from the prior it began with.",
+        "A finding is asked for and then said to have resolved: how far the picture then is from the prior.",
         topic=KEPT,
         lower_is_better=True,
     ),
     _measure(
         "reversibility_recovered",
         "There and back: finding gone",
-        "Of the findings that had appeared, the share that is gone again.",
+        "Of the findings that had appeared, the share that has disappeared again.",
         topic=KEPT,
         parts=FINDINGS,
         nothing="nothing appeared to be undone",

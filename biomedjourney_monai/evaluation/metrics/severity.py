@@ -98,8 +98,8 @@ def _order(scored: Scored, column: str) -> Statistics:
 SEVERITY_CONCORDANCE = Measure(
     key="severity_concordance",
     title="Order of severity, by the judge",
-    meaning="Of two journeys that were asked for different severities of a finding: how often the judge is"
-    " surer of the more severe. It was trained to see presence, so read this beside the real"
+    meaning="Of two journeys that were asked for different severities of a finding: how often the judge's"
+    " probability is higher for the more severe one. It was trained to detect presence, so compare with the real"
     " reference.",
     compute=lambda scored: _order(scored, "pathology"),
     topic=ASKED,
@@ -109,7 +109,7 @@ SEVERITY_CONCORDANCE = Measure(
 SEVERITY_CHANGE = Measure(
     key="severity_change",
     title="Order of severity, by the change",
-    meaning="The same, with how much the picture changes at the finding's place instead of what the judge says.",
+    meaning="The same, by how much the picture changes at the finding's anatomy instead of the judge's probability.",
     compute=lambda scored: _order(scored, "change_at"),
     topic=ASKED,
     chance=0.5,

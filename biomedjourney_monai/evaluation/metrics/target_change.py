@@ -117,7 +117,7 @@ class TargetChange(Scorer):
 CHANGE_OUTSIDE = Measure(
     key="change_outside",
     title="Change elsewhere",
-    meaning="Mean absolute change, in grey levels of a range of 1, outside the anatomy that is to change.",
+    meaning="Mean absolute change, in grey levels of a range of 1, outside the anatomy that must change.",
     compute=column_means("change_outside", without=NO_DESCRIPTIONS),
     topic=KEPT,
     lower_is_better=True,
@@ -126,7 +126,7 @@ CHANGE_OUTSIDE = Measure(
 CHANGE_OUTSIDE_SHARE = Measure(
     key="change_outside_share",
     title="Share of change elsewhere",
-    meaning="Which share of all change lies outside the anatomy that is to change.",
+    meaning="Which share of all change lies outside the anatomy that must change.",
     compute=column_means(
         "change_outside_share",
         without=NO_DESCRIPTIONS,

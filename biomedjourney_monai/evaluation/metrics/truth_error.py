@@ -136,8 +136,8 @@ MEASURES = (
     Measure(
         key="truth_changed_share",
         title="Share that had to change",
-        meaning="Which share of the picture differs between prior and true counterfactual: what was asked for, no"
-        " merit.",
+        meaning="Which share of the picture differs between prior and true counterfactual: a property of the"
+        " request, not of the system.",
         compute=column_means("truth_changed_share", without=NO_TRUTH),
         topic=TRUE,
         has_best=False,

@@ -17,6 +17,7 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.configuration import locate_root
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.checks import require_at_least
+from biomedjourney_monai.evaluation.judges.loading import reload_judges
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.evaluation.metrics.registry import HEADLINES, MAIN_TABLE, measure_of
 from biomedjourney_monai.evaluation.page.anatomy import structure_classes
@@ -24,7 +25,6 @@ from biomedjourney_monai.evaluation.page.cases import RULE, list_failures, list_
 from biomedjourney_monai.evaluation.page.charts import measure_charts
 from biomedjourney_monai.evaluation.page.dot_plot import ChartRow, Dot, draw_dot_plot
 from biomedjourney_monai.evaluation.page.gallery import Gallery, Sources, build_gallery
-from biomedjourney_monai.evaluation.page.judges import reopen_judges
 from biomedjourney_monai.evaluation.page.metrics_csv import CSV_FILE, write_metrics_csv
 from biomedjourney_monai.evaluation.page.panels import CHOICE
 from biomedjourney_monai.evaluation.page.paper_tables import result_tables
@@ -114,7 +114,7 @@ def write_report(
     page = Path(out or work / REPORT_FOLDER) / PAGE_FILE
     metrics = read_metrics(work / METRICS_FILE)
     cells = None if ablation is None else read_ablation_results(Path(ablation) / ABLATION_FILE)
-    judges, no_judges = reopen_judges(metrics, Path(judge_weights or Path(locate_root()) / "models"))
+    judges, no_judges = reload_judges(metrics["judges"], Path(judge_weights or Path(locate_root()) / "models"))
     truths = None if truth is None else Path(truth)
     sources = Sources(work, judges=judges, truth=truths, ladders=[Path(folder) for folder in ladders])
     gallery = build_gallery(metrics, sources, count=panels, seed=seed)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
 from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.evaluation.systems.asked_findings import read_asked_findings
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
@@ -74,9 +75,9 @@ class ScoredSampling:
     ) -> list[dict[str, float]]:
         """The scores at each threshold; the denoiser runs once for all of them."""
         generator, score = self._loaded
-        sampler = generator.sampler.with_settings(
-            SamplingSettings(text_guidance_scale=text_scale, image_guidance_scale=image_scale)
-        )
+        scales = SamplingSettings(text_guidance_scale=text_scale, image_guidance_scale=image_scale)
+        assert isinstance(generator.sampler, CounterfactualSampler)
+        sampler = generator.sampler.with_settings(scales)
         size = self.model.image_size
         images: list[list[np.ndarray]] = [[] for _ in thresholds]
         for start in range(0, len(self.triples), self.batch_size):

@@ -102,7 +102,7 @@ def tune(
         "split": split,
         "journeys": len(triples),
         "journeys_hash": _hash_journeys(work, triples),
-        "sampler": {name: parser.config["sampler"][name] for name in SAMPLER_SETTINGS},
+        "sampler": {name: parser.get("sampler")[name] for name in SAMPLER_SETTINGS},
         "seed": seed,
         "batch_size": batch_size,
         "precision": precision or parser.get("denoiser_precision"),

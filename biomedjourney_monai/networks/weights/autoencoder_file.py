@@ -35,4 +35,5 @@ def load_autoencoder(autoencoder: AutoencoderKL, path: str | Path, *, mmap: bool
     if not state:
         raise WeightsError(f"{path} must hold an autoencoder", found="none", action="Pass another weights file")
     stays = mmap and all(value.dtype == torch.float32 for value in state.values())
-    return load_into(autoencoder, state, take_over=stays)
+    load_into(autoencoder, state, take_over=stays)
+    return autoencoder
