@@ -84,14 +84,30 @@ def compare_systems(
     scorers += [*([] if truth is None else [TruthError(truth)]), *banks.values()]
     scores, remarks = score_systems(journeys, systems, judges, work=work, scorers=scorers)
     galleries = _add_neighbours(scores, banks.get(""), journeys, judges, work=work, limit=targets)
-    paper, further, subgroups = _summarise_systems(scores, banks, journeys, settings=settings)
-    every_journey = set(read_table(work / PAIRS_FILE, columns=["journey_id"], made_by="register")["journey_id"])
     content = {
         "settings": vars(settings),
         "counts": counts,
         "galleries": galleries,
         "judges": judges.provenance(),
         "model": {} if counterfactuals is None else counterfactuals.provenance(),
+    }
+    content |= _numbers(work, systems, scores, remarks, banks, journeys, settings)
+    return content, pandas.concat(scores, names=["system"]).reset_index()
+
+
+def _numbers(
+    work: Path,
+    systems: Sequence[System],
+    scores: Mapping[str, pandas.DataFrame],
+    remarks: Mapping[str, Remarks],
+    banks: Banks,
+    journeys: pandas.DataFrame,
+    settings: EvaluationSettings,
+) -> dict[str, Any]:
+    """The sections `systems`, `differences` and `comparisons` of metrics.json."""
+    paper, further, subgroups = _summarise_systems(scores, banks, journeys, settings=settings)
+    every_journey = set(read_table(work / PAIRS_FILE, columns=["journey_id"], made_by="register")["journey_id"])
+    return {
         "systems": [
             _describe(system, remarks[system.name], every_journey)
             | {
@@ -120,7 +136,6 @@ def compare_systems(
             for one, other in combinations(paper, 2)
         ],
     }
-    return content, pandas.concat(scores, names=["system"]).reset_index()
 
 
 def _keys(measures: Iterable[Measure]) -> list[str]:

@@ -69,29 +69,18 @@ def evaluate(
 
     Args:
         work: working folder with pairs.parquet, images/ and, for the model, samples/.
-        split: which journeys.
-        bootstrap: replicates behind each interval, drawn over patients.
-        seed: of the bootstrap and of the probes.
-        limit: at most so many journeys, 0 for all.
-        uncertain: what an uncertain label counts as: "mask", "positive" or "negative".
-        unmentioned: the same for a finding that the report does not mention.
-        judges: "phantom" for rendered radiographs, "xrv" for clinical ones.
-        judge_weights: folder of the judges' weights; None for the bundle's `models/`, which has no weights for "xrv".
-        xrv_classifier: with "xrv", the data that the classifier was trained on: "chex", "nih", "pc" or "all".
+        split, limit: which journeys, and at most how many, 0 for all.
+        bootstrap, seed: replicates behind each interval, drawn over patients, and their seed.
+        uncertain, unmentioned: what labels of these kinds count as: "mask", "positive" or "negative".
+        judges, judge_weights, xrv_classifier: `kind`, `folder` and `trained_on` of `load_judges`.
         images: name -> folder of another system's images, named by journey.
         truth: folder of true counterfactuals of rendered patients.
         training_targets: how many images of training journeys to look for copies of.
-        probes: how many journeys to probe with the model, about 10 samples each.
-        probe_batch: journeys that are probed at once.
-        steps: denoising steps of the probes; None for the configuration's.
-        precision: of the denoiser in the probes; None for the configuration's.
-        model: model to probe; None for the shipped one.
+        probes, probe_batch: how many journeys to probe with the model, and how many at once.
+        steps, precision, model: of the probes; None for the configuration's and for the shipped model.
 
     Raises:
-        SettingError: if a number is out of range.
-        ConfigError: if a system's folder or name cannot be used.
-        TableError: if a table is missing or unusable, or no journey is left to score.
-        WeightsError: if weights are missing or do not fit.
+        BiomedJourneyError: if a setting, a table, weights or a system's folder cannot be used.
     """
     require_at_least(0, bootstrap=bootstrap, limit=limit, seed=seed, training_targets=training_targets, probes=probes)
     require_at_least(1, probe_batch=probe_batch, steps=steps)
@@ -99,7 +88,6 @@ def evaluate(
     settings = EvaluationSettings(split, bootstrap, seed, uncertain, unmentioned, limit)
     chosen = load_judges(judge_weights, kind=judges, trained_on=xrv_classifier)
     size = _image_size(work)
-    inception = Path(judge_weights or ModelConfig.find().models) / INCEPTION_FILE
     metrics, scores = compare_systems(
         work,
         chosen,
@@ -107,23 +95,20 @@ def evaluate(
         others=_other_systems(work, images or {}, size=size),
         asked=read_asked_findings(work),
         truth=None if truth is None else TrueCounterfactuals(Path(truth), size=size).checked(),
-        imagenet=InceptionFeatures(inception) if inception.is_file() else None,
+        imagenet=_imagenet_features(judge_weights),
         targets=training_targets,
     )
     if probes:
-        metrics["probes"] = probe_journeys(
-            work,
-            chosen,
-            model=model or ModelConfig.find(),
-            settings=settings,
-            count=probes,
-            batch=probe_batch,
-            steps=steps,
-            precision=precision,
-        )
+        metrics["probes"] = probe_journeys(work, chosen, settings, model, probes, probe_batch, steps, precision)
     write_table(work / SCORES_FILE, scores)
     write_json(work / METRICS_FILE, metrics)
     return Evaluation(metrics, scores, work / METRICS_FILE, work / SCORES_FILE)
+
+
+def _imagenet_features(weights: str | Path | None) -> InceptionFeatures | None:
+    """ImageNet's features if their weights are among the judges'."""
+    path = Path(weights or ModelConfig.find().models) / INCEPTION_FILE
+    return InceptionFeatures(path) if path.is_file() else None
 
 
 def _image_size(work: Path) -> int:

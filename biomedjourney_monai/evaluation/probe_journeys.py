@@ -32,13 +32,12 @@ PROBE_SAMPLES = 3
 def probe_journeys(
     work: Path,
     judges: Judges,
-    *,
-    model: ModelConfig,
     settings: EvaluationSettings,
+    model: ModelConfig | None,
     count: int,
-    batch: int = 16,
-    steps: int | None = None,
-    precision: str | None = None,
+    batch: int,
+    steps: int | None,
+    precision: str | None,
 ) -> dict[str, Any]:
     """Probe the model on the first `count` described journeys of the split: the section `probes` of metrics.json.
 
@@ -47,6 +46,7 @@ def probe_journeys(
         ImageError: if a prior image cannot be used.
         WeightsError: if the weights are missing or do not fit.
     """
+    model = model or ModelConfig.find()
     journeys, descriptions = _described_journeys(work, settings.split, count)
     generator = model.load_generator(precision=precision, steps=steps)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,50 +68,29 @@ def tune(
 
     Args:
         work: working folder with pairs.parquet, triples.jsonl and images/.
-        split: which journeys.
-        limit: only the first so many.
+        split, limit: which journeys, and only the first so many.
         batch_size: images at once.
-        text_guidance_scales: to search.
-        image_guidance_scales: to search, with each of the former.
+        text_guidance_scales, image_guidance_scales: to search, each with each.
         keep_unchanged: thresholds to search, in grey values; None for the configuration's.
         judge_weights: folder of the judges; None for the bundle's `models/`.
         truth: folder of true counterfactuals of rendered patients, for the PSNR inside and outside the changed region.
-        steps: denoising steps; None for the configuration's, as for the next two.
-        solver: of a step.
-        guidance_interval: noise levels between which is guided.
+        steps, solver, guidance_interval, precision, model: of the sampling; None for the configuration's.
         seed: of the first journey's noise.
-        precision: of the denoiser; None for the configuration's.
-        model: None for the shipped one.
 
     Raises:
         SettingError: if a setting is out of range.
         BiomedJourneyError: if there are no journeys, or no point has a CMIG.
     """
     require_at_least(1, batch_size=batch_size, limit=limit)
-    model = model or ModelConfig.find()
+    model, work = model or ModelConfig.find(), Path(work)
     sampler = {"steps": steps, "solver": solver, "guidance_interval": guidance_interval}
     thresholds = _check_settings(sampler, text_guidance_scales, image_guidance_scales, keep_unchanged, seed, model)
-    work, judges = Path(work), Path(judge_weights or model.models)
-    triples = _read_triples(work, split, limit)
+    triples, judges = _read_triples(work, split, limit), Path(judge_weights or model.models)
     truths = None if truth is None else TrueCounterfactuals(Path(truth), size=model.image_size).checked()
     given = {name: value for name, value in sampler.items() if value is not None}
-    parser = model.compose(sampler=given)
-    settings = {
-        "judges": [file_hash(judges / name) for name in (CLASSIFIER_FILE, SEGMENTER_FILE) if (judges / name).is_file()],
-        "model": weights_hash(model.weights),
-        "split": split,
-        "journeys": len(triples),
-        "journeys_hash": _hash_journeys(work, triples),
-        "sampler": {name: parser.get("sampler")[name] for name in SAMPLER_SETTINGS},
-        "seed": seed,
-        "batch_size": batch_size,
-        "precision": precision or parser.get("denoiser_precision"),
-        "overlay": file_hash(model.overlay) if model.overlay else None,
-        "truth": _truth_used(truths, work, triples),
-    }
     sampling = ScoredSampling(work, triples, model, given, precision, judges, truths, seed, batch_size)
-    pairs = [(t, i) for t in text_guidance_scales for i in image_guidance_scales]
-    file = work / FOLDER / "tune.json"
+    pairs = [(text, image) for text in text_guidance_scales for image in image_guidance_scales]
+    settings, file = _settings(sampling, split), work / FOLDER / "tune.json"
     points = _score_points(file, settings, pairs, thresholds, sampling)
     content = {"settings": settings, "points": points, **summarise_points(points)}
     write_json(file, content)
@@ -119,6 +98,25 @@ def tune(
         temporary.write_text(format_tuning(content), encoding="utf-8")
     draw_points(file.with_suffix(".png"), content)
     return Tuning(content, file)
+
+
+def _settings(sampling: ScoredSampling, split: str) -> dict[str, Any]:
+    """Everything that the scores depend on besides the searched settings."""
+    parser, model = sampling.model.compose(sampler=dict(sampling.sampler)), sampling.model
+    weights = [sampling.judges / name for name in (CLASSIFIER_FILE, SEGMENTER_FILE)]
+    return {
+        "judges": [file_hash(path) for path in weights if path.is_file()],
+        "model": weights_hash(model.weights),
+        "split": split,
+        "journeys": len(sampling.triples),
+        "journeys_hash": _hash_journeys(sampling.work, sampling.triples),
+        "sampler": {name: parser.get("sampler")[name] for name in SAMPLER_SETTINGS},
+        "seed": sampling.seed,
+        "batch_size": sampling.batch_size,
+        "precision": sampling.precision or parser.get("denoiser_precision"),
+        "overlay": file_hash(model.overlay) if model.overlay else None,
+        "truth": _truth_used(sampling.truth, sampling.work, sampling.triples),
+    }
 
 
 def _score_points(
@@ -175,7 +173,7 @@ def _read_triples(work: Path, split: str, limit: int | None) -> list[dict[str, A
     return triples
 
 
-def _hash_journeys(work: Path, triples: Sequence[dict[str, Any]]) -> str:
+def _hash_journeys(work: Path, triples: Sequence[Mapping[str, Any]]) -> str:
     """Hash of the descriptions, of pairs.parquet and of the prior images."""
     digest = hashlib.sha256(json.dumps(triples, sort_keys=True).encode())
     digest.update(file_hash(work / PAIRS_FILE).encode() if (work / PAIRS_FILE).is_file() else b"")
@@ -185,7 +183,7 @@ def _hash_journeys(work: Path, triples: Sequence[dict[str, Any]]) -> str:
 
 
 def _truth_used(
-    truth: TrueCounterfactuals | None, work: Path, triples: Sequence[dict[str, Any]]
+    truth: TrueCounterfactuals | None, work: Path, triples: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any] | None:
     """How many of the journeys have a true counterfactual, and the hash of those."""
     if truth is None:

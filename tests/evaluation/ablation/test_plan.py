@@ -12,7 +12,7 @@ BUNDLE = Path(__file__).resolve().parents[3] / "bundle"
 
 
 @pytest.fixture
-def study():
+def ablation():
     return read_ablation(BUNDLE / "configs" / "ablation.yaml", bundle=BUNDLE)
 
 
