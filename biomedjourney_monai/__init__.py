@@ -12,20 +12,50 @@ Importing the package is light: each name is loaded at its first use.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "diffusion.settings": ("SamplingSettings",),
     "errors": ("BiomedJourneyError", "ConfigError", "ImageError", "SettingError", "TableError", "WeightsError"),
+    "evaluation.ablation.run": ("run_ablation",),
+    "evaluation.evaluate": ("evaluate",),
     "evaluation.judges.loading": ("load_judges",),
+    "evaluation.metrics.auroc": ("compute_auroc", "compute_finding_aurocs", "compute_group_aurocs"),
+    "evaluation.metrics.cmig": ("compute_cmig", "compute_cmig_with_dice"),
+    "evaluation.metrics.correlation": ("compute_pearson_r",),
+    "evaluation.metrics.dice": ("compute_structure_dice",),
+    "evaluation.metrics.divergence": ("compute_kl",),
+    "evaluation.metrics.feature_sets": ("compute_fid", "compute_kid"),
+    "evaluation.metrics.image_error": ("compute_region_psnr", "compute_region_ssim"),
+    "evaluation.page.report": ("write_report",),
+    "evaluation.reconstruction": ("check_autoencoder",),
+    "evaluation.tuning.tune": ("tune",),
+    "generation.journeys": ("sample_journeys",),
+    "generation.ladder": ("check_ladder", "make_ladder", "save_ladder", "severity_ladder"),
     "generation.model": ("CounterfactualModel", "load_model"),
     "generation.prior": ("Prior",),
     "generation.request": ("Request",),
+    "generation.request_list": ("generate_list",),
     "generation.result": ("Result",),
     "model_config": ("ModelConfig",),
+    "networks.weights.exporting": ("export_weights",),
+    "networks.weights.importing": ("import_weights",),
+    "phantom.cohort": ("write_phantom_cohort",),
+    "phantom.findings": ("Devices", "FindingState"),
+    "phantom.patients": ("Patient", "Visit", "draw_patient"),
+    "phantom.truth": ("render_counterfactual", "render_visit"),
+    "preparation.cohort.run": ("find_studies",),
+    "preparation.descriptions.run": ("describe_pairs",),
+    "preparation.journeys": ("find_journeys",),
+    "preparation.registration.run": ("register_pairs",),
     "radiographs.loading": ("load_radiograph",),
+    "schema": ("FINDINGS",),
+    "training.data.encode": ("encode_examples",),
+    "training.judges.train": ("train_judges",),
+    "training.run": ("train",),
+    "training.text_tower.train": ("train_text_tower",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

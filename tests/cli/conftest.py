@@ -6,35 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 SIZE = 128
-
-
-@pytest.fixture(scope="session")
-def bundle() -> Path:
-    """The shipped bundle folder."""
-    return BUNDLE
-
-
-@pytest.fixture(scope="session")
-def random_model(tmp_path_factory) -> Path:
-    """A model file of the shipped geometry; what starts at zero has numbers, so that seed and text matter."""
-    import torch
-
-    from biomedjourney_monai.configuration import compose
-
-    torch.manual_seed(0)
-    generator = compose(BUNDLE / "configs" / "common.yaml", {"bundle_root": str(BUNDLE)}).get_parsed_content(
-        "generator"
-    )
-    for parameter in generator.denoiser.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter.data, std=0.02)
-    path = tmp_path_factory.mktemp("model") / "random.pt"
-    generator.save(path, info={"stage": "random"})
-    return path
 
 
 def draw_radiograph(seed: int = 0, *, height: int = SIZE, width: int = SIZE) -> np.ndarray:
@@ -59,11 +32,3 @@ def prepared(tmp_path, write_prepared) -> Path:
         description="New small left pleural effusion.",
         valid=valid,
     )
-
-
-@pytest.fixture
-def chest(tmp_path, rendered_chest):
-    """A file of the rendered chest, 180 rows and 150 columns."""
-    path = tmp_path / "chest.png"
-    Image.fromarray(np.rint(rendered_chest[:, 15:165] * 255).astype(np.uint8)).save(path)
-    return path

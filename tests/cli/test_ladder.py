@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biomedjourney_monai.cli.ladder import severity_ladder
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.generation.ladder import severity_ladder
 
 
 @pytest.fixture

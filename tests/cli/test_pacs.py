@@ -313,13 +313,11 @@ def test_hostile_names_go_into_the_tag_and_nowhere_else(pacs, archive, dicom_che
 
 
 def test_an_interrupt_leaves_no_temporary_file(ask, archive, scratch, monkeypatch):
-    from biomedjourney_monai.cli.counterfactual_maker import CounterfactualMaker
-
-    def interrupted(self, path):
+    def interrupted(path, *, size):
         assert Path(path).is_file()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(CounterfactualMaker, "read_prior", interrupted)
+    monkeypatch.setattr("biomedjourney_monai.clinic.pacs.requests.read_prior", interrupted)
     assert ask() == 130
     assert list(scratch.iterdir()) == []
 

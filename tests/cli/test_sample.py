@@ -205,11 +205,11 @@ def test_a_broken_prepared_image_is_one_line(sample_work, prepared, capsys, chan
 
 
 def test_an_interrupted_run_goes_on_and_gives_the_same(sample_work, prepared, monkeypatch):
-    from biomedjourney_monai.diffusion import controls
+    from biomedjourney_monai.generation.model import CounterfactualModel
 
     sample_work("--batch-size", "1")
     expected = np.load(prepared / "samples" / "counterfactuals.npy")
-    original, calls = controls.make, []
+    original, calls = CounterfactualModel.draw, []
 
     def interrupted(*args, **more):
         if len(calls) == 1:
@@ -217,9 +217,9 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(sample_work, prepared, mo
         calls.append(1)
         return original(*args, **more)
 
-    monkeypatch.setattr(controls, "make", interrupted)
+    monkeypatch.setattr(CounterfactualModel, "draw", interrupted)
     assert sample_work("--batch-size", "1") == 130
-    monkeypatch.setattr(controls, "make", lambda *args, **more: calls.append(1) or original(*args, **more))
+    monkeypatch.setattr(CounterfactualModel, "draw", lambda *args, **more: calls.append(1) or original(*args, **more))
     assert sample_work("--batch-size", "1") == 0
     assert len(calls) == 2  # one before the interrupt, one after
     np.testing.assert_array_equal(np.load(prepared / "samples" / "counterfactuals.npy"), expected)
@@ -337,7 +337,9 @@ def test_a_list_without_a_usable_row_is_an_error(sample_csv, tmp_path, capsys):
 
 
 def test_the_solvers_on_offer_are_those_there_are():
-    from biomedjourney_monai.cli.sampling_arguments import INIT_NOISE, SOLVERS
-    from biomedjourney_monai.diffusion import controls, solvers
+    from biomedjourney_monai.cli.arguments import INIT_NOISE, PRECISIONS, SOLVERS
+    from biomedjourney_monai.diffusion import settings
+    from biomedjourney_monai.networks import fast_path
 
-    assert (SOLVERS, INIT_NOISE) == (solvers.SOLVERS, controls.INIT_NOISE)
+    assert (SOLVERS, INIT_NOISE) == (settings.SOLVERS, settings.INIT_NOISE)
+    assert set(PRECISIONS) == {"auto", *fast_path.PRECISIONS}

@@ -84,15 +84,15 @@ def test_imported_rivals_and_a_text_only_baseline_join_the_table(imported, work,
 
 
 def test_text_only_sees_the_impression_and_no_prior_image(imported, work, monkeypatch):
-    from biomedjourney_monai.diffusion import controls
+    from biomedjourney_monai.generation.model import CounterfactualModel
 
-    seen, original = [], controls.make
+    seen, original = [], CounterfactualModel.draw
 
-    def make(generator, priors, descriptions, **more):
-        seen.append((priors, descriptions, generator.sampler.keep_unchanged))
-        return original(generator, priors, descriptions, **more)
+    def draw(model, priors, descriptions, seeds, **more):
+        seen.append((priors, descriptions, model.sampler.keep_unchanged))
+        return original(model, priors, descriptions, seeds, **more)
 
-    monkeypatch.setattr(controls, "make", make)
+    monkeypatch.setattr(CounterfactualModel, "draw", draw)
     line = ["sample", "--work", str(work), "--steps", "2", *imported(8)]
     assert main([*line, "--system", "text-only", "--text-only"]) == 0
     assert main([*line, "--system", "with-prior"]) == 0

@@ -13,8 +13,11 @@ from monai.transforms import Compose
 from PIL import Image
 
 from biomedjourney_monai.clinic.monai_label import ReadRequestd, WriteResultd, WrittenFile
-from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.generation.description_check import refuse_empty
+from biomedjourney_monai.generation.prior import read_prior
 from biomedjourney_monai.generation.prior_check import DescribePriord
+from biomedjourney_monai.generation.provenance import document
+from biomedjourney_monai.generation.request import Checked
 from biomedjourney_monai.radiographs.transforms import LoadRadiographd
 
 TEXT = "New edema."
@@ -35,19 +38,25 @@ def prior(tmp_path):
     return path
 
 
-def refuse_empty(text):
-    if not text:
-        raise BiomedJourneyError("a description must not be empty", found="no word in it")
-    return ""
+class Model:
+    """Checks a request as the model does, but takes any picture for a chest and has no network."""
+
+    def check(self, request):
+        refuse_empty(request.description)
+        return Checked(read_prior(request.prior, size=128), request.description, (request.seed,))
+
+    def documents(self, checked):
+        facts = {"description": checked.description, "seed": checked.seeds[0], "prior": checked.prior.image}
+        return (document({"Software": "x"}, **facts),)
 
 
 READ = ReadRequestd(
     "image",
+    model=Model(),
     preprocessing=Compose([LoadRadiographd("image"), DescribePriord("image")]),
-    check_description=refuse_empty,
     seed=5,
 )
-WRITE = WriteResultd("pred", made_by={"Software": "x"})
+WRITE = WriteResultd("pred", model=Model())
 
 
 def ask(prior, **request):

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from biomedjourney_monai.diffusion.controls import ControlledInferer, control, make
+from biomedjourney_monai.diffusion.controls import generate
+from biomedjourney_monai.diffusion.inferer import CounterfactualInferer
 from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
+from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import ConfigError
 
 SIZE, LATENT = 64, 8
@@ -28,9 +30,10 @@ def generator(make_denoiser, word_encoder):
     from biomedjourney_monai.networks.generator import CounterfactualGenerator
 
     def build(**settings):
-        sampler = CounterfactualSampler(Schedule(), steps=5, text_guidance_scale=2.0, image_guidance_scale=1.5)
+        scales = {"text_guidance_scale": 2.0, "image_guidance_scale": 1.5}
+        sampler = CounterfactualSampler(Schedule(), steps=5, **scales, **settings)
         parts = {"autoencoder": Halving(), "denoiser": make_denoiser(), "text_encoder": word_encoder}
-        return control(CounterfactualGenerator(**parts, sampler=sampler), **settings)
+        return CounterfactualGenerator(**parts, sampler=sampler)
 
     return build
 
@@ -40,38 +43,36 @@ def priors():
     return torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
 
+CONTROLS = [({"strength": 0.4}, None), ({"init_noise": "from-prior"}, None), ({}, "auto")]
+
+
 def drawn(generator, priors, **more):
-    return make(generator, priors, "New effusion.", seeds=[3, 4], **more)
+    return generate(generator, priors, "New effusion.", seeds=[3, 4], **more)
 
 
 def test_without_controls_the_generator_is_as_it_was(generator, priors):
-    controlled = generator()
-    plain = controlled.sampler.sampler
-    expected = drawn(controlled, priors).images
-    controlled.sampler = plain
-    assert torch.equal(expected, controlled(priors, "New effusion.", seeds=[3, 4]))
+    plain = generator()
+    assert torch.equal(drawn(plain, priors).images, plain(priors, "New effusion.", seeds=[3, 4]))
 
 
-@pytest.mark.parametrize("settings", [{"strength": 0.4}, {"init_noise": "from-prior"}, {"region": "auto"}])
-def test_each_control_changes_the_image_and_repeats_itself(generator, priors, settings):
-    once, again = (drawn(generator(**settings), priors).images for _ in range(2))
+@pytest.mark.parametrize(("settings", "region"), CONTROLS)
+def test_each_control_changes_the_image_and_repeats_itself(generator, priors, settings, region):
+    once, again = (drawn(generator(**settings), priors, region=region).images for _ in range(2))
     assert torch.equal(once, again)
     assert not torch.allclose(once, drawn(generator(), priors).images, atol=1e-3)
 
 
-@pytest.mark.parametrize("settings", [{"strength": 0.4}, {"init_noise": "from-prior"}, {"region": "auto"}])
-def test_a_case_does_not_depend_on_its_neighbours(generator, priors, settings):
-    together = drawn(generator(**settings), priors).images
-    alone = make(generator(**settings), priors[1:], "New effusion.", seeds=[4]).images
+@pytest.mark.parametrize(("settings", "region"), CONTROLS)
+def test_a_case_does_not_depend_on_its_neighbours(generator, priors, settings, region):
+    together = drawn(generator(**settings), priors, region=region).images
+    alone = generate(generator(**settings), priors[1:], "New effusion.", seeds=[4], region=region).images
     assert torch.allclose(together[1:], alone, atol=1e-5)
 
 
 def test_less_strength_makes_fewer_steps(generator, priors):
     calls = []
     for strength in (1.0, 0.6, 0.01):
-        controlled = generator(strength=strength)
-        controlled.sampler.sampler.on_step = calls.append
-        drawn(controlled, priors)
+        drawn(generator(strength=strength), priors, on_step=calls.append)
     assert calls == [0, 1, 2, 3, 4, 2, 3, 4, 4]
 
 
@@ -85,15 +86,15 @@ def test_nothing_changes_outside_a_mask(generator, priors):
     assert (made.region[:, :, ~mask] == 0).all() and made.region.max() == 1
 
 
-def test_a_region_of_the_configuration_is_the_region_of_a_call(generator, priors):
+def test_a_region_of_the_inferer_is_the_region_of_a_call(generator, priors):
     mask = torch.zeros(SIZE, SIZE)
     mask[:, 32:] = 1
-    from_config, from_call = drawn(generator(region=mask), priors), drawn(generator(), priors, region=mask)
-    assert torch.equal(from_config.images, from_call.images)
+    inferred = CounterfactualInferer(region=mask)(priors, generator(), "New effusion.", seeds=[3, 4])
+    assert torch.equal(inferred, drawn(generator(), priors, region=mask).images)
 
 
 def test_the_region_found_by_itself_comes_with_its_map(generator, priors):
-    made = drawn(generator(region="auto"), priors)
+    made = drawn(generator(), priors, region="auto")
     assert made.relevance.shape == made.region.shape == priors.shape
     free = (made.region == 0).expand_as(priors)
     assert torch.equal(made.images[free], priors[free])
@@ -103,17 +104,21 @@ def test_the_inferer_makes_the_same_and_takes_the_description_from_the_image(gen
     from monai.data import MetaTensor
 
     inputs = MetaTensor(priors, meta={"description": "New effusion."})
-    controlled = generator(region="auto")
-    expected = make(controlled, priors, "New effusion.").images
-    assert torch.equal(torch.as_tensor(ControlledInferer()(inputs, controlled)), expected)
+    expected = generate(generator(), priors, "New effusion.", region="auto").images
+    assert torch.equal(torch.as_tensor(CounterfactualInferer(region="auto")(inputs, generator())), expected)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"strength": 0}, {"strength": 1.1}, {"init_noise": "mine"}, {"region": "somewhere"}]
-)
+@pytest.mark.parametrize("settings", [{"strength": 0}, {"strength": 1.1}, {"init_noise": "mine"}])
 def test_settings_out_of_range_are_refused(generator, settings):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=next(iter(settings))):
         generator(**settings)
+
+
+def test_a_region_of_another_word_is_refused(generator, priors):
+    with pytest.raises(ConfigError, match="mask or auto"):
+        drawn(generator(), priors, region="somewhere")
+    with pytest.raises(ConfigError, match="mask or auto"):
+        CounterfactualInferer(region="somewhere")
 
 
 def test_the_settings_say_what_is_not_usual(generator):
@@ -125,14 +130,18 @@ def test_the_settings_say_what_is_not_usual(generator):
 
 
 def test_the_settings_say_what_is_kept(generator):
-    controlled = generator()
-    assert controlled.sampler.keep_unchanged == 0
-    controlled.sampler.sampler.keep_unchanged = 0.06
-    assert controlled.sampler.settings()["keep_unchanged"] == controlled.sampler.keep_unchanged == 0.06
+    assert "keep_unchanged" not in generator().sampler.settings()
+    assert generator(keep_unchanged=0.06).sampler.settings()["keep_unchanged"] == 0.06
 
 
 def test_the_settings_say_where_guidance_is_off(generator):
-    controlled = generator()
-    assert "guidance_interval" not in controlled.sampler.settings()
-    controlled.sampler.sampler.guidance_interval = (0.0, 0.6)
-    assert controlled.sampler.settings()["guidance_interval"] == [0.0, 0.6]
+    assert "guidance_interval" not in generator().sampler.settings()
+    assert generator(guidance_interval=(0.0, 0.6)).sampler.settings()["guidance_interval"] == [0.0, 0.6]
+
+
+def test_other_settings_leave_the_sampler_itself_as_it_was(generator):
+    sampler = generator().sampler
+    changed = sampler.with_settings(SamplingSettings(steps=2, strength=0.5))
+    assert (changed.steps, changed.strength, changed.text_guidance_scale) == (2, 0.5, 2.0)
+    assert (sampler.steps, sampler.strength) == (5, 1.0)
+    assert changed.noise_scheduler is sampler.noise_scheduler

@@ -1,8 +1,8 @@
 import torch
-from biomedjourney_monai.diffusion.samplers import ddim_sample
 
 from biomedjourney_monai.diffusion.inversion import add_noise, invert
 from biomedjourney_monai.diffusion.schedule import trailing_timesteps
+from biomedjourney_monai.diffusion.solvers import ddim_sample
 
 ALPHAS = torch.linspace(0.9999, 0.002, 1000)
 

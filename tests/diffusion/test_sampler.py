@@ -39,9 +39,9 @@ def make_sampler(**settings):
 
 def test_without_seeds_every_case_gets_the_samplers_own(make_denoiser):
     denoiser = make_denoiser()
-    drawn = make_sampler(seed=4)(denoiser, PRIOR, TEXT, NULL)
-    assert torch.equal(drawn, make_sampler()(denoiser, PRIOR, TEXT, NULL, seeds=[4, 4]))
-    assert not torch.equal(drawn, make_sampler()(denoiser, PRIOR, TEXT, NULL, seeds=[4, 5]))
+    drawn = make_sampler(seed=4)(denoiser, PRIOR, TEXT, NULL).latent
+    assert torch.equal(drawn, make_sampler()(denoiser, PRIOR, TEXT, NULL, seeds=[4, 4]).latent)
+    assert not torch.equal(drawn, make_sampler()(denoiser, PRIOR, TEXT, NULL, seeds=[4, 5]).latent)
 
 
 def test_seeds_must_be_one_for_each_case(make_denoiser):
@@ -52,30 +52,32 @@ def test_seeds_must_be_one_for_each_case(make_denoiser):
 @pytest.mark.parametrize("scale", ["text_guidance_scale", "image_guidance_scale"])
 def test_each_guidance_scale_pulls(make_denoiser, scale):
     denoiser = make_denoiser(residual_to_prior=True)
-    plain = make_sampler()(denoiser, PRIOR, TEXT, NULL)
-    pulled = make_sampler(**{scale: 4.0})(denoiser, PRIOR, TEXT, NULL)
+    plain = make_sampler()(denoiser, PRIOR, TEXT, NULL).latent
+    pulled = make_sampler(**{scale: 4.0})(denoiser, PRIOR, TEXT, NULL).latent
     assert (pulled - plain).abs().max() > 1e-3
 
 
 def test_text_guidance_does_nothing_where_the_text_is_the_null_text(make_denoiser):
     denoiser = make_denoiser()
     text = NULL.expand(2, -1, -1)
-    plain = make_sampler()(denoiser, PRIOR, text, NULL)
-    assert torch.allclose(plain, make_sampler(text_guidance_scale=7.0)(denoiser, PRIOR, text, NULL), atol=1e-5)
+    plain = make_sampler()(denoiser, PRIOR, text, NULL).latent
+    guided = make_sampler(text_guidance_scale=7.0)(denoiser, PRIOR, text, NULL).latent
+    assert torch.allclose(plain, guided, atol=1e-5)
 
 
 def test_steps_are_announced_and_the_schedule_is_left_as_it_was(make_denoiser):
     announced = []
-    sampler = make_sampler(steps=5, on_step=announced.append)
+    sampler = make_sampler(steps=5)
     before = sampler.noise_scheduler.alphas_cumprod.clone()
-    sampler(make_denoiser(), PRIOR, TEXT, NULL)
+    sampler(make_denoiser(), PRIOR, TEXT, NULL, on_step=announced.append)
     assert announced == [0, 1, 2, 3, 4]
     assert torch.equal(sampler.noise_scheduler.alphas_cumprod, before)
 
 
 def test_bfloat16_changes_little(make_denoiser):
-    full = make_sampler()(make_denoiser(residual_to_prior=True), PRIOR, TEXT, NULL)
-    short = make_sampler()(speed_up(make_denoiser(residual_to_prior=True), precision="bfloat16"), PRIOR, TEXT, NULL)
+    full = make_sampler()(make_denoiser(residual_to_prior=True), PRIOR, TEXT, NULL).latent
+    fast = speed_up(make_denoiser(residual_to_prior=True), precision="bfloat16")
+    short = make_sampler()(fast, PRIOR, TEXT, NULL).latent
     assert short.dtype == torch.float32
     assert 0 < (full - short).abs().mean() < 0.02 * full.abs().mean()
 
@@ -106,10 +108,10 @@ def test_an_impossible_guidance_interval_is_refused(interval):
 def test_the_first_step_tells_what_is_expected_with_the_description_and_without(make_denoiser, kind):
     denoiser, sampler = make_denoiser(), make_sampler(text_guidance_scale=3.0, image_guidance_scale=2.0)
     sampler.noise_scheduler.prediction_type = kind
-    sampler(denoiser, PRIOR, TEXT, NULL, seeds=[1, 2])
+    sampled = sampler(denoiser, PRIOR, TEXT, NULL, seeds=[1, 2])
     noise, last = draw_noise((4, 4, 4), [1, 2]), torch.full((2,), 999)
     alpha = sampler.noise_scheduler.alphas_cumprod[999]
-    for found, text in zip(sampler.first_expected, (NULL.expand(2, -1, -1), TEXT)):
+    for found, text in zip((sampled.without, sampled.within), (NULL.expand(2, -1, -1), TEXT)):
         with torch.no_grad():
             prediction = denoiser(noise, last, PRIOR, text)
         clean = {
@@ -121,9 +123,7 @@ def test_the_first_step_tells_what_is_expected_with_the_description_and_without(
 
 
 def test_without_guidance_nothing_is_told_of_the_description(make_denoiser):
-    sampler = make_sampler(text_guidance_scale=3.0)
-    sampler(make_denoiser(), PRIOR, TEXT, NULL)
-    assert sampler.first_expected is not None
-    sampler.text_guidance_scale = 1.0
-    sampler(make_denoiser(), PRIOR, TEXT, NULL)
-    assert sampler.first_expected is None
+    guided = make_sampler(text_guidance_scale=3.0)(make_denoiser(), PRIOR, TEXT, NULL)
+    assert guided.without is not None and guided.within is not None
+    plain = make_sampler(text_guidance_scale=1.0)(make_denoiser(), PRIOR, TEXT, NULL)
+    assert plain.without is plain.within is None

@@ -1,8 +1,6 @@
-import logging
-
 import pytest
 
-from biomedjourney_monai.generation.description_check import DescriptionChecker, DescriptionError, check_description
+from biomedjourney_monai.generation.description_check import DescriptionError, check_description
 from biomedjourney_monai.preparation.reports.statements import read_statements
 
 
@@ -50,10 +48,3 @@ def test_a_description_of_nothing_that_the_model_knows_gets_a_warning(text):
     (warning,) = check(text).warnings
     assert "no_known_finding" in warning
     assert "asdf" not in warning and "fracture" not in warning
-
-
-def test_a_checker_logs_what_is_to_be_said(caplog):
-    checker = DescriptionChecker(Words(), name_findings=read_statements)
-    with caplog.at_level(logging.WARNING):
-        assert checker("asdf") == ""
-    assert "no_known_finding" in caplog.text

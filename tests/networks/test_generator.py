@@ -6,7 +6,7 @@ from monai.networks.schedulers import DDPMScheduler
 from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL
-from biomedjourney_monai.networks.generator import CounterfactualGenerator
+from biomedjourney_monai.networks.generator import CounterfactualGenerator, Sampled
 from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors
 
 
@@ -26,6 +26,21 @@ def make_generator(make_denoiser, word_encoder):
         ).eval()
 
     return make
+
+
+class FixedSampler:
+    """Samples what a function of the denoiser and the prior's latent gives."""
+
+    def __init__(self, function, *, keep_unchanged=0.0):
+        self.function, self.keep_unchanged = function, keep_unchanged
+
+    def __call__(self, denoiser, prior_latent, text_states, null_text_states, *, seeds=None, **controls):
+        latent = self.function(denoiser, prior_latent)
+        return latent if isinstance(latent, Sampled) else Sampled(latent)
+
+
+def prior_latent_again(denoiser, prior_latent):
+    return denoiser.scale_factor * prior_latent
 
 
 def images(count=3, *, height=32, width=32):
@@ -72,16 +87,16 @@ def test_the_seed_decides(make_generator):
 def test_the_decoder_gets_unscaled_latents(make_generator):
     generator = make_generator(scale_factor=0.5)
     latent = torch.randn(1, 4, 4, 4)
-    generator.sampler = lambda denoiser, prior, text, null, *, seeds: latent
+    generator.sampler = FixedSampler(lambda denoiser, prior: latent)
     expected = ((generator.autoencoder.decode(latent / 0.5) + 1) / 2).clamp(0, 1)
     assert torch.allclose(generator(images(1), "a"), expected)
 
 
 def test_the_priors_own_pixels_stay_where_nothing_changed(make_generator):
     generator, image = make_generator(), images(2)
-    generator.sampler = KeepingSampler(0.1)
+    generator.sampler = FixedSampler(prior_latent_again, keep_unchanged=0.1)
     assert torch.allclose(generator(image), image, atol=0.002)  # what the autoencoder loses is no change
-    generator.sampler = KeepingSampler(0.0)
+    generator.sampler = FixedSampler(prior_latent_again)
     assert not torch.allclose(generator(image), image, atol=0.02)
 
 
@@ -92,32 +107,30 @@ def test_one_sampling_gives_what_each_threshold_alone_gives(make_generator):
     for threshold in thresholds:
         generator.sampler.keep_unchanged = threshold
         alone.append(generator(images(2), ["a", "b"], seeds=[1, 2]))
-    generator.sampler.on_step = calls.append
-    together = generator.keeping(images(2), ["a", "b"], seeds=[1, 2], thresholds=thresholds)
-    assert calls == [0, 1, 2]  # of three steps
+    own = generator.sampler
+
+    class Counting(FixedSampler):
+        def __call__(self, *arguments, **more):
+            calls.append(1)
+            return own(*arguments, **more)
+
+    counting = Counting(None)
+    together = generator.keeping(images(2), ["a", "b"], seeds=[1, 2], thresholds=thresholds, sampler=counting)
+    assert calls == [1]
     assert not torch.equal(together[0], together[1])
     assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
-
-
-class KeepingSampler:
-    """Gives back the prior's latent."""
-
-    def __init__(self, keep_unchanged):
-        self.keep_unchanged = keep_unchanged
-
-    def __call__(self, denoiser, prior_latent, text_states, null_text_states, *, seeds):
-        return denoiser.scale_factor * prior_latent
 
 
 def test_the_sampler_gets_the_priors_mode_the_text_and_the_null_text(make_generator, word_encoder):
     generator = make_generator()
     seen = {}
 
-    def sampler(denoiser, prior_latent, text_states, null_text_states, *, seeds):
-        seen.update(prior=prior_latent, text=text_states, null=null_text_states, seeds=seeds)
-        return prior_latent
+    class Watching(FixedSampler):
+        def __call__(self, denoiser, prior_latent, text_states, null_text_states, *, seeds=None, **controls):
+            seen.update(prior=prior_latent, text=text_states, null=null_text_states, seeds=seeds)
+            return Sampled(prior_latent)
 
-    generator.sampler = sampler
+    generator.sampler = Watching(None)
     generator(images(2), ["a", "b"], seeds=[3, 4])
     assert torch.equal(seen["prior"], generator.autoencoder.encode(images(2) * 2 - 1)[0])
     assert torch.equal(seen["text"], word_encoder.encode(["a", "b"]))
@@ -214,20 +227,15 @@ def test_torchscript_keeps_the_default_description_seed_and_steps(make_generator
 
 
 def test_where_the_description_makes_no_difference_the_prior_stays(make_generator):
-    class Changing(KeepingSampler):
+    def change(denoiser, prior_latent):
         """Changes everything; the description has an effect on the first image only."""
-
-        def __call__(self, denoiser, prior_latent, text_states, null_text_states, *, seeds):
-            effect = torch.zeros_like(prior_latent)
-            effect[0] = 5.0
-            self.first_expected = (
-                prior_latent * denoiser.scale_factor,
-                (prior_latent + effect) * denoiser.scale_factor,
-            )
-            return (prior_latent + 5.0) * denoiser.scale_factor
+        effect = torch.zeros_like(prior_latent)
+        effect[0] = 5.0
+        scale = denoiser.scale_factor
+        return Sampled((prior_latent + 5.0) * scale, prior_latent * scale, (prior_latent + effect) * scale)
 
     generator, priors = make_generator(), images(2)
-    generator.sampler = Changing(0.02)
+    generator.sampler = FixedSampler(change, keep_unchanged=0.02)
     made = generator(priors, "a")
     assert (made[0] - priors[0]).abs().mean() > 0.01
     assert (made[1] - priors[1]).abs().max() < 0.02 * float((made[0] - priors[0]).abs().max())

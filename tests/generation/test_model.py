@@ -1,0 +1,133 @@
+"""The model object: one path from a request to a picture, shared by threads."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from biomedjourney_monai.diffusion.settings import SamplingSettings
+from biomedjourney_monai.errors import ConfigError, ImageError, SettingError, WeightsError
+from biomedjourney_monai.generation.description_check import DescriptionError
+from biomedjourney_monai.generation.model import CounterfactualModel, load_model
+from biomedjourney_monai.generation.request import Request
+from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.radiographs import mark_synthetic
+
+TEXT = "New large left pleural effusion."
+FAST = SamplingSettings(steps=2)
+
+
+@pytest.fixture(scope="module")
+def model(bundle, random_model):
+    return load_model(random_model, bundle=bundle, settings=FAST)
+
+
+def test_an_array_and_its_file_give_the_same_picture(model, chest):
+    from_file = model.generate(chest, TEXT, seed=3)
+    pixels = np.asarray(Image.open(chest))
+    from_array = model.generate(pixels, TEXT, seed=3)
+    assert np.array_equal(from_file.squares, from_array.squares)
+    assert from_file.images.shape == (1, *pixels.shape)
+    assert from_file.documents == from_array.documents
+
+
+def test_samples_have_the_seeds_that_follow(model, chest):
+    several = model.generate(chest, TEXT, seed=3, samples=2)
+    assert several.seeds == (3, 4)
+    assert np.allclose(several.squares[1], model.generate(chest, TEXT, seed=4).squares[0], atol=1e-5)
+    assert several.metadata["seed"] == "3-4" and several.metadata["samples"] == 2
+
+
+def test_requests_together_give_what_each_gives_alone(model, chest):
+    requests = [model.check(Request(chest, text, seed=seed)) for seed, text in enumerate((TEXT, "New edema."))]
+    together = model.run_together(requests)
+    for checked, result in zip(requests, together, strict=True):
+        assert np.allclose(model.run(checked).squares, result.squares, atol=1e-5)
+        assert result.documents == model.documents(checked)
+
+
+def test_two_threads_may_use_one_model(bundle, random_model, chest):
+    model = load_model(random_model, bundle=bundle, settings=FAST)
+    texts = [TEXT, "New mild cardiomegaly.", "New edema."] * 2
+    start = threading.Barrier(2)
+
+    def first_together(text):
+        start.wait(timeout=60)
+        return model.generate(chest, text, seed=1).squares
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(first_together, texts[:2])) + list(
+            pool.map(lambda text: model.generate(chest, text, seed=1).squares, texts[2:])
+        )
+    for text, squares in zip(texts, found, strict=True):
+        assert np.array_equal(squares, model.generate(chest, text, seed=1).squares)
+
+
+def test_other_settings_share_the_weights_and_change_nothing_on_the_model(model, chest):
+    before = model.generate(chest, TEXT).squares
+    other = model.with_settings(SamplingSettings(steps=3, strength=0.5))
+    assert other.generator is model.generator
+    assert not np.array_equal(other.generate(chest, TEXT).squares, before)
+    assert other.provenance()["strength"] == 0.5 and "strength" not in model.provenance()
+    assert np.array_equal(model.generate(chest, TEXT).squares, before)
+
+
+def test_a_mask_confines_the_change(model, chest):
+    pixels = np.asarray(Image.open(chest))
+    mask = np.zeros(pixels.shape, bool)
+    mask[60:120, 80:140] = True
+    result = model.with_settings(SamplingSettings(steps=2, keep_unchanged=0.0)).generate(chest, TEXT, region=mask)
+    changed = np.abs(result.squares[0] - result.prior.image) > 0
+    assert changed.any() and not changed[result.region == 0].any()
+    assert result.metadata["region"].startswith("mask ")
+    with pytest.raises(ImageError, match="height and width"):
+        model.generate(chest, TEXT, region=mask[:50])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"prior": 3}, "prior must be a path or an array; found int"),
+        ({"description": None}, "description must be a text; found NoneType"),
+        ({"seed": "1"}, "seed must be an integer; found str"),
+        ({"seed": -1}, "seed must be a non-negative"),
+        ({"samples": 0}, "samples must be >= 1; found 0"),
+        ({"samples": 1.5}, "samples must be an integer; found float"),
+        ({"region": 5}, "region must be None"),
+        ({"sead": 1}, "Did you mean seed?"),
+        ({"quality": 1}, "Pass one of"),
+    ],
+)
+def test_a_wrong_argument_is_named(model, chest, arguments, name):
+    given = {"prior": chest, "description": TEXT, **arguments}
+    with pytest.raises(SettingError) as raised:
+        model.generate(given.pop("prior"), given.pop("description"), **given)
+    assert name in str(raised.value)
+
+
+def test_refusals_have_reason_codes(model, chest, tmp_path):
+    Image.open(chest).rotate(180).save(tmp_path / "turned.png")
+    with pytest.raises(ImageError) as raised:
+        model.generate(tmp_path / "turned.png", TEXT)
+    assert raised.value.reason == "rotated"
+    assert model.generate(tmp_path / "turned.png", TEXT, force=True).metadata["overruled"] == "rotated"
+    with pytest.raises(DescriptionError) as refused:
+        model.generate(chest, "   ")
+    assert refused.value.reason == "empty_description"
+    with pytest.raises(ImageError, match="finite"):
+        model.generate(np.full((200, 200), np.nan), TEXT)
+    marked = mark_synthetic(np.zeros((200, 200), np.float32))
+    with pytest.raises(ImageError):
+        model.generate(marked, TEXT)
+
+
+def test_a_missing_model_is_refused_when_it_is_loaded(bundle, tmp_path):
+    model = CounterfactualModel(ModelConfig.find(bundle, tmp_path / "nowhere.pt"))
+    with pytest.raises(WeightsError):
+        _ = model.generator
+    with pytest.raises(ConfigError, match="bundle folder"):
+        load_model(bundle=tmp_path)
+    with pytest.raises(SettingError, match="Did you mean weights"):
+        load_model(weight=tmp_path)
