@@ -180,13 +180,7 @@ class QualityGate:
 
 @dataclass(frozen=True)
 class AutoencoderCheck:
-    """The result of `check_autoencoder`.
-
-    Attributes:
-        marks: as measured.
-        verdict: each bar, and whether it is met.
-        table: marks and verdict as text.
-    """
+    """The result of `check_autoencoder`: marks, each bar with whether it is met, and both as text."""
 
     marks: ReconstructionMarks
     verdict: dict[str, bool]

@@ -40,15 +40,7 @@ AUTOENCODER_FILE = "autoencoder.pt"
 
 
 class Plan:
-    """Builds the steps of an ablation, each once.
-
-    Args:
-        ablation: its settings.
-        cells: those of its cells that are wanted.
-        folder: the ablation's folder, absolute.
-        bundle: the bundle's folder, absolute.
-        image_size: side of the model's images in pixels.
-    """
+    """Builds the steps of some cells of an ablation, each step once; `folder` and `bundle` are absolute."""
 
     def __init__(
         self, ablation: Ablation, cells: Sequence[Cell], folder: Path, *, bundle: Path, image_size: int

@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
 from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
 from biomedjourney_monai.evaluation.metrics.measure import ASKED, Measure, column_means
 from biomedjourney_monai.evaluation.systems.asked_findings import (
     NO_DESCRIPTIONS,
     SIDED,
     SIDES,
-    AskedFindings,
+    AskedScorer,
     one_sided_onsets,
+    prior_labels_of,
 )
 from biomedjourney_monai.schema import FINDINGS
 
@@ -60,26 +61,20 @@ def is_side_correct(named: np.ndarray, other: np.ndarray, before: np.ndarray, *,
     return raised & spared
 
 
-class SideCorrectness(Scorer):
+class SideCorrectness(AskedScorer):
     """Whether findings that were asked for on one side, and were on neither before, appear on that side alone.
 
     The judge sees the prior image with one half of the counterfactual in it, so that any difference to the prior comes
     from that half.
-
-    Args:
-        asked: what each journey asks for.
     """
 
     columns = ("side_correct overall", *(f"side_correct {finding}" for finding in SIDED))
-
-    def __init__(self, asked: AskedFindings) -> None:
-        self.asked = asked
 
     def begin(self, batch: Batch) -> None:
         """Find the batch's one-sided onsets."""
         self._onsets: list[tuple[int, str, str]] = []
         for place, row in enumerate(batch.rows):
-            labels = {finding: row[f"prior_{finding}"] for finding in SIDED}
+            labels = prior_labels_of(row)
             asked = one_sided_onsets(self.asked.get(row["journey_id"], {}), prior_labels=labels)
             if batch.prior.good[place]:
                 self._onsets += [(place, finding, side) for finding, side in asked.items()]

@@ -24,15 +24,10 @@ MIN_POINTS = 12
 
 @dataclass(frozen=True)
 class Outlined:
-    """One image with its contours.
+    """One image of size (H, W) with the SVG paths of `schema.STRUCTURES`, "" where the judge finds none.
 
-    Attributes:
-        caption: what it is.
-        uri: the image.
-        size: (H, W) in pixels, the unit of the paths.
-        paths: SVG path of each of `schema.STRUCTURES`, "" where the judge finds none.
-        goal: the reference's paths, drawn beneath; empty for the reference itself and for the prior.
-        dice: mean Dice with the reference; None where it is not known.
+    `goal` holds the reference's paths, drawn beneath; empty for the reference itself and for the prior. `dice` is the
+    mean Dice with the reference; None where it is unknown.
     """
 
     caption: str

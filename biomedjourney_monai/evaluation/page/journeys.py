@@ -20,13 +20,9 @@ MAX_VISITS = 5
 
 @dataclass(frozen=True)
 class Visit:
-    """One examination of a strip.
+    """One examination of a strip: day since the first one, URI of the radiograph, and the model's image of this day.
 
-    Attributes:
-        day: since the strip's first one.
-        real: URI of the radiograph.
-        counterfactual: URI of the model's image from the preceding radiograph; "" at the first.
-        description: the progression description.
+    At the first examination there is no counterfactual, and no description.
     """
 
     day: float

@@ -60,12 +60,6 @@ def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
 def write_sheet(work: str | Path, path: str | Path, *, picture_journeys: int = 7, seed: int = 0) -> None:
     """Draw a sheet of journeys and write it as JPEG or PNG, by the suffix, with the mark in its metadata.
 
-    Args:
-        work: working folder with samples.
-        path: of the picture.
-        picture_journeys: how many journeys.
-        seed: of their draw.
-
     Raises:
         SettingError: if a number or the suffix cannot be used.
         TableError: if there are no samples.

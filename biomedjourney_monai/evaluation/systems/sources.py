@@ -144,10 +144,7 @@ def read_counterfactuals(folder: str | Path) -> Counterfactuals | None:
 def read_system(name: str, folder: str | Path, *, size: int) -> System:
     """Open another system's folder: one that `biomedjourney sample --system` wrote, or pictures named by journey.
 
-    Args:
-        name: in tables.
-        folder: of the images.
-        size: side in pixels that pictures are read at; an array of samples keeps its size.
+    `size` is the side in pixels that pictures are read at; an array of samples keeps its size.
 
     Raises:
         TableError: as `read_counterfactuals`.

@@ -58,11 +58,7 @@ class ValidationScore:
         self.asked, self.truth = asked, truth
 
     def __call__(self, journey_ids: Sequence[str], images: np.ndarray) -> dict[str, float]:
-        """Score images.
-
-        Args:
-            journey_ids: of pairs.parquet.
-            images: counterfactuals in the same order, float in [0, 1], shape (N, H, W).
+        """Score counterfactuals of these journeys, float (N, H, W) in [0, 1].
 
         Returns:
             SCORES by name, and the further measures of the tuning's table whose data are given; NaN where unknown.
