@@ -14,7 +14,7 @@ from monai.metrics import SSIMMetric
 from torch import Tensor
 from tqdm import tqdm
 
-from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.errors import BiomedJourneyError, ImageError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.journeys import choose_journeys
 from biomedjourney_monai.evaluation.judges.judged import Row
 from biomedjourney_monai.evaluation.judges.loading import load_judges
@@ -192,6 +192,7 @@ class AutoencoderCheck:
         return all(self.verdict.values())
 
 
+@refuse_unknown_keywords
 def check_autoencoder(
     work: str | Path = "work",
     *,
