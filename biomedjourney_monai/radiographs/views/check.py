@@ -2,7 +2,7 @@
 
 The image is cropped to its content, brought to 64 px and ranked, so that exposure and window do not matter. Then it is
 compared with a mean frontal and a mean lateral chest, upright, turned and inverted; the nearest decides. The means are
-of rendered patients (benchmarks/view_check.py makes them), nobody's. PA and AP look alike here.
+of rendered patients (scripts/benchmarks/view_check.py makes them), nobody's. PA and AP look alike here.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check_view(image: np.ndarray, *, mirror: bool = False, min_correlation: floa
 
     Args:
         image: float in [0, 1], shape (H, W), bright is dense; a black letterbox is cut off.
-        mirror: also look for a mirrored chest. It errs: bundle/docs/images.md says how often. A heart on the right is
+        mirror: also look for a mirrored chest. It errs: bundle/docs/how-to/cohort.md says how often. A heart on the right is
             real in one patient of ten thousand, so this asks for a human eye and mends nothing.
         min_correlation: below this with every template it is not a chest.
 
