@@ -41,6 +41,20 @@ def add_text_encoder_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text-encoder", metavar="DIR", help="its folder (default: text_encoder_dir of the config)")
 
 
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add bundle, overlay and text width, for importing and exporting weights."""
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    parser.add_argument(
+        "--overlay", metavar="FILE", help="config of the model's sizes, laid over common.yaml (default: sd15.yaml)"
+    )
+    parser.add_argument(
+        "--text-width",
+        type=int,
+        metavar="N",
+        help="features of the text encoder's token states, if its folder is not available (BiomedCLIP and CLIP: 768)",
+    )
+
+
 def model_config(arguments: argparse.Namespace) -> ModelConfig:
     """The model that the arguments name; arguments that a verb lacks keep their defaults.
 
