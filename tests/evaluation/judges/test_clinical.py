@@ -81,6 +81,7 @@ def test_pixels_of_another_range_are_refused(bad):
         to_xrv_range(bad, 224)
 
 
+@pytest.mark.slow
 def test_the_four_networks_say_what_torchxrayvision_says(weights, no_network, images, monkeypatch):
     judges = load_clinical_judges(weights)
     scores = judges.score(images)
