@@ -45,13 +45,10 @@ class Training:
 
     Attributes:
         iterations: of a cell, both stages together.
-        pretrain_iterations: of them in stage 1, where a cell has two stages.
+        pretrain_iterations: of these in stage 1, where a cell has two stages.
         epoch_length: iterations per epoch; both numbers are multiples of it.
         autoencoder_epochs: of an autoencoder that the ablation or a variant trains, on top of that budget.
         settings: overrides of train.yaml, the same for every cell.
-
-    Raises:
-        ConfigError: if the numbers do not fit together, or a setting would give cells different budgets.
     """
 
     iterations: int

@@ -26,16 +26,9 @@ SEEN = 0.5
 
 
 def only_half(side: str, images: Tensor, priors: Tensor, *, seam: float = 4) -> Tensor:
-    """Put one half of an image into the prior image.
+    """Put one half of images (B, 1, H, W) into the prior images, with a transition of `seam` pixels.
 
-    Args:
-        side: the patient's; the patient's left is image right.
-        images: shape (B, 1, H, W).
-        priors: same shape.
-        seam: width in pixels of the transition.
-
-    Returns:
-        Same shape.
+    The side is the patient's; the patient's left is image right.
     """
     columns = torch.arange(images.shape[-1]) + 0.5
     share = ((columns - images.shape[-1] / 2) / seam + 0.5).clamp(0, 1)
@@ -44,13 +37,9 @@ def only_half(side: str, images: Tensor, priors: Tensor, *, seam: float = 4) -> 
 
 
 def is_side_correct(named: np.ndarray, other: np.ndarray, before: np.ndarray, *, margin: float = MARGIN) -> np.ndarray:
-    """Decide for each request whether the finding has appeared on the named side alone.
+    """Decide for each of N requests whether the finding has appeared on the named side alone.
 
-    Args:
-        named: probability with only the named side's half taken from the image, shape (N,).
-        other: the same with the other half.
-        before: of the prior image.
-        margin: rise on the other side that does not count.
+    The probabilities are those with only the named side's half, with only the other half, and of the prior image.
 
     Returns:
         bool, shape (N,): on the named side above one half and above the prior's; on the other side not risen by more

@@ -34,9 +34,6 @@ def target_region(structures: np.ndarray, targets: Sequence[tuple[str, str]]) ->
     Args:
         structures: masks of `schema.STRUCTURES`, bool, shape (6, H, W).
         targets: (finding, side) of `asked_findings.targets_of`.
-
-    Returns:
-        bool, shape (H, W).
     """
     shape = structures.shape[-2:]
     region = np.zeros(shape, np.uint8)

@@ -41,8 +41,7 @@ class ValidationScore:
         judges_dir: folder of the judges.
         device: where they run.
         asked: what each journey's description asks for; with it `side_correct` is scored too.
-        truth: true counterfactuals of rendered patients; with them `truth_psnr inside` and `truth_psnr outside`, in dB,
-            over the journeys that have one.
+        truth: true counterfactuals; with them `truth_psnr inside` and `outside`, in dB, of the journeys that have one.
     """
 
     def __init__(
