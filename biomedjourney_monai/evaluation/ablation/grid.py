@@ -208,7 +208,9 @@ def _cells(grid: Any, also: Any, encoders: Sequence[str], variants: Sequence[str
     if not cells:
         raise ConfigError("the grid must have a cell", found="an axis without a value")
     if variants and all(cell.variant == NO_VARIANT for cell in cells):
-        raise ConfigError("variants must have a cell", found="none", action="Name them in grid.variant")
+        raise ConfigError(
+            "variants must have a cell", found=f"{len(cells)} cells without one", action="Name them in grid.variant"
+        )
     models = {(cell.text_encoder, cell.variant): cell.model for cell in cells}
     for model in models.values():
         if list(models.values()).count(model) > 1:

@@ -137,7 +137,9 @@ def read_counterfactuals(folder: str | Path) -> Counterfactuals | None:
             action="Run `biomedjourney sample` again",
         )
     if any("journey_id" not in line or "index" not in line for line in lines):
-        raise TableError(f"each line of {folder / SAMPLES_TABLE} must name journey_id and index", found="one without")
+        raise TableError(
+            f"each line of {folder / SAMPLES_TABLE} must name journey_id and index", found="a line without them"
+        )
     return Counterfactuals({line["journey_id"]: line for line in reversed(lines)}, pixels)
 
 

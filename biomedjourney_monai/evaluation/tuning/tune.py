@@ -170,7 +170,9 @@ def _read_triples(work: Path, split: str, limit: int | None) -> list[dict[str, A
     rows = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=keys)
     triples = [row for row in rows if row["split"] == split][:limit]
     if not triples:
-        raise BiomedJourneyError(f"{work / TRIPLES_FILE} must hold journeys of split {split}", found="none")
+        raise BiomedJourneyError(
+            f"{work / TRIPLES_FILE} must hold journeys of split {split}", found=f"{len(rows)} of others"
+        )
     return triples
 
 
