@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from biomedjourney_monai.errors import ConfigError, SettingError
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, SettingError
 from biomedjourney_monai.evaluation.evaluate import evaluate
 
 
@@ -21,7 +21,7 @@ def test_a_number_out_of_range_names_the_parameter(work):
 
 
 def test_an_unknown_keyword_names_the_nearest_one(work):
-    with pytest.raises(TypeError, match="bootstrap"):
+    with pytest.raises(BiomedJourneyError, match="bootstrap"):
         evaluate(work, bootstraps=5)
 
 
