@@ -52,7 +52,7 @@ def outline(
     return [
         Outlined(
             caption=caption,
-            uri=picture_uri(mark_synthetic(image) if caption in compared and min(image.shape) >= MIN_SIDE else image),
+            uri=picture_uri(marked_if_large(image) if caption in compared else image),
             size=image.shape,
             paths=paths[caption],
             goal=paths[goal] if caption in compared else (),
@@ -60,6 +60,11 @@ def outline(
         )
         for caption, image in images.items()
     ]
+
+
+def marked_if_large(image: np.ndarray) -> np.ndarray:
+    """The image with the mark of synthetic images, unless it is too small for it."""
+    return mark_synthetic(image) if min(image.shape) >= MIN_SIDE else image
 
 
 def contour_path(mask: np.ndarray) -> str:

@@ -10,9 +10,8 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.page.anatomy import marked_if_large
 from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, read_picture
-from biomedjourney_monai.radiographs import mark_synthetic
-from biomedjourney_monai.radiographs.marking import MIN_SIDE
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
 
 MAX_VISITS = 5
@@ -82,13 +81,12 @@ def draw_strip(chain: list[dict[str, Any]], counterfactuals: Counterfactuals, *,
         image = counterfactuals.image(row)
         if not np.isfinite(image).all():
             raise ImageError("a counterfactual must be finite", found="NaN")
-        marked = mark_synthetic(image) if min(image.shape) >= MIN_SIDE else image
         visits.append(
             Visit(
                 day=visits[-1].day + float(row["days_between"]),
                 real=picture_uri(read_picture(work, row["new_image"])),
-                counterfactual=picture_uri(marked),
-                description=str(counterfactuals.rows[row["journey_id"]].get("progression_description", "")),
+                counterfactual=picture_uri(marked_if_large(image)),
+                description=counterfactuals.description(row),
             )
         )
     return visits

@@ -56,9 +56,8 @@ def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
     rows = [np.hstack([write_words(title, width=TILE) for title in TITLES])]
     for place in sorted(places):
         journey = journeys[place]
-        description = str(counterfactuals.rows[journey["journey_id"]].get("progression_description", ""))
         prior, new = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
-        rows.append(_row(prior, counterfactuals.image(journey), new, description))
+        rows.append(_row(prior, counterfactuals.image(journey), new, counterfactuals.description(journey)))
     return np.vstack(rows)
 
 

@@ -70,6 +70,10 @@ class Counterfactuals:
         forget_pages(self.pixels)
         return image
 
+    def description(self, journey: Mapping[str, Any]) -> str:
+        """The progression description that the image was made with."""
+        return str(self.rows[journey["journey_id"]].get("progression_description", ""))
+
     def journey_ids(self) -> set[str]:
         """The journeys that the folder names."""
         return set(self.rows)
