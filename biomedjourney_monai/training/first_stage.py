@@ -15,13 +15,7 @@ from biomedjourney_monai.configuration import compose
 from biomedjourney_monai.errors import TableError, WeightsError
 from biomedjourney_monai.files import read_json_lines
 from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL, reconstruct
-from biomedjourney_monai.networks.weights.geometry import (
-    GEOMETRY_KEY,
-    HASH_KEY,
-    geometry_hash,
-    geometry_of,
-    require_same_geometry,
-)
+from biomedjourney_monai.networks.weights.geometry import geometry_facts, geometry_of, require_same_geometry
 from biomedjourney_monai.networks.weights.model_file import load_into, load_tensors, save_tensors
 from biomedjourney_monai.radiographs import read_png
 from biomedjourney_monai.schema import SINGLES_FILE
@@ -134,8 +128,7 @@ class FirstStage:
 
     def save(self, path: str | Path, *, info: Mapping[str, Any]) -> None:
         """Write the weights and their geometry."""
-        geometry = geometry_of(autoencoder=self.autoencoder)
-        facts = {**info, GEOMETRY_KEY: geometry, HASH_KEY: geometry_hash(geometry)}
+        facts = {**info, **geometry_facts(autoencoder=self.autoencoder)}
         save_tensors(path, self.autoencoder.state_dict(), info=facts)
 
 
