@@ -15,8 +15,8 @@ class Source:
     """All images of a source, before selection.
 
     Args:
-        images: one row per image: subject_id, study_id, dicom_id, ViewPosition and ViewCodeSequence_CodeMeaning (text or
-            missing), Rows and Columns (float), StudyDate (YYYYMMDD), StudyTime (HHMMSS.fff, leading zeros may be
+        images: one row per image: subject_id, study_id, dicom_id, ViewPosition and ViewCodeSequence_CodeMeaning (text
+            or missing), Rows and Columns (float), StudyDate (YYYYMMDD), StudyTime (HHMMSS.fff, leading zeros may be
             missing), image_path (absolute).
         demographics: one row per patient: subject_id, sex, anchor_age, anchor_year, race.
         race_conflicts: patients with more than one race recorded: subject_id, race, count, chosen.
