@@ -28,14 +28,7 @@ from biomedjourney_monai.preparation.descriptions.writers import (
     write_by_rules,
     write_with_model,
 )
-from biomedjourney_monai.schema import (
-    PAIR_COLUMNS,
-    PAIRS_FILE,
-    SINGLES_FILE,
-    STUDIES_FILE,
-    STUDY_COLUMNS,
-    TRIPLES_FILE,
-)
+from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SINGLES_FILE, STUDIES_FILE, STUDY_COLUMNS, TRIPLES_FILE
 
 CACHE_FILE = "descriptions.sqlite"
 COUNTS_FILE = "describe_drops.json"
@@ -86,11 +79,7 @@ def describe_pairs(
     pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
     asked = model.open(work / CACHE_FILE) if model else None
     triples = build_triples(
-        pairs,
-        text=text,
-        seed=seed,
-        write=_writer(asked, only_changes),
-        concurrency=model.concurrency if model else 1,
+        pairs, text=text, seed=seed, write=_writer(asked, only_changes), concurrency=model.concurrency if model else 1
     )
     singles, single_drops = build_singles(studies, work, seed=seed)
     rows = triples.rows
