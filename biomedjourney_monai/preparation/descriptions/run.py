@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import ConfigError, SettingError, TableError, refuse_unknown_keywords
+from biomedjourney_monai.errors import ConfigError, SettingError, TableError
 from biomedjourney_monai.files import read_table, write_json, write_json_lines
 from biomedjourney_monai.preparation.descriptions.cases import Case, read_case, read_cases
 from biomedjourney_monai.preparation.descriptions.language_model import LanguageModel, LanguageModelSettings
@@ -50,7 +50,6 @@ class DescribedPairs:
     counts: dict[str, Any]
 
 
-@refuse_unknown_keywords
 def describe_pairs(
     work: str | Path = "work",
     *,
