@@ -85,8 +85,7 @@ def load_text_tower(folder: str | Path) -> LoadedTower:
         raise WeightsError(
             f"{folder} must be the folder of a text tower",
             found="no such folder",
-            action="Put BiomedCLIP or another text encoder there (docs/how-to/text-encoders.md of the bundle), or pass the "
-            "folder of one",
+            action="Put a text encoder there (docs/how-to/text-encoders.md of the bundle), or pass the folder of one",
         )
     for file in _weights(folder):
         refuse_pointer(file)

@@ -20,7 +20,7 @@ from biomedjourney_monai.evaluation.judges.clinical import (
     load_clinical_judges,
     to_xrv_range,
 )
-from biomedjourney_monai.evaluation.judges.loading import choose_judges
+from biomedjourney_monai.evaluation.judges.loading import load_judges
 
 
 class TinyAge(nn.Module):
@@ -175,7 +175,7 @@ def test_an_unknown_name_is_refused(weights):
     with pytest.raises(ConfigError, match="chex, nih, pc, all"):
         load_clinical_judges(weights, trained_on="imagenet")
     with pytest.raises(ConfigError, match="phantom, xrv"):
-        choose_judges("nobody", weights)
+        load_judges(weights, kind="nobody")
 
 
 def test_evaluate_names_missing_weights_and_never_downloads(tmp_path, no_network, capsys):

@@ -1,4 +1,4 @@
-"""Every metric beside the table's, each as a small chart: also metrics that this page has never heard of."""
+"""A small chart of every metric that is not in the main tables, also of metrics without a registered measure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from biomedjourney_monai.evaluation.metrics.measure import TOPICS, Measure
+from biomedjourney_monai.evaluation.metrics.registry import MEASURES, measure_of
 from biomedjourney_monai.evaluation.page.metrics_csv import metrics_by_system
-from biomedjourney_monai.evaluation.page.texts import FURTHER_TEXTS, METRIC_TEXTS, TOPICS, MetricText, text_of
 
 HEADROOM = 0.06
-"""Of the range that the numbers span, left free at both ends of a scale that is not 0 to 1."""
+"""Share of the numbers' range that is left free at both ends of a scale other than 0 to 1."""
 
 WIDE = 0.5
-"""Numbers between 0 and 1 of which none is as large as this get a scale that ends where they end."""
+"""Numbers between 0 and 1 that are all smaller than this get a scale that ends where they end."""
 
 
 @dataclass(frozen=True)
@@ -28,51 +29,47 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class FurtherChart:
+class MeasureChart:
     """One metric.
 
     Attributes:
-        text: how to speak of it.
+        measure: the metric.
         scale: the values at the left and the right end.
         bars: the overall number of each system that has one.
         parts: names of its parts.
         table: system -> number of each part, in that order; None where a system lacks it.
     """
 
-    text: MetricText
+    measure: Measure
     scale: tuple[float, float]
     bars: list[Bar]
     parts: list[str]
     table: dict[str, list[Mapping[str, Any] | None]]
 
 
-def further_charts(metrics: Mapping[str, Any]) -> dict[str, list[FurtherChart]]:
-    """Make a chart of every metric that is not in the main tables and that some system has a number for.
+def measure_charts(metrics: Mapping[str, Any]) -> dict[str, list[MeasureChart]]:
+    """A chart of every metric of metrics.json that is not in the main tables and has a number, by topic.
 
-    Args:
-        metrics: content of metrics.json.
-
-    Returns:
-        Topic -> its charts, in the order of the page's words; a metric without words comes last.
+    Charts are in the order of the registry; a metric without a measure comes last.
     """
     by_system = metrics_by_system(metrics)
-    names = {name for own in by_system.values() for name in own} - {text.key for text in METRIC_TEXTS}
-    order = [text.key for text in FURTHER_TEXTS]
-    topics: dict[str, list[FurtherChart]] = {topic: [] for topic in TOPICS}
+    names = {name for own in by_system.values() for name in own if measure_of(name).topic}
+    order = [measure.key for measure in MEASURES]
+    topics: dict[str, list[MeasureChart]] = {topic: [] for topic in TOPICS}
     for name in sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name)):
         chart = _chart(name, {system: own[name] for system, own in by_system.items() if name in own})
         if chart.bars:
-            topics[chart.text.topic].append(chart)
+            topics[chart.measure.topic].append(chart)
     return {topic: charts for topic, charts in topics.items() if charts}
 
 
-def _chart(name: str, by_system: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> FurtherChart:
+def _chart(name: str, by_system: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> MeasureChart:
     parts = list(dict.fromkeys(part for own in by_system.values() for part in own if part != "overall"))
     overall = {system: own["overall"] for system, own in by_system.items() if _known(own.get("overall"))}
-    text = text_of(name)
-    scale = _scale(list(overall.values()), chance=text.chance)
-    return FurtherChart(
-        text,
+    measure = measure_of(name)
+    scale = _scale(list(overall.values()), chance=measure.chance)
+    return MeasureChart(
+        measure,
         scale,
         [_bar(system, number, scale) for system, number in overall.items()],
         parts,

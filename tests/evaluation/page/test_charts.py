@@ -1,7 +1,7 @@
 import pytest
 
-from biomedjourney_monai.evaluation.page.further import further_charts
-from biomedjourney_monai.evaluation.page.texts import ASKED, FURTHER_TEXTS, KEPT, METRIC_TEXTS, OTHER, REAL, TOPICS
+from biomedjourney_monai.evaluation.metrics.measure import ASKED, KEPT, OTHER, REAL
+from biomedjourney_monai.evaluation.page.charts import measure_charts
 
 
 def _number(value, low=None, high=None):
@@ -13,12 +13,12 @@ def _system(name, **metrics):
 
 
 def _charts(systems, **more):
-    return [chart for charts in further_charts({"systems": systems, **more}).values() for chart in charts]
+    return [chart for charts in measure_charts({"systems": systems, **more}).values() for chart in charts]
 
 
 def test_a_metric_that_nobody_has_heard_of_is_shown_under_its_own_name():
     (chart,) = _charts([_system("one", quite_new={"overall": _number(0.75, 0.2, 0.8)})])
-    assert chart.text.name == "Quite new"
+    assert chart.measure.title == "Quite new"
     assert chart.scale == (0, 1)
     assert (chart.bars[0].at, chart.bars[0].low, chart.bars[0].high) == (75, 20, 80)
 
@@ -40,7 +40,7 @@ def test_small_numbers_get_a_scale_that_ends_with_them_and_begins_at_zero():
 
 def test_the_mark_of_chance_is_on_the_scale():
     (chart,) = _charts([_system("one", severity_concordance={"overall": _number(0.1)})])
-    assert chart.text.chance == 0.5 and chart.scale == (0, 1)
+    assert chart.measure.chance == 0.5 and chart.scale == (0, 1)
 
 
 def test_one_number_alone_is_in_the_middle():
@@ -64,9 +64,9 @@ def test_parts_are_lined_up_across_systems():
 
 def test_charts_are_grouped_by_topic_in_the_pages_order_and_unknown_ones_come_last():
     metrics = {name: {"overall": _number(0.5)} for name in ("zebra", "fid", "identity", "effectiveness")}
-    topics = further_charts({"systems": [_system("one", **metrics)]})
+    topics = measure_charts({"systems": [_system("one", **metrics)]})
     assert list(topics) == [ASKED, KEPT, REAL, OTHER]
-    assert [chart.text.key for chart in topics[OTHER]] == ["zebra"]
+    assert [chart.measure.key for chart in topics[OTHER]] == ["zebra"]
 
 
 def test_what_was_measured_of_the_model_alone_joins_the_counterfactual():
@@ -74,9 +74,3 @@ def test_what_was_measured_of_the_model_alone_joins_the_counterfactual():
     (chart,) = _charts([_system("copy-prior"), _system("counterfactual")], probes=probes)
     assert [bar.system for bar in chart.bars] == ["counterfactual"]
     assert chart.parts == ["after 2"]
-
-
-def test_every_topic_of_a_text_is_on_the_page():
-    assert {text.topic for text in FURTHER_TEXTS} <= set(TOPICS)
-    keys = [text.key for text in (*METRIC_TEXTS, *FURTHER_TEXTS)]
-    assert len(keys) == len(set(keys))

@@ -1,6 +1,6 @@
 import xml.etree.ElementTree as ElementTree
 
-from biomedjourney_monai.evaluation.page.figures import ChartRow, Dot, draw_dot_plot
+from biomedjourney_monai.evaluation.page.dot_plot import ChartRow, Dot, draw_dot_plot
 
 
 def _circles(svg):

@@ -1,19 +1,22 @@
+"""The MONAI metrics and their Ignite handlers: batches give the numbers of the functions and of other libraries."""
+
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from sklearn.metrics import roc_auc_score
 
-from biomedjourney_monai.evaluation import compute_cmig, compute_cmig_with_dice, compute_structure_dice
-from biomedjourney_monai.evaluation.metrics.divergence import compute_kl
-from biomedjourney_monai.evaluation.metrics.monai_metrics import (
+from biomedjourney_monai.evaluation.metrics.auroc import GroupAUROCMetric, PathologyAUROC, PathologyAUROCMetric
+from biomedjourney_monai.evaluation.metrics.cmig import (
+    CMIG,
     CMIGMetric,
     CMIGWithDiceMetric,
-    GroupAUROCMetric,
-    KLMetric,
-    PathologyAUROCMetric,
-    PearsonRMetric,
-    StructureDiceMetric,
+    compute_cmig,
+    compute_cmig_with_dice,
 )
+from biomedjourney_monai.evaluation.metrics.correlation import PearsonRMetric
+from biomedjourney_monai.evaluation.metrics.dice import StructureDice, StructureDiceMetric, compute_structure_dice
+from biomedjourney_monai.evaluation.metrics.divergence import KLMetric, compute_kl
 
 
 def judged(rows=60, seed=0):
@@ -112,3 +115,36 @@ def test_kl_metric_is_the_mean_over_readable_images(form):
     metric(q[:4], p[:4])
     metric(q[4:], p[4:])
     assert metric.aggregate().item() == pytest.approx(expected, rel=1e-6)
+
+
+def _run(handler, batches):
+    evaluator = Engine(lambda engine, batch: batch)
+    handler.attach(evaluator, "score")
+    return evaluator.run(batches).metrics["score"]
+
+
+def _batches(seed, *, width, binary):
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(3):
+        truth = torch.randint(0, 2, (10, 5), generator=generator).float()
+        rest = torch.stack([torch.arange(10) % 3, torch.rand(10, generator=generator)], dim=1)
+        yield torch.rand((10, width), generator=generator), truth if binary else torch.cat([truth, rest], dim=1)
+
+
+@pytest.mark.parametrize(
+    "handler, metric, width, binary",
+    [(PathologyAUROC(), PathologyAUROCMetric(), 5, True), (CMIG(), CMIGMetric(), 9, False)],
+)
+def test_handler_reports_what_the_metric_computes(handler, metric, width, binary):
+    batches = list(_batches(3, width=width, binary=binary))
+    for outputs, truth in batches:
+        metric(outputs, truth)
+    assert _run(handler, batches) == pytest.approx(metric.aggregate().item())
+
+
+def test_dice_handler_reports_what_the_metric_computes():
+    batches = [tuple(torch.rand((2, 2, 6, 8, 8), generator=torch.Generator().manual_seed(s))) for s in range(3)]
+    metric = StructureDiceMetric()
+    for masks, reference in batches:
+        metric(masks, reference)
+    assert _run(StructureDice(), batches) == pytest.approx(metric.aggregate().item())

@@ -8,7 +8,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, evaluate
+from biomedjourney_monai.evaluation.comparison import compare_systems
+from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.systems.sources import FolderOfImages
 from biomedjourney_monai.files import write_json
@@ -28,7 +29,7 @@ def _system(content, name):
 
 
 def test_scores_the_model_between_its_baselines(work, judges):
-    content, scores = evaluate(work, judges, settings=SETTINGS)
+    content, scores = compare_systems(work, judges, settings=SETTINGS)
     assert [system["name"] for system in content["systems"]] == ["copy-prior", "counterfactual", "real reference"]
     assert content["counts"] == {"journeys": 12, "dropped": {"low score": 2}, "scored": 10, "patients": 6}
     assert len(scores) == 30
@@ -36,14 +37,14 @@ def test_scores_the_model_between_its_baselines(work, judges):
 
 
 def test_without_samples_only_the_baselines_are_scored(baseline_work, judges):
-    content, _ = evaluate(baseline_work, judges, settings=SETTINGS)
+    content, _ = compare_systems(baseline_work, judges, settings=SETTINGS)
     assert [system["name"] for system in content["systems"]] == ["copy-prior", "real reference"]
     assert content["differences"] == []
     assert [(pair["one"], pair["other"]) for pair in content["comparisons"]] == [("copy-prior", "real reference")]
 
 
 def test_numbers_follow_from_the_scores(work, judges):
-    content, scores = evaluate(work, judges, settings=SETTINGS)
+    content, scores = compare_systems(work, judges, settings=SETTINGS)
     pairs = pandas.read_parquet(work / "pairs.parquet").set_index("journey_id")
     mine = scores[scores["system"] == "counterfactual"].set_index("journey_id")
     metrics = _system(content, "counterfactual")["metrics"]
@@ -57,7 +58,7 @@ def test_numbers_follow_from_the_scores(work, judges):
 
 
 def test_copying_the_prior_keeps_its_anatomy_and_the_reference_its_findings(work, judges):
-    content, _ = evaluate(work, judges, settings=SETTINGS)
+    content, _ = compare_systems(work, judges, settings=SETTINGS)
     assert _system(content, "copy-prior")["metrics"]["dice_prior"]["overall"]["value"] == pytest.approx(1)
     reference = _system(content, "real reference")["metrics"]
     assert reference["kl"]["overall"]["value"] == pytest.approx(0)
@@ -65,7 +66,7 @@ def test_copying_the_prior_keeps_its_anatomy_and_the_reference_its_findings(work
 
 
 def test_same_seed_same_numbers(work, judges):
-    one, two = (json.dumps(evaluate(work, judges, settings=SETTINGS)[0], sort_keys=True) for _ in range(2))
+    one, two = (json.dumps(compare_systems(work, judges, settings=SETTINGS)[0], sort_keys=True) for _ in range(2))
     assert one == two
 
 
@@ -74,7 +75,7 @@ def test_an_unfinite_sample_is_counted_and_left_out(work, judges):
     pixels = np.load(path)
     pixels[0, 3, 3] = np.nan
     np.save(path, pixels)
-    content, scores = evaluate(work, judges, settings=SETTINGS)
+    content, scores = compare_systems(work, judges, settings=SETTINGS)
     system = _system(content, "counterfactual")
     assert sum(system["failures"].values()) == 1
     assert system["metrics"]["kl"]["overall"]["count"] == 9
@@ -83,7 +84,7 @@ def test_an_unfinite_sample_is_counted_and_left_out(work, judges):
 
 def test_a_missing_reference_leaves_only_its_comparisons_unknown(work, judges):
     (work / "images" / "j000000_new.png").unlink()
-    content, _ = evaluate(work, judges, settings=SETTINGS)
+    content, _ = compare_systems(work, judges, settings=SETTINGS)
     metrics = _system(content, "counterfactual")["metrics"]
     assert metrics["kl"]["overall"]["count"] == 9
     assert metrics["age_r"]["overall"]["count"] == 10
@@ -94,7 +95,9 @@ def test_a_label_with_one_class_is_unknown_and_named(work, judges):
     pairs = pandas.read_parquet(work / "pairs.parquet")
     pairs["new_Edema"] = 0.0
     pairs.to_parquet(work / "pairs.parquet")
-    metrics = _system(evaluate(work, judges, settings=SETTINGS)[0], "counterfactual")["metrics"]["pathology_auroc"]
+    metrics = _system(compare_systems(work, judges, settings=SETTINGS)[0], "counterfactual")["metrics"][
+        "pathology_auroc"
+    ]
     assert np.isnan(metrics["Edema"]["value"])
     assert metrics["Edema"]["note"] == "only one class"
     assert metrics["overall"]["note"] == "without Edema"
@@ -104,7 +107,7 @@ def test_a_label_with_one_class_is_unknown_and_named(work, judges):
 def test_unknown_numbers_become_null_in_the_file(work, judges, tmp_path):
     pairs = pandas.read_parquet(work / "pairs.parquet").assign(anchor_age=np.nan)
     pairs.to_parquet(work / "pairs.parquet")
-    content, _ = evaluate(work, judges, settings=SETTINGS)
+    content, _ = compare_systems(work, judges, settings=SETTINGS)
     write_json(tmp_path / "metrics.json", content)
     metrics = _system(json.loads((tmp_path / "metrics.json").read_text()), "counterfactual")["metrics"]
     assert metrics["cmig"]["overall"]["value"] is None
@@ -112,7 +115,9 @@ def test_unknown_numbers_become_null_in_the_file(work, judges, tmp_path):
 
 
 def test_another_systems_folder_is_scored_like_the_rest(work, judges):
-    content, _ = evaluate(work, judges, settings=SETTINGS, others=[FolderOfImages("rival", work / "samples", size=32)])
+    content, _ = compare_systems(
+        work, judges, settings=SETTINGS, others=[FolderOfImages("rival", work / "samples", size=32)]
+    )
     rival = _system(content, "rival")
     assert sum(rival["failures"].values()) == 10  # the fixture writes no PNG files there
     assert rival["metrics"]["cmig"]["overall"]["note"]
@@ -121,31 +126,31 @@ def test_another_systems_folder_is_scored_like_the_rest(work, judges):
 def test_journeys_without_a_sample_are_counted(work, judges):
     lines = (work / "samples" / "samples.jsonl").read_text().splitlines()
     (work / "samples" / "samples.jsonl").write_text("\n".join(lines[:-3]))
-    counts = evaluate(work, judges, settings=SETTINGS)[0]["counts"]
+    counts = compare_systems(work, judges, settings=SETTINGS)[0]["counts"]
     assert counts["scored"] == 7
     assert counts["dropped"] == {"low score": 2, "no counterfactual was sampled": 3}
 
 
 def test_an_empty_split_is_refused_with_the_counts(work, judges):
     with pytest.raises(TableError, match="split 'validate'"):
-        evaluate(work, judges, settings=EvaluationSettings(split="validate"))
+        compare_systems(work, judges, settings=EvaluationSettings(split="validate"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY junk"])
 def test_a_damaged_array_is_refused(work, judges, content):
     (work / "samples" / "counterfactuals.npy").write_bytes(content)
     with pytest.raises(TableError, match="must be an array of images"):
-        evaluate(work, judges, settings=SETTINGS)
+        compare_systems(work, judges, settings=SETTINGS)
 
 
 def test_an_array_of_another_shape_is_refused(work, judges):
     np.save(work / "samples" / "counterfactuals.npy", np.zeros((2, 3, 4, 4), np.float32))
     with pytest.raises(TableError, match=r"floats of shape \(N, H, W\)"):
-        evaluate(work, judges, settings=SETTINGS)
+        compare_systems(work, judges, settings=SETTINGS)
 
 
 def test_paired_difference_is_the_difference_of_the_numbers(work, judges):
-    content, _ = evaluate(work, judges, settings=SETTINGS)
+    content, _ = compare_systems(work, judges, settings=SETTINGS)
     difference = content["differences"][0]["metrics"]["kl"]
     mine, theirs = (
         _system(content, name)["metrics"]["kl"]["overall"]["value"] for name in ("counterfactual", "copy-prior")
@@ -155,7 +160,7 @@ def test_paired_difference_is_the_difference_of_the_numbers(work, judges):
 
 
 def test_every_two_systems_are_compared_on_every_metric(work, judges):
-    content, _ = evaluate(work, judges, settings=SETTINGS)
+    content, _ = compare_systems(work, judges, settings=SETTINGS)
     assert len(content["comparisons"]) == 3
     for pair in content["comparisons"]:
         cmig = pair["metrics"]["cmig"]
@@ -183,9 +188,9 @@ class FailsOn:
 
 @pytest.mark.parametrize("nan, reason", [(False, "the judges failed (RuntimeError)"), (True, "not finite")])
 def test_a_judge_that_fails_on_one_image_loses_that_image_only(work, judges, nan, reason):
-    whole, _ = evaluate(work, judges, settings=SETTINGS)
+    whole, _ = compare_systems(work, judges, settings=SETTINGS)
     image = np.load(work / "samples" / "counterfactuals.npy")[2].astype(np.float32)
-    content, _ = evaluate(work, FailsOn(judges, image, nan=nan), settings=SETTINGS)
+    content, _ = compare_systems(work, FailsOn(judges, image, nan=nan), settings=SETTINGS)
     system = _system(content, "counterfactual")
     assert sum(system["failures"].values()) == 1
     assert reason in next(iter(system["failures"]))
@@ -198,13 +203,13 @@ def test_a_judge_that_fails_on_one_image_loses_that_image_only(work, judges, nan
 def test_samples_of_no_journey_are_counted(work, judges):
     lines = (work / "samples" / "samples.jsonl").read_text()
     (work / "samples" / "samples.jsonl").write_text(lines + '\n{"journey_id": "stranger", "index": 0}')
-    system = _system(evaluate(work, judges, settings=SETTINGS)[0], "counterfactual")
+    system = _system(compare_systems(work, judges, settings=SETTINGS)[0], "counterfactual")
     assert system["unmatched"] == 1
 
 
 def test_images_of_mixed_sizes_are_scored_and_counted(work, judges):
     save_png(work / "images" / "j000001_prior.png", np.random.default_rng(5).random((48, 48)))
-    content, _ = evaluate(work, judges, settings=SETTINGS)
+    content, _ = compare_systems(work, judges, settings=SETTINGS)
     prior = _system(content, "copy-prior")
     assert prior["resized"] == 1
     assert prior["metrics"]["age_r"]["overall"]["count"] == 10

@@ -34,7 +34,7 @@ class ChartRow:
 
 
 def draw_dot_plot(rows: Sequence[ChartRow]) -> str:
-    """Draw rows of dots on one axis from 0 to 1; returns SVG markup without any text from outside."""
+    """Draw rows of dots on one axis from 0 to 1; returns SVG markup. Names must be escaped."""
     row_height = max([MIN_ROW_HEIGHT, *(STEP * (len(row.dots) + 1) for row in rows)])
     height = TOP + row_height * len(rows) + BOTTOM
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="Scores of the systems with 95 % intervals">']
@@ -72,9 +72,10 @@ def _row(row: ChartRow, top: int, height: int) -> str:
 
 
 def _dot(dot: Dot, y: float) -> str:
-    known = dot.low is not None and dot.high is not None
-    interval = f" ({dot.low:.3f} to {dot.high:.3f})" if known else ""
-    bar = f'<line x1="{_x(dot.low)}" x2="{_x(dot.high)}" y1="{y}" y2="{y}"/>' if known else ""
+    interval = bar = ""
+    if dot.low is not None and dot.high is not None:
+        interval = f" ({dot.low:.3f} to {dot.high:.3f})"
+        bar = f'<line x1="{_x(dot.low)}" x2="{_x(dot.high)}" y1="{y}" y2="{y}"/>'
     return (
         f'<g class="dot {dot.css}"><title>{dot.system}: {dot.value:.3f}{interval}</title>'
         f'{bar}<circle cx="{_x(dot.value)}" cy="{y}" r="5"/></g>'

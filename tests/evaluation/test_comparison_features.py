@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, Material, evaluate
+from biomedjourney_monai.evaluation.comparison import compare_systems
+from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.feature_bank import FeatureBank, extract_known
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.files import write_json
@@ -23,7 +24,7 @@ def _further(content, name):
 
 
 def test_the_copy_is_its_own_prior_and_the_reference_has_no_distance(work, judges):
-    content, scores = evaluate(work, judges, settings=SETTINGS)
+    content, scores = compare_systems(work, judges, settings=SETTINGS)
     assert _further(content, "copy-prior")["identity"]["overall"]["value"] == 1
     assert 0 < _further(content, "counterfactual")["identity_reciprocal"]["overall"]["value"] <= 1
     real = _further(content, "real reference")
@@ -36,11 +37,11 @@ def test_the_copy_is_its_own_prior_and_the_reference_has_no_distance(work, judge
 def test_fid_is_that_of_the_judges_features(work, judges):
     from monai.metrics.fid import get_fid_score
 
-    from biomedjourney_monai.evaluation.evaluate import choose_journeys
+    from biomedjourney_monai.evaluation.journeys import choose_journeys
     from biomedjourney_monai.evaluation.systems.sources import read_counterfactuals
 
-    content, _ = evaluate(work, judges, settings=SETTINGS)
-    journeys, _ = choose_journeys(work, read_counterfactuals(work / "samples"), settings=SETTINGS)
+    content, _ = compare_systems(work, judges, settings=SETTINGS)
+    journeys, _ = choose_journeys(work, read_counterfactuals(work / "samples"), split=SETTINGS.split)
     features = [
         judges.features(torch.from_numpy(np.stack([read_png(work / file) for file in journeys[column]]))[:, None])
         for column in ("prior_image", "new_image")
@@ -54,7 +55,7 @@ def test_a_copy_of_a_training_target_is_memorised_and_the_real_references_are_no
     pixels = np.load(work / "samples" / "counterfactuals.npy")
     pixels[2] = target
     np.save(work / "samples" / "counterfactuals.npy", pixels)
-    content, scores = evaluate(work, judges, settings=SETTINGS, material=Material(training_targets=50))
+    content, scores = compare_systems(work, judges, settings=SETTINGS, targets=50)
     assert content["galleries"]["training_targets"] == 10
     mine = scores[scores["system"] == "counterfactual"]
     assert mine["memorised overall"].iloc[2] == 1
@@ -66,7 +67,7 @@ def test_what_cannot_be_computed_is_null_with_its_reason(work, judges, tmp_path)
     class WithoutFeatures:
         score, provenance = judges.score, judges.provenance
 
-    content, _ = evaluate(work, WithoutFeatures(), settings=SETTINGS)
+    content, _ = compare_systems(work, WithoutFeatures(), settings=SETTINGS)
     write_json(tmp_path / "metrics.json", content)
     further = _further(json.loads((tmp_path / "metrics.json").read_text()), "counterfactual")
     unknown = ("fid", "kid", "fid_imagenet", "identity", "memorised", "change_outside", "severity_change")
@@ -81,7 +82,7 @@ def test_what_cannot_be_computed_is_null_with_its_reason(work, judges, tmp_path)
 def test_an_unreadable_image_is_left_out_of_the_sets(work, judges):
     (work / "images" / "j000000_prior.png").unlink()
     save_png(work / "images" / "j000002_prior.png", np.zeros((32, 32)))
-    content, _ = evaluate(work, judges, settings=SETTINGS)
+    content, _ = compare_systems(work, judges, settings=SETTINGS)
     copy = _further(content, "copy-prior")
     assert copy["fid"]["overall"]["count"] == 9
     assert copy["identity"]["overall"]["count"] == 9
