@@ -24,7 +24,7 @@ from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
-from biomedjourney_monai.radiographs.output_transforms import RestoreAndMarkd
+from biomedjourney_monai.radiographs.transforms import RestoreAndMarkd
 
 logger = logging.getLogger(__name__)
 

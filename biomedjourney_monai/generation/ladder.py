@@ -19,7 +19,7 @@ from biomedjourney_monai.generation.writer import PictureWriter
 from biomedjourney_monai.preparation.reports.statements import read_statements
 from biomedjourney_monai.radiographs import restore, save_png
 from biomedjourney_monai.radiographs.pictures.strips import Frame, draw_strip, save_gif
-from biomedjourney_monai.radiographs.write.nifti_series import save_nifti_series
+from biomedjourney_monai.radiographs.write.nifti import save_nifti_series
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 SERIES_NAME = "ladder.nii.gz"

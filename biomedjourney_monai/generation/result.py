@@ -14,7 +14,7 @@ from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.uncertainty import Spread, spread_of
 from biomedjourney_monai.radiographs import mark_synthetic, restore
 from biomedjourney_monai.radiographs.pictures.html import colour_difference
-from biomedjourney_monai.radiographs.pictures.maps import colour_png_bytes
+from biomedjourney_monai.radiographs.write.png import png_bytes
 
 if TYPE_CHECKING:
     from biomedjourney_monai.diffusion.controls import Generated
@@ -144,7 +144,7 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         """Display in a notebook."""
-        return colour_png_bytes(self.preview(), metadata=self.metadata)
+        return png_bytes(self.preview(), metadata=self.metadata)
 
     def _repr_html_(self) -> str:
         """Display in a notebook, with a caption."""

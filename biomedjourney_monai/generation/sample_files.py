@@ -13,8 +13,8 @@ from biomedjourney_monai.files import write_json
 from biomedjourney_monai.generation.result import Result, finished_picture
 from biomedjourney_monai.generation.writer import beside
 from biomedjourney_monai.radiographs import restore
-from biomedjourney_monai.radiographs.pictures.maps import colour_png_bytes, overlay_map, save_bytes
-from biomedjourney_monai.radiographs.write.png import png_bytes
+from biomedjourney_monai.radiographs.pictures.maps import overlay_map
+from biomedjourney_monai.radiographs.write.png import png_bytes, save_bytes
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def map_files(result: Result) -> list[MapFile]:
     """The region's map, if change was confined, and mean and standard deviation, if there are several samples."""
     files = []
     if result.region is not None:
-        files.append(MapFile("region", colour_png_bytes(region_picture(result), metadata=result.documents[0])))
+        files.append(MapFile("region", png_bytes(region_picture(result), metadata=result.documents[0])))
     if len(result.squares) > 1:
         spread, hw = result.spread, result.prior.original_hw
         mean = png_bytes(finished_picture(spread.mean, result.prior), metadata=result.metadata)
@@ -41,7 +41,7 @@ def map_files(result: Result) -> list[MapFile]:
             caption=f"standard deviation of {len(result.squares)} samples: 0 to {highest:.2f}",
         )
         facts = {**result.metadata, "highest_deviation": f"{highest:.4f}"}
-        files += [MapFile("mean", mean), MapFile("sigma", colour_png_bytes(picture, metadata=facts))]
+        files += [MapFile("mean", mean), MapFile("sigma", png_bytes(picture, metadata=facts))]
     return files
 
 

@@ -27,7 +27,7 @@ from biomedjourney_monai.radiographs.write.dicom import (
     save_dicom,
 )
 from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_like
-from biomedjourney_monai.radiographs.write.nifti_series import save_nifti_series
+from biomedjourney_monai.radiographs.write.nifti import save_nifti_series
 
 if TYPE_CHECKING:
     import pydicom
