@@ -3,17 +3,21 @@ PYTHON ?= python3
 VENV ?= .venv
 STAMP = $(VENV)/.installed-$(shell (cat requirements.txt pyproject.toml; pwd) | sha256sum | cut -c1-16)
 RUN = $(VENV)/bin/
+PYTEST = OMP_NUM_THREADS=1 $(RUN)python -m pytest -n 2 --dist loadfile --durations 10
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all typecheck lint format wheel clean
 
 demo: $(STAMP)  ## render patients, run every stage, sample and evaluate with the shipped weights, write a report
 	$(RUN)biomedjourney demo --work demo
 
-test: $(STAMP)  ## the tests, without the slow ones
-	$(RUN)python -m pytest -m "not slow"
+test: $(STAMP)  ## the tests on two cores, without the slow ones; prints the ten slowest
+	$(PYTEST) -m "not slow"
 
 test-all: $(STAMP)  ## all tests
-	$(RUN)python -m pytest
+	$(PYTEST)
+
+typecheck: $(STAMP)
+	$(RUN)python -m mypy
 
 lint: $(STAMP)
 	$(RUN)ruff check .
@@ -23,11 +27,14 @@ format: $(STAMP)
 	$(RUN)ruff check --fix .
 	$(RUN)ruff format .
 
+wheel: $(STAMP)  ## the package with its bundle, in dist/
+	$(RUN)python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
 $(STAMP):
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed, found ' + sys.version.split()[0])"
 	test -x $(RUN)python || $(PYTHON) -m venv $(VENV)
 	@if $(RUN)python -c "import platform, sys; sys.exit((sys.version_info[:2], sys.platform, platform.machine()) != ((3, 11), 'linux', 'x86_64'))"; then \
-	  echo "installing the locked packages (about 7 GB)"; \
+	  echo "installing the locked packages (about 9 GB)"; \
 	  $(RUN)python -m pip install --quiet --requirement requirements.txt && \
 	  $(RUN)python -m pip install --quiet --no-deps --editable .; \
 	else \
@@ -38,4 +45,4 @@ $(STAMP):
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build dist *.egg-info

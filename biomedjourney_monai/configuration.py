@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, MissingPackageError
 
 RUN_OPTIONS = frozenset(
     "run_id init_id final_id meta_file config_file logging_file tracking args_file".split()
@@ -24,15 +24,18 @@ CLASS_KEY = "_class_"
 
 
 def locate_root() -> str:
-    """Find the bundle's folder: from the config file on the command line, else near the current folder.
+    """Find the bundle's folder.
+
+    The config file on the command line comes first, then the current folder, then the checkout around this package,
+    and last the copy that an installed package carries.
 
     Raises:
         ConfigError: if none holds configs/metadata.json.
     """
     given = [Path(name).resolve().parent.parent for name in config_files(sys.argv)]
     here = Path.cwd()
-    beside_package = Path(__file__).resolve().parent.parent / "bundle"
-    for folder in [*given, here, here / "bundle", beside_package]:
+    package = Path(__file__).resolve().parent
+    for folder in [*given, here, here / "bundle", package.parent / "bundle", package / "_bundle"]:
         if (folder / "configs" / "metadata.json").is_file():
             return str(folder)
     raise ConfigError(
@@ -238,8 +241,9 @@ def errors_as_one_line() -> None:
     def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         cause: BaseException | None = error
         while cause is not None:
-            if isinstance(cause, BiomedJourneyError):
-                print(f"error: {cause}", file=sys.stderr)
+            known = MissingPackageError.of(cause) if isinstance(cause, ImportError) else cause
+            if isinstance(known, BiomedJourneyError):
+                print(f"error: {known}", file=sys.stderr)
                 return
             cause = cause.__cause__ or cause.__context__
         default(kind, error, trace)

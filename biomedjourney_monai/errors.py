@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib.util
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -65,6 +67,48 @@ class SettingError(ConfigError):
     def as_option(self) -> ConfigError:
         """The same error, named as the command line's option."""
         return ConfigError(f"--{self.name.replace('_', '-')} {self.rule}", found=self.found, action=self.action)
+
+
+EXTRAS = {
+    **dict.fromkeys("dask distributed itk matplotlib mlflow pandas pyarrow SimpleITK torchxrayvision".split(), "train"),
+    **dict.fromkeys("dicomweb_client requests".split(), "clinic"),
+    **dict.fromkeys("anyio starlette uvicorn".split(), "web"),
+    "openai": "llm",
+}
+"""Imported packages that the core installation lacks, and the extra of pyproject.toml that brings each."""
+
+
+class MissingPackageError(BiomedJourneyError):
+    """A package of an extra is not installed; `package` is its name as imported."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"{package} must be installed for this",
+            found="no such package",
+            action=f'Run `pip install "biomedjourney_monai[{EXTRAS[package]}]"`',
+        )
+        self.package = package
+
+    @classmethod
+    def of(cls, error: ImportError) -> MissingPackageError | None:
+        """The error that names the extra to install; None if the missing module belongs to no extra.
+
+        Args:
+            error: Python's, or MONAI's for a component without its optional package, which gives only the message.
+        """
+        named = re.search(r"No module named '(\w+)", str(error))
+        return cls(named[1]) if named and named[1] in EXTRAS else None
+
+
+def require_extra(extra: str) -> None:
+    """Check that every package of an extra is installed, before long work begins.
+
+    Raises:
+        MissingPackageError: for the first that is not.
+    """
+    for package in (name for name, owner in EXTRAS.items() if owner == extra):
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackageError(package)
 
 
 def refuse_unknown_keywords(function: F) -> F:

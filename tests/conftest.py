@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,10 +20,6 @@ BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 
 settings.register_profile("steady", derandomize=True, deadline=None)  # the same cases on every machine, slow or not
 settings.load_profile("steady")
-
-_spec = importlib.util.spec_from_file_location("fake_service", Path(__file__).with_name("fake_service.py"))
-fake_service = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fake_service)
 
 METADATA_COLUMNS = (
     "dicom_id",
@@ -140,6 +137,22 @@ class MimicFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [",".join(rows[0])] + [",".join(str(value) for value in row.values()) for row in rows]
         path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
+
+
+def _module_beside(name: str) -> ModuleType:
+    """A module of this folder, which is not a package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def warm_process(tmp_path_factory):
+    """Run `python -m MODULE` in a process of its own that starts with MONAI imported: `warm_process.run`."""
+    process = _module_beside("warm_process").WarmProcess(tmp_path_factory.mktemp("warm_process"))
+    yield process
+    process.close()
 
 
 @pytest.fixture
@@ -264,22 +277,19 @@ def word_encoder():
 @pytest.fixture
 def serve():
     """`fake_service.serve`: a language-model service at 127.0.0.1 that follows a script."""
-    return fake_service.serve
+    return _module_beside("fake_service").serve
 
 
 @pytest.fixture
 def describe():
     """`fake_service.describe`: an answer that keeps to the schema."""
-    return fake_service.describe
+    return _module_beside("fake_service").describe
 
 
 @pytest.fixture
 def fake_archive():
     """The module `fake_archive`: a DICOMweb archive at 127.0.0.1 that fails as told."""
-    spec = importlib.util.spec_from_file_location("fake_archive", Path(__file__).with_name("fake_archive.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return _module_beside("fake_archive")
 
 
 @pytest.fixture(scope="session")

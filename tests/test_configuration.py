@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -211,6 +212,17 @@ def test_the_root_is_the_current_folder_or_its_bundle(root, monkeypatch, inside)
     assert locate_root() == str(root)
 
 
+def test_the_root_of_an_installed_package_is_the_bundle_inside_it(root, tmp_path, monkeypatch):
+    package, elsewhere = tmp_path / "site" / "package", tmp_path / "elsewhere"
+    package.mkdir(parents=True)
+    shutil.move(root, package / "_bundle")
+    elsewhere.mkdir()
+    monkeypatch.setattr(sys, "argv", ["biomedjourney"])
+    monkeypatch.setattr(configuration, "__file__", str(package / "configuration.py"))
+    monkeypatch.chdir(elsewhere)
+    assert locate_root() == str(package / "_bundle")
+
+
 def test_without_any_bundle_the_root_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["biomedjourney"])
     monkeypatch.setattr(configuration, "__file__", str(tmp_path / "package" / "configuration.py"))
@@ -230,6 +242,11 @@ def test_an_error_deep_inside_monai_is_shown_as_one_line():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == "error: rule; found x.\n"
+    missing = script.replace("raise ConfigError('rule', found='x')", "import mlflow.nothing")
+    missing = missing.replace("except ConfigError", "except ImportError")
+    done = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, timeout=60)
+    assert 'pip install "biomedjourney_monai[train]"' in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
     other = script.replace("raise ConfigError('rule', found='x')", "raise ValueError('own bug')")
     other = other.replace("except ConfigError", "except ValueError")
     assert "Traceback" in subprocess.run([sys.executable, "-c", other], capture_output=True, text=True).stderr

@@ -1,7 +1,7 @@
-"""Run every stage once on a small rendered cohort, and print where the report lies.
+"""Run every stage once on a small rendered cohort, and print where the report is.
 
-No data, no GPU and no download: patients are rendered, both training stages run for a few steps only, to show them,
-and the shipped weights make and score the counterfactuals.
+No data, no GPU and no download are needed: patients are rendered, both training stages run for a few steps only, as an
+example, and the shipped weights make and score the counterfactuals.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from biomedjourney_monai.cli.bundle_model import bundle_folder
-from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
+from biomedjourney_monai.cli import main as command
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, require_extra
+from biomedjourney_monai.model_config import ModelConfig
 
 EXAMPLE = "biomedjourney demo --work demo"
 MARKER = ".biomedjourney-demo"
@@ -30,14 +30,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
+    require_extra("train")
     if arguments.training_steps < 1:
         raise ConfigError("--training-steps must be >= 1", found=str(arguments.training_steps))
     work = Path(arguments.work)
     _make_folder(work)
-    for name, verb in stages(arguments):
-        print(f"\n── {name} ──", flush=True)
+    for line in stages(arguments):
+        print(f"\n── biomedjourney {' '.join(line)} ──", flush=True)
         started = time.perf_counter()
-        status = verb()
+        status = command.main(line)
         if status:
             return status
         print(f"   {time.perf_counter() - started:.0f} s", flush=True)
@@ -45,13 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def stages(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], int]]]:
-    """Each stage as the command line that a user would type."""
-    work, bundle = str(arguments.work), str(bundle_folder(arguments))
+def stages(arguments: argparse.Namespace) -> list[list[str]]:
+    """The command lines of the stages, as a user would type them after `biomedjourney`."""
+    model = ModelConfig.find(arguments.bundle)
+    work, bundle = str(arguments.work), str(model.bundle)
     cohort = str(Path(work) / "cohort")
     seed, steps = str(arguments.seed), str(arguments.training_steps)
     few = f"--epoch_length {steps} --pretrain_epochs 1 --finetune_epochs 1 --resume false".split()
-    lines = [
+    return [
         ["phantom", "--out", cohort, "--patients", str(arguments.patients), "--seed", seed],
         ["cohort", "--source", cohort, "--work", work],
         ["journeys", "--work", work],
@@ -60,29 +62,18 @@ def stages(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], int]]]
         ["encode", "--work", work, "--bundle", bundle],
         ["train", "--work", work, "--bundle", bundle, "--", *few],
         ["sample", "--work", work, "--bundle", bundle, "--seed", seed, "--precision", "auto"],
-        ["evaluate", "--work", work, "--models", str(Path(bundle) / "models")],
+        ["evaluate", "--work", work, "--models", str(model.models)],
         ["report", "--work", work],
     ]
-    return [("biomedjourney " + " ".join(line), _Verb(line)) for line in lines]
-
-
-class _Verb:
-    def __init__(self, line: list[str]) -> None:
-        self.line = line
-
-    def __call__(self) -> int:
-        from biomedjourney_monai.cli.main import main
-
-        return main(self.line)
 
 
 def _make_folder(work: Path) -> None:
-    """Start afresh, but only in a folder that an earlier demo made."""
+    """Start in an empty folder. Only the content of an earlier demo is deleted."""
     if work.exists() and any(work.iterdir()):
         if not (work / MARKER).is_file():
             raise BiomedJourneyError(
                 "--work must be a new or empty folder, or an earlier demo's",
-                found="files of another kind in it",
+                found="other files in it",
                 action="Choose another --work",
             )
         shutil.rmtree(work)

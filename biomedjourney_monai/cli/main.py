@@ -1,4 +1,4 @@
-"""`biomedjourney VERB …`: finds the verb's module, parses its arguments, runs it, prints errors as one line."""
+"""`biomedjourney VERB ...`: run the module of the verb, and print its errors as one line."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.errors import BiomedJourneyError, MissingPackageError
 
 VERBS = {
-    "phantom": "render a cohort of patients with a known truth, as MIMIC-CXR-JPG and MIMIC-IV files",
+    "phantom": "render patients with a known truth, as MIMIC-CXR-JPG and MIMIC-IV files",
     "cohort": "find eligible studies                           -> studies.parquet",
     "journeys": "pair consecutive studies of one patient         -> journeys.parquet",
     "register": "align each new image to its prior, and score it -> pairs.parquet, images/",
@@ -19,24 +19,25 @@ VERBS = {
     "encode": "encode images and descriptions                  -> latents/",
     "train": "train the model: pretrain, then finetune        -> runs/",
     "sample": "make a counterfactual radiograph                -> samples/, or one file",
-    "ladder": "show one patient at several rungs of a disease  -> strip, animation, series",
-    "pacs": "make counterfactuals of an archive's radiographs -> new series in the archive",
-    "app": "serve the web page, on this machine           -> a page in the browser",
+    "ladder": "show one patient at several degrees of disease  -> strip, animation, series",
+    "pacs": "make counterfactuals of an archive's studies    -> new series in the archive",
+    "app": "serve the web page on this machine              -> a page in the browser",
     "tune": "search the guidance scales                      -> tune/",
     "evaluate": "score counterfactuals against references        -> metrics.json",
-    "ablation": "train and score a grid of settings              -> study.json, study.md",
+    "ablation": "train and score a grid of settings              -> ablation.json, ablation.md",
     "report": "write one HTML page of tables and pictures      -> report/index.html",
-    "check-autoencoder": "score an autoencoder's reconstructions, as a gate",
+    "check-autoencoder": "score an autoencoder's reconstructions against limits",
     "train-judges": "train the small judges on rendered images",
     "train-text": "train the small text tower on rendered images and reports",
-    "import-weights": "turn a model of CompVis, diffusers or monai-generative into a model file",
+    "import-weights": "convert a model of CompVis, diffusers or monai-generative to a model file",
     "export-weights": "write a model file as a diffusers folder",
+    "bundle-path": "print the bundle's folder, for `python -m monai.bundle run`",
     "demo": "run every stage once on a small rendered cohort",
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser that lists the verbs; each verb adds its own arguments when it is chosen."""
+    """Build the parser that lists the verbs. The arguments of a verb are added by its own module."""
     parser = argparse.ArgumentParser(
         prog="biomedjourney",
         description="Counterfactual chest radiographs from a prior image and a progression description.",
@@ -51,10 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit status: 0, 2 for a mistake of the user's, 130 for an interrupt.
+    """Run one verb. Returns the exit status: 0 for success, 2 for an error of the user, 130 for an interrupt.
 
     Args:
-        arguments: without the program's name; None takes the command line, and the process is then the verb's own.
+        arguments: without the program's name. None takes the command line; the process then ends with the verb.
     """
     own_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -73,12 +74,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BiomedJourneyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:  # its own text would name the file, and a file's name may tell of a patient
+    except ImportError as error:
+        missing = MissingPackageError.of(error)
+        if missing is None:
+            raise
+        print(f"error: {missing}", file=sys.stderr)
+        return 2
+    except OSError as error:  # its text holds the file name, which may identify a patient
         reason = error.strerror or type(error).__name__
-        print(f"error: {reason}. Check the paths on the command line, and rights and space to write.", file=sys.stderr)
+        print(
+            f"error: {reason}. Check the paths on the command line, the permissions and the disk space.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
 
 

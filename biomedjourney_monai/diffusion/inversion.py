@@ -1,4 +1,4 @@
-"""The noise from which a prior image would have come: sampling turned round."""
+"""The noise from which a prior image would have been sampled."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def invert(
     timesteps: Tensor,
     prediction_type: str,
 ) -> Tensor:
-    """Walk DDIM's path from a clean latent back to a noisy one.
+    """Follow DDIM's path backwards, from a clean latent to a noisy one.
 
-    Each step takes the noise that is predicted at the level reached so far, which is right for small steps only: what
-    comes back from the result is close to the clean latent, not the same.
+    Each step uses the noise that is predicted at the level reached so far, which is exact for infinitely small steps
+    only: sampling from the result comes close to the clean latent.
 
     Args:
         predict: `predict(noisy_latent, timestep)` with an int64 scalar tensor as timestep.
         clean: scaled latent, shape (B, C, h, w).
         alphas_cumprod: shape (T,), falling.
-        timesteps: to walk through, rising, int64, shape (N,).
+        timesteps: to pass through, rising, int64, shape (N,).
         prediction_type: what `predict` returns.
 
     Returns:
@@ -45,9 +45,3 @@ def invert(
         latent = signal.sqrt() * start + (1 - signal).sqrt() * noise
         at = timestep
     return latent
-
-
-def add_noise(clean: Tensor, noise: Tensor, signal: Tensor | float) -> Tensor:
-    """Bring a clean latent to a noise level; `signal` is the share of signal variance, alpha_cumprod."""
-    signal = torch.as_tensor(signal, device=clean.device, dtype=torch.float32)
-    return signal.sqrt() * clean + (1 - signal).sqrt() * noise

@@ -26,8 +26,7 @@ from biomedjourney_monai.radiographs.write.dicom import (
     request_uids,
     save_dicom,
 )
-from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_like
-from biomedjourney_monai.radiographs.write.nifti import save_nifti_series
+from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_like, save_nifti_series
 
 if TYPE_CHECKING:
     import pydicom

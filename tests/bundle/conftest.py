@@ -22,19 +22,6 @@ SMALL = {"channels": [32, 32, 32], "num_head_channels": [0, 32, 32]}
 """A denoiser that trains and samples in no time, as overrides of common.yaml's section."""
 
 
-def _run(
-    run_id: str, config: str | list[str], *more: object, cwd: Path = ROOT, processes: int = 1
-) -> subprocess.CompletedProcess:
-    files = [str(CONFIGS / name) for name in ([config] if isinstance(config, str) else config)]
-    listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    launch = [sys.executable, *(torchrun if processes > 1 else []), "-m", "monai.bundle"]
-    command = [*launch, "run", run_id, "--config_file", listed, *map(str, more)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-
 def _small_generator(**sampler: object):
     changes = {"bundle_root": str(ROOT / "bundle"), "denoiser": SMALL, "sampler": sampler}
     with torch.random.fork_rng():
@@ -43,9 +30,24 @@ def _small_generator(**sampler: object):
 
 
 @pytest.fixture(scope="session")
-def run_bundle():
-    """Call `python -m monai.bundle run RUN_ID --config_file CONFIG …` as a user types it, also through torchrun."""
-    return _run
+def run_bundle(warm_process):
+    """Call `python -m monai.bundle run RUN_ID --config_file CONFIG ...` as a user types it, also through torchrun."""
+
+    def run(
+        run_id: str, config: str | list[str], *more: object, cwd: Path = ROOT, processes: int = 1
+    ) -> subprocess.CompletedProcess:
+        files = [str(CONFIGS / name) for name in ([config] if isinstance(config, str) else config)]
+        listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        arguments = ["run", run_id, "--config_file", listed, *map(str, more)]
+        if processes == 1:
+            return warm_process.run("monai.bundle", *arguments, cwd=cwd, env=environment)
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        command = [sys.executable, *torchrun, "-m", "monai.bundle", *arguments]
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
-DOCS = CONFIGS.parent / "docs" / "training.md"
+DOCS = CONFIGS.parent / "docs" / "how-to" / "large-models.md"
 PRESETS = [f"gpu{size}.yaml" for size in (12, 24, 40, 80)]
 LEFT_AS_IN_COMMON = {"autoencoder": {}, "image_size": 128}
 """Of sd15.yaml, since the latents are the small autoencoder's."""

@@ -50,7 +50,7 @@ def test_no_file_of_the_bundle_is_large_so_that_it_needs_no_list():
 
 @pytest.mark.slow
 def test_the_memory_table_is_what_the_command_computes():
-    command = [sys.executable, str(ROOT / "benchmarks" / "optimiser_step.py"), "--table"]
+    command = [sys.executable, str(ROOT / "scripts" / "benchmarks" / "optimiser_step.py"), "--table"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     for line in done.stdout.splitlines():
         if line.startswith("| float32") or line.startswith("| bfloat16"):

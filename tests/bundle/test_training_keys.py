@@ -1,4 +1,4 @@
-"""Every key of train.yaml that bundle/docs/training.md explains reaches what it is said to change."""
+"""Every key of train.yaml that reference/training-settings.md explains reaches what it is said to change."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 from monai.networks.schedulers import DDPMScheduler
 
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
-PAGE = CONFIGS.parent / "docs" / "training.md"
+PAGE = CONFIGS.parent / "docs" / "reference" / "training-settings.md"
 PARTS = {"settings", "network_def", "averaged", "process", "processes", "first_process"}
 """Keys at the top that are components or say what is so, not settings."""
 SECTIONS = ("autoencoder", "denoiser", "noise_scheduler", "text_encoder")
@@ -25,8 +25,8 @@ def settings_of(content):
 
 
 def documented():
-    table = PAGE.read_text(encoding="utf-8").split("## Settings")[1].split("\n## ")[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[1] for line in lines if line.startswith("| `")]
     return {key for row in rows for key in re.findall(r"`([a-z_]+)`", row)}
 
 

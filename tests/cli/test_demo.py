@@ -3,6 +3,7 @@ import importlib
 
 import pytest
 
+from biomedjourney_monai import errors
 from biomedjourney_monai.cli import demo
 from biomedjourney_monai.cli.main import VERBS, main
 
@@ -15,7 +16,7 @@ def arguments_for(work, bundle):
 
 def test_every_stage_is_a_command_line_that_its_verb_takes(tmp_path, bundle):
     work = tmp_path / "a folder with spaces"
-    lines = [verb.line for _, verb in demo.stages(arguments_for(work, bundle))]
+    lines = demo.stages(arguments_for(work, bundle))
     assert [line[0] for line in lines] == [
         *("phantom", "cohort", "journeys", "register", "describe", "encode", "train", "sample", "evaluate", "report")
     ]
@@ -29,14 +30,18 @@ def test_every_stage_is_a_command_line_that_its_verb_takes(tmp_path, bundle):
 
 @pytest.fixture
 def run_demo(monkeypatch, tmp_path, bundle):
-    """Run the demo with stages that only return a status."""
+    """Run the demo with stages that only return their status."""
 
     def run(*statuses, more=()):
         ran = []
-        stages = [
-            (f"stage {n}", lambda n=n, status=status: ran.append(n) or status) for n, status in enumerate(statuses)
-        ]
-        monkeypatch.setattr(demo, "stages", lambda arguments: stages)
+        lines = [["stage", str(number)] for number, _ in enumerate(statuses)]
+        monkeypatch.setattr(demo, "stages", lambda arguments: lines)
+
+        def run_stage(line):
+            ran.append(int(line[1]))
+            return statuses[ran[-1]]
+
+        monkeypatch.setattr(demo.command, "main", run_stage)
         return main(["demo", "--work", str(tmp_path / "demo"), "--bundle", str(bundle), *more]), ran
 
     return run
@@ -46,7 +51,7 @@ def test_the_demo_ends_with_the_reports_place(run_demo, tmp_path, capsys):
     assert run_demo(0, 0, 0) == (0, [0, 1, 2])
     shown = capsys.readouterr().out
     assert shown.rstrip().endswith(str(tmp_path / "demo" / "report" / "index.html"))
-    assert "── stage 1 ──" in shown
+    assert "── biomedjourney stage 1 ──" in shown
 
 
 def test_the_demo_stops_at_the_first_stage_that_fails(run_demo, capsys):
@@ -54,7 +59,7 @@ def test_the_demo_stops_at_the_first_stage_that_fails(run_demo, capsys):
     assert "The report" not in capsys.readouterr().out
 
 
-def test_a_second_demo_starts_afresh(run_demo, tmp_path):
+def test_a_second_demo_starts_in_an_empty_folder(run_demo, tmp_path):
     run_demo(0)
     (tmp_path / "demo" / "old.txt").touch()
     run_demo(0)
@@ -71,4 +76,11 @@ def test_the_demo_does_not_touch_a_folder_of_ones_own(run_demo, tmp_path, capsys
 
 def test_training_without_a_step_is_refused_before_anything_is_made(run_demo, tmp_path):
     assert run_demo(0, more=("--training-steps", "0")) == (2, [])
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_demo_without_its_packages_makes_no_folder(run_demo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(errors.importlib.util, "find_spec", lambda name: None)
+    assert run_demo(0) == (2, [])
+    assert "biomedjourney_monai[train]" in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()

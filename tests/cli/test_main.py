@@ -22,7 +22,7 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
     assert end.value.code == 0
     shown = capsys.readouterr().out
     assert f"usage: biomedjourney {verb}" in shown
-    assert f"example:\n  biomedjourney {verb} " in shown
+    assert f"example:\n  biomedjourney {verb}" in shown
     assert module_of(verb).__doc__.splitlines()[0] in shown
 
 
@@ -98,10 +98,25 @@ def test_an_error_of_the_system_is_one_line_without_a_files_name(run_ends_with, 
     assert "Smith" not in shown
 
 
-def test_an_interrupt_says_how_to_go_on(run_ends_with, capsys):
+def test_an_interrupt_says_how_to_continue(run_ends_with, capsys):
     run_ends_with(KeyboardInterrupt())
     assert main(["report"]) == 130
     assert "run the same command again" in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_one_line(run_ends_with, capsys):
+    run_ends_with(ModuleNotFoundError("No module named 'mlflow.entities'", name="mlflow.entities"))
+    assert main(["report"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: mlflow must be installed")
+    assert 'pip install "biomedjourney_monai[train]"' in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_module_that_no_extra_installs_is_a_bug_of_ours(run_ends_with):
+    run_ends_with(ModuleNotFoundError("No module named 'biomedjourney_monai.x'", name="biomedjourney_monai.x"))
+    with pytest.raises(ModuleNotFoundError):
+        main(["report"])
 
 
 def test_a_bug_of_ours_is_not_hidden(run_ends_with):

@@ -132,7 +132,7 @@ def test_the_server_keeps_and_tells_nothing_of_the_patient(server, priors):
 
 
 def test_the_documented_request_is_served(server, priors):
-    page = (DOCS / "monai_label.md").read_text(encoding="utf-8")
+    page = (DOCS / "how-to" / "monai-label.md").read_text(encoding="utf-8")
     (words,) = re.findall(r"@chest\.png.*?\n.*?params=(\{.*?\})'", page)
     answer = server.infer(file=("chest.png", priors["png"].read_bytes()), **json.loads(words))
     assert answer.status_code == 200, answer.text

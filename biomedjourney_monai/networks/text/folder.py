@@ -85,7 +85,7 @@ def load_text_tower(folder: str | Path) -> LoadedTower:
         raise WeightsError(
             f"{folder} must be the folder of a text tower",
             found="no such folder",
-            action="Put BiomedCLIP or another text encoder there, as docs/text_encoders.md of the bundle says, or pass "
+            action="Put BiomedCLIP or another text encoder there, as docs/how-to/text-encoders.md of the bundle says, or pass "
             "the folder that holds one",
         )
     for file in _weights(folder):

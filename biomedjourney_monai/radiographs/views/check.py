@@ -2,7 +2,7 @@
 
 The image is cropped to its content, resized to 64 px and ranked, so that exposure and window do not matter. It is then
 compared with a mean frontal and a mean lateral chest, upright, rotated and inverted; the nearest decides. The means are
-of rendered patients (`view_check.py` of the benchmarks makes them). PA and AP are not told apart.
+of rendered patients (scripts/benchmarks/view_check.py). PA and AP are not told apart.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def check_view(image: np.ndarray, *, mirror: bool = False, min_correlation: floa
 
     Args:
         image: float in [0, 1], shape (H, W), bright is dense; a black letterbox is cropped.
-        mirror: also look for a mirrored chest. The documentation gives the error rate. One patient in ten thousand has
-            the heart on the right, so a person must look at the image; nothing is corrected.
+        mirror: also look for a mirrored chest. The error rate is in bundle/docs/how-to/cohort.md. One patient in ten
+            thousand has the heart on the right, so a person must look at the image; nothing is corrected.
         min_correlation: an image below this with every template is not a chest.
 
     Raises:

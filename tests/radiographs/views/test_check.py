@@ -117,7 +117,7 @@ def test_what_is_no_image_is_an_error(image):
 
 @pytest.mark.slow
 def test_the_documented_command_gives_the_shipped_templates(tmp_path):
-    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "view_check.py"))
+    benchmark = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "view_check.py"))
     drawn = np.rint(benchmark["draw_templates"]() * 255)
     shipped = np.rint(np.concatenate(views._templates(), axis=1) * 255)
     assert np.abs(drawn - shipped).max() <= 1

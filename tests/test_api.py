@@ -1,0 +1,46 @@
+"""The public names: lazy, complete and documented."""
+
+import subprocess
+import sys
+
+import pytest
+
+import biomedjourney_monai as bj
+
+HEAVY = ("torch", "monai", "numpy", "pandas", "cv2", "PIL", "yaml")
+
+
+def in_a_new_process(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_bare_import_loads_nothing_heavy_and_takes_no_time():
+    script = f"""
+import sys, time
+started = time.process_time()
+import biomedjourney_monai
+print(time.process_time() - started, *[name for name in {HEAVY!r} if name in sys.modules])
+"""
+    seconds, *loaded = in_a_new_process(script).split()
+    assert loaded == []
+    assert float(seconds) < 0.3
+
+
+@pytest.mark.parametrize("name", [name for name in bj.__all__ if name != "__version__"])
+def test_every_public_name_is_there_and_documented(name):
+    value = getattr(bj, name)
+    if callable(value):
+        assert value.__doc__ and len(value.__doc__.strip()) > 20
+        assert not value.__doc__.startswith(f"{name}("), "dataclasses have a docstring of their own"
+
+
+def test_names_are_listed_and_others_are_refused():
+    assert set(bj.__all__) <= set(dir(bj))
+    with pytest.raises(AttributeError, match="no attribute 'load_modle'"):
+        bj.load_modle  # noqa: B018
+
+
+def test_star_import_and_repeated_access_give_the_same_objects():
+    assert bj.load_model is bj.load_model
