@@ -26,7 +26,7 @@ class Prior:
         image: float32 in [0, 1], shape (S, S), bright is dense.
         original_hw: height and width of the original, in pixels.
         file: the original; None for an image in memory.
-        is_marked: whether the original says that this package made it.
+        is_marked: whether the original's metadata say that this package generated it.
         source: attributes of a DICOM original that a counterfactual copies; None where they are read from `file`.
     """
 

@@ -38,7 +38,7 @@ def make_files(result: Result, answer: Mapping[str, Any], *, judges: Mapping[str
         dataset = writer.dataset(picture, facts, number=number, series_facts=result.series_facts)
         every[_numbered(DICOM, number)] = to_bytes(dataset)
     every[REPORT] = render_report({**answer, "judges": judges})
-    every |= {f"{file.word}.png": file.content for file in map_files(result)}
+    every |= {f"{word}.png": content for word, content in map_files(result).items()}
     asked = {
         **result.documents[0],
         "judges": judges,
