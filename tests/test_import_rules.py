@@ -38,6 +38,7 @@ TOOLKITS = ("itk", "SimpleITK", "mlflow", "torchxrayvision", "open_clip", "trans
 ABOUT = {
     "preparation/registration/simpleitk.py": {"SimpleITK"},
     "preparation/registration/elastix.py": {"itk", "SimpleITK"},
+    "preparation/registration/sitk_transform.py": {"SimpleITK"},
     "training/handlers/served_model.py": {"mlflow"},
     "training/handlers/tracking.py": {"mlflow"},
 }

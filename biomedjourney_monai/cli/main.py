@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import BiomedJourneyError, MissingPackageError
+from biomedjourney_monai.errors import BiomedJourneyError, MissingPackageError, SettingError
 
 VERBS = {
     "phantom": "render patients with a known truth, as MIMIC-CXR-JPG and MIMIC-IV files",
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[1:])) or 0
     except BiomedJourneyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error.as_option() if isinstance(error, SettingError) else error}", file=sys.stderr)
         return 2
     except ImportError as error:
         missing = MissingPackageError.of(error)

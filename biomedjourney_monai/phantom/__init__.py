@@ -1,4 +1,4 @@
-"""The phantom: a rendered cohort of patients whose truth is known, the counterfactual truth included."""
+"""The phantom: a rendered cohort of patients with a known truth, including true counterfactuals."""
 
 from biomedjourney_monai.phantom.findings import Devices, FindingState
 from biomedjourney_monai.phantom.patients import Patient, Visit, draw_patient

@@ -1,4 +1,4 @@
-"""Who a phantom patient is: the body that all visits share.
+"""The body of a phantom patient, which all visits share.
 
 Lengths are centimetres. The origin is the middle of the chest, x grows to image right (the patient's left),
 y grows downward, z grows to the front.
@@ -25,12 +25,12 @@ _STREAKS_OF_GROUP = (1.0, 0.75, 1.3)
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Everything that a patient's visits share, as plain numbers; the vessel tree grows from them on first use."""
+    """Everything that a patient's visits share, as plain numbers; vessels and textures are drawn on first use."""
 
     seed: int
     sex: str  # "F" or "M"
     age: float  # years
-    group: int  # 0, 1 or 2: shows in tissue contrast alone
+    group: int  # 0, 1 or 2: changes tissue contrast only
 
     body_mass: float  # 1 is average
     wall_cm: float  # chest wall beside the lungs
@@ -72,7 +72,7 @@ class Anatomy:
 
     @cached_property
     def vessels(self) -> tuple[VesselTree, VesselTree]:
-        """The pulmonary vessels of the right and the left lung (in this order: image left first)."""
+        """The pulmonary vessels of the right and the left lung, in this order (image left first)."""
         rng = np.random.default_rng([self.seed, 3])
         return grow_vessels(rng, hilum_height=0.53), grow_vessels(rng, hilum_height=0.49)
 
@@ -101,17 +101,12 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
         seed: the patient's identity; the same seed and arguments give the same body.
         sex: "F" or "M": breast shadows, size and shape of the chest.
         age: years: bone density, aortic unfolding, calcification.
-        group: 0, 1 or 2: shows in tissue contrast alone, never in shape.
+        group: 0, 1 or 2: changes tissue contrast only, never shape.
 
     Raises:
         ConfigError: if sex, age or group is out of range.
     """
-    if sex not in ("F", "M"):
-        raise ConfigError("sex must be F or M", found=repr(sex))
-    if not 0 < age <= 120:
-        raise ConfigError("age must lie in (0, 120] years", found=f"{age}")
-    if group not in (0, 1, 2):
-        raise ConfigError("group must be 0, 1 or 2", found=repr(group))
+    _check_person(sex, age, group)
     rng = np.random.default_rng([int(seed), 1])
     uniform, normal = rng.uniform, rng.normal
     female = sex == "F"
@@ -160,3 +155,12 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
     return Anatomy(
         seed=int(seed), sex=sex, age=float(age), group=int(group), **{k: float(v) for k, v in values.items()}
     )
+
+
+def _check_person(sex: str, age: float, group: int) -> None:
+    if sex not in ("F", "M"):
+        raise ConfigError("sex must be F or M", found=repr(sex))
+    if not 0 < age <= 120:
+        raise ConfigError("age must be in (0, 120] years", found=f"{age}")
+    if group not in (0, 1, 2):
+        raise ConfigError("group must be 0, 1 or 2", found=repr(group))

@@ -33,8 +33,8 @@ class RibCage:
 
     Attributes:
         x, y, z: cm; x is already on the side of the patient.
-        bone: length in cm that a point stands for, 0 where the rib has ended.
-        cartilage: likewise for the cartilage that joins the rib to the breast bone.
+        bone: length in cm that a point represents, 0 beyond the end of the rib.
+        cartilage: the same for the cartilage between rib and sternum.
     """
 
     x: np.ndarray
@@ -45,7 +45,7 @@ class RibCage:
 
 
 def shape_ribs(visit: Visit) -> RibCage:
-    """Lead ten rib pairs from the spine round to the front."""
+    """Lay out ten rib pairs from the spine to the front."""
     a = visit.anatomy
     breath = visit.acquisition.inspiration
     number = np.arange(RIBS)[None, :]  # (1, RIBS)
@@ -95,7 +95,7 @@ def draw_ribs(visit: Visit) -> np.ndarray:
         chosen[:, 0] = chosen[:, 8:] = False
         weight = 0.75 * (a.calcification - 0.15) * (cage.cartilage * speckle)[chosen]
         ribs += draw_tubes(axes, x[chosen], y[chosen], weight, radius_cm=0.45 * r)
-    # A rib seen end-on at the chest wall is long along the beam, yet no radiograph whitens without bound.
+    # A rib seen end-on at the chest wall is long along the beam, but its brightness is limited in a radiograph.
     return np.float32(2.2) * np.tanh(ribs * np.float32(1 / 2.2))
 
 

@@ -1,4 +1,4 @@
-"""The frontal chest of one visit: body outline, lungs, diaphragm, and where the findings push them."""
+"""The frontal chest of one visit: body outline, lungs, diaphragm, and how findings displace them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from biomedjourney_monai.phantom.physics import Acquisition
 from biomedjourney_monai.phantom.raster import Axes, step
 
 DOME_RISE_CM = (0.0, 1.5, 2.6, 3.9)
-"""How far atelectasis lifts its diaphragm, by severity."""
+"""Elevation of the diaphragm by atelectasis on its side, by severity."""
 
 SHIFT_TOWARD_ATELECTASIS_CM = (0.0, 0.25, 0.7, 1.3)
 SHIFT_FROM_EFFUSION_CM = (0.0, 0.0, 0.2, 0.8)
@@ -21,7 +21,7 @@ SHIFT_FROM_PNEUMOTHORAX_CM = (0.0, 0.0, 0.2, 0.8)
 
 @dataclass(frozen=True)
 class Visit:
-    """What the drawing functions share: who, how, with which findings, on which grid."""
+    """The input of all drawing functions: anatomy, acquisition, findings and grid."""
 
     anatomy: Anatomy
     acquisition: Acquisition
@@ -58,7 +58,7 @@ class Lung:
         side: -1 the patient's right (image left), +1 the left.
         u: distance from the midline in cm, positive on this side, shape (1, S).
         lateral: lateral border, cm from the midline, shape (S, 1).
-        medial: medial border, likewise.
+        medial: medial border, same units and shape.
         top: y of the upper border at each column, shape (1, S).
         dome: y of the diaphragm at each column, shape (1, S).
         across: 0 medial to 1 lateral, shape (S, S).
@@ -114,7 +114,7 @@ def dome_line(anatomy: Anatomy, u: np.ndarray, *, top: float) -> np.ndarray:
 
 
 def dome_top(visit: Visit, side: int) -> float:
-    """Return y of the top of one diaphragm: breath, side and atelectasis move it."""
+    """Return y of the top of one diaphragm, which depends on breath, side and atelectasis."""
     a = visit.anatomy
     healthy = a.dome_y - (a.dome_step_cm if side < 0 else 0.0) + 0.85 * visit.acquisition.inspiration
     return healthy - DOME_RISE_CM[visit.side_severities(side)[0]]

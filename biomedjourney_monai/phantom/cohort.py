@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.errors import ConfigError, refuse_unknown_keywords
 from biomedjourney_monai.files import write_json, written_atomically
 from biomedjourney_monai.phantom.faults import PlannedImage, UntidyPatient, plant_faults
 from biomedjourney_monai.phantom.parallel import map_in_order
@@ -22,7 +23,7 @@ from biomedjourney_monai.phantom.tables import TableRows, list_rows, write_table
 from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual, render_visit
 
 MARKER_FILE = "phantom.json"
-"""Says which cohort a folder holds, so that a second run goes on with the same one and with no other."""
+"""States which cohort a folder holds, so that a second run continues only the same one."""
 
 LAYOUT_VERSION = 1
 
@@ -30,9 +31,14 @@ IMAGE_FORMATS = ("jpg", "dicom")
 JPEG_QUALITY = 95
 
 
+class _View(TypedDict):
+    view_position: str
+    acquisition_seed: int
+
+
 @dataclass(frozen=True)
 class CohortPlan:
-    """What fixes a cohort's bytes."""
+    """The settings that determine a cohort's bytes."""
 
     patients: int
     seed: int
@@ -50,7 +56,7 @@ class CohortPlan:
 
 @dataclass(frozen=True)
 class CohortSummary:
-    """How much was written."""
+    """Numbers of what was written."""
 
     patients: int
     studies: int
@@ -59,11 +65,12 @@ class CohortSummary:
     counterfactuals: int
 
 
-def write_cohort(
+@refuse_unknown_keywords
+def write_phantom_cohort(
     out: str | Path,
     *,
-    patients: int,
-    seed: int,
+    patients: int = 100,
+    seed: int = 0,
     size: int = 256,
     processes: int | None = None,
     truth: Sequence[str] = (),
@@ -71,19 +78,19 @@ def write_cohort(
 ) -> CohortSummary:
     """Write a cohort: images and reports under files/, the tables of MIMIC-CXR-JPG, MIMIC-IV's under hosp/.
 
-    Files that are there already are kept, so an interrupted run goes on where it stopped. The tables come last: where
-    planted.csv is, the cohort is complete. The same arguments give the same bytes, whatever the number of processes.
+    Existing files are kept, so that a stopped run resumes. The tables come last: a folder with planted.csv is complete.
+    The same arguments give the same bytes for any number of processes.
 
     Args:
         out: a new or empty folder, or one that an earlier run with the same patients, seed and size wrote.
-        patients: how many.
+        patients: number of patients.
         seed: of everything.
-        size: rows and columns of each image.
-        processes: how many work at once; all cores if None.
-        truth: splits for whose patients the true counterfactual of every prior image under the findings of every later
-            study is also written: truth/<prior_dicom_id>-<new_study_id>.png, masks beside it as .npz, and truth.csv. A
-            cohort that is there without them gets them.
-        image_format: "jpg", or "dicom" for .dcm files in the variety that an archive has.
+        size: rows and columns of each image, in [64, 4096].
+        processes: that work at once; None takes all cores.
+        truth: splits whose patients also get the true counterfactual of every prior image under the findings of every
+            later study: truth/<prior_dicom_id>-<new_study_id>.png, its masks as .npz, and truth.csv. They are added to
+            a cohort that was written without them.
+        image_format: "jpg", or "dicom" for .dcm files as varied as in an archive.
 
     Raises:
         ConfigError: if the folder holds something else, or an argument is out of range.
@@ -101,12 +108,8 @@ def write_cohort(
     return CohortSummary(patients, studies, len(rows.metadata), len(rows.planted), len(rows.truth))
 
 
-def claim_folder(out: Path, settings: dict) -> None:
-    """Mark a new folder as holding a cohort of these settings, or check that it does.
-
-    Raises:
-        ConfigError: if the folder holds something else.
-    """
+def claim_folder(out: Path, settings: Mapping[str, object]) -> None:
+    """Mark a new folder as holding a cohort of these settings; a ConfigError if it holds something else."""
     wanted = {"layout": LAYOUT_VERSION, **settings}
     marker = out / MARKER_FILE
     if out.exists() and not out.is_dir():
@@ -126,7 +129,7 @@ def claim_folder(out: Path, settings: dict) -> None:
         raise ConfigError(
             "--out must be a new or empty folder",
             found="one with other files in it",
-            action="Choose another folder, so that nothing of yours is mixed with rendered files",
+            action="Choose another folder, so that your files are not mixed with rendered ones",
         )
     else:
         try:
@@ -135,7 +138,7 @@ def claim_folder(out: Path, settings: dict) -> None:
             raise ConfigError("--out must be writable", found=type(error).__name__) from error
 
 
-def _difference(found: object, wanted: dict) -> str:
+def _difference(found: object, wanted: Mapping[str, object]) -> str:
     if not isinstance(found, dict):
         return f"an unreadable {MARKER_FILE}"
     names = [name for name in wanted if found.get(name) != wanted[name]]
@@ -147,19 +150,14 @@ def _write_patient(task: tuple[str, CohortPlan, int, tuple[str, ...]]) -> TableR
     folder, plan, index, truth = task
     out = Path(folder)
     untidy = plant_faults(draw_patient(plan.seed, index), plan.seed)
-    _sweep(_study_folder(out, untidy.patient.subject_id, 0).parent)
+    for half_written in _study_folder(out, untidy.patient.subject_id, 0).parent.rglob(".*"):  # by a killed run
+        half_written.unlink()
     rows = list_rows(untidy, seed=plan.seed, size=plan.size)
     _write_images(out, untidy, plan)
     _write_reports(out, untidy, plan.seed)
     if untidy.patient.split in truth:
         rows.truth = list(_write_truth(out / "truth", untidy, plan.size))
     return rows
-
-
-def _sweep(patient_folder: Path) -> None:
-    """Remove what a killed run left half-written."""
-    for path in patient_folder.rglob(".*"):
-        path.unlink()
 
 
 def _study_folder(out: Path, subject_id: int, study_id: int) -> Path:
@@ -176,14 +174,8 @@ def _write_images(out: Path, untidy: UntidyPatient, plan: CohortPlan) -> None:
             if path.exists():
                 continue
             anatomy = anatomy or anatomy_of(patient)
-            rendering = render_visit(
-                patient,
-                visit,
-                size=plan.size,
-                view_position=image.view_position,
-                acquisition_seed=image.acquisition_seed,
-                anatomy=anatomy,
-            )
+            view: _View = {"view_position": image.view_position, "acquisition_seed": image.acquisition_seed}
+            rendering = render_visit(patient, visit, size=plan.size, anatomy=anatomy, **view)
             if plan.image_format == "dicom":
                 from biomedjourney_monai.phantom.dicom import encode_dicom
 
@@ -194,11 +186,7 @@ def _write_images(out: Path, untidy: UntidyPatient, plan: CohortPlan) -> None:
 
 
 def encode_image(pixels: np.ndarray, planned: PlannedImage) -> bytes:
-    """Encode as 8-bit grey JPEG, with the damage that is planned.
-
-    Args:
-        pixels: in [0, 1], shape (H, W).
-    """
+    """Encode pixels in [0, 1], shape (H, W), as 8-bit grey JPEG, with the planned damage."""
     grey = as_grey(pixels)
     if planned.damage == "inverted":
         grey = 255 - grey
@@ -228,7 +216,7 @@ def _write_reports(out: Path, untidy: UntidyPatient, seed: int) -> None:
 def _write_truth(folder: Path, untidy: UntidyPatient, size: int) -> Iterator[tuple[str, int, str]]:
     """Write the counterfactual of each image that the tables call PA under each later study's findings.
 
-    What is wrong with a file is not repeated: an inverted prior's truth is upright grey, a lateral's is a lateral.
+    Damage of the prior's file is not repeated: an inverted prior has a truth in normal grey, a lateral has a lateral.
 
     Yields:
         The rows of truth.csv.
@@ -242,18 +230,12 @@ def _write_truth(folder: Path, untidy: UntidyPatient, size: int) -> Iterator[tup
             for new in patient.visits[place + 1 :]:
                 name = f"{image.dicom_id}-{new.study_id}"
                 if not (folder / f"{name}.png").exists():
+                    view: _View = {"view_position": image.view_position, "acquisition_seed": image.acquisition_seed}
                     rendering = render_counterfactual(
-                        patient,
-                        visit,
-                        new.findings,
-                        size=size,
-                        with_masks=True,
-                        view_position=image.view_position,
-                        acquisition_seed=image.acquisition_seed,
-                        anatomy=anatomy,
+                        patient, visit, new.findings, size=size, with_masks=True, anatomy=anatomy, **view
                     )
                     with written_atomically(folder / f"{name}.npz") as temporary:
-                        np.savez_compressed(temporary, masks=rendering.masks)
+                        np.savez_compressed(temporary, masks=np.asarray(rendering.masks))
                     _write_bytes(folder / f"{name}.png", cv2.imencode(".png", as_grey(rendering.image))[1].tobytes())
                 yield image.dicom_id, new.study_id, f"{name}.png"
 

@@ -1,7 +1,7 @@
-"""A phantom radiograph as a DICOM file, in the variety that an archive has.
+"""A phantom radiograph as a DICOM file, with the variety of a real archive.
 
 DX and CR; MONOCHROME1 and 2; 12 to 16 bits; a window, a VOI LUT or neither; stored values with and without a rescale;
-six transfer syntaxes. Rescale, VOI and inversion, in this order, give back the image that was put in.
+six transfer syntaxes. Rescale, VOI and inversion, in this order, restore the image.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class DicomForm:
         is_monochrome1: whether low values display bright.
         bits: bits stored, of 16 allocated.
         voi: "window", "lut" or "none".
-        slope: rescale slope; the intercept is its negative tenfold, or 0 with slope 1.
-        transfer_syntax: how the data set is encoded.
-        names_body_part: whether BodyPartExamined is filled.
+        slope: rescale slope; the intercept is -10 times the slope, or 0 with slope 1.
+        transfer_syntax: encoding of the data set.
+        names_body_part: whether BodyPartExamined has a value.
     """
 
     modality: str
@@ -83,7 +83,7 @@ class DicomForm:
 
 
 def draw_form(seed: int, dicom_id: str) -> DicomForm:
-    """Draw how an image is stored; JPEG 2000 goes with 16 bits, and a rescale with CR and no LUT."""
+    """Draw how an image is stored; JPEG 2000 has 16 bits, and only CR without LUT has a rescale."""
     rng = derive_rng(seed, "dicom", dicom_id)
     syntax = TRANSFER_SYNTAXES[int(rng.integers(len(TRANSFER_SYNTAXES)))]
     modality = "DX" if rng.random() < 0.7 else "CR"
@@ -94,14 +94,11 @@ def draw_form(seed: int, dicom_id: str) -> DicomForm:
 
 
 def encode_dicom(pixels: np.ndarray, patient: Patient, visit: Visit, planned: PlannedImage, *, seed: int) -> bytes:
-    """Encode one radiograph as a DICOM file, with the damage that is planned.
+    """Encode one radiograph as a DICOM file, with the planned damage; the same arguments give the same bytes.
 
     Args:
         pixels: in [0, 1], shape (H, W), bright is dense.
-        seed: the cohort's seed.
-
-    Returns:
-        The file's bytes; always the same for the same arguments.
+        seed: the cohort's.
     """
     form = draw_form(seed, planned.dicom_id)
     displayed = np.clip(pixels, 0, 1).astype(np.float64)
@@ -119,7 +116,7 @@ def encode_dicom(pixels: np.ndarray, patient: Patient, visit: Visit, planned: Pl
 
 
 def _describe(patient: Patient, visit: Visit, planned: PlannedImage, form: DicomForm, seed: int) -> Dataset:
-    """Fill everything but pixels: patient, study, series, acquisition, view."""
+    """Fill all attributes but the pixels: patient, study, series, acquisition, view."""
     dataset = Dataset()
     is_dx = form.modality == "DX"
     dataset.SpecificCharacterSet = "ISO_IR 192"
@@ -154,7 +151,7 @@ def _describe(patient: Patient, visit: Visit, planned: PlannedImage, form: Dicom
 
 
 def _describe_view(dataset: Dataset, planned: PlannedImage, form: DicomForm) -> None:
-    """Fill what the tables record of the view, right or wrong."""
+    """Fill the view as the tables record it, correct or not."""
     code, orientation = _VIEW_CODES[planned.recorded_code]
     dataset.BodyPartExamined = "CHEST" if form.names_body_part else ""
     dataset.ViewPosition = {"LATERAL": "LL"}.get(planned.recorded_view, planned.recorded_view)
@@ -173,7 +170,7 @@ def _describe_view(dataset: Dataset, planned: PlannedImage, form: DicomForm) -> 
 
 
 def _set_pixels(dataset: Dataset, displayed: np.ndarray, form: DicomForm) -> None:
-    """Store the image so that rescale, VOI and inversion bring it back."""
+    """Store the image so that rescale, VOI and inversion restore it."""
     height, width = displayed.shape
     stored = _store(dataset, 1 - displayed if form.is_monochrome1 else displayed, form)
     dataset.Rows, dataset.Columns = height, width
@@ -193,7 +190,7 @@ def _set_pixels(dataset: Dataset, displayed: np.ndarray, form: DicomForm) -> Non
 
 
 def _store(dataset: Dataset, values: np.ndarray, form: DicomForm) -> np.ndarray:
-    """Map [0, 1] to stored values and say how to map back; uint16, shape (H, W)."""
+    """Map [0, 1] to stored values, and describe the inverse mapping in the data set; uint16, shape (H, W)."""
     top = 2**form.bits - 1
     if form.voi == "none":
         return np.round(values * top).astype(np.uint16)

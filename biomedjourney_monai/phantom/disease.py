@@ -1,9 +1,8 @@
-"""How findings come and go between a patient's visits.
+"""The course of findings over a patient's visits.
 
-Two things can happen to a finding from one visit to the next. Mostly a new situation has replaced the old one
-(onset, resolution, another side), drawn afresh with the correlations that life has. Sometimes the old situation goes
-on, and grows, shrinks or stays. The first is common on purpose: what a follow-up shows must be learned from its
-description, and not copied from the prior image.
+From one visit to the next a finding is usually replaced (onset, resolution, another side) by a new draw with realistic
+correlations. Sometimes it continues, and grows, shrinks or stays. Replacement is common on purpose: a model must learn
+the new image from its description, and must not be able to copy it from the prior image.
 """
 
 from __future__ import annotations
@@ -16,29 +15,22 @@ import numpy as np
 from biomedjourney_monai.phantom.findings import FindingState
 
 CONTINUE_AT_ONCE = 0.20
-"""Chance that a finding's situation goes on at a visit directly after another."""
+"""Probability that a finding continues at a visit directly after another."""
 
 CONTINUE_LATE = 0.03
 """The same after a long time: chronic disease."""
 
 CONTINUE_DAYS = 60.0
-"""Days after which the first has fallen by a factor e towards the second."""
+"""Days after which the first has decayed by a factor e towards the second."""
 
 SEVERITY_EDGES = (0.26, 0.66)
-"""Shares of small, and of small or moderate, among present findings."""
+"""Cumulative shares of small, and of small or moderate, among present findings."""
 
 _Slots = dict[str, tuple[int, int]]
 
 
 def draw_course(rng: np.random.Generator, days: Sequence[float]) -> list[FindingState]:
-    """Draw the findings at each visit.
-
-    Args:
-        days: the visits' times in days, rising.
-
-    Returns:
-        One state per visit.
-    """
+    """Draw the findings at each visit, at rising times in days."""
     course: list[FindingState] = []
     for index, day in enumerate(days):
         fresh = _draw_situation(rng)
@@ -69,7 +61,7 @@ def _draw_situation(rng: np.random.Generator) -> _Slots:
 def _draw_atelectasis(
     rng: np.random.Generator, collapse: float, own: float, effusions: tuple[int, int]
 ) -> tuple[int, int]:
-    """Collapse follows fluid: more likely, and on the same side, where there is an effusion."""
+    """Draw atelectasis; an effusion makes it more likely, and on the same side."""
     threshold = 0.20 if any(effusions) else 0.56
     if 0.45 * collapse + 0.89 * own <= threshold:
         return 0, 0
@@ -86,7 +78,7 @@ def _draw_severity(rng: np.random.Generator) -> int:
 
 
 def _draw_sides(rng: np.random.Generator, *, both: float) -> tuple[int, int]:
-    """Draw (left, right) severities of a present finding; `both` is the chance of two sides."""
+    """Draw (left, right) severities of a present finding; `both` is the probability of two sides."""
     severity, share = _draw_severity(rng), rng.random()
     if share < both:
         other = severity if rng.random() < 0.5 else _draw_severity(rng)
@@ -95,16 +87,17 @@ def _draw_sides(rng: np.random.Generator, *, both: float) -> tuple[int, int]:
 
 
 def _carry_on(rng: np.random.Generator, prior: FindingState, fresh: _Slots, *, days_between: float) -> _Slots:
-    """Let each finding's old situation go on with a chance that falls with time."""
+    """Continue each finding with a probability that falls with time."""
     chance = CONTINUE_LATE + (CONTINUE_AT_ONCE - CONTINUE_LATE) * exp(-days_between / CONTINUE_DAYS)
     old = _as_slots(prior)
     return {name: _evolve(rng, old[name]) if rng.random() < chance else fresh[name] for name in fresh}
 
 
 def _evolve(rng: np.random.Generator, severities: tuple[int, int]) -> tuple[int, int]:
-    """Grow, shrink or keep a finding that goes on; both sides move together, and none appears or vanishes."""
+    """Grow, shrink or keep a finding that continues; both sides change together, and none appears or resolves."""
     step = int(rng.integers(-1, 2))
-    return tuple(min(max(severity + step, 1), 3) if severity else 0 for severity in severities)  # type: ignore[return-value]
+    left, right = (min(max(severity + step, 1), 3) if severity else 0 for severity in severities)
+    return left, right
 
 
 def _as_slots(state: FindingState) -> _Slots:
@@ -118,7 +111,7 @@ def _as_slots(state: FindingState) -> _Slots:
 
 
 def _as_state(slots: _Slots) -> FindingState:
-    """Build the state; where fluid fills a side, there is little room for air, and the other way round."""
+    """Build the state; a large effusion leaves little room for a pneumothorax on its side, and the reverse."""
     effusion, air = list(slots["effusion"]), list(slots["pneumothorax"])
     for side in (0, 1):
         if effusion[side] == 3 and air[side] > 1:

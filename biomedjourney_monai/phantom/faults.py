@@ -1,4 +1,4 @@
-"""The untidiness of an archive: planted at stated small rates, and listed, so that a preparation can be scored."""
+"""The errors of an archive: planted at stated small rates, and listed, so that preparation can be scored."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from biomedjourney_monai.phantom.seeds import derive_rng, derive_seed
 
 FAULT_RATES: Mapping[str, float] = {
     "second_pa": 0.03,  # of PA studies: one more PA image
-    "lateral": 0.12,  # of studies: a lateral image as well, rightly labelled
-    "lateral_as_pa": 0.006,  # of PA studies: a lateral image as well, labelled PA
+    "lateral": 0.12,  # of studies: also a lateral image, labelled correctly
+    "lateral_as_pa": 0.006,  # of PA studies: also a lateral image, labelled PA
     "pa_as_lateral": 0.004,  # of PA studies: labelled LATERAL
     "ap_as_pa": 0.10,  # of AP studies: labelled PA
     "view_empty": 0.02,  # of images: ViewPosition empty, ViewCodeSequence filled
@@ -27,7 +27,7 @@ FAULT_RATES: Mapping[str, float] = {
     "race_unknown": 0.015,  # of patients
     "no_admission": 0.015,  # of patients
 }
-"""Chance of each planted fault. AP studies and patients with a single study are listed too; `patients` draws them."""
+"""Probability of each planted fault. AP studies and patients with one study are also listed; `patients` draws them."""
 
 VIEW_CODES = {"PA": "postero-anterior", "AP": "antero-posterior", "LATERAL": "lateral"}
 UNKNOWN_RACES = ("UNKNOWN", "UNABLE TO OBTAIN", "PATIENT DECLINED TO ANSWER")
@@ -46,7 +46,7 @@ class PlannedImage:
 
     @property
     def is_recorded_pa(self) -> bool:
-        """Whether the tables call this image PA, rightly or wrongly, so that it may become a prior image."""
+        """Whether the tables call this image PA, correctly or not, so that it may become a prior image."""
         return self.recorded_code == VIEW_CODES["PA"]
 
 
@@ -63,14 +63,14 @@ class Planted:
 
 @dataclass(frozen=True)
 class UntidyPatient:
-    """A patient as the archive has them.
+    """A patient as the archive stores them.
 
     Args:
-        patient: with the times that the archive gives.
+        patient: with the times of the archive.
         images: per visit, the images of the study.
         missing_reports: study_ids without a report.
         races: the race of each admission.
-        planted: what is wrong.
+        planted: the faults.
     """
 
     patient: Patient
@@ -81,12 +81,7 @@ class UntidyPatient:
 
 
 def plant_faults(patient: Patient, seed: int, *, rates: Mapping[str, float] = FAULT_RATES) -> UntidyPatient:
-    """Plan a patient's files and faults.
-
-    Args:
-        seed: the cohort's seed.
-        rates: chance of each fault; one that is left out never happens.
-    """
+    """Plan a patient's files and faults, for the cohort's seed; a fault without a rate never happens."""
     rng = derive_rng(seed, "faults", patient.subject_id)
     planter = _Planter(patient, rng, rates)
     patient = replace(patient, visits=planter.bring_days_together())
@@ -126,7 +121,7 @@ class _Planter:
         return tuple(visits)
 
     def plan_images(self, visit: Visit, seed: int) -> tuple[PlannedImage, ...]:
-        """Plan the study's images: the main one first."""
+        """Plan the study's images, the main one first."""
         views = [(visit.view_position, visit.view_position)]  # true, recorded
         if visit.view_position == "AP":
             self.note("ap_study", visit.study_id, _dicom_id(seed, visit.study_id, 0))

@@ -1,4 +1,4 @@
-"""What a phantom patient has at one visit: five findings with side and severity, and devices."""
+"""The findings and devices of a phantom patient at one visit: five findings with side and severity."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.schema import FINDINGS
 
 SEVERITIES = ("none", "small", "moderate", "large")
-"""Words for the severities 0 to 3; cardiomegaly and edema say mild and severe instead of small and large."""
+"""Words for the severities 0 to 3; cardiomegaly and edema use mild and severe instead of small and large."""
 
 SIDES = ("left", "right")
 """The patient's sides; the patient's left is image right."""
@@ -79,7 +79,7 @@ class FindingState:
         return max(getattr(self, _FIELDS[finding, s]) for s in ([side] if side else SIDES))
 
     def with_severity(self, finding: str, side: str, severity: int) -> FindingState:
-        """Return the same with one finding of another severity.
+        """Return the state with another severity of one finding.
 
         Args:
             finding: one of `schema.FINDINGS`.
@@ -87,10 +87,10 @@ class FindingState:
             severity: 0 to 3.
 
         Raises:
-            ConfigError: if there is no such finding on such a side, or no such severity.
+            ConfigError: if finding, side or severity is unknown.
         """
         if (finding, side) not in _FIELDS:
-            raise ConfigError("finding and side must be one of the phantom's", found=repr((finding, side)))
+            raise ConfigError("finding and side must exist in the phantom", found=repr((finding, side)))
         return replace(self, **{_FIELDS[finding, side]: severity})
 
     def as_dict(self) -> dict[str, int]:
@@ -100,7 +100,7 @@ class FindingState:
 
 @dataclass(frozen=True)
 class Devices:
-    """Devices that stay with the patient: a pacemaker, a tracheal tube, sternal wires."""
+    """Devices of a patient: a pacemaker, a tracheal tube, sternal wires."""
 
     pacemaker: bool = False
     tube: bool = False

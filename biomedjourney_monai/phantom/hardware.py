@@ -10,7 +10,7 @@ from biomedjourney_monai.phantom.raster import draw_polyline, draw_tubes, smooth
 
 
 def draw_devices(visit: Visit, devices: Devices) -> np.ndarray:
-    """Return the devices of a frontal view as centimetres of bone, which they outshine; shape (S, S)."""
+    """Return the devices of a frontal view as the equivalent thickness of bone in cm, shape (S, S)."""
     total = np.zeros((visit.axes.size, visit.axes.size), np.float32)
     if devices.pacemaker:
         total += _pacemaker(visit)

@@ -1,4 +1,4 @@
-"""Labelled radiographs for training judges and the text tower: one PA image each of patients that no cohort has."""
+"""Labelled radiographs to train judges and the text tower: one PA image each of patients that are in no cohort."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from biomedjourney_monai.phantom.truth import render_visit
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 
 STREAM = "labelled"
-"""Names the patients apart from every cohort's, whatever the seed."""
+"""Keeps these patients apart from every cohort's, for any seed."""
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Radiographs with everything that is known about them.
+    """Radiographs with their labels, masks and reports.
 
     Args:
         images: uint8, shape (N, H, W), bright is dense.
@@ -29,8 +29,8 @@ class LabelledImages:
         group: the demographic group 0, 1 or 2, int64, shape (N,).
         age: years, float32, shape (N,).
         sex: "F" or "M", shape (N,).
-        masks: uint8, shape (N, 6, H, W), in the order of `schema.STRUCTURES`; None if not asked for.
-        reports: one text each, without comparison.
+        masks: uint8, shape (N, 6, H, W), in the order of `schema.STRUCTURES`; None if not requested.
+        reports: one text each, without comparison to a prior.
     """
 
     images: np.ndarray
@@ -41,6 +41,13 @@ class LabelledImages:
     masks: np.ndarray | None
     reports: list[str]
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def rows(self, chosen: slice) -> LabelledImages:
+        """Give some of the rows."""
+        return replace(self, **{name: None if value is None else value[chosen] for name, value in vars(self).items()})
+
 
 def draw_labelled(
     n: int, *, seed: int, size: int = 128, processes: int | None = 1, with_masks: bool = False
@@ -48,9 +55,9 @@ def draw_labelled(
     """Draw n PA radiographs of n patients, without planted faults.
 
     Args:
-        seed: the same seed gives the same images; no cohort shares a patient with them.
+        seed: the same seed gives the same images; no cohort contains these patients.
         size: rows and columns.
-        processes: how many work at once; all cores if None.
+        processes: that work at once; None takes all cores.
         with_masks: also return masks; 6 · size² bytes each.
 
     Raises:

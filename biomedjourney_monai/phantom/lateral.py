@@ -1,4 +1,4 @@
-"""The lateral view: simpler than the frontal one, for the preparation to recognise and leave out.
+"""The lateral view, simpler than the frontal one: preparation must recognise it and leave it out.
 
 Here the horizontal axis is z: the front of the patient is at image right.
 """
@@ -18,11 +18,11 @@ _RIBS = 11
 
 @dataclass(frozen=True)
 class LateralLayers:
-    """Thicknesses of a lateral view and the shapes that masks are cut from; each (S, S).
+    """Thicknesses of a lateral view and the outlines for the masks; each (S, S).
 
     Attributes:
         soft_cm, bone_cm: along the beam, before rotation.
-        lungs: outline of both lungs, which lie over each other.
+        lungs: outline of both lungs, which overlap.
         heart, diaphragm, mediastinum, spine: outlines, 0 to 1.
     """
 
@@ -49,8 +49,7 @@ class _Outline:
 def lateral_layers(visit: Visit, *, fine: bool = True) -> LateralLayers:
     """Stack body, lungs, heart and bones of a lateral view.
 
-    Args:
-        fine: also draw bones and vessels; without them only the display window can be measured.
+    Without `fine` bones and vessels are left out, which suffices to measure the display window.
     """
     a, axes = visit.anatomy, visit.axes
     outline = _chest_outline(visit)
@@ -134,9 +133,9 @@ def _heart(visit: Visit, outline: _Outline) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _findings(visit: Visit, outline: _Outline) -> tuple[np.ndarray, np.ndarray]:
-    """Return the soft share of the lungs and further soft tissue in cm; side does not show from the side."""
+    """Return the soft-tissue share of the lungs and additional soft tissue in cm, the same for both sides."""
     a, axes, f = visit.anatomy, visit.axes, visit.findings
-    share = np.full((axes.size, axes.size), a.parenchyma, np.float32)
+    share: np.ndarray = np.full((axes.size, axes.size), a.parenchyma, np.float32)
     added = np.zeros_like(share)
     if f.edema:
         haze = np.exp(-np.square(axes.x / 5.0) - np.square((axes.y + 1) / 6.0))
@@ -161,7 +160,7 @@ def _findings(visit: Visit, outline: _Outline) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _vessels(visit: Visit, outline: _Outline) -> np.ndarray:
-    """Fold both vessel trees out to the back and to the front of the hila."""
+    """Draw one vessel tree behind and one in front of the hila."""
     a, axes = visit.anatomy, visit.axes
     total = np.zeros((axes.size, axes.size), np.float32)
     for tree, toward in zip(a.vessels, (-1.0, 1.0)):

@@ -11,7 +11,7 @@ from biomedjourney_monai.phantom.chest import Lung, Visit
 from biomedjourney_monai.phantom.raster import chord, draw_polyline, draw_tubes, smooth_curve, step
 
 HEART_SCALE = (1.0, 1.21, 1.40, 1.60)
-"""How much cardiomegaly widens the heart, by severity."""
+"""Size of the heart relative to normal, by severity of cardiomegaly."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Mediastinum:
     """Thickness in cm and outlines, all of shape (S, S).
 
     Attributes:
-        solid: heart and vessels; they take the place of lung.
+        solid: heart and vessels, which replace lung.
         air: trachea and main bronchi.
         heart: outline of the heart, antialiased 0 to 1.
         upper: outline of the mediastinum above the heart.
@@ -91,7 +91,7 @@ def _shape_heart(visit: Visit, shift: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _descending_aorta(visit: Visit, knob_x: float, knob_y: float) -> np.ndarray:
-    """Return the aorta from the arch down beside the spine, cm; unfolding bows it to the left."""
+    """Return the aorta from the arch down along the spine, cm; unfolding bows it to the left."""
     a, axes = visit.anatomy, visit.axes
     low, bow = 9.0, 1.6 * a.unfolding
     along = np.clip((axes.y - knob_y) / (low - knob_y), 0, 1)

@@ -1,7 +1,7 @@
-"""What a radiologist says about each finding: present, absent, uncertain, or nothing. The label tables follow from it.
+"""The mention of each finding in a report: present, absent, uncertain, or none. The label tables follow from it.
 
-A labeller reads text, not images. So what is said is drawn first, from the truth; the report is written to say exactly
-this, and the label tables are filled from it.
+A labeller reads text, not images. So mentions are drawn first, from the truth; the report is written to state exactly
+these, and the label tables are filled from them.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS
 PRESENT, ABSENT, UNCERTAIN = 1, 0, -1
 
 UNCERTAIN_IF_PRESENT = (0.0, 0.10, 0.03, 0.0)
-"""Chance of an uncertain statement for a present finding, by severity."""
+"""Probability of an uncertain statement for a present finding, by severity."""
 
 UNCERTAIN_IF_ABSENT = 0.02
 DENIED_IF_ABSENT = 0.50
 DENIED_IF_RESOLVED = 0.85
 
 _DENIED_TOO = {"Consolidation": 0.30, "Pneumonia": 0.12}
-"""Chance that an impression denies these as well; the phantom has none of them."""
+"""Probability that an impression also denies these; the phantom has neither of them."""
 
 
 @dataclass(frozen=True)
 class Mentions:
-    """What the report's last word says: 1 present, 0 absent, -1 uncertain, None not mentioned.
+    """The mentions of a report: 1 present, 0 absent, -1 uncertain, None not mentioned.
 
     Args:
         findings: one per `schema.FINDINGS`.
-        denied_too: further CheXpert labels that the report denies.
+        denied_too: other CheXpert labels that the report denies.
     """
 
     findings: tuple[int | None, ...]
     denied_too: tuple[str, ...] = ()
 
     def of(self, finding: str) -> int | None:
-        """Return what is said about one finding of `schema.FINDINGS`."""
+        """Return the mention of one finding of `schema.FINDINGS`."""
         return self.findings[FINDINGS.index(finding)]
 
     @property
@@ -49,12 +49,7 @@ class Mentions:
 
 
 def draw_mentions(rng: np.random.Generator, state: FindingState, prior: FindingState | None = None) -> Mentions:
-    """Draw what is said about a state.
-
-    Args:
-        state: the findings at the visit.
-        prior: the findings at the visit before; what has resolved is rarely passed over in silence.
-    """
+    """Draw the mentions of a state; a finding that has resolved since the prior state is usually mentioned."""
     shares = rng.random(len(FINDINGS) + len(_DENIED_TOO))
     stated = tuple(
         _draw_mention(share, state.severity(finding), prior.severity(finding) if prior else 0)

@@ -1,4 +1,4 @@
-"""What the findings do inside one lung, seen from the front."""
+"""The effect of the findings on one lung, seen from the front."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from biomedjourney_monai.phantom.raster import bell, step
 
 PNEUMOTHORAX_DEPTH_CM = (0.0, 1.8, 3.4, 5.8)
 EFFUSION_RISE_CM = (0.0, 5.4, 9.4, 15.0)
-"""How far the meniscus climbs at the chest wall above the costophrenic angle, by severity."""
+"""Height of the meniscus at the chest wall above the costophrenic angle, by severity."""
 
 
 @dataclass
 class LungContent:
-    """What fills one lung's outline; all of shape (S, S).
+    """The content of one lung's outline; all of shape (S, S).
 
     Attributes:
         soft_share: soft tissue as a share of the lung's thickness, 0 to 1.
-        added_cm: further soft tissue: bands, septal lines, the pleural line.
-        vessels: factor on the vessels: 0 where there is none, as in free pleural air.
+        added_cm: additional soft tissue: bands, septal lines, the pleural line.
+        vessels: factor on the vessels, 0 in free pleural air.
         fluid: share of the thickness taken by effusion, 0 to 1.
-        lung: 1 where there is lung at all, 0 in free pleural air.
+        lung: 1 in lung, 0 in free pleural air.
     """
 
     soft_share: np.ndarray
@@ -34,10 +34,9 @@ class LungContent:
 
 
 def fill_lung(visit: Visit, lung: Lung, textures: np.ndarray) -> LungContent:
-    """Fill one lung with what the findings bring.
+    """Fill one lung according to the findings.
 
-    Args:
-        textures: streaks, interstitium, clouds on this view's grid, shape (3, S, S).
+    `textures` are streaks, interstitium and clouds on this view's grid, shape (3, S, S).
     """
     atelectasis, effusion, pneumothorax = visit.side_severities(lung.side)
     shape = lung.inside.shape
@@ -58,7 +57,7 @@ def fill_lung(visit: Visit, lung: Lung, textures: np.ndarray) -> LungContent:
 
 
 def _of_patient(visit: Visit, lung: Lung, stream: int) -> np.random.Generator:
-    """Return a generator that depends on the patient and the side alone."""
+    """Return a generator that depends only on the patient and the side."""
     return np.random.default_rng([visit.anatomy.seed, stream, 0 if lung.side < 0 else 1])
 
 
@@ -129,7 +128,7 @@ def _add_atelectasis(visit: Visit, lung: Lung, content: LungContent, severity: i
 
 
 def pleural_depth_cm(visit: Visit, severity: int) -> float:
-    """Return how far pneumothorax pushes the lung from the chest wall; each visit's breath changes it a little."""
+    """Return the distance between chest wall and lung in a pneumothorax; it varies a little with the breath."""
     return PNEUMOTHORAX_DEPTH_CM[severity] * (1 - 0.05 * visit.acquisition.inspiration)
 
 

@@ -1,4 +1,4 @@
-"""Patients and their visits: who they are, when they came, what they had."""
+"""Patients and their visits: demographics, times and findings."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ RACES = (
 """MIMIC-IV's race strings with their shares, by demographic group 0, 1, 2."""
 
 PORTABLE_SHARE = 0.06
-"""Share of studies taken at the bedside, AP."""
+"""Share of portable studies, AP."""
 
 _PREFIXES = (3, 0, 7, 9, 5, 8, 1, 6, 2, 4)
-"""Second digit of the subject identifier, by running number: p10 to p19 fill evenly, and small cohorts reach p19."""
+"""Second digit of the subject_id, by running number: p10 to p19 fill evenly, and small cohorts reach p19."""
 
 _TEST_PREFIX = 9
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One study: when, what the patient had, how the image was taken, and what the report says."""
+    """One study: time, findings, acquisition and mentions in the report."""
 
     study_id: int
     time: datetime
@@ -75,15 +75,15 @@ class Patient:
 
 
 def draw_patient(seed: int, index: int, *, stream: str = "cohort") -> Patient:
-    """Draw one patient; the same arguments give the same patient, whoever else is drawn.
+    """Draw one patient; the same arguments give the same patient, independent of other draws.
 
     Args:
         seed: the cohort's seed.
         index: the patient's running number, in [0, `MAX_PATIENTS`).
-        stream: a name that keeps cohorts of different purposes apart.
+        stream: name that separates cohorts of different purposes.
 
     Returns:
-        A patient with one to five visits in order of time. Identifiers are unique within a cohort, and random.
+        A patient with one to five visits in order of time. Identifiers are random and unique within a cohort.
     """
     rng = derive_rng(seed, stream, "patient", index)
     group = _draw_index(rng, GROUP_SHARES)
@@ -153,7 +153,7 @@ def _draw_times(rng: np.random.Generator, count: int, anchor_year: int) -> list[
 
 
 def _draw_devices(rng: np.random.Generator, count: int) -> list[Devices]:
-    """Pacemaker and wires stay once they are there; a tube comes and goes."""
+    """Draw devices: pacemaker and wires stay once they are implanted, a tube may be removed again."""
     pacemaker_from, wires_from = (
         int(rng.random() * count * 1.5) if rng.random() < chance else count for chance in (0.07, 0.07)
     )
@@ -168,7 +168,7 @@ def _draw_race(rng: np.random.Generator, group: int) -> str:
 
 
 def _draw_index(rng: np.random.Generator, shares: tuple[float, ...] | list[float]) -> int:
-    """Draw an index with the given chances, which add up to 1."""
+    """Draw an index with the given probabilities, which add up to 1."""
     left = rng.random()
     for index, share in enumerate(shares):
         left -= share

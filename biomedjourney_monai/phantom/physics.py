@@ -1,4 +1,4 @@
-"""How one radiograph is taken: geometry of a visit, and from thickness to grey."""
+"""The acquisition of one radiograph: its geometry, and the conversion of thickness to grey values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BONE_PER_CM = 0.36
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Geometry, exposure and processing of one radiograph. Noise depends on nothing but this."""
+    """Geometry, exposure and processing of one radiograph, which also determine its noise."""
 
     seed: int
     view_position: str
@@ -45,7 +45,7 @@ class Acquisition:
 
 
 def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
-    """Draw how a visit's radiograph is taken.
+    """Draw the acquisition of a visit's radiograph.
 
     Args:
         seed: the same seed and view position give the same acquisition.
@@ -59,7 +59,7 @@ def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
     rng = np.random.default_rng([int(seed), 2])
     normal, uniform = rng.normal, rng.uniform
     portable = view_position == "AP"
-    collimation = uniform(0, 0.03, 4) * (rng.random(4) < 0.25)
+    top, bottom, left, right = (float(share) for share in uniform(0, 0.03, 4) * (rng.random(4) < 0.25))
     return Acquisition(
         seed=int(seed),
         view_position=view_position,
@@ -78,7 +78,7 @@ def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
         scatter=float(uniform(0.10, 0.22)) + (0.08 if portable else 0),
         blur_cm=float(uniform(0.03, 0.07)) + (0.03 if portable else 0),
         detail=float(uniform(0.25, 0.6)),
-        collimation=tuple(float(c) for c in collimation),
+        collimation=(top, bottom, left, right),
         marker="" if (draw := rng.random()) > 0.8 else ("L" if draw < 0.6 else "R"),
         marker_x=float(uniform(0.035, 0.10)),
         marker_y=float(uniform(0.03, 0.12)),
@@ -89,8 +89,7 @@ def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
 def axes_of(acquisition: Acquisition, size: int, *, chest_cm: float) -> Axes:
     """Return the pixel grid in patient centimetres, before in-plane rotation.
 
-    Args:
-        chest_cm: half the width of the lungs; the field is opened as far as the patient needs.
+    The field is opened as far as `chest_cm` needs, half the width of the lungs.
     """
     return make_axes(
         size,
@@ -101,14 +100,14 @@ def axes_of(acquisition: Acquisition, size: int, *, chest_cm: float) -> Axes:
 
 
 def rotate(image: np.ndarray, degrees: float, *, nearest: bool = False) -> np.ndarray:
-    """Turn an image about its centre, the border pixels continued outward; shape (S, S)."""
+    """Rotate an image about its centre, with border pixels continued outward; shape (S, S)."""
     centre = (image.shape[0] - 1) / 2
     matrix = cv2.getRotationMatrix2D((centre, centre), -degrees, 1.0)
     how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     return cv2.warpAffine(image, matrix, image.shape[::-1], flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
-def line_integral(soft_cm: np.ndarray, bone_cm: np.ndarray, *, hardness: float) -> np.ndarray:
+def line_integral(soft_cm: np.ndarray, bone_cm: np.ndarray | np.float32, *, hardness: float) -> np.ndarray:
     """Return -log of the transmitted share (Beer–Lambert) from thicknesses along the beam, same shape."""
     soft = np.float32(SOFT_PER_CM / hardness)
     bone = np.float32(BONE_PER_CM / hardness**2)
@@ -135,7 +134,7 @@ def detect(integral: np.ndarray, acquisition: Acquisition) -> np.ndarray:
 
 
 def develop(detected: np.ndarray, acquisition: Acquisition, *, low: float, high: float) -> np.ndarray:
-    """Turn detected attenuation into display grey, as a radiography room would.
+    """Convert detected attenuation to display grey, as a radiography system does.
 
     Args:
         detected: -log of the detected share, shape (S, S).
@@ -169,7 +168,7 @@ def _film_curve(grey: np.ndarray, gamma: float) -> np.ndarray:
 
 
 def finish(image: np.ndarray, acquisition: Acquisition) -> np.ndarray:
-    """Lay the side marker and the collimator's blades on an image; returns the same array."""
+    """Draw the side marker and the collimator onto an image; returns the same array."""
     size = image.shape[0]
     if acquisition.marker:
         _stamp_marker(image, acquisition)

@@ -117,7 +117,7 @@ def draw_tubes(
 
     Args:
         x, y: the points in cm, shape (P,).
-        length_cm: the length in space that a point stands for, times any weight, shape (P,).
+        length_cm: the length that a point represents, times any weight, shape (P,).
         radius_cm: of all these tubes.
         hollow: share of the material missing in the core, 0 to 1.
         hollow_radius: radius of the core as a share of `radius_cm`.
@@ -128,7 +128,7 @@ def draw_tubes(
     lines = scatter_points(axes, x, y, length_cm)
     area = np.pi * radius_cm**2 / axes.pixel_cm**2
     radius_px = radius_cm / axes.pixel_cm
-    kernel = _disc(round(radius_px * 100)) * np.float32(area)
+    kernel: np.ndarray = _disc(round(radius_px * 100)) * np.float32(area)
     if hollow:
         core = _disc(round(radius_px * hollow_radius * 100))
         pad = (kernel.shape[0] - core.shape[0]) // 2
@@ -143,7 +143,7 @@ def draw_polyline(points: np.ndarray, step_cm: float) -> tuple[np.ndarray, np.nd
         points: corners in cm, shape (P, 2).
 
     Returns:
-        x, y and the length that each sample stands for, each shape (Q,), float32.
+        x, y and the length that each sample represents, each shape (Q,), float32.
     """
     points = np.asarray(points, dtype=np.float32)
     lengths = np.hypot(*np.diff(points, axis=0).T)

@@ -43,7 +43,7 @@ WINDOW_SIZE = 48
 
 @dataclass(frozen=True)
 class Rendering:
-    """A radiograph and what is where in it.
+    """A radiograph and its masks.
 
     Attributes:
         image: float32 in [0, 1], shape (S, S), bright is dense.
@@ -65,8 +65,8 @@ def render(
 ) -> Rendering:
     """Render one radiograph.
 
-    Noise, geometry and exposure depend on the acquisition and the anatomy alone, so the same two with other findings
-    give the true counterfactual.
+    Noise, geometry and exposure depend only on acquisition and anatomy, so the same two with other findings give the
+    true counterfactual.
 
     Args:
         size: pixels per side, 64 or more.
@@ -87,7 +87,7 @@ def render(
     image = finish(develop(detected, acquisition, low=low, high=high), acquisition)
     if not with_masks:
         return Rendering(image, None)
-    outlines = lateral_outlines(layers) if _is_lateral(acquisition) else frontal_outlines(visit, layers)
+    outlines = lateral_outlines(layers) if isinstance(layers, LateralLayers) else frontal_outlines(visit, layers)
     return Rendering(image, _cut_masks(outlines, acquisition))
 
 
@@ -96,14 +96,14 @@ def _is_lateral(acquisition: Acquisition) -> bool:
 
 
 def _cut_masks(outlines: list[np.ndarray], acquisition: Acquisition) -> np.ndarray:
-    """Turn outlines (0 to 1) with the image and cut them at one half; uint8, shape (6, S, S)."""
+    """Rotate outlines (0 to 1) with the image and threshold them at one half; uint8, shape (6, S, S)."""
     turned = [rotate(np.ascontiguousarray(o, np.float32), acquisition.rotation_degrees) for o in outlines]
     return np.stack([t > 0.5 for t in turned]).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Layers:
-    """Thicknesses of one view before rotation, and the shapes that masks are cut from; each (S, S)."""
+    """Thicknesses of one view before rotation, and the shapes for the masks; each (S, S)."""
 
     soft_cm: np.ndarray
     bone_cm: np.ndarray
@@ -115,8 +115,7 @@ class Layers:
 def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
     """Stack body, lungs, mediastinum and bones of a PA or AP view.
 
-    Args:
-        fine: also draw bones, vessels and textures; without them only the display window can be measured.
+    Without `fine` bones, vessels and textures are left out, which suffices to measure the display window.
     """
     axes = visit.axes
     lungs = (shape_lung(visit, -1), shape_lung(visit, 1))
@@ -147,7 +146,7 @@ def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
 
 
 def _textures(visit: Visit) -> np.ndarray:
-    """Bring the patient's textures onto this view's grid, shape (3, S, S)."""
+    """Resample the patient's textures onto this view's grid, shape (3, S, S)."""
     axes = visit.axes
     scale = axes.pixel_cm * TEXTURE_SIZE / TEXTURE_FIELD_CM
     left = (float(axes.x[0, 0]) / TEXTURE_FIELD_CM + 0.5) * TEXTURE_SIZE - 0.5
@@ -236,6 +235,6 @@ def frontal_outlines(visit: Visit, layers: Layers) -> list[np.ndarray]:
 
 
 def lateral_outlines(layers: LateralLayers) -> list[np.ndarray]:
-    """Return the outlines of `schema.STRUCTURES` from a lateral view, where both lungs lie over each other."""
+    """Return the outlines of `schema.STRUCTURES` from a lateral view, where both lungs overlap."""
     lungs = layers.lungs * (1 - layers.heart)
     return [lungs, lungs, layers.heart, layers.diaphragm, layers.mediastinum, layers.spine]

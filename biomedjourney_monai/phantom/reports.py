@@ -1,4 +1,4 @@
-"""Radiology reports in MIMIC-CXR's layout, which say exactly what the label tables say."""
+"""Radiology reports in MIMIC-CXR's layout, which state exactly what the label tables contain."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import numpy as np
 
 from biomedjourney_monai.phantom.mentions import ABSENT, PRESENT, UNCERTAIN, Mentions
 from biomedjourney_monai.phantom.patients import Patient, Visit
-from biomedjourney_monai.phantom.phrasing import report_words as words
-from biomedjourney_monai.phantom.phrasing.finding_words import PRIOR
+from biomedjourney_monai.phantom.phrasing import words
 from biomedjourney_monai.phantom.phrasing.statements import (
     UNSIDED,
     Severities,
@@ -26,10 +25,10 @@ from biomedjourney_monai.schema import FINDINGS
 
 IMPRESSION_SHARE = 0.832
 FINDINGS_ONLY_SHARE = 0.122
-"""Shares of reports with an impression (or conclusion), and with findings only; the rest has neither heading."""
+"""Shares of reports with an impression (or conclusion), and with findings only; the others have neither heading."""
 
 TYPO_SHARE = 0.10
-"""Share of reports with a slip of typing."""
+"""Share of reports with a typing error."""
 
 LINE_WIDTH = 78
 
@@ -41,7 +40,7 @@ _PLEURA_AND_LUNGS = ("Edema", "Atelectasis", "Pleural Effusion", "Pneumothorax")
 
 @dataclass(frozen=True)
 class _Case:
-    """What one report is about."""
+    """The patient and visits of one report."""
 
     patient: Patient
     visit: Visit
@@ -51,7 +50,7 @@ class _Case:
         return severities_of(self.previous.findings, finding) if self.previous else None
 
     def now(self, finding: str) -> Severities:
-        """Return what there is, or, where nothing is but a doubt is to be raised, what is thought to be there."""
+        """Return the severities, or a suspected one if an absent finding is mentioned as uncertain."""
         severities = severities_of(self.visit.findings, finding)
         if self.visit.mentions.of(finding) != UNCERTAIN or any(severities):
             return severities
@@ -66,14 +65,14 @@ def write_report(patient: Patient, visit: Visit, previous_visit: Visit | None, r
     """Write the report of one visit.
 
     Args:
-        patient: gives the history its sex.
-        visit: its `mentions` say what the impression states, denies, hedges and passes over; where there is no
+        patient: gives the sex in the history.
+        visit: its `mentions` decide what the impression states, denies, calls uncertain and leaves out; without an
             impression, the findings section or the only paragraph does.
-        previous_visit: the visit before, for comparison; None for the first, or where no prior was at hand.
-        rng: the report's randomness; who dictates is drawn from it too.
+        previous_visit: the visit before, for comparison; None if there is none.
+        rng: of the wording, including the radiologist.
 
     Returns:
-        Text with a leading space on each line, headings as ` IMPRESSION:`, and `___` for what was de-identified.
+        Text with a leading space on each line, headings as ` IMPRESSION:`, and `___` for removed identifiers.
     """
     voice = Voice(rng, radiologist=int(rng.integers(RADIOLOGISTS)))
     compares = previous_visit is not None and not voice.chance(0.08)
@@ -91,7 +90,7 @@ def write_report(patient: Patient, visit: Visit, previous_visit: Visit | None, r
 
 
 def _write_front(voice: Voice, case: _Case, *, has_prior: bool) -> list[tuple[str, list[str]]]:
-    """Write what stands before the findings: (heading, paragraphs)."""
+    """Write the sections before the findings: (heading, paragraphs)."""
     view = case.visit.view_position
     comparison = words.COMPARISONS_LATER if has_prior else words.COMPARISONS_FIRST
     history_heading = ("INDICATION", "HISTORY", "CLINICAL HISTORY", "REASON FOR EXAM", "CLINICAL INFORMATION")
@@ -135,14 +134,14 @@ def _write_findings_and_impression(voice: Voice, case: _Case) -> list[tuple[str,
 
 
 def _number(voice: Voice, sentences: list[str]) -> list[str]:
-    """Number the statements, or run them on."""
+    """Number the statements, or join them to one paragraph."""
     if len(sentences) > 1 and voice.habit("numbers", 0.35):
         return [f"{place}. {sentence}" for place, sentence in enumerate(sentences, 1)]
     return [("  " if voice.habit("two spaces", 0.5) else " ").join(sentences)]
 
 
 def _paragraphs(voice: Voice, clauses: list[str]) -> list[str]:
-    """Set sentences as one paragraph, or as two."""
+    """Write sentences as one paragraph, or as two."""
     sentences = [as_sentence(clause) for clause in clauses]
     gap = "  " if voice.habit("two spaces", 0.5) else " "
     if len(sentences) > 4 and voice.habit("two paragraphs", 0.2):
@@ -151,7 +150,7 @@ def _paragraphs(voice: Voice, clauses: list[str]) -> list[str]:
 
 
 def _write_impression(voice: Voice, case: _Case) -> list[str]:
-    """Write the clauses of the impression: the mentions, no more and no less."""
+    """Write the clauses of the impression, which state exactly the mentions."""
     mentions = case.visit.mentions
     clauses = _state_mentioned(voice, case, mentions)
     denied = _denied_plainly(case, mentions)
@@ -181,14 +180,14 @@ def _state_mentioned(voice: Voice, case: _Case, mentions: Mentions) -> list[str]
 
 
 def _denied_plainly(case: _Case, mentions: Mentions) -> list[str]:
-    """Return the labels to deny that no statement of resolution has denied."""
+    """Return the labels to deny, without those that a statement of resolution denies."""
     resolved = {finding for finding in FINDINGS if case.previous and any(case.before(finding) or ())}
     denied = [finding for finding in FINDINGS if mentions.of(finding) == ABSENT and finding not in resolved]
     return [*denied, *mentions.denied_too]
 
 
 def _say_no_change(voice: Voice) -> str:
-    return voice.say(voice.pick(words.NO_CHANGE), prior=voice.say(voice.pick(PRIOR)))
+    return voice.say(voice.pick(words.NO_CHANGE), prior=voice.say(voice.pick(words.PRIOR)))
 
 
 def _state_devices(voice: Voice, case: _Case) -> list[str]:
@@ -201,7 +200,7 @@ def _state_devices(voice: Voice, case: _Case) -> list[str]:
 
 
 def _write_findings(voice: Voice, case: _Case) -> list[str]:
-    """Write the findings section beside an impression: a walk through the chest, at greater length."""
+    """Write the findings section of a report with an impression, in more detail."""
     mentions = case.visit.mentions
     lungs, denied = [], []
     for finding in FINDINGS:
@@ -221,7 +220,7 @@ def _write_findings(voice: Voice, case: _Case) -> list[str]:
 
 
 def _state_all(voice: Voice, case: _Case) -> list[str]:
-    """Write everything in one place, where no impression follows: the mentions, and what surrounds them."""
+    """Write everything in one section, if no impression follows: the mentions and the other anatomy."""
     mentions = case.visit.mentions
     clauses = _state_mentioned(voice, case, mentions)
     clauses += deny(voice, _denied_plainly(case, mentions))
@@ -231,7 +230,7 @@ def _state_all(voice: Voice, case: _Case) -> list[str]:
 
 
 def _add_surroundings(voice: Voice, clauses: list[str]) -> list[str]:
-    """Add lung volumes before, mediastinum and bones after."""
+    """Add lung volumes before, and mediastinum and bones after."""
     before = [voice.say(voice.pick(words.LUNG_VOLUMES))] if voice.chance(0.3) else []
     after = [
         voice.say(voice.pick(templates))
@@ -242,7 +241,7 @@ def _add_surroundings(voice: Voice, clauses: list[str]) -> list[str]:
 
 
 def _lay_out(voice: Voice, sections: list[tuple[str, list[str]]], *, closing: bool) -> str:
-    """Set headings and paragraphs as MIMIC-CXR's files have them."""
+    """Write headings and paragraphs in the layout of MIMIC-CXR's files."""
     lines = [_HEADER]
     if voice.chance(0.03):
         wet_read = voice.say(voice.pick(words.WET_READS))

@@ -1,9 +1,14 @@
-"""A contact sheet: patients down, findings across."""
+"""A contact sheet: one row for each patient, one column for each finding."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.files import written_atomically
 from biomedjourney_monai.phantom.anatomy import draw_anatomy
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.physics import draw_acquisition
@@ -22,6 +27,19 @@ SHEET_STATES: tuple[tuple[str, FindingState], ...] = (
     ("small right pneumothorax", FindingState(pneumothorax_right=1)),
     ("large left pneumothorax", FindingState(pneumothorax_left=3)),
 )
+
+
+def write_contact_sheet(path: str | Path, *, n_patients: int = 8, seed: int = 0, size: int = 256) -> None:
+    """Draw a contact sheet into a PNG or JPEG file.
+
+    Raises:
+        ConfigError: if the suffix is another one.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ConfigError("--sheet must name a PNG or JPEG file", found=path.suffix or "no suffix")
+    with written_atomically(path) as temporary:
+        cv2.imwrite(str(temporary), contact_sheet(n_patients, seed, size), [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 def contact_sheet(n_patients: int, seed: int, size: int = 256) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The tables of MIMIC-CXR-JPG and MIMIC-IV, filled from phantom patients: the same patients, the same bytes."""
+"""The tables of MIMIC-CXR-JPG and MIMIC-IV for phantom patients; the same patients give the same bytes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from biomedjourney_monai.files import written_atomically
-from biomedjourney_monai.phantom.faults import PlannedImage, Planted, UntidyPatient
+from biomedjourney_monai.phantom.faults import PlannedImage, UntidyPatient
 from biomedjourney_monai.phantom.mentions import chexpert_labels
 from biomedjourney_monai.phantom.patients import Visit
 from biomedjourney_monai.phantom.seeds import derive_rng, derive_seed
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 
 METADATA_COLUMNS = (
-    "dicom_id",
-    "subject_id",
-    "study_id",
-    "PerformedProcedureStepDescription",
-    "ViewPosition",
-    "Rows",
-    "Columns",
-    "StudyDate",
-    "StudyTime",
-    "ProcedureCodeSequence_CodeMeaning",
-    "ViewCodeSequence_CodeMeaning",
+    *("dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows", "Columns"),
+    *("StudyDate", "StudyTime", "ProcedureCodeSequence_CodeMeaning", "ViewCodeSequence_CodeMeaning"),
     "PatientOrientationCodeSequence_CodeMeaning",
 )
 SPLIT_COLUMNS = ("dicom_id", "study_id", "subject_id", "split")
@@ -38,28 +29,15 @@ LABEL_COLUMNS = ("subject_id", "study_id", *CHEXPERT_LABELS)
 TEST_LABEL_COLUMNS = ("study_id", *CHEXPERT_LABELS)
 PATIENT_COLUMNS = ("subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod")
 ADMISSION_COLUMNS = (
-    "subject_id",
-    "hadm_id",
-    "admittime",
-    "dischtime",
-    "deathtime",
-    "admission_type",
-    "admit_provider_id",
-    "admission_location",
-    "discharge_location",
-    "insurance",
-    "language",
-    "marital_status",
-    "race",
-    "edregtime",
-    "edouttime",
-    "hospital_expire_flag",
+    *("subject_id", "hadm_id", "admittime", "dischtime", "deathtime", "admission_type", "admit_provider_id"),
+    *("admission_location", "discharge_location", "insurance", "language", "marital_status", "race", "edregtime"),
+    *("edouttime", "hospital_expire_flag"),
 )
 PLANTED_COLUMNS = ("fault", "subject_id", "study_id", "dicom_id", "detail")
 TRUTH_COLUMNS = ("prior_dicom_id", "new_study_id", "file")
 
 NEGBIO_DIFFERS = 0.02
-"""Chance that NegBio reads a mention otherwise than CheXpert: an uncertain one as present, a denial not at all."""
+"""Probability that NegBio reads a mention differently from CheXpert: uncertain as present, or a denial not at all."""
 
 _YEAR_GROUPS = ("2008 - 2010", "2011 - 2013", "2014 - 2016")
 _EXAMINATIONS = {"PA": "CHEST (PA AND LAT)", "AP": "CHEST (PORTABLE AP)"}
@@ -86,12 +64,7 @@ class TableRows:
 
 
 def list_rows(untidy: UntidyPatient, *, seed: int, size: int) -> TableRows:
-    """List one patient's rows of every table but the truth's.
-
-    Args:
-        seed: the cohort's seed.
-        size: rows and columns of each image.
-    """
+    """List one patient's rows of every table except the truth's, for the cohort's seed and image size."""
     rows, patient = TableRows(), untidy.patient
     negbio_rng = derive_rng(seed, "negbio", patient.subject_id)
     for visit, images in zip(patient.visits, untidy.images):
@@ -108,15 +81,17 @@ def list_rows(untidy: UntidyPatient, *, seed: int, size: int) -> TableRows:
     group = _YEAR_GROUPS[patient.subject_id % len(_YEAR_GROUPS)]
     rows.patients.append((patient.subject_id, patient.sex, patient.anchor_age, patient.anchor_year, group, ""))
     rows.admissions = _admission_rows(untidy, seed)
-    rows.planted = [_planted_row(planted) for planted in untidy.planted]
+    rows.planted = [
+        (fault.fault, fault.subject_id, "" if fault.study_id is None else fault.study_id, fault.dicom_id, fault.detail)
+        for fault in untidy.planted
+    ]
     return rows
 
 
 def write_tables(out: Path, rows: TableRows, *, with_record_lists: bool = False) -> None:
     """Write all tables, sorted by identifiers, each atomically; planted.csv is last.
 
-    Args:
-        with_record_lists: also write the two lists of paths that MIMIC-CXR has beside its DICOM files.
+    `with_record_lists` adds the two lists of paths that MIMIC-CXR has for its DICOM files.
     """
     _write(
         out / "mimic-cxr-2.0.0-metadata.csv.gz", METADATA_COLUMNS, sorted(rows.metadata, key=lambda r: (*r[1:3], r[0]))
@@ -145,16 +120,15 @@ def _study_path(subject_id: int, study_id: int) -> str:
 def _metadata_row(subject_id: int, visit: Visit, image: PlannedImage, size: int) -> tuple:
     examination = _EXAMINATIONS[visit.view_position]
     position = "Erect" if visit.view_position == "PA" or visit.study_id % 2 else "Recumbent"
+    identifiers = (image.dicom_id, subject_id, visit.study_id)
+    taken = (f"{visit.time:%Y%m%d}", _as_study_time(visit.time))
     return (
-        image.dicom_id,
-        subject_id,
-        visit.study_id,
+        *identifiers,
         examination,
         image.recorded_view,
         size,
         size,
-        f"{visit.time:%Y%m%d}",
-        _as_study_time(visit.time),
+        *taken,
         examination,
         image.recorded_code,
         position,
@@ -186,19 +160,10 @@ def _admission_rows(untidy: UntidyPatient, seed: int) -> list[tuple]:
         admitted = patient.visits[min(place, len(patient.visits) - 1)].time - timedelta(hours=3 + place)
         discharged = admitted + timedelta(days=2 + place)
         hadm_id = 20_000_000 + derive_seed(seed, "admission", patient.subject_id, place) % 10_000_000
-        stay = (_as_time(admitted), _as_time(discharged), "")
+        stay = (f"{admitted:%Y-%m-%d %H:%M:%S}", f"{discharged:%Y-%m-%d %H:%M:%S}", "")
         circumstances = ("EW EMER.", "", "EMERGENCY ROOM", "HOME", "Other", "English", "")
         rows.append((patient.subject_id, hadm_id, *stay, *circumstances, race, "", "", 0))
     return rows
-
-
-def _as_time(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S}"
-
-
-def _planted_row(planted: Planted) -> tuple:
-    study_id = "" if planted.study_id is None else planted.study_id
-    return planted.fault, planted.subject_id, study_id, planted.dicom_id, planted.detail
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[tuple]) -> None:
@@ -211,8 +176,8 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[tuple]) -> None:
             _write_rows(stream, columns, rows)
 
 
-def _write_rows(stream: io.BufferedIOBase | gzip.GzipFile, columns: Sequence[str], rows: Iterable[tuple]) -> None:
-    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")  # type: ignore[arg-type]
+def _write_rows(stream: io.BufferedWriter | gzip.GzipFile, columns: Sequence[str], rows: Iterable[tuple]) -> None:
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)

@@ -1,4 +1,4 @@
-"""Tables of any length without a single image: a load test for whatever reads them."""
+"""Tables of any length without images: a load test for their readers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from biomedjourney_monai.phantom.patients import MAX_PATIENTS, draw_patient
 from biomedjourney_monai.phantom.tables import TableRows, list_rows, write_tables
 
 MIMIC_IMAGES = 377_110
-"""How many images MIMIC-CXR-JPG 2.1.0 has."""
+"""Number of images of MIMIC-CXR-JPG 2.1.0."""
 
 RATES = {**FAULT_RATES, "lateral": 0.60}
 """MIMIC-CXR has 1.66 images per study, and so have these tables."""
 
 IMAGES_PER_PATIENT = 5.2
-"""About how many images a patient has at these rates: says how many patients to draw at once."""
+"""Average number of images of a patient at these rates, to estimate the number of patients to draw."""
 
 _CHUNK = 500
 """Patients listed by one task."""
@@ -36,8 +36,8 @@ def write_tables_only(
         out: a new or empty folder, or one that an earlier run with the same arguments wrote.
         images: rows of the metadata table.
         seed: of everything.
-        size: what the tables say of each image's rows and columns.
-        processes: how many work at once; all cores if None.
+        size: rows and columns of each image in the tables.
+        processes: that work at once; None takes all cores.
 
     Raises:
         ConfigError: if the folder holds something else, or the number of images is out of range.

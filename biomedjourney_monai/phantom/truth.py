@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from biomedjourney_monai.phantom.anatomy import Anatomy, draw_anatomy
-from biomedjourney_monai.phantom.findings import Devices, FindingState
+from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import Patient, Visit
 from biomedjourney_monai.phantom.physics import draw_acquisition
 from biomedjourney_monai.phantom.render import Rendering, render
@@ -24,17 +24,16 @@ def render_visit(
     acquisition_seed: int | None = None,
     anatomy: Anatomy | None = None,
 ) -> Rendering:
-    """Render the radiograph of a visit.
-
-    Args:
-        size: rows and columns.
-        with_masks: also return the masks of `schema.STRUCTURES`.
-        view_position: another view than the visit's.
-        acquisition_seed: another exposure than the visit's first.
-        anatomy: `anatomy_of(patient)`, if it is at hand already.
-    """
-    return _render(
-        patient, visit, visit.findings, visit.devices, size, with_masks, view_position, acquisition_seed, anatomy
+    """Render the radiograph of a visit; arguments as for `render_counterfactual`."""
+    return render_counterfactual(
+        patient,
+        visit,
+        visit.findings,
+        size=size,
+        with_masks=with_masks,
+        view_position=view_position,
+        acquisition_seed=acquisition_seed,
+        anatomy=anatomy,
     )
 
 
@@ -52,32 +51,17 @@ def render_counterfactual(
     """Render what a visit's radiograph would look like with other findings.
 
     Args:
-        findings: what the patient has instead; with the visit's own findings this is `render_visit`.
+        findings: of the patient instead; with the visit's own findings this is `render_visit`.
         size: rows and columns.
         with_masks: also return the masks of `schema.STRUCTURES`.
         view_position: another view than the visit's.
         acquisition_seed: another exposure than the visit's first.
-        anatomy: `anatomy_of(patient)`, if it is at hand already.
+        anatomy: `anatomy_of(patient)`, if already drawn.
 
     Returns:
         The rendering; geometry, exposure, noise and devices are the visit's.
     """
-    return _render(patient, visit, findings, visit.devices, size, with_masks, view_position, acquisition_seed, anatomy)
-
-
-def _render(
-    patient: Patient,
-    visit: Visit,
-    findings: FindingState,
-    devices: Devices,
-    size: int,
-    with_masks: bool,
-    view_position: str | None,
-    acquisition_seed: int | None,
-    anatomy: Anatomy | None,
-) -> Rendering:
     seed = visit.acquisition_seed if acquisition_seed is None else acquisition_seed
     acquisition = draw_acquisition(seed, view_position=view_position or visit.view_position)
-    return render(
-        anatomy or anatomy_of(patient), acquisition, findings, devices=devices, size=size, with_masks=with_masks
-    )
+    anatomy = anatomy or anatomy_of(patient)
+    return render(anatomy, acquisition, findings, devices=visit.devices, size=size, with_masks=with_masks)

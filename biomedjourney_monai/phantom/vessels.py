@@ -1,4 +1,4 @@
-"""The pulmonary vessels: a tree that divides its territory again and again, as real ones do."""
+"""The pulmonary vessels: a tree that divides its territory repeatedly, as real ones do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_WIDTH_CM, _HEIGHT_CM = 11.5, 20.0  # a lung laid flat, so that lengths and angles mean something
+_WIDTH_CM, _HEIGHT_CM = 11.5, 20.0  # a flattened lung, so that lengths and angles are meaningful
 _STEP_CM = 0.14
 _LEAF_RADIUS_CM = 0.074
 _MURRAY = 1 / 2.75  # radius ~ (number of leaves served) ** _MURRAY
@@ -20,7 +20,7 @@ class VesselTree:
         across: 0 at the mediastinal border to 1 at the lateral border, shape (P,).
         height: 0 at the apex to 1 at the diaphragm, shape (P,).
         radius_cm: shape (P,).
-        length_cm: the length of vessel that a point stands for, shape (P,).
+        length_cm: the length of vessel that a point represents, shape (P,).
     """
 
     across: np.ndarray
@@ -38,7 +38,7 @@ def grow_vessels(rng: np.random.Generator, *, hilum_height: float) -> VesselTree
 
 
 def _draw_leaves(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw end points, evenly enough over the lung and a little denser below; shape (count, 2) in cm."""
+    """Draw end points, about evenly over the lung and slightly denser below; shape (count, 2) in cm."""
     candidates = rng.uniform((0.0, 0.0), (1.0, 1.10), (3 * count, 2))
     keep = rng.random(3 * count) < 0.45 + 0.55 * candidates[:, 1]
     return candidates[keep][:count] * (_WIDTH_CM, _HEIGHT_CM)

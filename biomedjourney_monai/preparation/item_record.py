@@ -1,4 +1,4 @@
-"""What is done already, a line for each item: a stopped run goes on, and a changed one redoes what it must."""
+"""A record of finished items, one line each: a stopped run resumes, and a changed one repeats only what it must."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.files import written_atomically
+from biomedjourney_monai.preparation.parallel import ALONE, Workers, map_in_processes
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to do.
+    """One item to process.
 
     Args:
-        name: of the item; one name stands for one set of output files.
-        key: of everything that its result depends on, content and parameters; see `key_of`.
+        name: one name stands for one set of output files.
+        key: hash of everything that the result depends on, content and parameters; see `key_of`.
         payload: what the function takes.
     """
 
@@ -30,10 +31,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item.
+    """The result of an item.
 
     Args:
-        result: for JSON.
+        result: JSON content.
         files: the files written, relative to the working folder → `content_hash`.
         final: False is not recorded, so that the next run tries again.
     """
@@ -44,7 +45,7 @@ class Outcome:
 
 
 def key_of(*parts: Any) -> str:
-    """A short hash of whatever JSON can hold."""
+    """A short hash of JSON content."""
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -57,41 +58,60 @@ def content_hash(path: Path) -> str:
 
 
 class ItemRecord:
-    """The outcomes of items, on the disk.
+    """The outcomes of items, on disk.
 
-    An outcome counts as long as its item's key is the same and its files hold the same bytes, so neither a run with
-    other parameters, nor one that was killed between a file and its line, nor a changed file can pass for it.
+    An outcome counts while its item's key is the same and its files hold the same bytes. So it is not taken from a run
+    with other parameters or one that was killed between a file and its line, nor for a file that was changed later.
 
     Args:
-        path: of the record, JSON lines; a line cut by a kill is passed over.
+        path: of the record, JSON lines.
         folder: that file names are relative to.
+
+    Attributes:
+        done: number of items that the last call processed.
+        reused: number of items whose outcome it took from the record.
     """
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
-        self._lines = dict(self._read())
+        self._lines: dict[str, Mapping[str, Any]] = {}
+        for line in read_lines(path):
+            if all(part in line for part in ("name", "key", "result", "files")):
+                self._lines[line["name"]] = line
         self.reused = self.done = 0
 
-    def complete(self, items: Sequence[Item], run: Callable[[Sequence[Any]], Iterator[Outcome]]) -> dict[str, Outcome]:
-        """Do what is not done yet.
+    def complete_in_processes(
+        self,
+        items: Sequence[Item],
+        function: Callable[[Any], Outcome],
+        *,
+        on_death: Callable[[Any], Outcome],
+        title: str,
+        unit: str,
+        workers: Workers = ALONE,
+    ) -> dict[str, Outcome]:
+        """Process the items that the record lacks; other arguments as for `map_in_processes`.
 
-        Args:
-            items: with different names.
-            run: from payloads to outcomes, in order and one by one as they come.
+        Of several items with one name the last counts.
 
         Returns:
             Name → outcome, of all items.
         """
-        outcomes = {item.name: self._recorded(item) for item in items}
-        todo = [item for item in items if outcomes[item.name] is None]
-        self.reused, self.done = len(items) - len(todo), len(todo)
-        with self._appending(bool(todo)) as append:
-            for item, outcome in zip(todo, run([item.payload for item in todo])):
+        unique = list({item.name: item for item in items}.values())
+        known = {item.name: outcome for item in unique if (outcome := self._recorded(item)) is not None}
+        todo = [item for item in unique if item.name not in known]
+        self.reused, self.done = len(known), len(todo)
+        payloads = [item.payload for item in todo]
+        options: dict[str, Any] = {"title": title, "unit": unit, **vars(workers)}
+        found = map_in_processes(function, payloads, on_death=on_death, **options)
+        with appending(self.path if todo else None) as append:
+            for item, outcome in zip(todo, found):
                 if outcome.final:
-                    append(item, outcome)
-                outcomes[item.name] = outcome
-        self._rewrite(items, outcomes)
-        return outcomes
+                    append(_line(item, outcome))
+                known[item.name] = outcome
+        with written_atomically(self.path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.writelines(_line(item, known[item.name]) for item in unique if known[item.name].final)
+        return known
 
     def _recorded(self, item: Item) -> Outcome | None:
         line = self._lines.get(item.name)
@@ -101,30 +121,31 @@ class ItemRecord:
             return None
         return Outcome(line["result"], line["files"])
 
-    @contextmanager
-    def _appending(self, wanted: bool) -> Iterator[Callable[[Item, Outcome], None]]:
-        if not wanted:
-            yield lambda item, outcome: None
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8", buffering=1) as stream:
-            stream.write("\n")  # the last run may have been killed within a line
-            yield lambda item, outcome: stream.write(_line(item, outcome))
 
-    def _rewrite(self, items: Sequence[Item], outcomes: Mapping[str, Outcome]) -> None:
-        with written_atomically(self.path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            stream.writelines(_line(item, outcomes[item.name]) for item in items if outcomes[item.name].final)
+def read_lines(path: Path | None) -> Iterator[Mapping[str, Any]]:
+    """Read the objects of a record, without the line that a killed run left incomplete; nothing if there is no file."""
+    if path is None or not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        for text in stream:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(line, dict):
+                yield line
 
-    def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        if not self.path.is_file():
-            return
-        with self.path.open(encoding="utf-8", errors="replace") as stream:
-            for text in stream:
-                try:
-                    line = json.loads(text)
-                    yield line["name"], {part: line[part] for part in ("key", "result", "files")}
-                except (ValueError, KeyError, TypeError):
-                    continue
+
+@contextmanager
+def appending(path: Path | None) -> Iterator[Callable[[str], object]]:
+    """Give a function that appends text to a record; each line is on disk when it returns. None keeps no record."""
+    if path is None:
+        yield lambda text: None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8", buffering=1) as stream:
+        stream.write("\n")  # the last run may have been killed within a line
+        yield stream.write
 
 
 def _line(item: Item, outcome: Outcome) -> str:

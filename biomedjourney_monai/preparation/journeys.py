@@ -2,35 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
 import pandas as pd
 
-from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS
+from biomedjourney_monai.errors import SettingError, TableError, refuse_unknown_keywords
+from biomedjourney_monai.files import write_json, write_table
+from biomedjourney_monai.preparation.cohort.study_table import read_studies
+from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, JOURNEYS_FILE
 
-_CARRIED = {"study_id": "study_id", "dicom_id": "dicom_id", "image_path": "image_path", "report_path": "report_path"}
-_PER_STUDY = {**_CARRIED, "age_at_study": "age", **{label: label for label in CHEXPERT_LABELS}}
+COUNTS_FILE = "journeys_drops.json"
+
+_CARRIED = {name: name for name in ("study_id", "dicom_id", "image_path", "report_path", *CHEXPERT_LABELS)}
+_PER_STUDY = {**_CARRIED, "age_at_study": "age"}
+
+
+@dataclass(frozen=True)
+class FoundJourneys:
+    """The result of `find_journeys`.
+
+    Args:
+        journeys: columns `schema.JOURNEY_COLUMNS`.
+        kept_by_split: split → number of journeys.
+        drops: reason → number of pairs of studies left out.
+        path: of journeys.parquet.
+    """
+
+    journeys: pd.DataFrame
+    kept_by_split: dict[str, int]
+    drops: dict[str, int]
+    path: Path
+
+
+@refuse_unknown_keywords
+def find_journeys(work: str | Path = "work", *, min_days: float = 0.0, max_days: float = float("inf")) -> FoundJourneys:
+    """Pair the consecutive studies in studies.parquet, and write journeys.parquet and journeys_drops.json.
+
+    Args:
+        work: the working folder.
+        min_days: shortest interval to keep, in days.
+        max_days: longest interval to keep, in days.
+
+    Raises:
+        SettingError: if min_days is negative or above max_days.
+        TableError: if studies.parquet is missing or malformed, or no journey is kept.
+    """
+    work = Path(work)
+    _check_days(min_days, max_days)
+    studies = read_studies(work)
+    journeys, drops = build_journeys(studies, min_days=min_days, max_days=max_days)
+    if journeys.empty:
+        raise TableError(
+            "a cohort must have patients with two studies",
+            found=f"no journey among {len(studies):,} studies; dropped: {drops or 'none'}",
+            action="Widen --min-days and --max-days",
+        )
+    by_split = {str(split): int(count) for split, count in journeys["split"].value_counts().sort_index().items()}
+    write_table(work / JOURNEYS_FILE, journeys)
+    write_json(work / COUNTS_FILE, {"kept": len(journeys), "kept_by_split": by_split, "dropped": drops})
+    return FoundJourneys(journeys, by_split, drops, work / JOURNEYS_FILE)
 
 
 def build_journeys(
     studies: pd.DataFrame, *, min_days: float = 0.0, max_days: float = float("inf")
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Pair consecutive studies.
+    """Pair consecutive studies, given in columns `schema.STUDY_COLUMNS`; limits as for `find_journeys`.
 
-    Args:
-        studies: columns `schema.STUDY_COLUMNS`.
-        min_days: shortest interval to keep; two studies at the very same instant have no order and are never paired.
-        max_days: longest interval to keep.
+    Two studies at the same instant have no order and are never paired.
 
     Returns:
         Journeys with columns `schema.JOURNEY_COLUMNS`, in order of patient and time, and the drops by reason.
-
-    Raises:
-        ValueError: if min_days is negative or above max_days.
     """
-    if not 0 <= min_days <= max_days:
-        raise ValueError(f"min_days ({min_days}) must be >= 0 and <= max_days ({max_days})")
+    _check_days(min_days, max_days)
     ordered = studies.sort_values(["subject_id", "study_datetime", "study_id"], ignore_index=True)
-    following = ordered.shift(-1)
-    same_patient = ordered["subject_id"] == following["subject_id"]
+    same_patient = ordered["subject_id"] == ordered["subject_id"].shift(-1)
     prior, new = ordered[same_patient], ordered.loc[ordered.index[same_patient] + 1]
     new.index = prior.index
 
@@ -50,7 +97,15 @@ def build_journeys(
     return journeys[list(JOURNEY_COLUMNS)], {reason: count for reason, count in drops.items() if count}
 
 
-def _drop_rules(journeys: pd.DataFrame, new_split: pd.Series, min_days: float, max_days: float):
+def _check_days(min_days: float, max_days: float) -> None:
+    if not 0 <= min_days <= max_days:
+        rule = f"must be >= 0 and <= max_days, which is {max_days:g}"
+        raise SettingError("min_days", rule, found=f"{min_days:g}")
+
+
+def _drop_rules(
+    journeys: pd.DataFrame, new_split: pd.Series, min_days: float, max_days: float
+) -> Iterator[tuple[str, pd.Series]]:
     days = journeys["days_between"]
     yield "studies in two splits", journeys["split"] != new_split
     yield "studies at the same instant", days <= 0

@@ -1,6 +1,6 @@
-"""A function over many items in many processes: the same results in the same order, however many processes.
+"""Apply a function to many items in many processes: the same results in the same order for any number of processes.
 
-Dask does the work: a cluster on this machine, or one that is there already, on many machines.
+Dask does the work, on a cluster that is started on this machine or on one that runs already.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
-from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
+from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, SettingError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -25,15 +27,43 @@ _Result = TypeVar("_Result")
 
 CHUNK = 8
 CHUNKS_PER_WORKER = 4
-"""Chunks that wait at each worker: enough to keep it busy, and memory does not grow with the number of items."""
+"""Chunks that wait at each worker: enough to keep it busy, while memory does not grow with the number of items."""
 
 CONNECT_TIMEOUT = 10
 
 ALLOWED_DEATHS = 1
-"""How often an item may lose its worker and still get another one, where `on_death` stands for it. Dask's own is 3."""
+"""How often an item may lose its worker and still get another one, if `on_death` is given. Dask's default is 3."""
 
 CRASHED = "reader crashed"
-"""The reason to leave out an image whose decoder takes its whole process down."""
+"""The reason to leave out an image whose decoder kills its process."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes of a stage.
+
+    Args:
+        processes: on this machine; 1 runs in this process. Not used with a scheduler.
+        scheduler: address of a Dask scheduler, for example tcp://10.0.0.5:8786; its workers must see the same files.
+    """
+
+    processes: int = 1
+    scheduler: str | None = None
+
+    @classmethod
+    def of(cls, processes: int | None, scheduler: str | None = None) -> Workers:
+        """As asked; None and 0 take one process for each core that this process may use.
+
+        Raises:
+            SettingError: if the number is negative.
+        """
+        if processes is not None and processes < 0:
+            raise SettingError("processes", "must be >= 1, or 0 for one per core", found=str(processes))
+        return cls(processes or available_cores(), scheduler)
+
+
+ALONE = Workers()
+"""This process."""
 
 
 def map_in_processes(
@@ -52,25 +82,26 @@ def map_in_processes(
     Args:
         function: picklable, without state or randomness of its own.
         items: picklable.
-        processes: on this machine; 1 runs in this process. Not used with a scheduler.
+        processes: as for `Workers`.
         title: of the progress bar.
         unit: of the progress bar's rate.
-        scheduler: address of a Dask scheduler, for example tcp://10.0.0.5:8786; its workers must see the same files.
+        scheduler: as for `Workers`.
         chunk: items that a worker gets at once.
-        on_death: from an item that takes down every worker that it comes to, as a damaged file can do to a decoder, to
-            what stands for its result; None ends the run. With 1 process, which is this one, nothing can be caught.
+        on_death: gives the result of an item that kills every worker it comes to, as a damaged file can kill a
+            decoder; None ends the run. With 1 process, which is this one, nothing can be caught.
 
     Raises:
         ConfigError: if no scheduler answers at the address.
-        BiomedJourneyError: if a worker was killed again and again, as for want of memory, and `on_death` is None.
+        BiomedJourneyError: if a worker was killed several times, for example for lack of memory, and `on_death` is
+            None.
     """
     processes = max(1, min(processes, len(items)))
-    bar = {"total": len(items), "desc": title, "unit": f" {unit}", "mininterval": 0.5}
+    show = partial(tqdm, total=len(items), desc=title, unit=f" {unit}", mininterval=0.5)
     if (processes == 1 and not scheduler) or not items:
-        yield from tqdm(map(function, items), **bar)
+        yield from show(map(function, items))
         return
     with _open_cluster(processes, scheduler, allowed_deaths=None if on_death is None else ALLOWED_DEATHS) as client:
-        yield from tqdm(_map_on_cluster(client, function, items, chunk, on_death), **bar)
+        yield from show(_map_on_cluster(client, function, items, chunk, on_death))
 
 
 def available_cores() -> int:
@@ -125,7 +156,8 @@ def _map_on_cluster(
 
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     window = workers * CHUNKS_PER_WORKER
-    starts, waiting = iter(range(0, len(items), chunk)), deque()
+    starts = iter(range(0, len(items), chunk))
+    waiting: deque[tuple[Sequence[_Item], Future]] = deque()
     try:
         while True:
             while len(waiting) < window and (start := next(starts, None)) is not None:
@@ -140,28 +172,28 @@ def _map_on_cluster(
                 if on_death is None:
                     raise
                 for _, other in waiting:
-                    other.exception()  # waits: a worker that dies counts against all that waits at it
+                    other.exception()  # waits: a worker that dies counts against every chunk that waits at it
                 results = [_run_alone(client, function, item, on_death) for item in some]
             yield from results
     except (KilledWorker, CancelledError) as error:
         raise BiomedJourneyError(
-            "workers must live through their items",
+            "workers must survive their items",
             found="a worker that was killed several times",
-            action="Give it more memory or fewer --processes, and run again: what is done stays done",
+            action="Give it more memory or fewer --processes, and run again: finished work is kept",
         ) from error
 
 
 def _submit(client: Client, function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Future:
     import cloudpickle
 
-    # Packed here and not by Dask, which waits for ever where a worker cannot import the function.
+    # Packed here and not by Dask, which waits forever if a worker cannot import the function.
     return client.submit(_run_chunk, cloudpickle.dumps((function, items)), pure=False)
 
 
 def _run_alone(
     client: Client, function: Callable[[_Item], _Result], item: _Item, on_death: Callable[[_Item], _Result]
 ) -> _Result:
-    """With nothing else on the cluster, so that it is this item if a worker dies."""
+    """Run with nothing else on the cluster, so that only this item can be the reason if a worker dies."""
     from distributed import KilledWorker
 
     try:
@@ -170,7 +202,7 @@ def _run_alone(
         return on_death(item)
 
 
-def _run_chunk(packed: bytes) -> list[_Result]:
+def _run_chunk(packed: bytes) -> list[object]:
     import cloudpickle
     import cv2
 

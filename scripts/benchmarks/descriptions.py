@@ -20,9 +20,9 @@ from math import nan
 from findings import write_phantom_reports
 from sections import read_indiana
 
+from biomedjourney_monai.preparation.descriptions.cases import Case, compare_reports
 from biomedjourney_monai.preparation.descriptions.checker import check_description
-from biomedjourney_monai.preparation.descriptions.rows import compare_reports, compare_studies
-from biomedjourney_monai.preparation.descriptions.writers import Case, write_by_rules
+from biomedjourney_monai.preparation.descriptions.writers import write_by_rules
 from biomedjourney_monai.preparation.reports.sections import Sections, clean, parse_report
 
 BARS = {"phantom, passed": 99.0, "phantom, swapped sides caught": 100.0, "indiana, swapped sides caught": 99.0}
@@ -34,7 +34,8 @@ def pair_phantom(patients: int) -> Iterator[Case]:
     for subject, report, labels in write_phantom_reports(patients):
         study = parse_report(report), {label: nan if value is None else value for label, value in labels.items()}
         if previous is not None and previous[0] == subject:
-            yield compare_studies(*previous[1], *study)
+            (prior, prior_labels), (new, new_labels) = previous[1], study
+            yield compare_reports(prior, new, prior_labels, new_labels)
         previous = subject, study
 
 

@@ -43,8 +43,9 @@ from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import render_visit
 from biomedjourney_monai.preparation.item_record import content_hash
 from biomedjourney_monai.preparation.journeys import build_journeys
-from biomedjourney_monai.preparation.registration import align as registration
+from biomedjourney_monai.preparation.registration import register as registration
 from biomedjourney_monai.preparation.registration import simpleitk
+from biomedjourney_monai.preparation.registration.image_pair import ImagePair
 from biomedjourney_monai.radiographs import load_with_content, read_png, save_png, scale_intensity
 from biomedjourney_monai.radiographs.loading import load_unscaled
 from biomedjourney_monai.radiographs.read.pixels import read_pixels
@@ -116,7 +117,9 @@ def find_known_motions(files: list[tuple[Path, Path]], count: int = 40) -> np.nd
         opacity = 0.25 * np.exp(-(((x - rng.uniform(0.25, 0.75)) / 0.11) ** 2 + ((y - 0.58) / 0.11) ** 2))
         moved_content = cv2.warpAffine(content.astype(np.float32), matrix, (SIZE, SIZE)) > 0.99
         moved = np.clip(0.9 * cv2.warpAffine(image, matrix, (SIZE, SIZE)) + 0.05 + opacity, 0, 1) * moved_content
-        found = simpleitk.find_transform(image, moved, content, moved_content, transform="similarity", seed=1)
+        found = simpleitk.find_transform(
+            ImagePair(image, moved, content, moved_content), transform="similarity", seed=1
+        )
         points = np.argwhere(content)[::997, ::-1].astype(float)
         back = np.array([found.TransformPoint(tuple(point)) for point in points])
         errors.append(np.linalg.norm(points @ matrix[:, :2].T + matrix[:, 2] - back, axis=1).mean())
@@ -198,15 +201,9 @@ def time_naively(paths: tuple[Path, Path], folder: Path, iterations: int) -> tup
 def count_finest_iterations(paths: tuple[Path, Path]) -> int:
     """How many iterations this package's own search takes at its finest level, for one pair."""
     (prior, prior_content), (new, new_content) = (load_unscaled(path, size=SIZE) for path in paths)
-    counts = simpleitk.count_iterations(
-        scale_intensity(prior, prior_content),
-        scale_intensity(new, new_content),
-        prior_content,
-        new_content,
-        transform="similarity",
-        seed=1,
-    )
-    return counts[-1]
+    images = (scale_intensity(prior, prior_content), scale_intensity(new, new_content))
+    pair = ImagePair(*images, prior_content, new_content)
+    return simpleitk.count_iterations(pair, transform="similarity", seed=1)[-1]
 
 
 def measure_registration(pairs: int, naive_iterations: int, real: Path | None) -> tuple[dict, dict]:
@@ -259,7 +256,7 @@ def measure_real(source: Path, size: int) -> tuple[dict, dict]:
         )
         for seed, below in tries:
             result = registration.register(fixed, moving, fixed_content, moving_content, seed=seed, retry_below=below)
-            kept[is_lateral, seed, below] += registration.rejection(result) == ""
+            kept[is_lateral, seed, below] += registration.rejection(result.measures) == ""
     frontal_pairs = sum(not is_lateral for *_, is_lateral in jobs)
     with_retry, single = ([kept[False, seed, below] for seed in SEEDS] for below in (registration.RETRY_BELOW, -1.0))
     laterals = [kept[True, seed, registration.RETRY_BELOW] for seed in SEEDS]

@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.phantom.cohort import write_cohort
+from biomedjourney_monai.phantom.cohort import write_phantom_cohort
 from biomedjourney_monai.phantom.dicom import TRANSFER_SYNTAXES
 from biomedjourney_monai.radiographs import load_radiograph
 
@@ -23,7 +23,7 @@ def load(path: Path) -> np.ndarray | None:
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("forms")
     for form in ("jpg", "dicom"):
-        write_cohort(root / form, patients=24, seed=3, size=64, processes=1, image_format=form)
+        write_phantom_cohort(root / form, patients=24, seed=3, size=64, processes=1, image_format=form)
     return root / "jpg", root / "dicom"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.phantom import cohort as cohort_module
-from biomedjourney_monai.phantom.cohort import as_grey, encode_image, write_cohort
+from biomedjourney_monai.phantom.cohort import as_grey, encode_image, write_phantom_cohort
 from biomedjourney_monai.phantom.faults import plant_faults
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.tables import list_rows
@@ -23,7 +23,7 @@ PATIENTS, SEED, SIZE = 14, 11, 64
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("phantom") / "cohort"
-    summary = write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
+    summary = write_phantom_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
     return out, summary
 
 
@@ -116,7 +116,7 @@ def test_truth_is_written_for_the_journeys_of_test_patients(written):
 def test_truth_covers_every_image_that_the_tables_call_pa(tmp_path, monkeypatch):
     rates = {"lateral_as_pa": 1.0, "ap_as_pa": 1.0, "view_empty": 0.3}
     monkeypatch.setattr(cohort_module, "plant_faults", lambda patient, seed: plant_faults(patient, seed, rates=rates))
-    write_cohort(tmp_path, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
+    write_phantom_cohort(tmp_path, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
     rows = read(tmp_path / "mimic-cxr-2.0.0-metadata.csv.gz")
     test = {row["subject_id"]: row for row in rows if row["subject_id"].startswith("19")}
     when = {row["study_id"]: (row["StudyDate"], float(row["StudyTime"])) for row in rows}
@@ -140,7 +140,7 @@ def test_truth_covers_every_image_that_the_tables_call_pa(tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_the_number_of_processes_does_not_change_a_byte(written, tmp_path):
-    write_cohort(tmp_path / "two", patients=PATIENTS, seed=SEED, size=SIZE, processes=2, truth=("test",))
+    write_phantom_cohort(tmp_path / "two", patients=PATIENTS, seed=SEED, size=SIZE, processes=2, truth=("test",))
     assert hash_folder(tmp_path / "two") == hash_folder(written[0])
 
 
@@ -156,12 +156,12 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(written, tmp_path, monkeyp
 
     monkeypatch.setattr(cohort_module, "_write_patient", fail_at_the_fifth)
     with pytest.raises(KeyboardInterrupt):
-        write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
+        write_phantom_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
     assert not (out / "planted.csv").exists()
     first = next(out.glob("files/**/*.jpg"))
     stamp = first.stat().st_mtime_ns
     monkeypatch.setattr(cohort_module, "_write_patient", whole)
-    write_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
+    write_phantom_cohort(out, patients=PATIENTS, seed=SEED, size=SIZE, processes=1, truth=("test",))
     assert first.stat().st_mtime_ns == stamp
     assert hash_folder(out) == hash_folder(written[0])
 
@@ -169,7 +169,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(written, tmp_path, monkeyp
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="new or empty"):
-        write_cohort(tmp_path, patients=1, seed=0, size=64, processes=1)
+        write_phantom_cohort(tmp_path, patients=1, seed=0, size=64, processes=1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -177,19 +177,19 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
 def test_a_cohort_with_other_settings_is_refused(written, change):
     arguments = {"patients": PATIENTS, "seed": SEED, "size": SIZE} | change
     with pytest.raises(ConfigError, match=next(iter(change))):
-        write_cohort(written[0], **arguments, processes=1)
+        write_phantom_cohort(written[0], **arguments, processes=1)
 
 
 def test_an_unreadable_marker_is_refused(tmp_path):
     (tmp_path / "phantom.json").write_text("{")
     with pytest.raises(ConfigError, match="unreadable"):
-        write_cohort(tmp_path, patients=1, seed=0, size=64, processes=1)
+        write_phantom_cohort(tmp_path, patients=1, seed=0, size=64, processes=1)
 
 
 @pytest.mark.parametrize("wrong", [{"patients": 0}, {"size": 10}, {"size": 100_000}])
 def test_arguments_out_of_range_are_refused(tmp_path, wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        write_cohort(tmp_path / "out", **({"patients": 1, "seed": 0, "size": 64} | wrong), processes=1)
+        write_phantom_cohort(tmp_path / "out", **({"patients": 1, "seed": 0, "size": 64} | wrong), processes=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -229,11 +229,11 @@ def test_the_marker_says_what_the_folder_holds(written):
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
     out = tmp_path / "cohort"
-    write_cohort(out, patients=2, seed=SEED, size=SIZE, processes=1)
+    write_phantom_cohort(out, patients=2, seed=SEED, size=SIZE, processes=1)
     before = hash_folder(out)
     half = next(out.glob("files/**/*.jpg")).parent / ".half-0123abcd.jpg"
     half.write_bytes(b"\xff\xd8")
-    write_cohort(out, patients=2, seed=SEED, size=SIZE, processes=1)
+    write_phantom_cohort(out, patients=2, seed=SEED, size=SIZE, processes=1)
     assert hash_folder(out) == before
 
 
@@ -241,5 +241,5 @@ def test_a_relative_folder_lies_where_the_caller_stands(tmp_path, monkeypatch):
     for place in ("first", "second"):  # joblib keeps its workers, and they their folder, from one call to the next
         (tmp_path / place).mkdir()
         monkeypatch.chdir(tmp_path / place)
-        summary = write_cohort("cohort", patients=2, seed=5, size=64, processes=2)
+        summary = write_phantom_cohort("cohort", patients=2, seed=5, size=64, processes=2)
         assert len(list((tmp_path / place / "cohort" / "files").rglob("*.jpg"))) == summary.images

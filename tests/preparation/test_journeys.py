@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from biomedjourney_monai.errors import SettingError
 from biomedjourney_monai.preparation.journeys import build_journeys
 from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, STUDY_COLUMNS
 
@@ -52,7 +53,7 @@ def test_intervals_are_limited_on_both_sides():
     journeys, drops = build_journeys(studies, min_days=2, max_days=20)
     assert journeys["days_between"].tolist() == [8.0]
     assert drops == {"interval too short": 1, "interval too long": 1}
-    with pytest.raises(ValueError, match="max_days"):
+    with pytest.raises(SettingError, match="max_days"):
         build_journeys(studies, min_days=3, max_days=2)
 
 

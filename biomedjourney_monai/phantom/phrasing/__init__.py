@@ -1,1 +1,1 @@
-"""The words of phantom reports: vocabulary as tables, a voice that chooses among them, statements built from both."""
+"""The language of phantom reports: a vocabulary, a voice that chooses from it, and statements built from both."""

@@ -1,4 +1,4 @@
-"""Statements about findings: what there is, how it has changed, what is uncertain, what is denied.
+"""Statements about findings: present, changed, uncertain and denied ones.
 
 Every function returns clauses without capital letter and full stop. Severities are 0 to 3; a finding's two severities
 are (left, right) of the patient, and findings without sides use the left one.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.mentions import PRESENT, UNCERTAIN
-from biomedjourney_monai.phantom.phrasing import finding_words as words
+from biomedjourney_monai.phantom.phrasing import words
 from biomedjourney_monai.phantom.phrasing.voice import Voice, join_list, with_article
 
 UNSIDED = ("Cardiomegaly", "Edema")
@@ -19,26 +19,10 @@ UNSIDED = ("Cardiomegaly", "Edema")
 
 Severities = tuple[int, int]
 
-_FRAMES = {
-    "present": (words.PRESENT_END, words.PRESENT),
-    "new": (words.NEW_END, words.NEW),
-    "worse": (words.WORSE_END, words.WORSE),
-    "better": (words.BETTER_END, words.BETTER),
-    "unchanged": (words.UNCHANGED_END, words.UNCHANGED),
-    "uncertain": (words.UNCERTAIN_END, words.UNCERTAIN),
-}
-_HEART_FRAMES = {
-    "present": words.HEART_PRESENT,
-    "new": words.HEART_NEW,
-    "worse": words.HEART_WORSE,
-    "better": words.HEART_BETTER,
-    "unchanged": words.HEART_UNCHANGED,
-}
-
 
 @dataclass(frozen=True)
 class Phrase:
-    """The parts of a noun phrase; see the slots in `finding_words`."""
+    """The parts of a noun phrase; see the slots in finding_words.yaml."""
 
     np: str
     a_np: str
@@ -65,15 +49,15 @@ def severities_of(state: FindingState, finding: str) -> Severities:
 def state_finding(
     voice: Voice, finding: str, now: Severities, *, mention: int | None, before: Severities | None = None
 ) -> list[str]:
-    """Say what there is of one finding.
+    """State one finding.
 
     Args:
-        now: the severities at this visit, or those that are suspected.
-        mention: what is to be said: 1 present, -1 uncertain; 0 gives a statement only for what has resolved.
-        before: the severities at the visit before; None says nothing about change.
+        now: the severities at this visit, or the suspected ones.
+        mention: 1 present, -1 uncertain; 0 gives a statement only if the finding has resolved.
+        before: the severities at the previous visit; None states no change.
 
     Returns:
-        Clauses; empty where there is nothing to say here. Plain denials are `deny`'s.
+        Clauses, possibly none. `deny` writes plain denials.
     """
     if mention == UNCERTAIN:
         return [_say_uncertain(voice, finding, now)]
@@ -95,11 +79,7 @@ def name_finding(voice: Voice, finding: str, severities: Severities) -> str:
 
 
 def deny(voice: Voice, labels: Sequence[str], *, plain_only: bool = False) -> list[str]:
-    """Deny findings, several in one clause where they go together.
-
-    Args:
-        plain_only: keep to "no …", for an impression of few words.
-    """
+    """Deny findings, several in one clause where possible; `plain_only` uses only "no …", for a short impression."""
     clauses, listed = [], []
     for label in voice.shuffle(labels):
         if label == "Cardiomegaly" and not (plain_only and voice.chance(0.5)):
@@ -120,8 +100,7 @@ def deny(voice: Voice, labels: Sequence[str], *, plain_only: bool = False) -> li
 def describe(voice: Voice, finding: str, severities: Severities, *, may_trail: bool) -> Phrase:
     """Build the noun phrase of a present finding.
 
-    Args:
-        may_trail: allow ", small on the left and large on the right" behind the noun.
+    `may_trail` allows ", small on the left and large on the right" after the noun.
     """
     if finding in UNSIDED:
         return _describe_unsided(voice, finding, severities[0])
@@ -202,7 +181,7 @@ def _compare(now: int, before: int) -> str:
 def _say_status(voice: Voice, finding: str, severities: Severities, status: str) -> str:
     if finding == "Cardiomegaly" and voice.chance(0.45):
         adverb = voice.pick(words.ADVERBS[severities[0]])
-        return voice.say(voice.pick(_HEART_FRAMES[status]), adverb=adverb, prior=_name_prior(voice))
+        return voice.say(voice.pick(words.HEART_FRAMES[status]), adverb=adverb, prior=_name_prior(voice))
     return _fill(voice, finding, severities, status)
 
 
@@ -221,7 +200,6 @@ def _say_resolved(voice: Voice, finding: str, before: Severities) -> str:
 
 def _fill(voice: Voice, finding: str, severities: Severities, status: str) -> str:
     """Choose a frame and fill it."""
-    end_frames, frames = _FRAMES[status]
     stands_last = voice.chance(0.65)
     phrase = describe(voice, finding, severities, may_trail=stands_last)
     has_size = finding in words.COUNTABLE
@@ -235,11 +213,13 @@ def _fill(voice: Voice, finding: str, severities: Severities, status: str) -> st
         lead = words.LEADS[finding]
         lead = _both_sides(lead) if both else lead.replace("<side>", sides)
         slots["lead"] = voice.say(lead)
-    return voice.say(voice.pick(end_frames if stands_last else frames), **slots, prior=_name_prior(voice))
+    return voice.say(
+        voice.pick(words.FRAMES[status]["last" if stands_last else "inside"]), **slots, prior=_name_prior(voice)
+    )
 
 
 def _both_sides(lead: str) -> str:
-    """Put a lead that names one side into words for both."""
+    """Rewrite a lead that names one side for both sides."""
     lead = lead.replace("the <side> {base|lung base}", "{the|both} lung bases")
     lead = lead.replace("the <side> costophrenic {angle|sulcus}", "both costophrenic {angles|sulci}")
     return lead.replace("{a|} {thin|faint|subtle} lucency at the <side> apex", "{thin|faint} lucencies at both apices")

@@ -1,4 +1,4 @@
-"""A radiologist's voice: expands templates, and prefers some words over others as people do."""
+"""A radiologist's voice: expands templates, with personal preferences for words."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Voice:
         True
 
     Args:
-        rng: the report's randomness.
-        radiologist: who speaks, in [0, `RADIOLOGISTS`). Each prefers another half of every list of alternatives.
-        loyalty: the chance of keeping to the preferred half.
+        rng: of the wording.
+        radiologist: number in [0, `RADIOLOGISTS`). Each prefers another half of every list of alternatives.
+        loyalty: probability of choosing from the preferred half.
     """
 
     def __init__(self, rng: np.random.Generator, *, radiologist: int, loyalty: float = 0.7) -> None:
@@ -40,11 +40,11 @@ class Voice:
         return bool(self._rng.random() < probability)
 
     def habit(self, name: str, probability: float) -> bool:
-        """Return whether this radiologist has a habit that this share of radiologists has."""
+        """Return whether this radiologist has a habit that occurs with this probability among radiologists."""
         return crc32(f"{self.radiologist}/{name}".encode()) / 2**32 < probability
 
     def pick(self, options: Sequence[_Option]) -> _Option:
-        """Choose one option, more often one that this radiologist prefers."""
+        """Choose one option, preferably one of this radiologist's."""
         if len(options) > 2 and self._rng.random() < self._loyalty:
             ranked = sorted(options, key=lambda option: crc32(f"{self.radiologist}{option}".encode()))
             options = ranked[: (len(options) + 1) // 2]
@@ -70,12 +70,12 @@ def as_sentence(text: str) -> str:
 
 
 def with_article(text: str) -> str:
-    """Put "a" or "an" in front."""
+    """Add "a" or "an"."""
     return ("an " if text[:1].lower() in "aeio" else "a ") + text
 
 
 def join_list(items: Sequence[str], *, word: str = "and") -> str:
-    """Join as English does: "a", "a and b", "a, b, and c"."""
+    """Join a list in English: "a", "a and b", "a, b, and c"."""
     if len(items) < 3:
         return f" {word} ".join(items)
     return f"{', '.join(items[:-1])}, {word} {items[-1]}"

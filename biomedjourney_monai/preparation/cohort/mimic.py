@@ -7,28 +7,25 @@ from pathlib import Path
 import pandas as pd
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort import tables
-from biomedjourney_monai.preparation.cohort.sources import Source
-from biomedjourney_monai.preparation.quality.rejections import Rejections
+from biomedjourney_monai.preparation.cohort import mimic_tables as tables
+from biomedjourney_monai.preparation.cohort.source import Source
+from biomedjourney_monai.preparation.rejections import Rejections
 
 LABELS = {"chexpert": tables.CHEXPERT, "negbio": tables.NEGBIO}
 SUFFIXES = (".jpg", ".dcm")
-"""Of MIMIC-CXR-JPG's images, and of MIMIC-CXR's."""
+"""Of the images of MIMIC-CXR-JPG, and of MIMIC-CXR."""
 
 
 def read_mimic(
     root: str | Path, *, reports: str | Path | None = None, labels: str = "chexpert", official_split: bool = False
 ) -> Source:
-    """Read the tables.
+    """Read the tables of a source; a TableError names a missing or malformed one.
 
     Args:
         root: the folder of MIMIC-CXR-JPG, with MIMIC-IV's tables in it or below it.
-        reports: the folder that holds the reports' `files`; found below the root if not given.
+        reports: the folder that holds the reports' `files`; by default found below the root.
         labels: "chexpert", "negbio" or "report" (read from the reports later).
         official_split: also read MIMIC-CXR-JPG's split.
-
-    Raises:
-        TableError: if a table is absent or malformed.
     """
     root, rejections = Path(root), Rejections()
     metadata = tables.read_metadata(root)
@@ -49,15 +46,15 @@ def read_mimic(
 
 
 def find_images_root(root: Path) -> Path:
-    """The folder that holds the images' `files`: beside the metadata table, or else below the root."""
-    beside = tables.find_table(root, tables.METADATA)
-    if beside is not None and (beside.parent / "files").is_dir():
-        return beside.parent
+    """The folder that holds the images' `files`: next to the metadata table, or else below the root."""
+    metadata = tables.find_table(root, tables.METADATA)
+    if metadata is not None and (metadata.parent / "files").is_dir():
+        return metadata.parent
     return _folder_with_files(root) or root
 
 
 def find_reports_root(root: Path, reports: str | Path | None) -> Path:
-    """The folder that holds the reports' `files`: given, or named like reports below the root, or the images'."""
+    """The folder that holds the reports' `files`: as given, or named *report* below the root, or the images' folder."""
     if reports is not None:
         folder = Path(reports)
         if not folder.is_dir():
@@ -76,7 +73,7 @@ def _folder_with_files(root: Path) -> Path | None:
 
 
 def _well_formed(metadata: pd.DataFrame) -> pd.Series:
-    # These become parts of paths: nothing but what MIMIC's identifiers are made of may pass.
+    # These become parts of paths, so only the characters of MIMIC's identifiers may pass.
     valid = metadata["dicom_id"].str.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
     for column in ("subject_id", "study_id"):
         valid &= metadata[column].fillna("").str.fullmatch(r"\d{8}")
@@ -87,7 +84,7 @@ def _image_paths(images: pd.DataFrame, root: Path) -> pd.Series:
     stems = _study_folders(images, root) + "/" + images["dicom_id"]
     if stems.empty:
         return stems
-    first = stems.iloc[:1000]  # a cohort is of one kind; the first images that exist tell which
+    first = stems.iloc[:1000]  # a cohort has one format: that of the first images that exist
     suffix = next((s for s in SUFFIXES for stem in first if Path(stem + s).is_file()), SUFFIXES[0])
     return stems + suffix
 

@@ -1,4 +1,4 @@
-"""Reports of a hospital's own: a table of texts, or .txt files, by accession number or StudyInstanceUID."""
+"""A site's own reports: a table of texts, or .txt files, by accession number or StudyInstanceUID."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ReportFinder:
 
     Args:
         texts: folder for texts that came in a table.
-        root: the folder of .txt files, if it is one.
+        root: the folder of .txt files, if there is one.
         by_key: key's column → key → text, of a table.
-        files: stem of the name → path, of a folder; names that occur twice belong to nobody.
+        files: file name without suffix → path, of a folder; names that occur twice are left out.
     """
 
     texts: Path
@@ -32,11 +32,7 @@ class ReportFinder:
 
     @classmethod
     def open(cls, reports: str | Path | None, *, texts: Path) -> ReportFinder:
-        """Read the table, or list the folder.
-
-        Raises:
-            TableError: if neither is there, or the table lacks a column, repeats a key or is empty.
-        """
+        """Read the table, or list the folder; a TableError says what is missing or repeated."""
         if reports is None:
             return cls(texts)
         reports = Path(reports)
@@ -44,14 +40,10 @@ class ReportFinder:
             return cls(texts, root=reports, files=_list_texts(reports))
         if reports.is_file():
             return cls(texts, by_key=_read_table(reports))
-        raise TableError("the reports must be a table or a folder", found="neither", action="Check --reports")
+        raise TableError("the reports must be a table or a folder", found="no such path", action="Check --reports")
 
     def find(self, studies: pd.DataFrame) -> pd.Series:
-        """The path of each study's report, "" where there is none; texts of a table are written on the way.
-
-        Args:
-            studies: study_id, accession_number, study_instance_uid.
-        """
+        """Give the path of each study's report, "" if it has none; texts of a table are written to files."""
         keys = zip(studies["study_id"], studies["accession_number"], studies["study_instance_uid"])
         return pd.Series([self._find_one(*key) for key in keys], index=studies.index, dtype=object)
 
@@ -86,7 +78,7 @@ def _list_texts(folder: Path) -> dict[str, str]:
 def _read_table(path: Path) -> dict[str, dict[str, str]]:
     name = "the table of reports"
     try:
-        # Cells in another encoding than UTF-8 do not spoil the rest: they are taken as Latin-1 below.
+        # Cells in another encoding than UTF-8 are read as Latin-1 below, one by one.
         table = pd.read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
     except Exception as error:  # pandas, gzip and codecs raise many kinds
         raise TableError(f"{name} must be CSV", found=type(error).__name__) from error

@@ -1,4 +1,4 @@
-"""When a study was taken: DICOM dates and times as MIMIC's table stores them."""
+"""Dates and times of studies, as MIMIC's table stores DICOM's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ def parse_study_datetime(dates: pd.Series, times: pd.Series) -> pd.Series:
     """Combine StudyDate and StudyTime.
 
     Args:
-        dates: YYYYMMDD as text; a trailing ".0" is let pass.
-        times: HHMMSS.fff that went through a float, so leading zeros are gone: "2014.5" is 00:20:14.5.
+        dates: YYYYMMDD as text; a trailing ".0" is allowed.
+        times: HHMMSS.fff that was stored as a float, without leading zeros: "2014.5" is 00:20:14.5.
 
     Returns:
         datetime64[ns]; NaT where either is missing or impossible.

@@ -1,7 +1,7 @@
-"""Is a description borne out by the two studies? Every finding, side, severity and trend in it is looked up.
+"""Check that the two studies support a description: every finding, side, severity and trend in it is looked up.
 
-The same patterns read descriptions and reports. What they cannot read they cannot check, so a side that belongs to no
-finding they know, or a disease that neither report names, is a reason to turn a description down as well.
+The same patterns read descriptions and reports. They cannot check what they cannot read, so a side without a known
+finding, or a disease that neither report names, is also a reason to reject a description.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _OTHER_DISEASES = re.compile(
     r"|pericardial|hiatal|dissect|calcif|scar)\w*"
 )
 _TRENDS = {"worse": {"worse", "possible"}, "better": {"better", "resolved", "possible"}}
-"""A trend that is written → the kinds of change, on one of the sides, that bear it out."""
+"""Written trend → the kinds of change, on one of the sides, that support it."""
 
 
 def check_description(description: str, prior: Evidence, new: Evidence) -> list[str]:
-    """List why a description must not stand, as reasons without text or identifiers; an empty list where it may."""
+    """List the reasons to reject a description, without text or identifiers; empty if it is supported."""
     reasons = list(_check_form(description))
     for sentence in split_sentences(description):
         segments = read_segments(sentence, words.TERMS)
@@ -106,12 +106,12 @@ def _check_presence(segment: Segment, prior: Evidence, new: Evidence) -> Iterato
     if new.is_in_doubt(label) and not segment.is_uncertain and not _DOUBTED_LIST.match(segment.sentence):
         yield CERTAIN
     severities = segment.severities()
-    known = new.sides(label) or prior.sides(label)  # a report that names no side may leave the prior's unsaid
+    known = new.sides(label) or prior.sides(label)  # a report that names no side may mean the prior's
     if not {side for side in severities if side} <= known:
         yield WRONG_SIDE
         return
     for side, severity in severities.items():
-        if severity and severity not in new.severities(label, side) | _unsaid(prior, new, label, side):
+        if severity and severity not in new.severities(label, side) | _prior_severity(prior, new, label, side):
             yield WRONG_SEVERITY
     yield from _check_trend(segment, set(severities), prior, new)
 
@@ -134,19 +134,19 @@ def _check_trend(segment: Segment, sides: set[str], prior: Evidence, new: Eviden
 
 
 def _check_rest(sentence: str, segments: list[Segment], prior: Evidence, new: Evidence) -> Iterator[str]:
-    """A side where no known finding stands must at least stand in one of the texts."""
+    """A side without a known finding must at least occur in one of the texts."""
     if segments or not words.SIDE.search(sentence):
         return
     texts = f"{prior.text} {new.text}".lower()
     for side in ("left", "right"):
         if re.search(rf"\b{side}\b", sentence) and not re.search(rf"\b{side}\b", texts):
             yield WRONG_SIDE
-    if not words.DEVICE.search(sentence) and not _speaks_of_others(sentence):
+    if not words.DEVICE.search(sentence) and not _names_others(sentence):
         yield WRONG_SIDE
 
 
 def _check_others(description: str, prior: Evidence, new: Evidence) -> Iterator[str]:
-    """Labels that descriptions rarely name, diseases that are no label, and devices."""
+    """Check labels that descriptions rarely name, diseases without a label, and devices."""
     for label, statement in read_statements(description).items():
         if label in words.OTHER_TERMS:
             if statement.is_present and not (new.shows(label) or prior.shows(label)):
@@ -175,14 +175,14 @@ def _check_whole(description: str, prior: Evidence, new: Evidence) -> Iterator[s
 
 
 def _says_gone(segment: Segment) -> bool:
-    """Whether a denied finding is said to have been there: by its own words, or by those of the list it stands in."""
+    """Whether a denied finding is said to have been present before, by its own words or by those of its list."""
     if _GONE_WORDS.search(f"{segment.before} {segment.term} {segment.after}"):
         return True
     return bool(_GONE_WORDS.search(segment.sentence)) and not _DENIAL_WORDS.search(segment.before)
 
 
-def _unsaid(prior: Evidence, new: Evidence, label: str, side: str) -> set[int]:
-    """The prior's severity, where the new study gives none."""
+def _prior_severity(prior: Evidence, new: Evidence, label: str, side: str) -> set[int]:
+    """The prior's severity, if the new study gives none."""
     return set() if new.severities(label, side) else prior.severities(label, side)
 
 
@@ -190,7 +190,7 @@ def _shows_any(study: Evidence) -> bool:
     return any(study.shows(label) for label in DESCRIBED)
 
 
-def _speaks_of_others(sentence: str) -> bool:
+def _names_others(sentence: str) -> bool:
     return any(re.search(term, sentence) for term in words.OTHER_TERMS.values()) or bool(
         _OTHER_DISEASES.search(sentence)
     )

@@ -1,4 +1,4 @@
-"""Where a language model may be asked: on this machine, or elsewhere only when the user attests to zero retention."""
+"""Where a language model may run: on this machine, or elsewhere only if the user attests to zero retention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ATTESTATION = (
     "The user attested that this service retains nothing that is sent to it, trains on none of it, and shows none of "
     "it to people."
 )
-"""What `--attest-zero-retention` says: PhysioNet's conditions for language models of third parties."""
+"""The meaning of `--attest-zero-retention`: PhysioNet's conditions for third-party language models."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Endpoint:
     attested: bool
 
     def provenance(self) -> dict[str, Any]:
-        """What a run's record says of the service."""
+        """The service's entry in a run's provenance."""
         host = urlsplit(self.base_url).hostname
         return {"host": host, "is_loopback": self.is_loopback, "attestation": ATTESTATION if self.attested else None}
 
@@ -40,8 +40,8 @@ def open_endpoint(base_url: str, *, attested: bool = False) -> Endpoint:
     """Check an address.
 
     Raises:
-        ConfigError: if it is no http(s) address, carries a password, or is not loopback and nothing was attested, or
-            would send text over the network in the clear.
+        ConfigError: if it is not an http(s) address, contains a password, is not loopback without an attestation, or
+            would send text unencrypted over the network.
     """
     try:
         parts = urlsplit(base_url)
@@ -51,23 +51,22 @@ def open_endpoint(base_url: str, *, attested: bool = False) -> Endpoint:
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigError("--base-url must be an http or https address", action="Try http://127.0.0.1:8000/v1")
     if parts.username or parts.password:
-        raise ConfigError("--base-url must hold no user or password", action="Put the key into the environment")
+        raise ConfigError("--base-url must not contain a user or password", action="Put the key into the environment")
     loopback = is_loopback(host)
     if not loopback and not attested:
         raise ConfigError(
-            "reports may only go to a language model on this machine",
+            "reports may only be sent to a language model on this machine",
             found="a host that is not loopback",
             action="Serve the model at 127.0.0.1, or, if the service retains nothing, trains on nothing and shows "
-            "nothing to people, say so with --attest-zero-retention",
+            "nothing to people, attest it with --attest-zero-retention",
         )
     if not loopback and parts.scheme != "https":
-        raise ConfigError("a host that is not loopback must be reached by https", found=parts.scheme)
+        raise ConfigError("a host that is not loopback must use https", found=parts.scheme)
     return Endpoint(base_url, loopback, attested and not loopback)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its address. No name but "localhost" counts: names can be made to point
-    anywhere."""
+    """Whether a host is this machine, by its address. Of names only "localhost" counts: others can point anywhere."""
     if host.lower() == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""What a study bears out about a finding: its labels and its report together, as a checker of descriptions needs it."""
+"""The evidence of a study for its findings: labels and report together, as the check of descriptions needs it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from biomedjourney_monai.preparation.reports.states import State, StudyState
 
 @dataclass(frozen=True)
 class Evidence:
-    """One study, as it may be spoken of.
+    """Labels and text of one study.
 
     Args:
-        state: of its labels and text.
+        state: read from its labels and text.
         text: the whole text that the state was read from; may be empty.
     """
 
@@ -27,23 +27,20 @@ class Evidence:
         return read_statements(self.text)
 
     def shows(self, label: str) -> bool:
-        """Whether the finding is present or in doubt."""
+        """Whether the finding is present or uncertain."""
         return label in self.state.findings or self._statement(label).is_present
 
     def denies(self, label: str) -> bool:
-        """Whether labels or text say that it is absent."""
+        """Whether labels or text deny the finding."""
         return not self.shows(label) and (label in self.state.denied or bool(self._statement(label).denied))
 
     def is_in_doubt(self, label: str) -> bool:
-        """Whether it is in doubt and never certain."""
-        state = self.state.findings.get(label)
+        """Whether the finding is uncertain in labels or text."""
         statement = self._statement(label)
-        doubts = [state.uncertain] if state else []
-        doubts += [statement.uncertain] if statement.is_present else []
-        return bool(doubts) and any(doubts)
+        return self._state(label).uncertain or (statement.is_present and statement.uncertain)
 
     def sides(self, label: str) -> set[str]:
-        """Sides on which it is present or in doubt; empty where none is known."""
+        """Sides on which the finding is present or uncertain; empty if none is known."""
         return {side for side in {*self._state(label).severities, *self._statement(label).severities} if side != WHOLE}
 
     def severities(self, label: str, side: str) -> set[int]:
@@ -55,7 +52,7 @@ class Evidence:
         return found - {0}
 
     def trends(self, label: str, sides: set[str]) -> set[str]:
-        """What the report itself says of the change on these sides, "" for all: "worse", "better", "same"."""
+        """The trends that the report states for these sides, "" for all: "worse", "better", "same"."""
         found = (*self._state(label).trends.items(), *self._statement(label).trends.items())
         return {trend for side, trend in found if side == WHOLE or WHOLE in sides or side in sides}
 

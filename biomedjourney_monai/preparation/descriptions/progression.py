@@ -1,7 +1,7 @@
-"""The rule writer: two studies in, one natural description of what changed out.
+"""The rule-based writer: describe in natural language what changed between two studies.
 
-It states every finding of the new study with side and severity, what persists included, and what has gone: prior
-image and description together determine the new image.
+It states every finding of the new study with side and severity, unchanged ones included, and what has resolved, so
+that prior image and description together determine the new image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOUNS = {
     "Pneumonia": ("pneumonia", "pneumonia", ("",) * 4),
     "Pneumothorax": ("pneumothorax", "pneumothoraces", SIZE_WORDS),
 }
-"""Label → singular, plural, adjectives by severity. One that has no plural takes no article."""
+"""Label → singular, plural, adjectives by severity. A noun without a plural takes no article."""
 
 FRAMES = {
     "new": (
@@ -88,8 +88,8 @@ def write_progression(
         prior: what the prior study shows.
         new: what the new study shows.
         rng: chooses the wording and the order of changes; never the content.
-        only_changes: leave out what is unchanged and what is denied, as people do who ask for something; where nothing
-            changes there is nothing else to say, and it is said.
+        only_changes: leave out what is unchanged and what is denied, as users do in a request; if nothing changes, it
+            is stated all the same.
 
     Returns:
         A few short sentences, for example "New moderate left pleural effusion. Mild cardiomegaly is unchanged."
@@ -111,7 +111,7 @@ def write_progression(
 
 
 def write_summary(state: StudyState, *, rng: np.random.Generator) -> str:
-    """Say what one study shows, where there is no report: "Pleural effusion. Cardiomegaly."."""
+    """Describe one study that has no report: "Pleural effusion. Cardiomegaly."."""
     named = [_name(label, finding.severities) for label, finding in state.findings.items() if not finding.uncertain]
     doubted = [_name(label, finding.severities) for label, finding in state.findings.items() if finding.uncertain]
     sentences = [_capitalise(f"{name}.") for name in named] + [f"Possible {name}." for name in doubted]
@@ -119,7 +119,7 @@ def write_summary(state: StudyState, *, rng: np.random.Generator) -> str:
 
 
 def _write_kind(kind: str, changes: Sequence[Change], rng: np.random.Generator) -> list[str]:
-    """Write the sentences of one kind: graded changes one by one, the others listed together, three at most."""
+    """Write the sentences of one kind: graded changes one by one, others in lists of at most three."""
     if not changes:
         return []
     changes = [changes[place] for place in rng.permutation(len(changes))]
@@ -207,7 +207,7 @@ def _sides_only(severities: Mapping[str, int]) -> dict[str, int]:
 def _write_denials(
     changes: Sequence[Change], prior: StudyState, new: StudyState, rng: np.random.Generator
 ) -> list[str]:
-    """Deny what was in doubt before, and, as reports do, some of what the new report denies."""
+    """Deny what was uncertain before and, as reports do, some of what the new report denies."""
     doubted = [change.label for change in changes if change.kind == "absent"]
     denied = [label for label in new.denied if label not in prior.findings]
     count = min(MAX_DENIALS, len(denied)) if rng.random() < DENIAL_SHARE else 0
@@ -223,13 +223,13 @@ def _write_devices(prior: StudyState, new: StudyState, rng: np.random.Generator)
             frames = (f"New {device}.", _capitalise(f"{article}{device} {verb} now in place."))
             sentences.append(_pick(frames, rng))
     gone = [device for device in prior.devices if device in REMOVABLE and device not in new.devices]
-    if gone and new.has_devices is False:  # not only unmentioned: the labels know of no device
+    if gone and new.has_devices is False:  # not only unmentioned: the labels have no device
         sentences += [f"The {device} has been removed." for device in gone]
     return sentences
 
 
 def join_list(items: Sequence[str], word: str = "and") -> str:
-    """Join as English does: "a", "a and b", "a, b, and c"."""
+    """Join a list in English: "a", "a and b", "a, b, and c"."""
     if len(items) < 3 and not any(f" {word} " in item for item in items):
         return f" {word} ".join(items)
     return ", ".join([*items[:-1], f"{word} {items[-1]}"]) if len(items) > 1 else items[0]

@@ -1,4 +1,4 @@
-"""The language-model writer's prompt: a versioned file in the package, and the reading of answers to it."""
+"""The language model's prompt, a versioned file in the package, and the reading of its answers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ANSWER_KEY = "progression_description"
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is said to the model.
+    """The texts for the model.
 
     Args:
-        version: its name; a changed wording gets a new one.
+        version: its name; changed wording gets a new version.
         system: the task.
-        user: holds {prior} and {new}.
-        rejected: what to say when the checker turns an answer down; holds {reasons}.
+        user: the question, with {prior} and {new} in it.
+        rejected: the request after a rejected answer, with {reasons} in it.
         schema: JSON schema of an answer.
-        digest: of the file, so that provenance and cache notice an edit that kept the version.
+        digest: of the file, so that provenance and cache notice an edit without a new version.
     """
 
     version: str
@@ -34,12 +34,14 @@ class Prompt:
     digest: str
 
     def write_messages(self, prior: str, new: str) -> list[dict[str, str]]:
-        """Write the first messages about two texts."""
+        """Write the first messages for two reports."""
         question = self.user.replace("{prior}", "\0").replace("{new}", _fenced(new)).replace("\0", _fenced(prior))
         return [{"role": "system", "content": self.system}, {"role": "user", "content": question}]
 
-    def write_rejection(self, messages: list[dict[str, str]], answer: str, reasons: Sequence[str]) -> list[dict]:
-        """Add the rejected answer and why it was rejected."""
+    def write_rejection(
+        self, messages: list[dict[str, str]], answer: str, reasons: Sequence[str]
+    ) -> list[dict[str, str]]:
+        """Add the rejected answer and the reasons."""
         request = self.rejected.replace("{reasons}", ", ".join(reasons))
         return [*messages, {"role": "assistant", "content": answer}, {"role": "user", "content": request}]
 
@@ -51,7 +53,7 @@ def load_prompt(path: Path = PROMPT_FILE) -> Prompt:
 
 
 def read_answer(content: str) -> str | None:
-    """Read the description out of an answer; None where it is not JSON of the schema."""
+    """Read the description from an answer; None if it is not JSON of the schema."""
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
@@ -62,5 +64,5 @@ def read_answer(content: str) -> str | None:
 
 
 def _fenced(text: str) -> str:
-    """A report cannot close the fence that it stands in."""
+    """Keep a report from closing its own fence."""
     return text.replace("<report>", " ").replace("</report>", " ").replace("\0", " ")

@@ -1,16 +1,15 @@
-"""Descriptions that were checked: by rules, or by a language model with rules behind it."""
+"""Checked descriptions: by rules, or by a language model with the rules as fallback."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 from tqdm import tqdm
 
+from biomedjourney_monai.preparation.descriptions.cases import Case
 from biomedjourney_monai.preparation.descriptions.checker import check_description
-from biomedjourney_monai.preparation.descriptions.evidence import Evidence
 from biomedjourney_monai.preparation.descriptions.language_model import AnswerError, LanguageModel
 from biomedjourney_monai.preparation.descriptions.progression import write_progression
 from biomedjourney_monai.preparation.descriptions.prompt import read_answer
@@ -19,25 +18,8 @@ RULES, MODEL, REPORT = "rules", "language model", "report"
 
 NOT_JSON = "answer not JSON of the schema"
 NO_REPORT = "a study without a report"
-
-
-@dataclass(frozen=True)
-class Case:
-    """Two studies to compare.
-
-    Args:
-        prior: the earlier study, with its whole text.
-        new: the later one.
-        prior_impression: what stands for the prior report; "" where there is none.
-        new_impression: what stands for the new one.
-        draw: attempt → the randomness of the wording; the content never depends on it.
-    """
-
-    prior: Evidence
-    new: Evidence
-    prior_impression: str
-    new_impression: str
-    draw: Callable[[int], np.random.Generator]
+TOKENS_PER_ANSWER = 60
+CHARACTERS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -45,10 +27,10 @@ class Written:
     """A description.
 
     Args:
-        text: the description; "" where none passed the check.
+        text: the description; "" if none passed the check.
         written_by: `RULES`, `MODEL` or `REPORT`.
         rejections: why earlier attempts were rejected, in order; several reasons for one attempt are joined by "; ".
-        fell_back: whether the rules stood in for the language model.
+        fell_back: whether the rules replaced the language model.
     """
 
     text: str
@@ -58,10 +40,9 @@ class Written:
 
 
 def write_by_rules(case: Case, *, only_changes: float = 0.0) -> Written:
-    """Write by rules, check, and write once more in other words where the check fails.
+    """Write by rules and check; where the check fails, write once more in other words.
 
-    Args:
-        only_changes: chance that the description leaves out what is unchanged.
+    `only_changes` is the probability that the description leaves out what is unchanged.
     """
     rejections: list[str] = []
     for attempt in range(2):
@@ -76,7 +57,7 @@ def write_by_rules(case: Case, *, only_changes: float = 0.0) -> Written:
 
 
 def write_with_model(case: Case, model: LanguageModel) -> Written:
-    """Ask the model, check, ask once more with the reasons, and fall back to the rules."""
+    """Ask the model and check; ask once more with the reasons of a rejection; then fall back to the rules."""
     if not case.prior_impression or not case.new_impression:
         return _fall_back(case, [NO_REPORT])
     rejections: list[str] = []
@@ -100,38 +81,47 @@ def _fall_back(case: Case, rejections: Sequence[str]) -> Written:
     return Written(written.text, RULES, (*rejections, *written.rejections), fell_back=True)
 
 
-def write_all(
-    cases: Sequence[Case], write: Callable[[Case], Written], *, concurrency: int = 1, label: str = "descriptions"
-) -> list[Written]:
+def write_all(cases: Sequence[Case], write: Callable[[Case], Written], *, concurrency: int = 1) -> list[Written]:
     """Write every case's description, at most `concurrency` at once, in the order of the cases."""
+
+    def show(items: Iterable[Written]) -> Iterable[Written]:
+        return tqdm(items, total=len(cases), desc="triples", unit=" pairs", mininterval=0.5)
+
     if concurrency == 1:
-        return list(_with_progress(map(write, cases), len(cases), label))
+        return list(show(map(write, cases)))
     pool = ThreadPoolExecutor(concurrency)
     try:
-        return list(_with_progress(pool.map(write, cases), len(cases), label))
+        return list(show(pool.map(write, cases)))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _with_progress(items: Iterable[Written], total: int, label: str) -> Iterable[Written]:
-    return tqdm(items, total=total, desc=label, unit=" pairs", mininterval=0.5)
-
-
 @dataclass(frozen=True)
 class Estimate:
-    """What asking would take. Tokens are guessed at four characters each; prices are per million tokens."""
+    """What the requests would take.
+
+    Args:
+        requests: still to ask.
+        answered: already in the cache.
+        input_tokens: to read, estimated at four characters each.
+        output_tokens: to write, estimated.
+        cost: at the given prices.
+    """
 
     requests: int
     answered: int
     input_tokens: int
     output_tokens: int
-    cost: float = field(default=0.0)
+    cost: float
 
 
 def estimate(
     cases: Sequence[Case], model: LanguageModel, *, input_price: float = 0.0, output_price: float = 0.0
 ) -> Estimate:
-    """Count what is still to be asked, at one request a pair (rejected answers take another), without asking."""
+    """Estimate the requests that are left, one for each pair (a rejected answer takes another), without asking.
+
+    Prices are per million tokens.
+    """
     requests = answered = characters = 0
     for case in cases:
         if case.prior_impression and case.new_impression:
@@ -141,6 +131,7 @@ def estimate(
             else:
                 requests += 1
                 characters += sum(len(message["content"]) for message in messages)
-    tokens_in, tokens_out = characters // 4, requests * 60
-    cost = (tokens_in * input_price + tokens_out * output_price) / 1e6
-    return Estimate(requests, answered, tokens_in, tokens_out, cost)
+    tokens_in, tokens_out = characters // CHARACTERS_PER_TOKEN, requests * TOKENS_PER_ANSWER
+    return Estimate(
+        requests, answered, tokens_in, tokens_out, (tokens_in * input_price + tokens_out * output_price) / 1e6
+    )

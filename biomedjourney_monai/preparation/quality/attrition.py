@@ -1,4 +1,4 @@
-"""How many are left after each step, and why the others fell out, beside the numbers of the paper."""
+"""How many images, studies and pairs each step keeps, why others were dropped, and the paper's numbers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ PAPER_SINGLES = 69_846
 PAPER_TRIPLES = {"train": 9_354, "validate": 1_056, "test": 1_214}
 
 _PA_NOTE = (
-    "the paper's number; MIMIC-CXR-JPG's ViewPosition says PA of 96,161 images, so the paper must count otherwise"
+    "the paper's number; MIMIC-CXR-JPG's ViewPosition says PA of 96,161 images, so the paper must count differently"
 )
 _SINGLES_NOTE = "one image per study here"
 
 
 @dataclass(frozen=True)
 class Step:
-    """How many are left after a step.
+    """What is left after a step.
 
     Args:
         name: of what is counted.
-        here: the number; None if no such step has been run.
+        here: the number; None if the step has not run.
         paper: the paper's number; None if it gives none.
-        note: on how the two compare.
+        note: on the comparison of the two.
     """
 
     name: str
@@ -37,27 +37,21 @@ class Step:
 
 @dataclass(frozen=True)
 class Losses:
-    """What one step left out: reason → number, the most frequent first."""
+    """What one step dropped: reason → number, the most frequent first."""
 
     name: str
     reasons: Mapping[str, int]
 
     @property
     def total(self) -> int:
-        """All that the step left out."""
+        """Number of everything that the step dropped."""
         return sum(self.reasons.values())
 
 
 def count_steps(
     cohort: Mapping[str, Any] | None, journeys: Mapping[str, Any] | None, pairs: Mapping[str, Any] | None
 ) -> list[Step]:
-    """The numbers that are left, step by step.
-
-    Args:
-        cohort: as in cohort_drops.json, or None.
-        journeys: as in journeys_drops.json, or None.
-        pairs: as in register_drops.json, or None.
-    """
+    """Count what is left, step by step, from cohort_drops.json, journeys_drops.json and register_drops.json."""
     splits = (cohort or {}).get("kept_by_split", {})
     singles = splits.get("train", 0) + splits.get("validate", 0) if cohort else None
     steps = [
@@ -65,10 +59,10 @@ def count_steps(
         Step("studies in the source", _get(cohort, "studies"), PAPER_STUDIES),
         Step("images that are PA", _get(cohort, "pa_images"), PAPER_PA_IMAGES, _PA_NOTE),
         Step("eligible studies", _get(cohort, "kept")),
-        Step("of them to train and validate the pretraining", singles, PAPER_SINGLES, _SINGLES_NOTE),
+        Step("of these in train and validate, for pretraining", singles, PAPER_SINGLES, _SINGLES_NOTE),
     ]
     if journeys or pairs:
-        found = journeys["kept"] if journeys else pairs["journeys"]
+        found = _get(journeys, "kept") if journeys else _get(pairs, "journeys")
         steps.append(Step("journeys: two consecutive studies", found))
     if pairs:
         kept = pairs["kept_by_split"]
@@ -80,7 +74,7 @@ def count_steps(
 def count_losses(
     cohort: Mapping[str, Any] | None, journeys: Mapping[str, Any] | None, pairs: Mapping[str, Any] | None
 ) -> list[Losses]:
-    """What each step left out and why; arguments as for `count_steps`."""
+    """Count what each step dropped and why; arguments as for `count_steps`."""
     parts = [
         ("images left out by cohort", _get(cohort, "images_dropped")),
         ("studies left out by cohort", _get(cohort, "studies_dropped")),

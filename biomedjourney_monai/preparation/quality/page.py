@@ -1,7 +1,6 @@
-"""One self-contained HTML page on what a preparation kept and dropped, and how well pairs were registered.
+"""One self-contained HTML page on what a stage kept and dropped, and how well pairs were registered.
 
-The same working folder gives the same bytes. The page of a registration shows radiographs: it is patient data as
-they are.
+The same working folder gives the same bytes. The registration page shows radiographs, so it is patient data.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.files import read_json, written_atomically
 from biomedjourney_monai.preparation.quality.attrition import count_losses, count_steps
-from biomedjourney_monai.preparation.quality.figures import draw_histogram
-from biomedjourney_monai.preparation.quality.pairs import PairPictures, choose_pairs, draw_pair
+from biomedjourney_monai.preparation.quality.histogram import draw_histogram
+from biomedjourney_monai.preparation.quality.pair_pictures import PairPictures, choose_pairs, draw_pair
 from biomedjourney_monai.radiographs.pictures.html import FULL_DIFFERENCE
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 
@@ -34,12 +33,8 @@ def write_cohort_page(work: str | Path, studies: pd.DataFrame, counts: Mapping[s
     """Write cohort_report.html: what is left after each step, the reasons, and the labels by split.
 
     Args:
-        work: the working folder.
         studies: columns `schema.STUDY_COLUMNS`.
         counts: as in cohort_drops.json.
-
-    Returns:
-        The page's path.
     """
     present = (studies[list(CHEXPERT_LABELS)] == 1).groupby(studies["split"]).sum()
     page = _render(
@@ -53,28 +48,24 @@ def write_cohort_page(work: str | Path, studies: pd.DataFrame, counts: Mapping[s
 
 
 def write_quality_page(work: str | Path, pairs: pd.DataFrame, counts: Mapping[str, Any]) -> Path:
-    """Write register_report.html: what is left after each step, the reasons, the scores, and pairs to look at.
+    """Write register_report.html: what is left after each step, the reasons, the scores, and example pairs.
 
     Args:
-        work: the working folder; the counts of cohort and journeys are shown if they are there.
+        work: the working folder; the counts of cohort and journeys are shown if they exist.
         pairs: columns `schema.PAIR_COLUMNS`.
         counts: as in register_drops.json.
-
-    Returns:
-        The page's path.
     """
     work = Path(work)
-    before = [
-        _read_counts(work / name, verb) for name, verb in ((COHORT_COUNTS, "cohort"), (JOURNEYS_COUNTS, "journeys"))
-    ]
+    stages = (_read_counts(work / COHORT_COUNTS, "cohort"), _read_counts(work / JOURNEYS_COUNTS, "journeys"), counts)
     kept = pairs["kept"].astype(bool)
     scores = pairs["gradient_correlation"].astype(float)
+    bars = draw_histogram(scores[kept].to_numpy(), scores[~kept].to_numpy(), threshold=counts["min_score"])
     pictures, unreadable = _draw_pairs(pairs, work)
     page = _render(
         title="Registration",
-        steps=count_steps(*before, counts),
-        losses=count_losses(*before, counts),
-        histogram=Markup(draw_histogram(scores[kept], scores[~kept], threshold=counts["min_score"])),
+        steps=count_steps(*stages),
+        losses=count_losses(*stages),
+        histogram=Markup(bars),
         scored=int(scores.notna().sum()),
         quartiles=scores.quantile([0.05, 0.25, 0.5, 0.75]).to_dict(),
         calibrated=counts.get("calibrated_at_percentile"),
@@ -88,7 +79,7 @@ def _draw_pairs(pairs: pd.DataFrame, work: Path) -> tuple[list[PairPictures], in
     drawn, unreadable = [], 0
     for kind, row in choose_pairs(pairs):
         try:
-            drawn.append(draw_pair(kind, pairs.iloc[row].to_dict(), work))
+            drawn.append(draw_pair(kind, {str(name): value for name, value in pairs.iloc[row].items()}, work))
         except ImageError:
             unreadable += 1
     return drawn, unreadable
@@ -107,7 +98,13 @@ def _render(*, title: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["count"] = lambda number: "–" if number is None else f"{number:,}"
-    defaults = {"labels": None, "splits": None, "histogram": None, "pictures": [], "full_difference": FULL_DIFFERENCE}
+    defaults: dict[str, Any] = {
+        "labels": None,
+        "splits": None,
+        "histogram": None,
+        "pictures": [],
+        "full_difference": FULL_DIFFERENCE,
+    }
     return environment.get_template(TEMPLATE).render(**defaults | content, title=title, version=__version__)
 
 

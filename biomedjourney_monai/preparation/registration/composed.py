@@ -1,4 +1,4 @@
-"""A registration run over composed MONAI transforms, so that a site can put its own steps between ours."""
+"""A registration run over composed MONAI transforms, so that a site can put its own steps between the package's."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
-from biomedjourney_monai.preparation.registration.align import Registration
-from biomedjourney_monai.preparation.registration.transforms import registration_of
+from biomedjourney_monai.preparation.registration.image_pair import ImagePair
+from biomedjourney_monai.preparation.registration.register import Registration
+from biomedjourney_monai.preparation.registration.transforms import content_of, registration_of
 
-_PASSING = ("_tracing", "R", "first_call")
-"""What transforms hold that is no setting."""
+Transform = Callable[[dict[str, Any]], dict[str, Any]]
+
+_NOT_SETTINGS = ("_tracing", "R", "first_call")
+"""Attributes of transforms that are state, not settings."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,20 +29,20 @@ class ComposedLoader:
     """From a study's file to a square radiograph, by transforms of the entry `image`.
 
     Args:
-        transform: takes {"image": path}; leaves float in [0, 1], shape (1, S, S), with `content` in its meta data.
+        transform: takes {"image": path}; gives float in [0, 1], shape (1, S, S), with `content` in its meta data.
     """
 
-    transform: Callable[[dict[str, Any]], dict[str, Any]]
+    transform: Transform
 
     def __call__(self, path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         image = _run(self.transform, {"image": str(path)})["image"]
         array = np.asarray(image, np.float32)
         if array.ndim != 3 or array.shape[0] != 1 or not 0 <= array.min() <= array.max() <= 1:
             raise ConfigError(
-                "study transforms must leave an image of shape (1, S, S) in [0, 1]", found=f"{array.shape}"
+                "study transforms must give an image of shape (1, S, S) in [0, 1]",
+                found=f"shape {array.shape}, values in [{array.min():g}, {array.max():g}]",
             )
-        content = getattr(image, "meta", {}).get("content")
-        return array[0], np.ones(array.shape[1:], bool) if content is None else np.asarray(content, bool)[0]
+        return array[0], content_of(image)
 
     def __repr__(self) -> str:
         return f"ComposedLoader({describe(self.transform)})"
@@ -47,18 +50,19 @@ class ComposedLoader:
 
 @dataclass(frozen=True, repr=False)
 class ComposedRegistrar:
-    """From two squares to a registration, by transforms of `prior_image` and `new_image`.
+    """From two square images to a registration, by transforms of the entries `prior_image` and `new_image`.
 
     Args:
-        transform: takes the two images with `content` in their meta data; has `RegisterToPriord` in it.
+        transform: takes the two images with `content` in their meta data; includes `RegisterToPriord`.
     """
 
-    transform: Callable[[dict[str, Any]], dict[str, Any]]
+    transform: Transform
 
-    def __call__(
-        self, prior: np.ndarray, new: np.ndarray, prior_content: np.ndarray, new_content: np.ndarray
-    ) -> Registration:
-        row = {"prior_image": _tensor(prior, prior_content), "new_image": _tensor(new, new_content)}
+    def __call__(self, pair: ImagePair) -> Registration:
+        row = {
+            "prior_image": _tensor(pair.prior, pair.prior_content),
+            "new_image": _tensor(pair.new, pair.new_content),
+        }
         return registration_of(_run(self.transform, row))
 
     def __repr__(self) -> str:
@@ -66,7 +70,7 @@ class ComposedRegistrar:
 
 
 def describe(step: Any) -> str:
-    """Name a transform and all its settings, so that a changed setting is seen and an unchanged one is not."""
+    """Name a transform and all its settings, so that a changed setting is noticed and an unchanged one is not."""
     if isinstance(step, (list, tuple)):
         return f"[{', '.join(describe(part) for part in step)}]"
     if isinstance(step, dict):
@@ -79,12 +83,12 @@ def describe(step: Any) -> str:
     settings = getattr(step, "__dict__", None)
     if settings is None or isinstance(step, type) or callable(getattr(step, "__name__", None)):
         return repr(step)
-    shown = {name: value for name, value in settings.items() if name not in _PASSING}
+    shown = {name: value for name, value in settings.items() if name not in _NOT_SETTINGS}
     return f"{type(step).__module__}.{type(step).__qualname__}{describe(shown)}"
 
 
-def _run(transform: Callable[[dict[str, Any]], dict[str, Any]], row: dict[str, Any]) -> dict[str, Any]:
-    """Run transforms and let our own errors through, around which MONAI puts its own."""
+def _run(transform: Transform, row: dict[str, Any]) -> dict[str, Any]:
+    """Run transforms, and raise the package's own error where MONAI wrapped it into its own."""
     try:
         return transform(row)
     except RuntimeError as error:

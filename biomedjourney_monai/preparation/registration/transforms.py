@@ -1,9 +1,8 @@
-"""MONAI dictionary transform over the registration."""
+"""The registration as a MONAI dictionary transform."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,39 +12,32 @@ from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.preparation.registration.align import Registration
-from biomedjourney_monai.preparation.registration.recipe import PairRegistrar
-from biomedjourney_monai.preparation.registration.transform_record import (
+from biomedjourney_monai.preparation.registration.register import PairRegistrar, Registration, register
+from biomedjourney_monai.preparation.registration.sitk_transform import (
     rebuild_transform,
     record_transform,
     undo_linear,
 )
 
-_ARRAYS = ("image", "valid", "transform")
-
 
 class RegisterToPriord(MapTransform, InvertibleTransform):
     """Register the new image onto the prior image.
 
-    Reads two images of float in [0, 1], shape (1, S, S), as `LoadRadiographd` makes them; their letterboxes are taken
-    from `content` in the meta data, or all is content. Replaces the new image by the registered one, on the prior's
-    grid, and adds a bool mask of its content, shape (1, S, S). The score, the motion and the transform are in the new
-    image's meta data under `registration`, as plain numbers; see `registration_of`.
+    Reads two images of float in [0, 1], shape (1, S, S), as `LoadRadiographd` makes them, with their content masks in
+    the meta data under `content` (without it, everything is content). Replaces the new image by the registered one,
+    on the prior's grid, and adds a bool mask of its content, shape (1, S, S). Score, motion and transform are in the
+    new image's meta data under `registration`, as plain numbers; see `registration_of`.
 
-    The motion is traced: the inverse brings the registered image, or whatever was made on the prior's grid, back into
-    the new image's own frame, black where it had left the prior's frame, and takes the mask away.
+    The motion is traced: the inverse brings an image on the prior's grid back into the new image's own frame, black
+    where it had left the prior's frame, and removes the mask.
 
     Args:
         prior_key: entry of the fixed image.
         new_key: entry of the moving image.
         valid_key: entry for the mask.
-        transform: "similarity", "rigid" or "affine"; "none" leaves the new image where it is; "deformable" erases
-            disease, and has no inverse.
-        toolkit: "simpleitk" or "elastix".
-        check_mirrored: also measure how well the new image fits mirrored, in twice the time.
-        accept_erased_disease: must be True for "deformable".
-        seed: of the metric's samples.
-        allow_missing_keys: pass over a row without one of the two images.
+        transform, toolkit, check_mirrored, accept_erased_disease, seed: as for `PairRegistrar`; a deformable transform
+            has no inverse.
+        allow_missing_keys: leave a row unchanged if it lacks one of the two images.
 
     Raises:
         ConfigError: for "deformable" without `accept_erased_disease`.
@@ -73,11 +65,10 @@ class RegisterToPriord(MapTransform, InvertibleTransform):
         if len(list(self.key_iterator(dict(data)))) < 2:
             return dict(data)
         prior, new = data[self.prior_key], data[self.new_key]
-        result = self.register(_array(prior), _array(new), _content(prior), _content(new))
-        measures = {part.name: getattr(result, part.name) for part in fields(result) if part.name not in _ARRAYS}
+        result = register(_array(prior), _array(new), content_of(prior), content_of(new), **vars(self.register))
         meta = dict(getattr(new, "meta", {}))
         content = meta.pop("content", None)  # of the image before it moved; the mask replaces it
-        meta["registration"] = {**measures, "transform": record_transform(result.transform)}
+        meta["registration"] = {**result.measures, "transform": record_transform(result.transform)}
         moved = MetaTensor(torch.from_numpy(result.image[None]), meta=meta)
         self.push_transform(moved, extra_info={"content": content})
         return {**data, self.new_key: moved, self.valid_key: torch.from_numpy(result.valid[None])}
@@ -95,8 +86,10 @@ class RegisterToPriord(MapTransform, InvertibleTransform):
         return restored
 
 
-def registration_of(data: Mapping[Hashable, Any], *, new_key: str = "new_image", valid_key: str = "valid_mask"):
-    """The `Registration` that `RegisterToPriord` left in a row.
+def registration_of(
+    data: Mapping[str, Any], *, new_key: str = "new_image", valid_key: str = "valid_mask"
+) -> Registration:
+    """Return the `Registration` that `RegisterToPriord` stored in a row.
 
     Raises:
         ImageError: if the row has not been registered.
@@ -109,10 +102,11 @@ def registration_of(data: Mapping[Hashable, Any], *, new_key: str = "new_image",
     return Registration(image=_array(data[new_key]), valid=valid, transform=found, **measures)
 
 
-def _array(image: Any) -> np.ndarray:
-    return np.asarray(image, dtype=np.float32)[0]  # (S, S)
-
-
-def _content(image: Any) -> np.ndarray:
+def content_of(image: Any) -> np.ndarray:
+    """The content mask in an image's meta data, bool, shape (S, S); without one, everything is content."""
     content = getattr(image, "meta", {}).get("content")
     return np.ones(_array(image).shape, bool) if content is None else np.asarray(content, dtype=bool)[0]
+
+
+def _array(image: Any) -> np.ndarray:
+    return np.asarray(image, dtype=np.float32)[0]  # (S, S)

@@ -1,4 +1,4 @@
-"""Where the sections of a radiology report begin: the headings that MIMIC-CXR and other sites use."""
+"""The section headings of radiology reports, as MIMIC-CXR and other sites use them."""
 
 from __future__ import annotations
 
@@ -6,54 +6,23 @@ import re
 from dataclasses import dataclass
 
 IMPRESSION_HEADINGS = (
-    "impression",
-    "impressions",
-    "final impression",
-    "conclusion",
-    "conclusions",
-    "opinion",
-    "interpretation",
-    "summary",
-    "findings and impression",
-    "findings & impression",
-    "findings/impression",
-    "findings and conclusion",
-    "findings/conclusion",
-    "impression and findings",
-    "impression/findings",
-    "impression and recommendation",
-    "impression and recommendations",
-    "impression/recommendation",
-    "impression/recommendations",
+    *("impression", "impressions", "final impression", "conclusion", "conclusions", "opinion", "interpretation"),
+    *("summary", "findings and impression", "findings & impression", "findings/impression", "findings and conclusion"),
+    *("findings/conclusion", "impression and findings", "impression/findings", "impression and recommendation"),
+    *("impression and recommendations", "impression/recommendation", "impression/recommendations"),
 )
 FINDINGS_HEADINGS = ("finding", "findings", "chest findings", "report", "description")
 COMPARISON_HEADINGS = ("comparison", "comparisons", "comparison study", "comparison studies", "comparison films")
 OTHER_HEADINGS = (
-    "addendum",
-    "clinical history",
-    "clinical indication",
-    "clinical information",
-    "exam",
-    "examination",
-    "final report",
-    "history",
-    "indication",
-    "indications",
-    "notification",
-    "procedure",
-    "reason for exam",
-    "reason for examination",
-    "recommendation",
-    "recommendation(s)",
-    "recommendations",
-    "technique",
-    "wet read",
+    *("addendum", "clinical history", "clinical indication", "clinical information", "exam", "examination"),
+    *("final report", "history", "indication", "indications", "notification", "procedure", "reason for exam"),
+    *("reason for examination", "recommendation", "recommendation(s)", "recommendations", "technique", "wet read"),
 )
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading: its name in lower case, and where it starts and ends in the text."""
+    """A heading: its name in lower case, and its start and end in the text."""
 
     name: str
     start: int
@@ -73,12 +42,12 @@ _KNOWN = _either((*IMPRESSION_HEADINGS, *FINDINGS_HEADINGS, *COMPARISON_HEADINGS
 _CAPITALS = _capitals(*IMPRESSION_HEADINGS, *FINDINGS_HEADINGS, *COMPARISON_HEADINGS, *OTHER_HEADINGS)
 
 _HEADING = re.compile(
-    rf"^[ \t]*(?:\*\*)?(?P<known>(?i:{_KNOWN}))(?:\*\*)?[ \t]*:(?:\*\*)?"  # a known one in any case
-    rf"|(?:\A|^[ \t]*\n)[ \t]*(?P<alone>(?i:{_KNOWN}))[ \t]*$"  # … without a colon where it stands alone
+    rf"^[ \t]*(?:\*\*)?(?P<known>(?i:{_KNOWN}))(?:\*\*)?[ \t]*:(?:\*\*)?"  # a known one, upper or lower case
+    rf"|(?:\A|^[ \t]*\n)[ \t]*(?P<alone>(?i:{_KNOWN}))[ \t]*$"  # … without a colon on a line of its own
     rf"|^[ \t]*(?P<dash>{_capitals('impression', 'conclusion')})[ \t]+[-–—](?=\s)"
     r"|^[ \t]*(?P<amended>ADDENDUM)\b"
     r"|^[ \t]*(?P<other>[A-Z][A-Z ()/,-]*[A-Z]):(?=\s|$)"  # any other in capitals
-    rf"|(?<=[.?!_)][ \t])[ \t]*(?P<inline>{_CAPITALS})[ \t]*:",  # run on in one line, behind a sentence
+    rf"|(?<=[.?!_)][ \t])[ \t]*(?P<inline>{_CAPITALS})[ \t]*:",  # within a line, after a sentence
     re.MULTILINE,
 )
 
@@ -92,6 +61,6 @@ def find_headings(text: str) -> list[Heading]:
     """
     headings = []
     for match in _HEADING.finditer(text):
-        name = re.sub(r"\s*/\s*", "/", " ".join(match[match.lastgroup].lower().split()))
+        name = re.sub(r"\s*/\s*", "/", " ".join(match[str(match.lastgroup)].lower().split()))
         headings.append(Heading("addendum" if match.lastgroup == "amended" else name, match.start(), match.end()))
     return headings

@@ -1,4 +1,4 @@
-"""What may tell who a patient is: taken out of every text that is trained on, and looked for in every description."""
+"""Patterns of identifiers, which are removed from every training text and searched for in every description."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PATTERNS: dict[str, re.Pattern[str]] = {
         r"(?<=\bDr\.\s)[A-Z][\w'-]+(?:\s[A-Z][\w'-]+)?|(?<=\b(?:Mr|Ms)\.\s)[A-Z][\w'-]+|(?<=\bMrs\.\s)[A-Z][\w'-]+"
     ),
 }
-"""Kind → pattern. De-identification marks count: they are what models memorise best."""
+"""Kind → pattern. De-identification marks are included, since models memorise them most easily."""
 
 
 def strip_identifiers(text: str) -> str:
-    """Put a space in the place of each identifier.
+    """Replace each identifier by a space.
 
     Example:
         >>> strip_identifiers("Seen by Dr. Smith on 03/04/2019 at 10:35 am.").split()
@@ -40,7 +40,7 @@ def strip_identifiers(text: str) -> str:
 
 
 def find_identifiers(text: str) -> list[str]:
-    """Name the kinds of identifier in a text, never the identifiers themselves.
+    """List the kinds of identifiers in a text, never the identifiers themselves.
 
     Example:
         >>> find_identifiers("Unchanged since 03/04/2019.")

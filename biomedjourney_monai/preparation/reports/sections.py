@@ -1,4 +1,4 @@
-"""Sections of a radiology report, by MIMIC-CXR's rules and a few common variants."""
+"""Split a radiology report into sections, by MIMIC-CXR's rules and a few common variants."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from biomedjourney_monai.preparation.reports.identifiers import strip_identifier
 
 @dataclass(frozen=True)
 class Sections:
-    """The parts of a report that matter here, as clean single-line text; "" where absent.
+    """The sections of a report that are used, as clean single-line text; "" if absent.
 
     Args:
         impression: of `IMPRESSION`, `CONCLUSION` or a section that is both findings and impression.
         findings_section: of `FINDINGS`.
-        last_paragraph: of a report with neither, the last paragraph of its last section.
+        last_paragraph: the last paragraph of the last section, if the report has neither of these.
         comparison: of `COMPARISON`.
     """
 
@@ -34,12 +34,12 @@ class Sections:
 
     @property
     def summary(self) -> str:
-        """The text that stands for the study: impression, or else findings, or else the last paragraph."""
+        """The text that represents the study: impression, or else findings, or else the last paragraph."""
         return self.impression or self.findings_section or self.last_paragraph
 
 
 def parse_report(text: str) -> Sections:
-    """Split a report into sections. Of several with one heading the last that is not empty counts.
+    """Split a report into sections. Of several with one heading, the last one that is not empty counts.
 
     Example:
         >>> parse_report(" FINDINGS: Clear.\\n IMPRESSION:  No acute process since ___.").impression
@@ -60,8 +60,10 @@ def parse_report(text: str) -> Sections:
 
 
 def read_report(path: str | Path) -> Sections:
-    """Read and split a report; no section where the path is "" or the file cannot be read. Bytes that are not UTF-8
-    are taken as Latin-1."""
+    """Read and split a report; no sections if the path is "" or the file cannot be read.
+
+    Bytes that are not UTF-8 are read as Latin-1.
+    """
     if not str(path):
         return Sections()
     try:
@@ -76,10 +78,7 @@ def read_report(path: str | Path) -> Sections:
 
 
 def clean(text: str) -> str:
-    """One line of text, without de-identification marks, other identifiers, list numbers and rules.
-
-    The marks are what models memorise best; what they leave behind, such as a space before a comma, is tidied.
-    """
+    """Write text on one line without identifiers, de-identification marks, list numbers, and the gaps they leave."""
     text = strip_identifiers(_strip_list_numbers(text))
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r"\(\s*\)", "", text)
@@ -91,8 +90,7 @@ def clean(text: str) -> str:
 
 
 def _strip_list_numbers(text: str) -> str:
-    """Take out "1.", "2.", … in their order, at the starts of lines or behind sentences; "T12." at a line's end stays
-    because the count is not there."""
+    """Remove "1.", "2.", … in order, at starts of lines or after sentences; "T12." stays, since 12 is out of order."""
     expected, parts, start = 1, [], 0
     for match in re.finditer(r"(?:^[ \t]*|(?<=[.;:?])\s+)\(?(\d{1,2})[.)](?=\s)", text, re.MULTILINE):
         if int(match[1]) in (1, expected):

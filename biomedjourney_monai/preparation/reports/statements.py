@@ -1,7 +1,7 @@
-"""What a short report says about each finding: present, absent or in doubt; on which side; how much; which trend.
+"""Read findings from a short report: present, absent or uncertain; side, severity and trend.
 
 These are patterns for the plain sentences of an impression, not a language model: a sentence is cut into one segment
-for each finding it names, and negation, doubt, side, severity and trend are looked for in that segment.
+for each finding it names, and negation, uncertainty, side, severity and trend are searched for in that segment.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ LEFT, RIGHT, WHOLE = "left", "right", ""
 
 @dataclass
 class Statement:
-    """All that a text says about one finding.
+    """Everything that a text says about one finding.
 
     Args:
-        severities: side ("left", "right", or "" where no side is named) → 0 not said, 1 small or mild, 2 moderate,
-            3 large or severe; of what is present or in doubt.
-        denied: sides that are said to be free, or to be free again; "" for all.
+        severities: side ("left", "right", or "" if no side is named) → 0 not stated, 1 small or mild, 2 moderate,
+            3 large or severe; of present and uncertain findings.
+        denied: sides on which the finding is absent or resolved; "" for all.
         trends: side → "worse", "better" or "same".
-        uncertain: whether everything said to be there is in doubt.
+        uncertain: whether the finding is never stated with certainty.
     """
 
     severities: dict[str, int] = field(default_factory=dict)
@@ -64,19 +64,19 @@ def _read_terms(sentences: list[str], terms: dict[str, str]) -> dict[str, Statem
             if not segment.is_uncertain:
                 certain.add(segment.label)
     for label, statement in statements.items():
-        _forget_unnamed_side(statement)
+        _drop_unnamed_side(statement)
         statement.uncertain = statement.is_present and label not in certain
     return statements
 
 
 def read_devices(text: str) -> list[str]:
-    """The devices that a text names, in the order of `vocabulary.DEVICES`, unless it says that they are gone."""
+    """List the devices in a text, in the order of `vocabulary.DEVICES`, except those that were removed."""
     sentences = [sentence for sentence in split_sentences(text) if not re.search(r"\bremov|\bno ", sentence)]
     return [name for name, pattern in words.DEVICES.items() if any(re.search(pattern, s) for s in sentences)]
 
 
 def split_sentences(text: str) -> list[str]:
-    """Lower-case sentences without their full stops."""
+    """Split a text into lower-case sentences without full stops."""
     text = re.sub(r"\b(\w+) \1\b", r"\1", text.lower())  # "the the"
     parts = re.split(r"(?<=[.;?!])\s+|;|\n", text)
     return [part.strip(" .;?!") for part in parts if part.strip(" .;?!")]
@@ -84,7 +84,7 @@ def split_sentences(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Segment:
-    """One finding in one sentence: the words before it, its own, and those after it, up to its neighbours."""
+    """One finding in one sentence: its own words, and those before and after it up to the neighbouring findings."""
 
     label: str
     before: str
@@ -107,7 +107,9 @@ class Segment:
     def is_uncertain(self) -> bool:
         if self.is_a_doubted_cause:
             return True
-        after = "" if self.label == "Lung Opacity" else words.DOUBT_OF_THE_NEXT.sub("", self.after)  # of its cause
+        after = (
+            "" if self.label == "Lung Opacity" else words.DOUBT_OF_THE_NEXT.sub("", self.after)
+        )  # uncertainty of its cause
         return bool(words.UNCERTAIN.search(f"{self.before} {self.term} | {after}"))
 
     @property
@@ -126,7 +128,7 @@ class Segment:
         return found or (_sides(self.sentence) if self.is_alone or self.is_a_doubted_cause else set())
 
     def severities(self) -> dict[str, int]:
-        """Side → severity. "small left and large right effusions", "effusions, small on the left and large …"."""
+        """Side → severity, as in "small left and large right effusions" or "effusions, small on the left, …"."""
         before, after = (words.SEVERITY_RANGE.sub("", text) for text in (self.before, self.after))
         if self.label in words.UNSIDED:
             return {WHOLE: _severity(after, last=True) or _severity(f"{before} {self.term}", last=True)}
@@ -137,7 +139,7 @@ class Segment:
 
 
 def read_segments(sentence: str, terms: dict[str, str]) -> list[Segment]:
-    """Cut one of `split_sentences` into a segment for each finding that it names.
+    """Cut a sentence of `split_sentences` into a segment for each finding that it names.
 
     Args:
         terms: label → pattern, such as `vocabulary.TERMS`.
@@ -160,7 +162,7 @@ def read_segments(sentence: str, terms: dict[str, str]) -> list[Segment]:
 
 def _mentions(sentence: str, terms: dict[str, str]) -> list[tuple[str, re.Match[str]]]:
     found = [(label, match) for label, term in terms.items() for match in re.finditer(term, sentence)]
-    if words.OTHER_TERMS.keys() <= terms.keys():  # the mediastinum's words are not the heart's
+    if words.OTHER_TERMS.keys() <= terms.keys():  # the words of the mediastinum do not count for the heart
         found = [item for item in found if item[0] != "Cardiomegaly"]
     found.sort(key=lambda item: (item[1].start(), -item[1].end()))
     kept: list[tuple[str, re.Match[str]]] = []
@@ -171,7 +173,7 @@ def _mentions(sentence: str, terms: dict[str, str]) -> list[tuple[str, re.Match[
 
 
 def _last_cut(between: str) -> int:
-    """Where the words between two findings stop to belong to the first."""
+    """Find where the words between two findings stop belonging to the first."""
     denial = words.DENIAL_STARTS.search(between)
     if denial:  # "cardiomegaly with no evidence of failure or pneumonia"
         return denial.start()
@@ -187,7 +189,7 @@ def _joins_two_sides(text: str, separator: re.Match[str]) -> bool:
 
 
 def _negated_by_list(parts: list[tuple[str, str, str, str]]) -> list[bool]:
-    """Which of a sentence's findings are denied by a word that stands before the first or behind the last of a list."""
+    """Find which findings a sentence denies by a word before the first or after the last of a list."""
     negated = []
     pattern = None  # what may continue the list that is being denied
     for index, (_label, before, _term, _after) in enumerate(parts):
@@ -213,8 +215,12 @@ def _sides(text: str) -> set[str]:
     return sides
 
 
+def _level(match: re.Match[str]) -> int:
+    return int(str(match.lastgroup)[1:])  # the groups are named s1, s2, s3
+
+
 def _severity(text: str, *, last: bool) -> int:
-    found = [int(match.lastgroup[1:]) for match in words.SEVERITY.finditer(text)]
+    found = [_level(match) for match in words.SEVERITY.finditer(text)]
     return (found[-1] if last else found[0]) if found else 0
 
 
@@ -225,12 +231,12 @@ def _paired(text: str) -> dict[str, int]:
         behind = text[match.end() :]
         side = re.match(r"(?: in size)?(?: (?:on|at) \w+)? (left|right)\b", behind)
         if side:
-            pairs[side[1]] = int(match.lastgroup[1:])
+            pairs[side[1]] = _level(match)
     return pairs if len(pairs) == 2 else {}
 
 
-def _forget_unnamed_side(statement: Statement) -> None:
-    """Where one sentence names sides and another does not, the sides are the better knowledge."""
+def _drop_unnamed_side(statement: Statement) -> None:
+    """If one sentence names sides and another does not, keep the sides only."""
     if len(statement.severities) > 1 and WHOLE in statement.severities:
         statement.severities.pop(WHOLE)
         statement.trends.pop(WHOLE, None)

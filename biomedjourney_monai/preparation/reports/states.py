@@ -1,4 +1,4 @@
-"""What a study shows: its CheXpert labels, with side and severity from its report; and how two studies differ."""
+"""The findings of a study, from its CheXpert labels and its report, and how two studies differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from biomedjourney_monai.preparation.reports.vocabulary import CLEAR
 from biomedjourney_monai.schema import FINDINGS
 
 DESCRIBED = (*FINDINGS, "Consolidation", "Pneumonia", "Lung Opacity")
-"""The CheXpert labels that a description can speak of, in its order."""
+"""The CheXpert labels that a description can mention, in this order."""
 
 KINDS = ("new", "worse", "better", "possible", "same", "resolved", "absent")
 
@@ -21,10 +21,10 @@ class State:
     """One finding in one study.
 
     Args:
-        severities: side ("left", "right", or "" where none is known) → 0 unknown, 1 small or mild, 2 moderate,
+        severities: side ("left", "right", or "" if none is known) → 0 unknown, 1 small or mild, 2 moderate,
             3 large or severe. Never empty.
-        uncertain: whether the report is in doubt.
-        trends: side → what the report itself says of the change: "worse", "better" or "same".
+        uncertain: whether the finding is uncertain.
+        trends: side → the trend that the report states: "worse", "better" or "same".
     """
 
     severities: Mapping[str, int]
@@ -34,15 +34,15 @@ class State:
 
 @dataclass(frozen=True)
 class StudyState:
-    """What a study shows.
+    """The findings and devices of one study.
 
     Args:
-        findings: label → state, for the labels of `DESCRIBED` that are present or in doubt.
-        denied: labels of `DESCRIBED` that the report says are absent.
+        findings: label → state, for the labels of `DESCRIBED` that are present or uncertain.
+        denied: labels of `DESCRIBED` that are stated to be absent.
         devices: names of devices in the report.
-        has_devices: the Support Devices label; None where the study has no labels.
-        passed_over: labels that are not spoken of, so that nothing is gone: what a report without labels says nothing
-            of, while it calls nothing clear; and an opacity beside its cause.
+        has_devices: the Support Devices label; None if the study has no labels.
+        passed_over: labels that are not mentioned, which does not mean resolved: those missing from a report without
+            labels that calls nothing clear, and an opacity next to its cause.
     """
 
     findings: Mapping[str, State]
@@ -54,7 +54,7 @@ class StudyState:
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one finding: one of `KINDS`, and on which sides it is (or was) how severe."""
+    """The change of one finding: one of `KINDS`, and side → severity after (for "resolved" before) the change."""
 
     label: str
     kind: str
@@ -62,13 +62,13 @@ class Change:
 
 
 def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> StudyState:
-    """Combine a study's labels and text. Labels say what is there, the text on which side and how much.
+    """Combine a study's labels and text: labels decide which findings are present, the text gives side and severity.
 
     Args:
-        labels: CheXpert label → 1, 0, -1 or NaN. Where all are NaN, the text alone decides.
-        text: the impression, or what stands for it; may be empty.
-        details: the findings section beside an impression. Side and severity come from it where the text has neither;
-            without labels, so does all that the text passes over.
+        labels: CheXpert label → 1, 0, -1 or NaN. If all are NaN, the text alone decides.
+        text: the impression, or the text that replaces it; may be empty.
+        details: the findings section of a report with an impression. It gives side and severity if the text has
+            neither and, without labels, the findings that the text does not mention.
     """
     statements, further = read_statements(text), read_statements(details)
     known = any(not math.isnan(value) for value in labels.values())
@@ -88,7 +88,7 @@ def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> 
         elif labels.get(label) == 0 if known else bool(statement.denied):
             denied.append(label)
     is_explained = bool(findings.keys() & {"Atelectasis", "Consolidation", "Edema", "Pneumonia"})
-    explained = findings.pop("Lung Opacity", None) if is_explained else None  # it is what the others are seen by
+    explained = findings.pop("Lung Opacity", None) if is_explained else None  # the others appear as an opacity
     has_devices = labels.get("Support Devices") == 1 if known else None
     devices = read_devices(text if known else f"{text}\n{details}")
     is_silent = not known and not CLEAR.search(f"{text}\n{details}".lower())
@@ -99,7 +99,7 @@ def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> 
 
 
 def compare_states(prior: StudyState, new: StudyState) -> list[Change]:
-    """List what became of each finding, side by side where both studies name sides."""
+    """List the change of each finding, for each side if both studies name sides."""
     changes: list[Change] = []
     for label in DESCRIBED:
         if label in new.passed_over:
@@ -142,4 +142,4 @@ def _compare_sides(prior: State, new: State) -> dict[str, str]:
 def _compare_severity(before: int, now: int, trend: str) -> str:
     if before and now and before != now:
         return "worse" if now > before else "better"
-    return trend or "same"  # of one grade, or of unknown: what the report itself says
+    return trend or "same"  # of equal or unknown severity: the trend that the report states

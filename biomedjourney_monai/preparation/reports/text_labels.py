@@ -1,21 +1,21 @@
-"""CheXpert's 14 labels from a report's text, for sites that have no label tables."""
+"""CheXpert's 14 labels from a report's text, for sites without label tables."""
 
 from __future__ import annotations
 
 import math
 
 from biomedjourney_monai.preparation.reports import vocabulary as words
-from biomedjourney_monai.preparation.reports.statements import Statement, read_statements, split_sentences
+from biomedjourney_monai.preparation.reports.statements import read_statements, split_sentences
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 
 PRESENT, ABSENT, UNCERTAIN, UNMENTIONED = 1.0, 0.0, -1.0, math.nan
 
 
 def read_labels(text: str) -> dict[str, float]:
-    """Read the 14 labels as CheXpert's labeller writes them: 1 present, 0 absent, -1 in doubt, NaN not mentioned.
+    """Read the 14 labels in CheXpert's coding: 1 present, 0 absent, -1 uncertain, NaN not mentioned.
 
     Args:
-        text: an impression, or what stands for it. An empty text gives NaN throughout.
+        text: an impression, or the text that replaces it. An empty text gives only NaN.
 
     Example:
         >>> labels = read_labels("Small left effusion. No pneumothorax.")
@@ -24,18 +24,12 @@ def read_labels(text: str) -> dict[str, float]:
     """
     labels = dict.fromkeys(CHEXPERT_LABELS, UNMENTIONED)
     for label, statement in read_statements(text).items():
-        labels[label] = _value(statement)
+        labels[label] = (UNCERTAIN if statement.uncertain else PRESENT) if statement.is_present else ABSENT
     labels["Support Devices"] = _read_support_devices(text)
     findings = (value for label, value in labels.items() if label not in ("No Finding", "Support Devices"))
     if text.strip() and not any(value in (PRESENT, UNCERTAIN) for value in findings):
         labels["No Finding"] = PRESENT
     return labels
-
-
-def _value(statement: Statement) -> float:
-    if statement.is_present:
-        return UNCERTAIN if statement.uncertain else PRESENT
-    return ABSENT
 
 
 def _read_support_devices(text: str) -> float:

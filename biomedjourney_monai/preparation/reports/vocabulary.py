@@ -1,4 +1,4 @@
-"""How reports name findings, sides, severities, negation and doubt, as patterns."""
+"""Patterns for findings, sides, severities, negation and uncertainty in reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TERMS: dict[str, str] = {
     "Pneumonia": r"pneumonias?|infections?|infectious process(?:es)?",
     "Pneumothorax": r"(?:hydro)?pneumothora(?:x|ces)|\bptx\b",
 }
-"""CheXpert label → how it is named. A pattern for the heart takes in what is said of it."""
+"""CheXpert label → pattern of its names. The pattern for the heart includes its predicate."""
 
 OTHER_TERMS: dict[str, str] = {
     "Enlarged Cardiomediastinum": (
@@ -43,8 +43,8 @@ OTHER_TERMS: dict[str, str] = {
     ),
     "Pleural Other": r"pleural (?:thickening|scar\w*|plaques?|calcifications?)|fibrothorax|apical thickening",
 }
-"""Four further CheXpert labels. They are read apart from `TERMS`: where one sentence speaks of heart and mediastinum,
-both patterns want the same words."""
+"""Four more CheXpert labels, read separately from `TERMS`: in a sentence about heart and mediastinum both patterns
+match the same words."""
 
 DEVICE = re.compile(
     r"\b(?:pacemaker|pacer|defibrillator|icd|generator|stimulator|catheter|picc|port-a-cath|mediport|shunt|drain"
@@ -81,7 +81,7 @@ SEVERITY = re.compile("|".join(rf"(?P<s{level}>\b(?:{words})\b(?!r))" for level,
 SEVERITY_RANGE = re.compile(
     r"\b(?:mild|minimal|small|trace|moderate)(?:ly)?[ -](?:to[ -])(?=(?:small|mild|moderate|large|severe))"
 )
-"""The lower end of "mild to moderate"; the upper end counts."""
+"""The lower end of "mild to moderate", of which the upper end counts."""
 
 SIDE = re.compile(
     r"(?P<both>\b(?:bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
@@ -93,7 +93,7 @@ CLEAR = re.compile(
     r"\b(?:(?:is|are|remain|now|lungs) clear|clear (?:lungs|chest)|(?:normal|unremarkable|negative) chest"
     r"|no (?:evidence of )?(?:acute|active))\b"
 )
-"""A chest that is called clear has none of the findings that the report does not name."""
+"""A chest that is called clear has none of the findings that the report does not mention."""
 
 NEGATED_BEFORE = re.compile(
     r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
@@ -118,10 +118,10 @@ DOUBT_OF_A_CAUSE = re.compile(
     r"\b(?:(?:may|might|could|can) (?:also )?(?:be|represent|reflect|indicate|suggest)\b|possibly|differential"
     r"|probabl[ey] represent\w*)"
 )
-"""Holds for all that the sentence names behind it: "opacity, possibly scarring, edema or pneumonia"."""
+"""Applies to everything after it in the sentence: "opacity, possibly scarring, edema or pneumonia"."""
 
 DOUBT_OF_THE_NEXT = re.compile(r"(?:\bwith|\band|,) (?:an? )?(?:possible|probable|questionable|suspected)\b.*")
-"""Behind a finding: doubt of something else, "cardiomegaly with possible pericardial effusion"."""
+"""After a finding: uncertainty of something else, "cardiomegaly with possible pericardial effusion"."""
 
 WORSE = re.compile(r"\b(?:worse|worsen\w*|increas\w*|progress\w*|enlarging|larger|more pronounced|greater)\b")
 BETTER = re.compile(r"\b(?:better|improv\w*|decreas\w*|diminish\w*|smaller|less pronounced|regress\w*|resolving)\b")
@@ -133,7 +133,7 @@ LIST_WORDS = re.compile(
     r"[ ,]*(?:(?:or|nor)\b.*|(?:and )?"
     r"(?:(?:evidence|of|overt|acute|focal|lobar|definite|any|new|other|interstitial|airspace|air space) )*)"
 )
-"""What may stand between the findings of one denied list."""
+"""Words between the findings of one denied list."""
 
 LIST_CLOSES = re.compile(r",? (?:or|nor)\b")
 """Before a finding: "no consolidation, suspicious opacity, large effusion, or pneumothorax" is one denied list."""
@@ -143,12 +143,12 @@ GONE_LIST_WORDS = re.compile(
     r"[ ,]*(?:and )?(?:(?:the|left|right|bilateral|left-sided|right-sided|small|moderate|large|mild|severe|basilar"
     r"|basal|bibasilar|lower|lobe|lung|pulmonary) )*"
 )
-"""What may stand between the findings of one list of what has gone."""
+"""Words between the findings of one list of resolved findings."""
 
 GONE_PLURAL = re.compile(
     r"^(?: seen| noted)?[\w ]*\b(?:have (?:\w+ )?(?:resolved|cleared)|are (?:no longer|resolved))\b"
 )
-"""Behind a list: it speaks of all its members."""
+"""After a list: applies to all its members."""
 
 SEPARATOR = re.compile(
     r",| and |(?<!scarring) or |(?<!compatible)(?<!consistent) with | as well as | along with | but | plus "

@@ -2,14 +2,15 @@ import pandas as pd
 import pytest
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation.cohort.mimic import read_mimic
+from biomedjourney_monai.preparation.cohort.selection import select_studies
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
 from biomedjourney_monai.schema import STUDIES_FILE
 
 
 @pytest.fixture
 def studies(small_mimic):
-    return build_cohort(small_mimic).studies
+    return select_studies(read_mimic(small_mimic)).studies
 
 
 def test_what_cohort_writes_passes_as_it_is(studies, tmp_path):

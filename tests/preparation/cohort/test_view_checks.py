@@ -7,8 +7,10 @@ from PIL import Image
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import render_visit
 from biomedjourney_monai.preparation.cohort import view_checks
-from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation.cohort.mimic import read_mimic
+from biomedjourney_monai.preparation.cohort.selection import CohortSettings, select_studies
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
+from biomedjourney_monai.preparation.parallel import Workers
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_each_image_gets_its_reason(paths):
 
 
 def test_processes_do_not_change_the_answer(paths):
-    assert ViewChecker(processes=2).check(paths) == EXPECTED
+    assert ViewChecker(workers=Workers(2)).check(paths) == EXPECTED
 
 
 def test_a_second_run_looks_only_at_what_is_new_or_changed(paths, tmp_path, monkeypatch, pictures):
@@ -100,11 +102,11 @@ def test_the_view_model_decides_frontal_or_lateral(paths, monkeypatch):
         def is_lateral(self, image):
             return image[:, :40].mean() > 0.2  # true of this frontal, not of this lateral
 
-    view_checks._open_view_model.cache_clear()
+    view_checks.open_view_model.cache_clear()
     monkeypatch.setattr("biomedjourney_monai.radiographs.views.frontal_network.ViewModel", Contrary)
     found = ViewChecker(view_model="weights.pt").check(paths[:3])
     assert found == ["view check: lateral", "", "view check: inverted"]
-    view_checks._open_view_model.cache_clear()
+    view_checks.open_view_model.cache_clear()
 
 
 def test_a_mislabelled_lateral_gives_way_to_the_studys_frontal_and_none_reaches_pretraining(mimic, pictures):
@@ -118,20 +120,20 @@ def test_a_mislabelled_lateral_gives_way_to_the_studys_frontal_and_none_reaches_
         10000001, 50000005, dicom_id="unknown lateral".replace(" ", "-"), view="", code="", image=pictures["LATERAL"]
     )
     root = mimic.write()
-    cohort = build_cohort(root, checker=ViewChecker())
+    cohort = select_studies(read_mimic(root), checker=ViewChecker())
     assert cohort.studies["dicom_id"].tolist() == ["small"]
-    assert cohort.image_drops == {
+    assert cohort.rejections.counts("image") == {
         "view unknown": 2,
         "image damaged": 1,
         "view check: inverted": 1,
         "view check: lateral": 1,
     }
-    assert cohort.study_drops["no image passes the view check"] == 2
-    cohort = build_cohort(root, checker=ViewChecker(), unknown_view="image")
+    assert cohort.rejections.counts("study")["no image passes the view check"] == 2
+    cohort = select_studies(read_mimic(root), CohortSettings(unknown_view="image"), checker=ViewChecker())
     assert cohort.studies.set_index("dicom_id")["view_position"].to_dict() == {"small": "PA", "unknown": "FRONTAL"}
 
 
 def test_without_a_checker_the_tables_are_believed(mimic, pictures):
     mimic.add_patient(10000001)
     mimic.add_study(10000001, 50000002, dicom_id="inverted", image=pictures["inverted"])
-    assert build_cohort(mimic.write()).studies["dicom_id"].tolist() == ["inverted"]
+    assert select_studies(read_mimic(mimic.write())).studies["dicom_id"].tolist() == ["inverted"]

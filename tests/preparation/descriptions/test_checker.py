@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biomedjourney_monai.preparation.descriptions import checker
+from biomedjourney_monai.preparation.descriptions.cases import compare_reports
 from biomedjourney_monai.preparation.descriptions.checker import check_description
-from biomedjourney_monai.preparation.descriptions.rows import compare_reports
 from biomedjourney_monai.preparation.reports.sections import parse_report
 
 PRIOR = "Small left pleural effusion. Moderate right pneumothorax. Mild edema. No cardiomegaly. Left rib fracture."

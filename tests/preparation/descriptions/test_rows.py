@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation.cohort.mimic import read_mimic
+from biomedjourney_monai.preparation.cohort.selection import select_studies
 from biomedjourney_monai.preparation.descriptions.rows import build_singles, build_triples
 from biomedjourney_monai.preparation.journeys import build_journeys
 from biomedjourney_monai.schema import CHEXPERT_LABELS
@@ -10,7 +11,7 @@ from biomedjourney_monai.schema import CHEXPERT_LABELS
 
 @pytest.fixture
 def studies(small_mimic) -> pd.DataFrame:
-    return build_cohort(small_mimic).studies
+    return select_studies(read_mimic(small_mimic)).studies
 
 
 @pytest.fixture

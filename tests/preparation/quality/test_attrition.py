@@ -18,7 +18,7 @@ def test_steps_stand_beside_the_papers_numbers():
     steps = {step.name: (step.here, step.paper) for step in count_steps(COHORT, JOURNEYS, PAIRS)}
     assert steps["images in the source"] == (100, 377_110)
     assert steps["images that are PA"] == (50, 157_148)
-    assert steps["of them to train and validate the pretraining"] == (34, 69_846)
+    assert steps["of these in train and validate, for pretraining"] == (34, 69_846)
     assert steps["journeys: two consecutive studies"] == (20, None)
     assert steps["pairs kept"] == (12, 9_354 + 1_056 + 1_214)
     assert steps["pairs kept: validate"] == (0, 1_056)  # none is a number too

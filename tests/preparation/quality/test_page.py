@@ -11,7 +11,7 @@ import pytest
 
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.preparation.quality.page import write_quality_page
-from biomedjourney_monai.preparation.quality.pairs import choose_pairs
+from biomedjourney_monai.preparation.quality.pair_pictures import choose_pairs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -6,7 +6,9 @@ from PIL import Image
 
 from biomedjourney_monai.errors import ConfigError, ImageError
 from biomedjourney_monai.preparation.registration.composed import ComposedLoader, ComposedRegistrar, describe
-from biomedjourney_monai.preparation.registration.recipe import PairRegistrar, StudyLoader
+from biomedjourney_monai.preparation.registration.image_pair import ImagePair
+from biomedjourney_monai.preparation.registration.images import StudyLoader
+from biomedjourney_monai.preparation.registration.register import PairRegistrar
 from biomedjourney_monai.preparation.registration.transforms import RegisterToPriord
 from biomedjourney_monai.radiographs.transforms import FilterViewd, LoadRadiographd, NormalizeRadiographd
 
@@ -28,9 +30,9 @@ def test_composed_steps_give_what_the_recipe_gives(paths):
     squares = [composed(path) for path in paths]
     for path, square in zip(paths, squares):
         assert all(np.array_equal(one, other) for one, other in zip(square, plain(path)))
-    arguments = (squares[0][0], squares[1][0], squares[0][1], squares[1][1])
-    mine = ComposedRegistrar(Compose([RegisterToPriord(check_mirrored=True)]))(*arguments)
-    expected = PairRegistrar(check_mirrored=True)(*arguments)
+    pair = ImagePair(squares[0][0], squares[1][0], squares[0][1], squares[1][1])
+    mine = ComposedRegistrar(Compose([RegisterToPriord(check_mirrored=True)]))(pair)
+    expected = PairRegistrar(check_mirrored=True)(pair)
     assert np.array_equal(mine.image, expected.image) and np.array_equal(mine.valid, expected.valid)
     assert mine.mirrored_correlation == expected.mirrored_correlation
     assert mine.transform.GetParameters() == expected.transform.GetParameters()

@@ -3,21 +3,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from biomedjourney_monai.preparation.cohort.studies import build_cohort
+from biomedjourney_monai.preparation import item_record
+from biomedjourney_monai.preparation.cohort.mimic import read_mimic
+from biomedjourney_monai.preparation.cohort.selection import select_studies
 from biomedjourney_monai.preparation.journeys import build_journeys
-from biomedjourney_monai.preparation.registration import pairs
-from biomedjourney_monai.preparation.registration.pairs import Workers, convert_studies, decide, register_journeys
-from biomedjourney_monai.preparation.registration.recipe import PairRegistrar, StudyLoader
+from biomedjourney_monai.preparation.parallel import Workers
+from biomedjourney_monai.preparation.registration.images import StudyLoader, convert_studies
+from biomedjourney_monai.preparation.registration.pairs import decide, register_journeys
+from biomedjourney_monai.preparation.registration.register import PairRegistrar
 from biomedjourney_monai.radiographs import load_radiograph, read_mask, read_png
 from biomedjourney_monai.schema import PAIR_COLUMNS
 
 
 def prepare(source: Path, work: Path, *, processes: int = 1, size: int = 96, min_score: float = 0.25) -> pd.DataFrame:
-    studies = build_cohort(source).studies
+    studies = select_studies(read_mimic(source)).studies
     journeys, _drops = build_journeys(studies)
-    workers = Workers(processes)
-    contents, _done = convert_studies(studies, work, StudyLoader(size), workers=workers)
-    pairs, _done = register_journeys(journeys, contents, work, PairRegistrar(), workers=workers)
+    contents, _done = convert_studies(studies, work, StudyLoader(size), Workers(processes))
+    pairs, _done = register_journeys(journeys, contents, work, PairRegistrar(), Workers(processes))
     return decide(pairs, min_score=min_score)
 
 
@@ -52,7 +54,7 @@ def test_a_high_threshold_drops_but_keeps_the_rows_and_pictures(small_mimic, tmp
 
 
 def test_a_picture_of_an_earlier_run_does_not_stand_for_an_unreadable_image(small_mimic, tmp_path):
-    studies = build_cohort(small_mimic).studies
+    studies = select_studies(read_mimic(small_mimic)).studies
     stale = tmp_path / "images" / f"{studies['dicom_id'].iloc[-1]}.png"
     stale.parent.mkdir()
     stale.write_bytes(b"old")
@@ -62,20 +64,20 @@ def test_a_picture_of_an_earlier_run_does_not_stand_for_an_unreadable_image(smal
 
 
 def test_pictures_do_not_depend_on_other_studies(small_mimic, tmp_path):
-    studies = build_cohort(small_mimic).studies.iloc[:2]
+    studies = select_studies(read_mimic(small_mimic)).studies.iloc[:2]
     contents = convert_studies(studies, tmp_path, StudyLoader(64))[0]
     mask = contents[studies["dicom_id"].iloc[0]].mask(64)
     assert mask.sum() == pytest.approx(64 * 64 * 200 / 240, rel=0.02)
 
 
 def test_an_image_that_crashes_its_reader_is_left_out_with_a_reason_and_tried_again(small_mimic, tmp_path, monkeypatch):
-    studies = build_cohort(small_mimic).studies
+    studies = select_studies(read_mimic(small_mimic)).studies
     dicom_id = studies["dicom_id"].iloc[0]
     stale = tmp_path / "images" / f"{dicom_id}.png"
     stale.parent.mkdir()
     stale.write_bytes(b"old")
     with monkeypatch.context() as patched:
-        patched.setattr(pairs, "map_in_processes", crashing_at(lambda item: item[0] == dicom_id))
+        patched.setattr(item_record, "map_in_processes", crashing_at(lambda item: item[0] == dicom_id))
         contents, done = convert_studies(studies, tmp_path, StudyLoader(64))
     assert done.done == len(studies)
     assert (contents[dicom_id].reason, contents[dicom_id].detail) == ("image unreadable", "reader crashed")
@@ -89,11 +91,13 @@ def test_an_image_that_crashes_its_reader_is_left_out_with_a_reason_and_tried_ag
 def test_a_pair_that_crashes_its_registration_is_dropped_with_a_reason_and_tried_again(
     small_mimic, tmp_path, monkeypatch
 ):
-    studies = build_cohort(small_mimic).studies
+    studies = select_studies(read_mimic(small_mimic)).studies
     journeys, _drops = build_journeys(studies)
     contents, _done = convert_studies(studies, tmp_path, StudyLoader(64))
     with monkeypatch.context() as patched:
-        patched.setattr(pairs, "map_in_processes", crashing_at(lambda item: item[1] == journeys["new_dicom_id"][0]))
+        patched.setattr(
+            item_record, "map_in_processes", crashing_at(lambda item: item[1] == journeys["new_dicom_id"][0])
+        )
         registered, _done = register_journeys(journeys, contents, tmp_path)
     decided = decide(registered, min_score=-1)
     assert decided["drop_reason"].tolist() == ["registration crashed", "", "", "image unreadable"]

@@ -6,7 +6,7 @@ from monai.transforms import Compose
 from PIL import Image
 
 from biomedjourney_monai.errors import ConfigError, ImageError
-from biomedjourney_monai.preparation.registration.align import register
+from biomedjourney_monai.preparation.registration.register import register
 from biomedjourney_monai.preparation.registration.transforms import RegisterToPriord, registration_of
 from biomedjourney_monai.radiographs import load_with_content
 from biomedjourney_monai.radiographs.transforms import LoadRadiographd

@@ -1,0 +1,233 @@
+"""Choose the eligible studies of a source, one row each.
+
+The rules, in order. Images: view PA, by ViewPosition, or by ViewCodeSequence where that is empty; the file exists. Of
+a study's PA images the one with the most pixels is taken, then the first by dicom_id; if the view check is on and
+refuses it, the next one. Studies: date and time usable; labels that make the study eligible; a split. Everything left
+out is noted with its reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from biomedjourney_monai.errors import SettingError, TableError
+from biomedjourney_monai.preparation.cohort.labels import UNCERTAIN, apply_uncertain, read_study_labels
+from biomedjourney_monai.preparation.cohort.source import Source
+from biomedjourney_monai.preparation.cohort.splits import paper_split
+from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
+from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
+from biomedjourney_monai.preparation.parallel import ALONE, Workers
+from biomedjourney_monai.preparation.rejections import Rejections
+from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
+
+CHOICES = {
+    "split": ("paper", "official"),
+    "eligibility": ("labelled", "finding", "any"),
+    "uncertain": UNCERTAIN,
+    "unknown_view": ("drop", "image"),
+}
+NOT_FINDINGS = ("No Finding", "Support Devices")
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """The rules of eligibility.
+
+    Args:
+        split: "paper" (p10–p18 and p19) or "official" (the source's own).
+        eligibility: "labelled" keeps studies with at least one positive label, No Finding included, so that recovery
+            to a normal radiograph stays a journey; "finding" requires a positive finding, as a strict reading of the
+            paper does; "any" keeps all.
+        validation_share: of the patients in p10–p18, for the paper's split, in [0, 1).
+        seed: draws the validation patients.
+        uncertain: "mask" keeps uncertain labels as -1, which metrics leave out; "zeros" and "ones" replace them.
+        unknown_view: images without ViewPosition and view code: "drop", or let the "image" decide, with a view
+            checker; an image can separate frontal from lateral, but not PA from AP.
+        require_files: False does not check that the image files exist.
+        workers: that read reports.
+
+    Raises:
+        SettingError: naming the setting and its range.
+    """
+
+    split: str = "paper"
+    eligibility: str = "labelled"
+    validation_share: float = 0.1
+    seed: int = 0
+    uncertain: str = "mask"
+    unknown_view: str = "drop"
+    require_files: bool = True
+    workers: Workers = ALONE
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_share < 1:
+            raise SettingError("validation_share", "must be in [0, 1)", found=str(self.validation_share))
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise SettingError(name, f"must be one of {', '.join(choices)}", found=repr(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The eligible studies, and what was left out.
+
+    Args:
+        studies: columns `schema.STUDY_COLUMNS`, in order of subject and time.
+        rejections: images and studies that were left out, with their reasons.
+        race_conflicts: patients with more than one race recorded: subject_id, race, count, chosen.
+        flags: chosen images to look at: dicom_id, flag.
+        sizes: number of images, studies and PA images of the source.
+    """
+
+    studies: pd.DataFrame
+    rejections: Rejections
+    race_conflicts: pd.DataFrame
+    flags: pd.DataFrame
+    sizes: dict[str, int]
+
+
+def select_studies(
+    source: Source, settings: CohortSettings | None = None, *, checker: ViewChecker | None = None
+) -> Cohort:
+    """Choose one image of each eligible study.
+
+    Args:
+        source: all images.
+        settings: the rules; None takes the defaults.
+        checker: looks at the chosen images; None trusts the source's views.
+
+    Returns:
+        The cohort; labels keep their raw values unless `settings.uncertain` replaces them.
+
+    Raises:
+        TableError: if no study is eligible.
+    """
+    settings = settings or CohortSettings()
+    rejections = source.rejections
+    sizes = {
+        "images": len(source.images) + sum(rejections.counts("image").values()),
+        "studies": source.images["study_id"].nunique() + sum(rejections.counts("study").values()),
+        "pa_images": int(is_pa(source.images).sum()),
+    }
+    studies = _choose_images(source, settings, checker)
+    studies = studies.assign(study_datetime=parse_study_datetime(studies["StudyDate"], studies["StudyTime"]))
+    usable = studies["study_datetime"].notna()
+    studies = rejections.keep_studies(studies, usable, "study date or time unusable")
+    studies = studies.assign(report_path=source.find_reports(studies))
+    studies = _add_labels(studies, source, settings)
+    eligible = is_eligible(studies, settings.eligibility)
+    studies = rejections.keep_studies(studies, eligible, "labels not eligible")
+    studies = studies.assign(split=_splits(studies, source, settings))
+    studies = rejections.keep_studies(studies, studies["split"].notna(), "no split")
+    if studies.empty:
+        counts = rejections.counts("image") | rejections.counts("study")
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in counts.items())
+        raise TableError("a cohort must have eligible studies", found=f"none ({reasons})", action="Check the source")
+    studies = _add_demographics(studies, source)
+    studies = studies.sort_values(["subject_id", "study_datetime", "study_id"], ignore_index=True)
+    flags = source.flags[source.flags["dicom_id"].isin(studies["dicom_id"])]
+    return Cohort(studies[list(STUDY_COLUMNS)], rejections, source.race_conflicts, flags, sizes)
+
+
+def is_pa(images: pd.DataFrame) -> pd.Series:
+    """Whether each image is PA: by ViewPosition, or by the view code's meaning where ViewPosition is empty."""
+    position = _position(images)
+    return (position == "PA") | ((position == "") & (_code(images) == "posteroanterior"))
+
+
+def is_eligible(studies: pd.DataFrame, eligibility: str) -> pd.Series:
+    """Whether each study's labels make it eligible; see `CohortSettings`."""
+    if eligibility == "any":
+        return pd.Series(True, index=studies.index)
+    counted = [label for label in CHEXPERT_LABELS if eligibility == "labelled" or label not in NOT_FINDINGS]
+    return (studies[counted] == 1).any(axis=1)
+
+
+def _choose_images(source: Source, settings: CohortSettings, checker: ViewChecker | None) -> pd.DataFrame:
+    rejections, images = source.rejections, source.images
+    unknown, posterior = (_position(images) == "") & (_code(images) == ""), is_pa(images)
+    images = images.assign(view_position=np.where(posterior, "PA", "FRONTAL"))
+    if settings.unknown_view == "image" and checker is not None:
+        posterior |= unknown
+    images = rejections.keep_images(images, posterior | ~unknown, "view unknown")
+    images = rejections.keep_images(images, posterior[images.index], "view not PA")
+    without = source.images[~source.images["study_id"].isin(images["study_id"])].drop_duplicates("study_id")
+    rejections.add("study", "no PA image", without[["subject_id", "study_id"]])
+    if settings.require_files:
+        on_disk = images["image_path"].map(lambda path: Path(path).is_file()).astype(bool)
+        images = rejections.keep_images(images, on_disk, "image file missing", last="image file missing")
+    if checker is not None:
+        images = _check_views(images, checker, rejections)
+    chosen = _in_order_of_choice(images).drop_duplicates("study_id")
+    rejections.keep_images(images, images["dicom_id"].isin(chosen["dicom_id"]), "another image of the study chosen")
+    return chosen
+
+
+def _check_views(images: pd.DataFrame, checker: ViewChecker, rejections: Rejections) -> pd.DataFrame:
+    """Refuse images that contradict the source's view, looking at each study's best image first."""
+    left, refused = _in_order_of_choice(images), []
+    seen: set[str] = set()
+    while True:
+        chosen = left.drop_duplicates("study_id")
+        chosen = chosen[~chosen["dicom_id"].isin(seen)]
+        if chosen.empty:
+            break
+        seen.update(chosen["dicom_id"])
+        reasons = pd.Series(checker.check(chosen["image_path"].tolist()), index=chosen.index, dtype=object)
+        reasons = reasons[reasons != ""]
+        bad = chosen.loc[reasons.index].assign(reason=reasons)
+        refused.append(bad)
+        left = left.drop(index=bad.index)
+    everything = pd.concat(refused) if refused else left.iloc[:0].assign(reason="")
+    for reason, rows in everything.groupby("reason", sort=True):
+        rejections.add("image", str(reason), rows.drop(columns="reason"))
+    gone = images[~images["study_id"].isin(left["study_id"])].drop_duplicates("study_id")
+    rejections.add("study", "no image passes the view check", gone[["subject_id", "study_id"]])
+    return left
+
+
+def _in_order_of_choice(images: pd.DataFrame) -> pd.DataFrame:
+    """Order a study's images by the number of pixels, then by dicom_id."""
+    ordered = images.assign(pixels=images["Rows"].fillna(0) * images["Columns"].fillna(0))
+    ordered = ordered.sort_values(["study_id", "pixels", "dicom_id"], ascending=[True, False, True])
+    return ordered.drop(columns="pixels")
+
+
+def _position(images: pd.DataFrame) -> pd.Series:
+    return images["ViewPosition"].fillna("").str.strip().str.upper()
+
+
+def _code(images: pd.DataFrame) -> pd.Series:
+    return images["ViewCodeSequence_CodeMeaning"].fillna("").str.lower().str.replace(r"[^a-z]", "", regex=True)
+
+
+def _add_labels(studies: pd.DataFrame, source: Source, settings: CohortSettings) -> pd.DataFrame:
+    labels = source.labels
+    if labels is None:
+        paths = studies["report_path"].tolist()
+        labels = read_study_labels(paths, settings.workers)
+        labels = labels.assign(study_id=studies["study_id"].to_numpy())
+    return studies.merge(apply_uncertain(labels, settings.uncertain), on="study_id", how="left")
+
+
+def _splits(studies: pd.DataFrame, source: Source, settings: CohortSettings) -> pd.Series:
+    if settings.split == "paper":
+        return paper_split(studies["subject_id"], validation_share=settings.validation_share, seed=settings.seed)
+    if source.split is None:
+        raise TableError("an official split must come with the source", found="none", action="Use --split paper")
+    return studies["dicom_id"].map(source.split)
+
+
+def _add_demographics(studies: pd.DataFrame, source: Source) -> pd.DataFrame:
+    studies = studies.merge(source.demographics, on="subject_id", how="left")
+    for column in ("sex", "race"):
+        studies[column] = studies[column].fillna("").astype(str)
+    anchor_age = studies["anchor_age"].astype("float64")
+    ages = anchor_age + studies["study_datetime"].dt.year - studies["anchor_year"].astype("float64")
+    if source.ages is not None:
+        ages = studies["study_id"].map(source.ages).astype("float64").fillna(ages)
+    return studies.assign(anchor_age=anchor_age, age_at_study=ages)
