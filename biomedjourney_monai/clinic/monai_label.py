@@ -49,7 +49,6 @@ class ReadRequestd(MapTransform):
 
     Args:
         keys: the entry of the prior's path; a folder must hold one file, as a DICOM series of one radiograph does.
-        model: the model.
         preprocessing: the transforms by which an inference run reads a path.
         seed: default for requests without a seed.
         force: overrule refusals.
@@ -92,7 +91,6 @@ class WriteResultd(MapTransform):
 
     Args:
         keys: generated squares, shape (1, S, S), in [0, 1].
-        model: the model.
         reference: the key of the prior.
     """
 

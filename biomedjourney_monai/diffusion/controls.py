@@ -57,14 +57,11 @@ class Generated:
 def start_from_prior(
     conditions: Conditions, schedule: NoiseSchedule, *, noise: Tensor | None, strength: float, steps: int
 ) -> tuple[Tensor, int]:
-    """Find the latent to start from, and the index of the first step.
+    """Find the latent to start from, and the index of the first of `steps` steps.
 
     Args:
-        conditions: of the batch.
-        schedule: the noise schedule.
         noise: added to the prior, shape (B, C, h, w); None inverts the prior without the description.
         strength: share of the noise to start from, in (0, 1].
-        steps: of the whole schedule.
     """
     alphas = schedule.alphas_cumprod
     timesteps = trailing_timesteps(train_timesteps=len(alphas), steps=steps)
@@ -81,13 +78,7 @@ def start_from_prior(
 
 
 def confine(region: RegionLike, conditions: Conditions, schedule: NoiseSchedule, *, noise: Tensor) -> Region:
-    """Confine the change to a mask, or to where the descriptions act.
-
-    Args:
-        region: "auto", or a mask.
-        conditions: of the batch.
-        schedule: the noise schedule.
-        noise: of the seeds, shape (B, C, h, w).
+    """Confine the change to a mask, or to where the descriptions act, under noise of shape (B, C, h, w).
 
     Raises:
         SettingError: if the region is a text other than "auto".
@@ -107,11 +98,7 @@ def confine(region: RegionLike, conditions: Conditions, schedule: NoiseSchedule,
 
 
 def check_region(region: RegionLike | None) -> None:
-    """Refuse a text other than "auto".
-
-    Raises:
-        SettingError: naming what was found.
-    """
+    """Raise a SettingError for a text other than "auto"."""
     if isinstance(region, str) and region != AUTO:
         raise SettingError("region", "must be a mask or auto", found=f"a text of {len(region)} characters")
 
@@ -132,7 +119,6 @@ def generate(
     the patient. The region of a relevance map fades out beyond its edge, that of a mask within it.
 
     Args:
-        generator: the model.
         priors: shape (B, 1, H, W), in [0, 1].
         descriptions: one for all or one for each; None for the generator's default.
         seeds: one for each; None for the sampler's own.

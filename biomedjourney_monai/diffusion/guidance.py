@@ -79,7 +79,6 @@ class Guidance:
     denoiser that caches what it computes from the text (`FastDenoiser`) gets the same tensor each time.
 
     Args:
-        conditions: of the batch.
         image_scale: pull toward the prior image.
         text_scale: pull toward the description.
 
@@ -96,12 +95,9 @@ class Guidance:
         self.texts = torch.cat([null_states, null_states, conditions.text_states])
 
     def __call__(self, noisy_latent: Tensor, timestep: Tensor, *, guided: bool = True) -> Tensor:
-        """Predict, shape (B, C, h, w).
+        """Predict from a latent, both of shape (B, C, h, w), at one integer timestep.
 
-        Args:
-            noisy_latent: shape (B, C, h, w).
-            timestep: one integer.
-            guided: False returns the prediction with both conditions, at a third of the cost.
+        `guided=False` returns the prediction with both conditions, at a third of the cost.
         """
         batch, given = len(noisy_latent), self.conditions
         if not guided or self.image_scale == self.text_scale == 1:

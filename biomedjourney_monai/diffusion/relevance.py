@@ -29,8 +29,6 @@ def relevance_map(
     confuse the sides.
 
     Args:
-        conditions: of the batch.
-        schedule: the noise schedule.
         noise: standard normal, shape (B, C, h, w).
         levels: timesteps, each in (0, 1) of T, over which the mean is taken.
 

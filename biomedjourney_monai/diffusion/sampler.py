@@ -112,10 +112,6 @@ class CounterfactualSampler:
         """Draw latents; denoiser, prior latent and text are those of `Conditions`.
 
         Args:
-            denoiser: `denoiser(noisy_latent, timesteps, prior_latent, text_states)`.
-            prior_latent: unscaled, shape (B, C, h, w).
-            text_states: shape (B, L, W).
-            null_text_states: shape (1, L, W).
             seeds: one for each case; None takes `seed` for every case.
             region: where change is allowed; None for everywhere.
             on_step: called after each denoising step with its index.

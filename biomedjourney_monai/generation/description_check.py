@@ -61,7 +61,6 @@ def check_description(
     """Check a description before an image is generated from it.
 
     Args:
-        text: the description.
         encoder: the model's text encoder.
         name_findings: returns the findings that a text names, present or denied.
         known: the findings that the model knows.
@@ -93,11 +92,7 @@ def check_description(
 
 
 def refuse_empty(text: str) -> None:
-    """Refuse a description without words.
-
-    Raises:
-        DescriptionError: with reason "empty_description".
-    """
+    """Raise a DescriptionError for a description without words."""
     if not text.strip():
         found = f"no words ({EMPTY})"
         action = "Describe what changes"

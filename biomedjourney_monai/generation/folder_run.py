@@ -34,7 +34,6 @@ class FolderRun:
     """Checks all requests before the first is generated, writes the pictures, and counts the outcomes.
 
     Args:
-        model: the model.
         requests: of `request_table.list_requests`.
         output_dir: folder to write to.
         output_format: "png", or "prior" for the format of each prior: DICOM, NIfTI, and PNG for photographs.

@@ -51,7 +51,6 @@ def sample_journeys(
     """Sample the journeys of a split.
 
     Args:
-        model: the model.
         work: working folder.
         split: "train", "validate" or "test".
         limit: number of journeys to sample, from the first on.

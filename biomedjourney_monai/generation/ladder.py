@@ -85,12 +85,9 @@ def check_ladder(
 def make_ladder(
     model: CounterfactualModel, rungs: Sequence[Checked], *, score: Callable[[np.ndarray], np.ndarray]
 ) -> Ladder:
-    """Generate each rung from the same noise, and score it.
+    """Generate each rung of `check_ladder` from the same noise, and score it.
 
-    Args:
-        model: the model.
-        rungs: of `check_ladder`.
-        score: maps images, shape (N, S, S), to the judge's probabilities, shape (N, 5).
+    `score` maps images, shape (N, S, S), to the judge's probabilities, shape (N, 5).
     """
     prior, texts = rungs[0].prior, tuple(rung.description for rung in rungs)
     squares = np.stack([prior.image, *(model.run(rung).squares[0] for rung in rungs)])
@@ -110,13 +107,9 @@ def make_ladder(
 def save_ladder(
     folder: str | Path, ladder: Ladder, *, judges: Mapping[str, Any], writer: PictureWriter | None = None
 ) -> None:
-    """Write strip.png, ladder.gif, ladder.nii.gz and ladder.json.
+    """Write strip.png, ladder.gif, ladder.nii.gz and ladder.json, and with a writer a DICOM series to `dicom`.
 
-    Args:
-        folder: the folder to write.
-        ladder: of `make_ladder`.
-        judges: the judge's provenance.
-        writer: if given, also writes the rungs as a DICOM series, to the folder `dicom`.
+    `judges` is the judge's provenance.
     """
     out, frames = Path(folder), []
     for number, (square, score) in enumerate(zip(ladder.squares, ladder.scores, strict=True)):

@@ -149,7 +149,6 @@ class CounterfactualModel:
         """Generate every sample of a checked request.
 
         Args:
-            checked: of `check`.
             batch_size: samples in one batch.
             on_step: called after each denoising step with its index.
             progress: show a progress bar for several samples.

@@ -43,11 +43,9 @@ class Prior:
 
 
 def read_prior(prior: Prior | str | Path | np.ndarray, *, size: int) -> Prior:
-    """Read a prior.
+    """Read a JPEG, PNG, NIfTI or DICOM file, or pixels of shape (H, W), bright is dense, on any scale.
 
-    Args:
-        prior: a JPEG, PNG, NIfTI or DICOM file; or pixels, shape (H, W), bright is dense, on any scale.
-        size: side of the model's square, in pixels.
+    `size` is the side of the model's square, in pixels.
 
     Raises:
         ImageError: if it cannot be read; `reason` is a code.

@@ -74,15 +74,10 @@ def check_prior(image: np.ndarray, *, is_marked: bool = False, force: bool = Fal
 
 
 def check_resolution(size: int, trained_size: int | None, *, force: bool = False) -> str:
-    """Refuse to generate images of another size than the weights were trained at.
-
-    Args:
-        size: side of the square to generate, in pixels.
-        trained_size: side in training; None where the weights do not give it.
-        force: overrule the check.
+    """Refuse to generate images of another size, in pixels, than the weights were trained at (None if unknown).
 
     Returns:
-        "" or the overruled reason.
+        "", or with `force` the overruled reason.
 
     Raises:
         ImageError: with reason "wrong_resolution", unless `force`.

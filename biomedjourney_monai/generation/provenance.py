@@ -15,12 +15,9 @@ from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS
 
 
 def provenance(weights: str | Path, settings: Mapping[str, Any], *, precision: str = "float32") -> dict[str, Any]:
-    """The metadata that all pictures of a model share: mark, software, model and settings.
+    """The metadata that all pictures of a model share: mark, software, model and `CounterfactualSampler.settings`.
 
-    Args:
-        weights: model file; the hash of a missing file is "".
-        settings: of `CounterfactualSampler.settings`.
-        precision: of the denoiser.
+    `model` is the hash of the model file, "" if the file is missing.
     """
     return {
         "Comment": NOT_FOR_DIAGNOSIS,

@@ -34,7 +34,7 @@ class ListResult:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A row that passed every check."""
+    """A row that passed all checks."""
 
     number: int
     out: Path
@@ -57,14 +57,12 @@ def generate_list(
     """Generate every row of a CSV file; pictures that exist and were made in the same way are kept.
 
     Args:
-        model: the model.
         file: CSV with the columns prior, description and out, and optionally seed and region; paths are relative to it.
         seed: default for rows without a seed.
         region: default for rows without a region: a mask's path, or "auto".
         force: overrule refusals of priors and descriptions.
         batch_size: images in one batch.
         pseudonyms: for DICOM export.
-        warn: called with each warning.
 
     Raises:
         BiomedJourneyError: if the file or the model cannot be used.

@@ -44,7 +44,6 @@ def read_request_table(
     """Read a CSV file, UTF-8 with or without a byte order mark.
 
     Args:
-        file: the table.
         option: the argument that names it, for errors.
         columns: required columns.
         any_of: columns of which at least one is required.

@@ -51,13 +51,9 @@ def save_beside(out: str | Path, result: Result) -> list[Path]:
 def save_agreement(
     out: str | Path, result: Result, *, findings: Mapping[str, Mapping[str, float]], judges: Mapping[str, Any]
 ) -> Path:
-    """Write how far the judges agree over several samples, as NAME-samples.json.
+    """Write how far the judges agree over several samples, as NAME-samples.json next to a picture.
 
-    Args:
-        out: the picture.
-        result: of several samples.
-        findings: of `evaluation.judges.agreement.agreement_of`.
-        judges: the judges' provenance.
+    `findings` is the result of `evaluation.judges.agreement.agreement_of`, `judges` the judges' provenance.
     """
     file = Path(out).with_name(f"{Path(out).stem}-samples.json")
     deviation = round(float(result.spread.deviation.mean()), 5)

@@ -53,7 +53,6 @@ def check_suffix(path: str | Path, *, name: str = "--out", nifti: bool = True) -
     """The suffix of a file to write; suffixes of other formats are refused.
 
     Args:
-        path: the file.
         name: name of the argument, for the error.
         nifti: whether NIfTI is allowed.
 

@@ -16,14 +16,11 @@ LABEL_HEIGHT = 1 / 14
 
 
 def mark_synthetic(image: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
-    """Burn a small label into the top left corner, white on black.
+    """Burn a small label into the top left corner of a copy, white on black; float32.
 
     Args:
         image: float in [0, 1], shape (H, W) or (H, W, 3), both sides at least 96 px.
         text: a short word.
-
-    Returns:
-        A marked copy, float32.
 
     Raises:
         ImageError: if the image is too small for a legible label.

@@ -19,14 +19,10 @@ def content_box(height: int, width: int, *, size: int) -> tuple[int, int, int, i
 
 
 def letterbox(pixels: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fit an image into a square, aspect kept, centred.
-
-    Args:
-        pixels: shape (H, W), any scale.
-        size: side of the square.
+    """Fit an image, shape (H, W), any scale, into a square, with its aspect ratio, centred.
 
     Returns:
-        The square image, float32 (size, size), 0 beside the content, and the content mask, bool (size, size).
+        The square image, float32 (size, size), 0 outside the content, and the content mask, bool (size, size).
 
     Raises:
         ImageError: if the image has no pixels.
@@ -42,11 +38,7 @@ def letterbox(pixels: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def restore(image: np.ndarray, original_hw: tuple[int, int]) -> np.ndarray:
-    """Invert the letterbox: crop to the content and resize it to its original size.
-
-    Args:
-        image: square, shape (S, S).
-        original_hw: height and width of the file's image.
+    """Invert the letterbox: crop a square, shape (S, S), to its content and resize that to its original (H, W).
 
     Returns:
         float32, shape `original_hw`, on the scale of `image`.

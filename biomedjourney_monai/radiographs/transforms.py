@@ -28,7 +28,6 @@ class LoadRadiographd(MapTransform):
     `filename_or_obj`, `original_size` (height, width) and `content` (bool, shape (1, size, size)) in its metadata.
 
     Args:
-        keys: the entries to load.
         size: side of the square in pixels.
         normalize: False keeps the file's own intensity scale, for a later `NormalizeRadiographd` or a local step.
         allow_missing_keys: skip absent entries.
@@ -71,9 +70,6 @@ class NormalizeRadiographd(MapTransform, InvertibleTransform):
     Raises:
         ImageError: if the content is constant.
     """
-
-    def __init__(self, keys: KeysCollection, *, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         scaled = dict(data)

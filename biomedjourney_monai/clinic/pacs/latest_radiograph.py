@@ -32,15 +32,9 @@ class Found:
 
 
 def find_latest(archive: Archive, *, patient_id: str = "", study_uid: str = "") -> Found:
-    """Find the latest PA radiograph.
+    """Find the latest PA radiograph of a patient or of a study.
 
-    Args:
-        archive: the archive.
-        patient_id: PatientID, or
-        study_uid: StudyInstanceUID.
-
-    Returns:
-        The radiograph with the latest StudyDate and StudyTime; within a study, the latest acquisition.
+    It has the latest StudyDate and StudyTime; within a study, it is the latest acquisition.
 
     Raises:
         ArchiveError: if there is none, or if the archive fails.
@@ -64,11 +58,7 @@ def find_latest(archive: Archive, *, patient_id: str = "", study_uid: str = "") 
 
 
 def check_request(patient_id: str, study_uid: str) -> None:
-    """Refuse identifiers that would also match others. The error does not show the identifier.
-
-    Raises:
-        BiomedJourneyError: naming the kind of identifier.
-    """
+    """Raise an error, without the identifier, for identifiers that would also match others."""
     if bool(patient_id) == bool(study_uid):
         raise BiomedJourneyError("a request must name a patient or a study", found="both" if patient_id else "neither")
     if len(patient_id) > 64 or re.search(r"[*?\\\x00-\x1f]", patient_id):
@@ -80,11 +70,7 @@ def check_request(patient_id: str, study_uid: str) -> None:
 
 
 def check_retrieved(dataset: pydicom.Dataset, found: Found, *, patient_id: str) -> None:
-    """Refuse an image that was not requested.
-
-    Raises:
-        ImageError: if its patient or its UIDs differ.
-    """
+    """Raise an ImageError if the patient or the UIDs of an image are not those requested."""
     expected = {"SOPInstanceUID": found.instance_uid, "StudyInstanceUID": found.study_uid}
     expected |= {"PatientID": patient_id} if patient_id else {}
     other = [name for name, value in expected.items() if str(dataset.get(name, "")).strip() != value]

@@ -59,13 +59,10 @@ def serve(
     dry_run: bool = False,
     warn: Callable[[str], None] = lambda warning: None,
 ) -> str:
-    """Find, retrieve, generate, store.
-
-    Returns:
-        "stored", "kept" or "would be stored".
+    """Find, retrieve, generate, store; returns "stored", "kept" or "would be stored".
 
     Raises:
-        BiomedJourneyError: with a reason code where a work list counts it.
+        BiomedJourneyError: some with a reason code, by which a work list counts them.
     """
     check_request(request.patient_id, request.study_uid)
     model.check_description(request.description, force=request.force)  # before anything is retrieved
@@ -102,13 +99,10 @@ def serve_list(
 
     Args:
         file: CSV with the columns description and patient_id or study_uid, and optionally seed.
-        archive: the archive.
-        model: the model.
         seed: default for rows without a seed.
         region: None, "auto" or a mask's path.
         force: overrule refusals of priors and descriptions.
         dry_run: query, retrieve and check, but generate and store nothing.
-        warn: called with each warning.
 
     Returns:
         The outcome of each row, and the error that ended the run early, or None.

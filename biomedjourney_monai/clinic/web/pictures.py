@@ -48,10 +48,7 @@ def show_difference(image: np.ndarray, prior: np.ndarray, original_hw: tuple[int
 def show_heat(values: np.ndarray, image: np.ndarray, original_hw: tuple[int, int]) -> str:
     """Where the judge's score rises, red, and falls, blue, over the dimmed counterfactual, as a data URI.
 
-    Args:
-        values: attribution of each pixel, shape (S, S); shown relative to its largest.
-        image: the counterfactual, same shape.
-        original_hw: of the prior's file.
+    `values` are the attributions of each pixel, shape (S, S), shown relative to the largest.
     """
     hw = shown_hw(original_hw)
     smooth = cv2.GaussianBlur(np.asarray(values, np.float32), (0, 0), HEAT_SIGMA)

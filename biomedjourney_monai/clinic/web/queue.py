@@ -25,11 +25,7 @@ class RequestQueue:
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Take a place in the queue.
-
-        Raises:
-            LineFullError: if the queue is full.
-        """
+        """Take a place in the queue, or raise a LineFullError if it is full."""
         if self.inside >= self.limit:
             rule, found = f"the page takes {self.limit} requests at a time", f"{self.inside} already"
             raise LineFullError(rule, found=found, action="Try again in a minute")
@@ -43,8 +39,7 @@ class RequestQueue:
     async def turn(self, tell: Callable[[int], None] = lambda ahead: None) -> AsyncIterator[None]:
         """Wait for the turn, and keep it while the block runs.
 
-        Args:
-            tell: called with the number of requests ahead whenever it changes, unless it is 0.
+        `tell` is called with the number of requests ahead whenever it changes, unless it is 0.
         """
         mine = asyncio.Event()
         self._turns.append(mine)

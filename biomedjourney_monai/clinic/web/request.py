@@ -56,11 +56,7 @@ class PageRequest:
     force: bool = False
 
     def check_amount(self, hw: tuple[int, int]) -> None:
-        """Refuse more pixels than fit into memory, for a prior of height and width `hw`.
-
-        Raises:
-            LimitError: naming the number and the size of the samples.
-        """
+        """Raise a LimitError for more pixels than fit into memory, for a prior of height and width `hw`."""
         height, width = hw
         if self.samples * height * width > MAX_PIXELS:
             rule = f"the samples of a request must have at most {MAX_PIXELS:,} pixels together"

@@ -98,11 +98,9 @@ def read_upload(
     """Decode an upload in a child process.
 
     Args:
-        data: the file's bytes.
         size: side of the model's square, in pixels.
         with_preview: also make the picture for display.
         seconds: time limit of the child process.
-        max_bytes: size limit of the upload.
 
     Raises:
         LimitError: if the upload is too large, or takes too long.

@@ -29,13 +29,8 @@ def picture_uri(image: np.ndarray) -> str:
 def colour_difference(image: np.ndarray, prior: np.ndarray, *, valid: np.ndarray | None = None) -> np.ndarray:
     """Lay the signed difference over the dimmed prior: red where the image is denser, blue where it is less dense.
 
-    Args:
-        image: shape (H, W) in [0, 1].
-        prior: same shape.
-        valid: bool, same shape; elsewhere no difference is shown.
-
-    Returns:
-        Shape (H, W, 3) in [0, 1].
+    Images and the optional mask `valid`, outside which no difference is shown, have shape (H, W) and values in [0, 1].
+    Returns shape (H, W, 3) in [0, 1].
     """
     difference = np.asarray(image, np.float32) - prior
     if valid is not None:
