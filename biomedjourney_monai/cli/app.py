@@ -68,10 +68,8 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise BiomedJourneyError(
-            "--host and --port must name an address that is free", found=reason, action="Pass another --port"
-        ) from error
+        rule, reason = "--host and --port must name an address that is free", getattr(error, "strerror", None)
+        raise BiomedJourneyError(rule, found=reason or type(error).__name__, action="Pass another --port") from error
     return listening
 
 

@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biomedjourney_monai.cli.fast_import import import_monai_quickly
+from biomedjourney_monai.diffusion.settings import INIT_NOISE, SOLVERS, SamplingSettings, check_seed
 from biomedjourney_monai.errors import BiomedJourneyError, SettingError
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.diffusion.settings import SamplingSettings
     from biomedjourney_monai.generation.model import CounterfactualModel
     from biomedjourney_monai.model_config import ModelConfig
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
-SOLVERS = ("ddim", "dpm++", "unipc")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-INIT_NOISE = ("random", "from-prior")
 
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
@@ -137,8 +135,6 @@ def sampling_settings(arguments: argparse.Namespace, **changes: object) -> Sampl
     Raises:
         BiomedJourneyError: naming the option.
     """
-    from biomedjourney_monai.diffusion.settings import SamplingSettings, check_seed
-
     with settings_as_options():
         check_seed(arguments.seed)
         return SamplingSettings.from_mapping({**vars(arguments), **changes})

@@ -182,22 +182,12 @@ def _sample_journeys(arguments: argparse.Namespace) -> None:
     model = counterfactual_model(arguments, **({"keep_unchanged": 0.0} if arguments.text_only else {}))
     from biomedjourney_monai.generation.journeys import sample_journeys
 
-    sampled = sample_journeys(
-        model,
-        arguments.work,
-        split=arguments.split,
-        limit=arguments.limit,
-        system=arguments.system,
-        text_only=arguments.text_only,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        region=arguments.region,
-    )
+    names = ("split", "limit", "system", "text_only", "batch_size", "seed", "region")
+    sampled = sample_journeys(model, arguments.work, **{name: getattr(arguments, name) for name in names})
     if sampled.truncated:
         warn(f"{sampled.truncated} descriptions were longer than the text encoder's context and were truncated")
     print(f"sampled {sampled.count} counterfactuals; wrote {sampled.folder}")
 
 
 def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What requests of one image and of a list share."""
     return {name: getattr(arguments, name) for name in ("seed", "region", "force")}

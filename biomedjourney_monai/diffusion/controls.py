@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from biomedjourney_monai.diffusion.guidance import Conditions
-from biomedjourney_monai.diffusion.inversion import invert
 from biomedjourney_monai.diffusion.relevance import at_pixels, region_from_mask, region_of, relevance_map, soften
 from biomedjourney_monai.diffusion.schedule import NoiseSchedule, add_noise, trailing_timesteps
+from biomedjourney_monai.diffusion.solvers import invert
 from biomedjourney_monai.errors import SettingError
 from biomedjourney_monai.networks.generator import CounterfactualGenerator, LatentSampler
 

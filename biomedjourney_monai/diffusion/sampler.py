@@ -17,9 +17,9 @@ from biomedjourney_monai.diffusion.solvers import DDIM, solve
 from biomedjourney_monai.networks.generator import Sampled
 
 FULL_INTERVAL = (0.0, 1.0)
-ALWAYS_NAMED = ("steps", "solver", "text_guidance_scale", "image_guidance_scale")
+ALWAYS_NAMED = {"steps": 10, "solver": DDIM, "text_guidance_scale": 1.0, "image_guidance_scale": 1.0}
 DEFAULTS = {"guidance_interval": FULL_INTERVAL, "keep_unchanged": 0.0, "strength": 1.0, "init_noise": RANDOM}
-"""Settings that metadata name only where they differ from these values."""
+"""Settings that metadata name only where they differ from these values; those of `ALWAYS_NAMED` are always named."""
 
 
 def draw_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
@@ -37,8 +37,7 @@ class CounterfactualSampler:
     Args:
         noise_scheduler: a MONAI noise scheduler.
         seed: of the noise where a call gives none.
-
-    The other arguments are those of `SamplingSettings`.
+        settings: of `SamplingSettings`; the defaults are `ALWAYS_NAMED` and `DEFAULTS`.
 
     Raises:
         SettingError: if a setting is out of range.
@@ -53,33 +52,9 @@ class CounterfactualSampler:
     strength: float
     init_noise: str
 
-    def __init__(
-        self,
-        noise_scheduler: NoiseSchedule,
-        *,
-        steps: int = 10,
-        text_guidance_scale: float = 1.0,
-        image_guidance_scale: float = 1.0,
-        seed: int = 0,
-        solver: str = DDIM,
-        guidance_interval: Sequence[float] = FULL_INTERVAL,
-        keep_unchanged: float = 0.0,
-        strength: float = 1.0,
-        init_noise: str = RANDOM,
-    ) -> None:
+    def __init__(self, noise_scheduler: NoiseSchedule, *, seed: int = 0, **settings: Any) -> None:
         self.noise_scheduler, self.seed = noise_scheduler, seed
-        self._take(
-            SamplingSettings(
-                steps=steps,
-                solver=solver,
-                text_guidance_scale=text_guidance_scale,
-                image_guidance_scale=image_guidance_scale,
-                guidance_interval=tuple(guidance_interval),  # type: ignore[arg-type]
-                keep_unchanged=keep_unchanged,
-                strength=strength,
-                init_noise=init_noise,
-            )
-        )
+        self._take(SamplingSettings(**{**ALWAYS_NAMED, **DEFAULTS, **settings}))
 
     def _take(self, settings: SamplingSettings) -> None:
         for name, value in settings.given().items():

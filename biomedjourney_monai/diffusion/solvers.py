@@ -1,4 +1,4 @@
-"""Solvers: deterministic DDIM, and higher-order solvers of diffusers used as plain numeric schedulers."""
+"""Solvers: deterministic DDIM and its inverse, and higher-order solvers of diffusers used as numeric schedulers."""
 
 from __future__ import annotations
 
@@ -114,6 +114,43 @@ def _diffusers_steps(
             return scheduler.step(prediction, at, latent).prev_sample
 
         yield Step(timestep.long(), advance, 1 / (1 + scheduler.sigmas[index + 1].to(device) ** 2))
+
+
+@torch.no_grad()
+def invert(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    clean: Tensor,
+    alphas_cumprod: Tensor,
+    *,
+    timesteps: Tensor,
+    prediction_type: str,
+) -> Tensor:
+    """Follow DDIM's path backwards, from a clean latent to a noisy one.
+
+    Each step uses the noise that is predicted at the level reached so far, which is exact for infinitely small steps
+    only: sampling from the result comes close to the clean latent.
+
+    Args:
+        predict: `predict(noisy_latent, timestep)` with an int64 scalar tensor as timestep.
+        clean: scaled latent, shape (B, C, h, w).
+        alphas_cumprod: shape (T,), falling.
+        timesteps: to pass through, rising, int64, shape (N,).
+        prediction_type: what `predict` returns.
+
+    Returns:
+        The latent at the last timestep, shape (B, C, h, w).
+
+    Source: Song et al. 2021, DDIM, section 4.3.
+    """
+    alphas_cumprod = alphas_cumprod.to(clean.device, torch.float32)
+    latent, at = clean, timesteps[0]
+    for timestep in timesteps.to(clean.device):
+        prediction = predict(latent, at).float()
+        start, noise = to_clean_and_noise(prediction, latent, alphas_cumprod[at], prediction_type=prediction_type)
+        signal = alphas_cumprod[timestep]
+        latent = signal.sqrt() * start + (1 - signal).sqrt() * noise
+        at = timestep
+    return latent
 
 
 def make_scheduler(solver: str, alphas_cumprod: Tensor, *, prediction_type: str) -> Any:

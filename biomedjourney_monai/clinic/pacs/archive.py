@@ -29,7 +29,7 @@ WAITS_FOR_A_STORE = (0, 0.2, 1, 3)
 _ONE_CHUNK = 1 << 30
 """Bytes below which a store is sent in one piece: the client cannot repeat a store that it sent in chunks."""
 
-_LOGGERS = ("dicomweb_client", "dicomweb_client.web", "dicomweb_client.session_utils", "requests")
+_LOGGERS: tuple[str, ...] = ("dicomweb_client", "dicomweb_client.web", "dicomweb_client.session_utils", "requests")
 _LOGGERS += ("urllib3", "urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
 
 
@@ -174,7 +174,7 @@ def _session(user: str | None, password: str | None, token: str | None, ca_file:
     if token is not None:
         session.auth = Bearer()
     elif user is not None:
-        session.auth = requests.auth.HTTPBasicAuth(user.encode(), (password or "").encode())  # type: ignore[arg-type]
+        session.auth = requests.auth.HTTPBasicAuth(user.encode(), (password or "").encode())
     if ca_file is not None:
         session.verify = ca_file
     return session

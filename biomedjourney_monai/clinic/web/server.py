@@ -55,7 +55,7 @@ class Cancelled(Exception):  # noqa: N818
 
 
 class PageService(Protocol):
-    """Does the work, in threads of its own."""
+    """Does the work, in its own threads."""
 
     def page_facts(self) -> dict[str, Any]:
         """Facts about the model, and the form's defaults."""

@@ -50,7 +50,7 @@ COPIED_IF_VALID = {
 }
 """Empty where the prior has no valid value; all of these may be empty."""
 
-CLOCKS = ("InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime")
+CLOCKS: tuple[str, ...] = ("InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime")
 CLOCKS += ("DateOfSecondaryCapture", "TimeOfSecondaryCapture")
 """Optional, and filled by highdicom from the machine's clock."""
 
@@ -95,7 +95,7 @@ def read_source(path: str | Path) -> pydicom.Dataset | None:
                 return None
             stream.seek(0)
             with as_image_error():
-                tags = [Tag(name) for name in (*READ, SYNTHETIC_DATA)]
+                tags = [*map(Tag, READ), Tag(SYNTHETIC_DATA)]
                 return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags)
     except OSError as error:
         raise ImageError("an image file must be readable", found=type(error).__name__) from error

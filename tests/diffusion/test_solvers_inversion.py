@@ -1,8 +1,7 @@
 import torch
 
-from biomedjourney_monai.diffusion.inversion import invert
 from biomedjourney_monai.diffusion.schedule import add_noise, trailing_timesteps
-from biomedjourney_monai.diffusion.solvers import solve
+from biomedjourney_monai.diffusion.solvers import invert, solve
 
 ALPHAS = torch.linspace(0.9999, 0.002, 1000)
 
