@@ -132,7 +132,8 @@ def _description(request: Mapping[Hashable, Any]) -> str:
 
 def _seed(value: object) -> int:
     if isinstance(value, bool) or not re.fullmatch("[0-9]{1,19}", str(value)) or int(str(value)) >= 2**63:
-        raise BiomedJourneyError("seed must be a non-negative 64-bit integer", found=repr(value)[:20])
+        found = str(value)[:20] if isinstance(value, (int, float)) else type(value).__name__
+        raise BiomedJourneyError("seed must be a non-negative 64-bit integer", found=found)
     return int(str(value))
 
 
