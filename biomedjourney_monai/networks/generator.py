@@ -81,9 +81,6 @@ class CounterfactualGenerator(nn.Module):
         image_size: side of the images, in pixels; `torch.jit.script` exports for it.
     """
 
-    autoencoder: AutoencoderKL | FastAutoencoder
-    denoiser: Denoiser | FastDenoiser
-
     def __init__(
         self,
         *,
@@ -222,10 +219,9 @@ class CounterfactualGenerator(nn.Module):
             autoencoder_precision: of the autoencoder, one of the same.
             compiled: run the denoiser through torch.compile, for a GPU.
         """
-        denoiser, autoencoder = cast(Denoiser, self.denoiser), cast(AutoencoderKL, self.autoencoder)
-        self.denoiser = speed_up(denoiser, precision=precision, compiled=compiled)
-        dtype = dtype_of(autoencoder_precision, next(autoencoder.parameters()).device)
-        self.autoencoder = FastAutoencoder(autoencoder, dtype=dtype)
+        self.denoiser = cast(Denoiser, speed_up(self.denoiser, precision=precision, compiled=compiled))
+        dtype = dtype_of(autoencoder_precision, next(self.autoencoder.parameters()).device)
+        self.autoencoder = cast(AutoencoderKL, FastAutoencoder(self.autoencoder, dtype=dtype))
         return self
 
     def __prepare_scriptable__(self) -> TracedGenerator:
