@@ -115,10 +115,10 @@ class PictureWriter:
         series_facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Write one marked picture, float in [0, 1], shape (H, W); see `counterfactual_dataset` for the rest."""
-        if str(out).endswith(NIFTI) and self.file is None:
-            save_nifti_series(out, [picture], note=_note(facts))
-        elif str(out).endswith(NIFTI):
+        if str(out).endswith(NIFTI) and self.file is not None:
             save_nifti_like(out, picture, self.file, note=_note(facts))
+        elif str(out).endswith(NIFTI):
+            save_nifti_series(out, [picture], note=_note(facts))
         elif is_dicom_name(out):
             save_dicom(out, self.dataset(picture, facts, number=number, series_facts=series_facts))
         else:

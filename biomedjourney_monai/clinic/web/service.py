@@ -22,7 +22,7 @@ from biomedjourney_monai.clinic.web.server import Cancelled
 from biomedjourney_monai.clinic.web.uploads import read_upload
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.judges.heat_map import change_map
-from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.judges.phantom import load_phantom_judges
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.prior_check import check_prior
@@ -70,7 +70,7 @@ class WebService:
 
     def __init__(self, model: CounterfactualModel, *, seed: int = 0) -> None:
         self.model, self.seed = model, seed
-        self._judges = load_judges(model.config.models)
+        self._judges = load_phantom_judges(model.config.models)
         _ = model.generator  # loaded before the page is served
         self._examples: dict[int, bytes] = {}
         self._busy = threading.Lock()
