@@ -14,7 +14,7 @@ from biomedjourney_monai.errors import BiomedJourneyError, TableError
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
 from biomedjourney_monai.generation.outcomes import KEPT, MADE, reason_of, results_file, write_outcomes
 from biomedjourney_monai.generation.request import Checked, Request
-from biomedjourney_monai.generation.request_table import parse_seed, read_request_table
+from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
 from biomedjourney_monai.generation.writer import PICTURES, PictureWriter
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def _parse_row(
     row: dict[str, str], folder: Path, *, seed: int, region: str | None, force: bool
 ) -> tuple[Request, Path]:
     """Read a row's request and the file to write."""
+    refuse_surplus(row)
     if not row["prior"] or not row["out"]:
         raise TableError("a row must name prior and out", found="an empty cell")
     if Path(row["out"]).suffix.lower() not in PICTURES:
