@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ from tqdm import tqdm
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
 from biomedjourney_monai.generation.outcomes import KEPT, MADE, reason_of, results_file, write_outcomes
+from biomedjourney_monai.generation.output_check import OutputError, refuse_inputs, refuse_outside, refuse_unwritable
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
 from biomedjourney_monai.generation.writer import PICTURES, PictureWriter
+from biomedjourney_monai.radiographs.read.marked_files import carries_mark
 
 if TYPE_CHECKING:
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
@@ -51,6 +54,7 @@ def generate_list(
     region: str | None = None,
     force: bool = False,
     batch_size: int = BATCH_SIZE,
+    anywhere: bool = False,
     pseudonyms: Pseudonyms | None = None,
     warn: Callable[[str], None] = lambda warning: None,
 ) -> ListResult:
@@ -62,6 +66,7 @@ def generate_list(
         region: default for rows without a region: a mask's path, or "auto".
         force: overrule refusals of priors and descriptions.
         batch_size: images in one batch.
+        anywhere: allow rows to write outside the list's folder.
         pseudonyms: for DICOM export.
 
     Raises:
@@ -69,14 +74,18 @@ def generate_list(
     """
     file = Path(file)
     rows = read_request_table(file, option="--csv", columns=COLUMNS)
+    refuse_unwritable(results_file(file), name="the results beside --csv")
+    outputs = _Outputs(file, rows, anywhere=anywhere)
     _ = model.generator  # a missing model ends the run, not each row
-    outcomes, waiting, taken = [""] * len(rows), [], set[Path]()
+    outcomes, waiting = [""] * len(rows), []
     started = time.perf_counter()
     with tqdm(total=len(rows), desc="sample", unit="image") as bar:
         for number, row in enumerate(rows):
             try:
                 request, out = _parse_row(row, file.parent, seed=seed, region=region, force=force)
-                ready = _prepare(number, request, out, model, taken, pseudonyms, warn)
+                outputs.check(out, request)
+                ready = _prepare(number, request, out, model, pseudonyms, warn)
+                outputs.taken.add(out.resolve())
                 outcomes[number] = KEPT if ready is None else ""
             except (BiomedJourneyError, OSError, ValueError) as error:
                 ready, outcomes[number] = None, reason_of(error)
@@ -92,6 +101,40 @@ def generate_list(
     results = results_file(file)
     write_outcomes(results, outcomes)
     return ListResult(outcomes, results, seconds)
+
+
+class _Outputs:
+    """Where the rows of a list may write: not over a file that a row reads, the list, or the out of an earlier row."""
+
+    def __init__(self, file: Path, rows: Sequence[dict[str, str]], *, anywhere: bool) -> None:
+        self.file, self.anywhere, self.taken = file, anywhere, set[Path]()
+        named = {row.get(column) or "" for row in rows for column in ("prior", "region")}
+        self._inodes = {(found.st_dev, found.st_ino) for name in named if (found := _stat(file.parent / name))}
+
+    def check(self, out: Path, request: Request) -> None:
+        """Check a row's out.
+
+        Raises:
+            BiomedJourneyError: naming what it is.
+        """
+        if not self.anywhere:
+            refuse_outside(out, self.file.parent)
+        refuse_unwritable(out, name="out")
+        inputs = {"the prior": request.prior, "the mask": request.region, "the list": self.file}
+        refuse_inputs([out], inputs, name="out")
+        found = _stat(out)
+        if found and (found.st_dev, found.st_ino) in self._inodes and not carries_mark(out):
+            rule, reason = "out must not overwrite what is read", "out is an input of another row"
+            raise OutputError(rule, found="the prior or mask of another row", reason=reason)
+        if out.resolve() in self.taken:
+            raise TableError("each row must have its own out", found="the out of an earlier row")
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
 
 
 def _parse_row(
@@ -115,20 +158,16 @@ def _prepare(
     request: Request,
     out: Path,
     model: CounterfactualModel,
-    taken: set[Path],
     pseudonyms: Pseudonyms | None,
     warn: Callable[[str], None],
 ) -> _Ready | None:
     """Check a row; None if its picture exists already."""
-    if out in taken:
-        raise TableError("each row must have its own out", found="the out of an earlier row")
     checked = model.check(request)
     for warning in checked.warnings:
         warn(warning)
     writer = PictureWriter(checked.prior, pseudonyms)
     writer.check(out, request.description)
     facts = model.documents(checked)[0]
-    taken.add(out)
     return None if writer.is_written(out, facts) else _Ready(number, out, checked, facts, writer)
 
 

@@ -133,7 +133,7 @@ def test_without_an_image_or_a_folder_both_ways_are_shown(capsys):
 def test_an_output_that_is_a_folder_is_one_line(sample_one, tmp_path, capsys):
     (tmp_path / "out" / "made.png").mkdir(parents=True)
     assert sample_one() == 2
-    assert "Is a directory" in capsys.readouterr().err
+    assert "found a folder of that name" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["made.png"]
 
 
@@ -343,3 +343,45 @@ def test_the_solvers_on_offer_are_those_there_are():
 
     assert (SOLVERS, INIT_NOISE) == (settings.SOLVERS, settings.INIT_NOISE)
     assert set(PRECISIONS) == {"auto", *fast_path.PRECISIONS}
+
+
+@pytest.mark.parametrize("more", [[], ["--samples", "2"]])
+def test_the_prior_is_never_overwritten(sample_one, tmp_path, chest, capsys, more):
+    name = "made-02.png" if more else "made.png"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(chest.read_bytes())
+    assert sample_one(*more, prior=tmp_path / "out" / name) == 2
+    assert "found the prior" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_bytes() == chest.read_bytes()
+
+
+def test_a_mask_is_not_overwritten_by_the_picture_of_the_region(sample_one, tmp_path, chest, capsys):
+    (tmp_path / "out").mkdir()
+    mask = tmp_path / "out" / "made-region.png"
+    mask.write_bytes(chest.read_bytes())
+    assert sample_one("--region", str(mask)) == 2
+    assert "found the mask" in capsys.readouterr().err
+    assert mask.read_bytes() == chest.read_bytes()
+
+
+def test_rows_write_neither_over_inputs_nor_outside_the_folder(sample_csv, tmp_path, chest, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("chest.png", "other.png"):
+        (tmp_path / "in" / name).write_bytes(chest.read_bytes())
+    rows = [("chest.png", "chest.png"), ("chest.png", "other.png"), ("other.png", "../a.png"), ("other.png", "b.png")]
+    lines = ["prior,description,out", *(f"{prior},{TEXT},{out}" for prior, out in [*rows, ("other.png", "./b.png")])]
+    (tmp_path / "in" / "list.csv").write_text("\n".join(lines) + "\n")
+    assert sample_csv("--csv", str(tmp_path / "in" / "list.csv")) == 0
+    outcomes = (tmp_path / "in" / "list.results.csv").read_text().splitlines()
+    assert outcomes[1:] == [
+        "1,out is the prior",
+        "2,out is an input of another row",
+        "3,out outside the list's folder",
+        "4,made",
+        "5,row unusable",
+    ]
+    assert (tmp_path / "in" / "chest.png").read_bytes() == chest.read_bytes()
+    assert not (tmp_path / "a.png").exists()
+    assert sample_csv("--csv", str(tmp_path / "in" / "list.csv"), "--anywhere") == 0
+    assert (tmp_path / "a.png").is_file()
