@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from biomedjourney_monai.errors import BiomedJourneyError
@@ -12,12 +14,32 @@ Inputs = Mapping[str, object]
 """Files that are read, by their role in a sentence, for example "the prior". What is not a path is ignored."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 class OutputError(BiomedJourneyError):
     """An output that is an input or cannot be written; `reason` is the code by which a list counts it."""
 
     def __init__(self, rule: str, *, found: str, action: str = "", reason: str) -> None:
         super().__init__(rule, found=found, action=action)
         self.reason = reason
+
+
+class DiskFullError(OutputError):
+    """The disk, or the user's share of it, is full. It ends a list, because no later row could be written."""
+
+
+@contextmanager
+def full_disk_named() -> Iterator[None]:
+    """Raise `DiskFullError` for the file system's error; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        action = "Free some space and run the same command again; finished pictures are kept"
+        rule = "the disk must have space for the pictures"
+        raise DiskFullError(rule, found=os.strerror(error.errno), action=action, reason="disk full") from error
 
 
 def same_file(one: str | Path, other: str | Path) -> bool:

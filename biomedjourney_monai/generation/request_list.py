@@ -1,20 +1,31 @@
-"""A list of requests: rows of prior, description and out. A bad row is counted by its reason; the run continues."""
+"""A list of requests: rows of prior, description and out. A bad row is counted by its reason; the run continues.
+
+Each picture is written after its batch, and then the outcomes, so that a stopped run can be continued.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm import tqdm
 
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
-from biomedjourney_monai.generation.outcomes import KEPT, MADE, reason_of, results_file, write_outcomes
-from biomedjourney_monai.generation.output_check import OutputError, refuse_inputs, refuse_outside, refuse_unwritable
+from biomedjourney_monai.generation.outcomes import KEPT, MADE, NOT_TRIED, reason_of, results_file, write_outcomes
+from biomedjourney_monai.generation.output_check import (
+    DiskFullError,
+    OutputError,
+    refuse_inputs,
+    refuse_outside,
+    refuse_unwritable,
+)
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
 from biomedjourney_monai.generation.writer import PICTURES, PictureWriter
@@ -24,6 +35,8 @@ if TYPE_CHECKING:
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 COLUMNS = ("prior", "description", "out")
+BATCH_SECONDS = 5.0
+"""How much work on a CPU may be lost when a run is stopped."""
 
 
 @dataclass(frozen=True)
@@ -74,31 +87,32 @@ def generate_list(
     """
     file = Path(file)
     rows = read_request_table(file, option="--csv", columns=COLUMNS)
-    refuse_unwritable(results_file(file), name="the results beside --csv")
+    results = results_file(file)
+    refuse_unwritable(results, name="the results beside --csv")
     outputs = _Outputs(file, rows, anywhere=anywhere)
     _ = model.generator  # a missing model ends the run, not each row
-    outcomes, waiting = [""] * len(rows), []
+    outcomes = [NOT_TRIED] * len(rows)
     started = time.perf_counter()
-    with tqdm(total=len(rows), desc="sample", unit="image") as bar:
-        for number, row in enumerate(rows):
-            try:
-                request, out = _parse_row(row, file.parent, seed=seed, region=region, force=force)
-                outputs.check(out, request)
-                ready = _prepare(number, request, out, model, pseudonyms, warn)
-                outputs.taken.add(out.resolve())
-                outcomes[number] = KEPT if ready is None else ""
-            except (BiomedJourneyError, OSError, ValueError) as error:
-                ready, outcomes[number] = None, reason_of(error)
-            if ready is None:
-                bar.update()
-                continue
-            waiting.append(ready)
-            if len(waiting) == batch_size:
-                _generate(waiting, model, outcomes, bar)
-                waiting = []
-        _generate(waiting, model, outcomes, bar)
+    try:
+        with tqdm(total=len(rows), desc="sample", unit="image") as bar:
+            batch = _Batch(model, outcomes, results, bar, batch_size)
+            for number, row in enumerate(rows):
+                try:
+                    request, out = _parse_row(row, file.parent, seed=seed, region=region, force=force)
+                    outputs.check(out, request)
+                    ready = _prepare(number, request, out, model, pseudonyms, warn)
+                    outputs.taken.add(out.resolve())
+                except (BiomedJourneyError, OSError, ValueError) as error:
+                    outcomes[number] = reason_of(error)
+                    bar.update()
+                else:
+                    batch.add(number, ready)
+            batch.generate()
+    except BaseException:
+        with suppress(OSError):
+            write_outcomes(results, outcomes)
+        raise
     seconds = time.perf_counter() - started
-    results = results_file(file)
     write_outcomes(results, outcomes)
     return ListResult(outcomes, results, seconds)
 
@@ -171,14 +185,51 @@ def _prepare(
     return None if writer.is_written(out, facts) else _Ready(number, out, checked, facts, writer)
 
 
-def _generate(waiting: list[_Ready], model: CounterfactualModel, outcomes: list[str], bar: tqdm[Any]) -> None:
-    """Generate and write the pictures of checked rows."""
-    if not waiting:
-        return
-    for ready, result in zip(waiting, model.run_together([ready.checked for ready in waiting]), strict=True):
-        try:
-            ready.writer.write(ready.out, result.images[0], ready.facts)
-            outcomes[ready.number] = MADE
-        except OSError:
-            outcomes[ready.number] = "out not writable"
-        bar.update()
+class _Batch:
+    """Rows that wait to be generated together. On a CPU a batch takes about `BATCH_SECONDS`, and the first has one row.
+
+    A row with its own mask is not joined by later rows, because it is generated alone.
+    """
+
+    def __init__(
+        self, model: CounterfactualModel, outcomes: list[str], results: Path, bar: tqdm[Any], batch_size: int
+    ) -> None:
+        self.model, self.outcomes, self.results, self.bar, self.most = model, outcomes, results, bar, batch_size
+        self._on_cpu = next(model.generator.parameters()).device.type == "cpu"
+        self._size = 1 if self._on_cpu else batch_size
+        self._waiting: list[_Ready] = []
+
+    def add(self, number: int, ready: _Ready | None) -> None:
+        """Add a checked row, None for a kept picture; generate if the batch is full."""
+        if ready is None:
+            self.outcomes[number] = KEPT
+            self.bar.update()
+            return
+        self._waiting.append(ready)
+        if len(self._waiting) >= self._size or isinstance(ready.checked.region, np.ndarray):
+            self.generate()
+
+    def generate(self) -> None:
+        """Generate the waiting rows, write their pictures, and then the outcomes.
+
+        Raises:
+            DiskFullError: after the row was marked.
+        """
+        if not self._waiting:
+            return
+        waiting, self._waiting, started = self._waiting, [], time.perf_counter()
+        results = self.model.run_together([ready.checked for ready in waiting])
+        for ready, result in zip(waiting, results, strict=True):
+            try:
+                ready.writer.write(ready.out, result.images[0], ready.facts)
+                self.outcomes[ready.number] = MADE
+            except DiskFullError as error:
+                self.outcomes[ready.number] = reason_of(error)
+                raise
+            except OSError:
+                self.outcomes[ready.number] = "out not writable"
+            self.bar.update()
+        write_outcomes(self.results, self.outcomes)
+        if self._on_cpu:
+            fitting = len(waiting) * BATCH_SECONDS / (time.perf_counter() - started)
+            self._size = min(self.most, max(1, int(fitting)))

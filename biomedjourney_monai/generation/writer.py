@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
-from biomedjourney_monai.generation.output_check import refuse_inputs
+from biomedjourney_monai.generation.output_check import full_disk_named, refuse_inputs
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.preparation.reports.identifiers import find_identifiers
 from biomedjourney_monai.radiographs import save_png
@@ -124,9 +124,21 @@ class PictureWriter:
         """Write one marked picture, float in [0, 1], shape (H, W); see `counterfactual_dataset` for the rest.
 
         Raises:
-            OutputError: if `out` is the prior.
+            OutputError: if `out` is the prior, or the disk is full.
         """
         refuse_inputs([out], {"the prior": self.file}, name="out")
+        with full_disk_named():
+            self._write(out, picture, facts, number=number, series_facts=series_facts)
+
+    def _write(
+        self,
+        out: str | Path,
+        picture: np.ndarray,
+        facts: Mapping[str, Any],
+        *,
+        number: int,
+        series_facts: Mapping[str, Any] | None,
+    ) -> None:
         if str(out).endswith(NIFTI) and self.file is not None:
             save_nifti_like(out, picture, self.file, note=_note(facts))
         elif str(out).endswith(NIFTI):

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import re
 
 import numpy as np
@@ -385,3 +387,54 @@ def test_rows_write_neither_over_inputs_nor_outside_the_folder(sample_csv, tmp_p
     assert not (tmp_path / "a.png").exists()
     assert sample_csv("--csv", str(tmp_path / "in" / "list.csv"), "--anywhere") == 0
     assert (tmp_path / "a.png").is_file()
+
+
+@pytest.fixture
+def long_list(tmp_path):
+    names = [f"{number}.png" for number in range(5)]
+    lines = ["prior,description,out", *(f"chest.png,{TEXT},{name}" for name in names)]
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+
+    def outcomes():
+        return [line.split(",")[1] for line in (tmp_path / "list.results.csv").read_text().splitlines()[1:]]
+
+    return outcomes
+
+
+def test_a_full_disk_is_named_and_ends_a_list(sample_csv, long_list, monkeypatch, capsys):
+    from biomedjourney_monai.generation import writer
+
+    save, saved = writer.save_png, []
+
+    def fill(out, *more, **options):
+        saved.append(out)
+        if len(saved) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
+        save(out, *more, **options)
+
+    monkeypatch.setattr(writer, "save_png", fill)
+    assert sample_csv() == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: the disk must have space for the pictures; found No space left on device.")
+    assert long_list() == ["made", "made", "disk full", "not tried", "not tried"]
+    assert sample_csv() == 0
+    assert "3 made, 2 kept" in capsys.readouterr().out
+
+
+def test_a_short_list_that_is_stopped_keeps_what_was_made(sample_csv, long_list, monkeypatch, capsys):
+    from biomedjourney_monai.generation.model import CounterfactualModel
+
+    run, seen = CounterfactualModel.run_together, []
+
+    def stop_later(model, requests):
+        seen.append(long_list() if seen else [])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return run(model, requests)
+
+    monkeypatch.setattr(CounterfactualModel, "run_together", stop_later)
+    assert sample_csv() == 130
+    assert seen[1] == ["made", *["not tried"] * 4] == long_list()
+    monkeypatch.undo()
+    assert sample_csv() == 0
+    assert "4 made, 1 kept" in capsys.readouterr().out
