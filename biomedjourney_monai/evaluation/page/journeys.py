@@ -1,4 +1,4 @@
-"""Strips: one patient's examinations in a row and, below, the counterfactual of each, as in the paper's Fig. 9."""
+"""Strips: one patient's examinations in a row, above the counterfactual of each, as in the paper's Fig. 9."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.page.anatomy import marked_if_large
 from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, read_picture
-from biomedjourney_monai.radiographs import mark_synthetic
-from biomedjourney_monai.radiographs.marking import MIN_SIDE
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
 
 MAX_VISITS = 5
@@ -20,13 +19,9 @@ MAX_VISITS = 5
 
 @dataclass(frozen=True)
 class Visit:
-    """One examination of a strip.
+    """One examination of a strip: day since the first one, URI of the radiograph, and the model's image of this day.
 
-    Attributes:
-        day: since the strip's first one.
-        real: URI of the radiograph.
-        counterfactual: URI of what the model made of the radiograph before; "" at the first.
-        description: what it was told.
+    At the first examination there is no counterfactual, and no description.
     """
 
     day: float
@@ -38,18 +33,10 @@ class Visit:
 def draw_strips(
     journeys: pandas.DataFrame, counterfactuals: Counterfactuals | None, *, work: Path, count: int, seed: int
 ) -> list[list[Visit]]:
-    """Follow patients through consecutive scored journeys, the longest ways first, among equals drawn at random.
-
-    Args:
-        journeys: rows of pairs.parquet that were scored.
-        counterfactuals: without them there are no strips.
-        work: the working folder.
-        count: at most so many patients.
-        seed: of the draw.
-    """
+    """Follow at most `count` patients through consecutive scored journeys, the longest first, equals at random."""
     if counterfactuals is None:
         return []
-    strips = []
+    strips: list[list[Visit]] = []
     for chain in chains(journeys, seed=seed):
         if len(strips) == count:
             break
@@ -61,7 +48,7 @@ def draw_strips(
 
 
 def chains(journeys: pandas.DataFrame, *, seed: int) -> list[list[dict[str, Any]]]:
-    """Runs of two or more journeys in which each begins where the one before ends; a patient's longest only."""
+    """Runs of two or more journeys in which each begins where the previous one ends; the longest of each patient."""
     found = []
     for _, own in journeys.groupby("subject_id", sort=True):
         rows = own.to_dict("records")
@@ -94,13 +81,12 @@ def draw_strip(chain: list[dict[str, Any]], counterfactuals: Counterfactuals, *,
         image = counterfactuals.image(row)
         if not np.isfinite(image).all():
             raise ImageError("a counterfactual must be finite", found="NaN")
-        marked = mark_synthetic(image) if min(image.shape) >= MIN_SIDE else image
         visits.append(
             Visit(
                 day=visits[-1].day + float(row["days_between"]),
                 real=picture_uri(read_picture(work, row["new_image"])),
-                counterfactual=picture_uri(marked),
-                description=str(counterfactuals.rows[row["journey_id"]].get("progression_description", "")),
+                counterfactual=picture_uri(marked_if_large(image)),
+                description=counterfactuals.description(row),
             )
         )
     return visits

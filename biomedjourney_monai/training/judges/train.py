@@ -16,14 +16,10 @@ from tqdm import tqdm
 
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ConfigError
-from biomedjourney_monai.evaluation.judges.loading import (
-    CLASSIFIER_FILE,
-    SEGMENTER_FILE,
-    Judges,
-    load_judges,
-    save_weights,
-)
+from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
+from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, SEGMENTER_FILE, save_weights
+from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice

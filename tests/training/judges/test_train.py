@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.evaluation.judges.loading import PhantomJudges
+from biomedjourney_monai.evaluation.judges.phantom import PhantomJudges
 from biomedjourney_monai.phantom.labelled import LabelledImages
 from biomedjourney_monai.radiographs import load_radiograph, save_png
 from biomedjourney_monai.training.judges.train import (
