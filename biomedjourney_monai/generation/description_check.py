@@ -1,11 +1,11 @@
-"""Which descriptions a model must not be asked for, and what is said aloud about the others."""
+"""Refuse descriptions that the model cannot use, and warn about others."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.schema import FINDINGS
@@ -18,11 +18,11 @@ _NOTHING_FOUND = re.compile(
     r"|\bno (?:\w+ ){0,2}change\b",
     re.IGNORECASE,
 )
-"""What is said of a chest without naming a finding."""
+"""How reports describe a chest without naming a finding."""
 
 
 class CountsTokens(Protocol):
-    """The text encoder, as far as it is needed here."""
+    """The part of a text encoder that is needed here."""
 
     context_length: int
 
@@ -39,9 +39,9 @@ class DescriptionError(BiomedJourneyError):
 
 @dataclass(frozen=True)
 class DescriptionCheck:
-    """What is to be said about a usable description.
+    """The result for a usable description.
 
-    Args:
+    Attributes:
         warnings: sentences for the user, without the description's text.
         overruled: the reason code that `force` overruled, or "".
     """
@@ -54,21 +54,17 @@ def check_description(
     text: str,
     encoder: CountsTokens,
     *,
-    name_findings: Callable[[str], Collection[Any]],
+    name_findings: Callable[[str], Collection[str]],
     known: Collection[str] = FINDINGS,
     force: bool = False,
 ) -> DescriptionCheck:
-    """Check a description before an image is made of it.
+    """Check a description before an image is generated from it.
 
     Args:
-        text: the description.
         encoder: the model's text encoder.
-        name_findings: a text to the findings that it names, present or denied.
+        name_findings: returns the findings that a text names, present or denied.
         known: the findings that the model knows.
-        force: let a text that is too long be cut.
-
-    Returns:
-        Warnings, and what was overruled.
+        force: truncate a text that is too long.
 
     Raises:
         DescriptionError: if the text is empty or, without `force`, longer than the encoder's context.
@@ -82,28 +78,22 @@ def check_description(
             raise DescriptionError(
                 "a description must fit the text encoder",
                 found=f"{lost} ({TOO_LONG})",
-                action="Shorten it, or let its end be cut off by force",
+                action="Shorten it, or truncate it by force",
                 reason=TOO_LONG,
             )
         overruled = TOO_LONG
-        warnings.append(f"the description is cut: {lost}; what comes later in it has no effect ({TOO_LONG})")
+        warnings.append(f"the description is truncated: {lost}; the rest of it has no effect ({TOO_LONG})")
     if not set(name_findings(text)) & set(known) and not _NOTHING_FOUND.search(text):
+        names = ", ".join(known)
         warnings.append(
-            f"the description names no finding that the model knows ({', '.join(known)}): expect little ({NO_FINDING})"
+            f"the description names no finding that the model knows ({names}): expect little change ({NO_FINDING})"
         )
     return DescriptionCheck(tuple(warnings), overruled)
 
 
 def refuse_empty(text: str) -> None:
-    """Refuse a description without a word.
-
-    Raises:
-        DescriptionError: with reason "empty_description".
-    """
+    """Raise a DescriptionError for a description without words."""
     if not text.strip():
-        raise DescriptionError(
-            "a description must not be empty",
-            found=f"no word in it ({EMPTY})",
-            action="Say what changes",
-            reason=EMPTY,
-        )
+        found = f"no words ({EMPTY})"
+        action = "Describe what changes"
+        raise DescriptionError("a description must not be empty", found=found, action=action, reason=EMPTY)
