@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from biomedjourney_monai.configuration import compose
 from biomedjourney_monai.diffusion.controls import Generated, RegionLike, generate
 from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
 from biomedjourney_monai.diffusion.settings import SamplingSettings
@@ -263,3 +264,26 @@ def load_model(
     model = CounterfactualModel(config, settings, precision=precision, device=device, force=force)
     _ = model.generator
     return model
+
+
+def build_generator(
+    bundle: str | Path, *, device: Any = "cpu", strength: float = 1.0, init_noise: str = "random", **sections: Any
+) -> CounterfactualGenerator:
+    """Build the generator of a bundle without its weights, as `inference.yaml` does.
+
+    Args:
+        bundle: the bundle folder.
+        device: to move it to.
+        strength: share of the noise to start from, in (0, 1].
+        init_noise: "random" or "from-prior".
+        sections: laid over the sections of `common.yaml`; a number or a path replaces the entry.
+
+    Raises:
+        ConfigError: if a key does not exist or a setting is out of range.
+    """
+    settings = SamplingSettings(strength=strength, init_noise=init_noise)
+    common = Path(bundle) / "configs" / "common.yaml"
+    parser = compose(common, {**sections, "bundle_root": str(bundle)})
+    generator: CounterfactualGenerator = parser.get_parsed_content("generator")
+    generator.sampler = generator.sampler.with_settings(settings)  # type: ignore[attr-defined]
+    return generator.to(device)

@@ -6,6 +6,8 @@ the details that a small model loses are not mistaken for a change.
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -29,20 +31,23 @@ def shown_hw(original_hw: tuple[int, int], side: int = SHOWN_SIDE) -> tuple[int,
     return max(96, round(height * side / longer)), max(96, round(width * side / longer))
 
 
+_picture_uri = functools.partial(picture_uri, optimize=False)  # the user is waiting
+
+
 def show_prior(prior: np.ndarray, original_hw: tuple[int, int]) -> str:
     """The prior as the model sees it, as a data URI; `prior` is the square, shape (S, S), in [0, 1]."""
-    return picture_uri(mark_synthetic(restore(prior, shown_hw(original_hw)), text="PRIOR"))
+    return _picture_uri(mark_synthetic(restore(prior, shown_hw(original_hw)), text="PRIOR"))
 
 
 def show_counterfactual(image: np.ndarray, original_hw: tuple[int, int], *, side: int = SHOWN_SIDE) -> str:
     """A generated square, marked, as a data URI."""
-    return picture_uri(mark_synthetic(restore(image, shown_hw(original_hw, side))))
+    return _picture_uri(mark_synthetic(restore(image, shown_hw(original_hw, side))))
 
 
 def show_difference(image: np.ndarray, prior: np.ndarray, original_hw: tuple[int, int]) -> str:
     """What became denser, red, and less dense, blue, over the dimmed prior, as a data URI."""
     hw = shown_hw(original_hw)
-    return picture_uri(mark_synthetic(colour_difference(restore(image, hw), restore(prior, hw))))
+    return _picture_uri(mark_synthetic(colour_difference(restore(image, hw), restore(prior, hw))))
 
 
 def show_heat(values: np.ndarray, image: np.ndarray, original_hw: tuple[int, int]) -> str:
@@ -54,11 +59,11 @@ def show_heat(values: np.ndarray, image: np.ndarray, original_hw: tuple[int, int
     smooth = cv2.GaussianBlur(np.asarray(values, np.float32), (0, 0), HEAT_SIGMA)
     full = float(np.percentile(np.abs(smooth), FULL_HEAT_PERCENTILE))
     shown = cv2.resize(smooth, (image.shape[1], image.shape[0])) / max(full, 1e-12)
-    return picture_uri(mark_synthetic(colour_signed(restore(shown, hw), restore(image, hw), full=1.0)))
+    return _picture_uri(mark_synthetic(colour_signed(restore(shown, hw), restore(image, hw), full=1.0)))
 
 
 def show_spread(mean: np.ndarray, deviation: np.ndarray, original_hw: tuple[int, int], *, highest: float) -> str:
     """The samples' standard deviation, from black over red to white, over their mean, as a data URI."""
     hw = shown_hw(original_hw)
     picture = colour_map(restore(mean, hw), restore(deviation, hw), highest=highest)
-    return picture_uri(picture / np.float32(255))
+    return _picture_uri(picture / np.float32(255))

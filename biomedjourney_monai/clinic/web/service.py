@@ -108,7 +108,7 @@ class WebService:
         height, width = upload.original_hw
         assert upload.preview is not None
         return {
-            "preview": picture_uri(upload.preview / np.float32(255)),
+            "preview": picture_uri(upload.preview / np.float32(255), optimize=False),
             "height": height,
             "width": width,
             "kind": "DICOM" if upload.source else "PNG" if data.startswith(b"\x89PNG") else "JPEG",

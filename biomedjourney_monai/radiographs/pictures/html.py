@@ -19,10 +19,15 @@ UNDERLAY = 0.5
 """Brightness of the prior image where nothing differs, as a share of its own."""
 
 
-def picture_uri(image: np.ndarray) -> str:
-    """Encode an image as a data URI: float (H, W) or (H, W, 3) in [0, 1]."""
+def picture_uri(image: np.ndarray, *, optimize: bool = True) -> str:
+    """Encode an image as a data URI of a PNG.
+
+    Args:
+        image: float in [0, 1], shape (H, W) or (H, W, 3).
+        optimize: spend about three times the time on a file that is 2 % smaller.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(to_8_bit(image)).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(to_8_bit(image)).save(buffer, format="PNG", optimize=optimize)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
