@@ -68,12 +68,17 @@ def __getattr__(name: str) -> Any:
 
     Raises:
         AttributeError: for another name.
+        MissingPackageError: if it needs a package of an extra that is not installed.
     """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    errors = importlib.import_module(f"{__name__}.errors")
+    try:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        raise (errors.MissingPackageError.of(error) or error) from None
     if inspect.isfunction(value):
-        value = importlib.import_module(f"{__name__}.errors").refuse_unknown_keywords(value)
+        value = errors.refuse_unknown_keywords(value)
     globals()[name] = value
     return value
 
