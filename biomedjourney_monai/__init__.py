@@ -19,7 +19,15 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "diffusion.settings": ("SamplingSettings",),
-    "errors": ("BiomedJourneyError", "ConfigError", "ImageError", "SettingError", "TableError", "WeightsError"),
+    "errors": (
+        "BiomedJourneyError",
+        "ConfigError",
+        "ImageError",
+        "MissingPackageError",
+        "SettingError",
+        "TableError",
+        "WeightsError",
+    ),
     "evaluation.ablation.run": ("run_ablation",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.judges.loading": ("load_judges",),

@@ -63,7 +63,13 @@ def test_an_unknown_keyword_names_the_nearest_known_one(call, near):
 def test_a_missing_extra_is_named():
     script = """
 import sys
-sys.modules["pandas"] = None
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Without())
 import biomedjourney_monai as bj
 try:
     bj.find_studies
