@@ -11,8 +11,10 @@ import select
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from biomedjourney_monai import __version__
+from biomedjourney_monai.configuration import is_bundle, locate_root
 from biomedjourney_monai.errors import BiomedJourneyError, MissingPackageError, SettingError
 
 VERBS = {
@@ -109,7 +111,19 @@ def _run(arguments: Sequence[str] | None) -> int:
     )
     parser.set_defaults(own_process=own_process)
     module.configure(parser)
-    return module.run(parser.parse_args(arguments[1:])) or 0
+    parsed = parser.parse_args(arguments[1:])
+    if "bundle" in parsed:
+        _name_bundle(parsed.bundle)
+    return module.run(parsed) or 0
+
+
+def _name_bundle(given: str | None) -> None:
+    """Say when a bundle other than the installed one is used, or lies here unused: its configs are code."""
+    here = Path.cwd()
+    for folder in [Path(given)] if given else [here, here / "bundle"]:
+        if is_bundle(folder) and not folder.samefile(locate_root()):
+            said = "this command runs the code in its configs" if given else "not used; pass --bundle to run its code"
+            print(f"note: {given or folder.relative_to(here.parent)} is a bundle: {said}", file=sys.stderr)
 
 
 def _replace_unknown_characters() -> None:

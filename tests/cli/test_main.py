@@ -2,6 +2,7 @@ import argparse
 import importlib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -196,3 +197,35 @@ def test_an_interrupt_while_a_verb_is_imported_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(command_line.importlib, "import_module", interrupt)
     assert main(["report"]) == 130
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture
+def planted(bundle, tmp_path, monkeypatch):
+    """A working folder with a bundle whose configs write a file when they are read."""
+    shutil.copytree(bundle / "configs", tmp_path / "bundle" / "configs")
+    (tmp_path / "bundle" / "models").symlink_to(bundle / "models")
+    common = tmp_path / "bundle" / "configs" / "common.yaml"
+    text = common.read_text()
+    planted = "\"$[open('ran', 'w').close(), @bundle_root][1]"
+    changed = text.replace('"$@bundle_root', planted)
+    assert changed != text
+    common.write_text(changed)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "ran"
+
+
+REQUEST = ["--description", "New large left pleural effusion.", "--steps", "1", "--out", "a.png"]
+
+
+@pytest.mark.parametrize("folder", [".", "bundle"])
+def test_a_bundle_in_the_working_folder_is_not_run_unless_it_is_named(planted, chest, monkeypatch, capsys, folder):
+    monkeypatch.chdir(planted.parent / folder)
+    assert main(["sample", "--prior", str(chest), *REQUEST]) == 0
+    assert "is a bundle: not used; pass --bundle to run its code" in capsys.readouterr().err
+    assert not list(planted.parent.rglob("ran"))
+
+
+def test_a_named_bundle_is_run_and_the_command_says_so(planted, chest, capsys):
+    assert main(["sample", "--prior", str(chest), *REQUEST, "--bundle", "bundle"]) == 0
+    assert "note: bundle is a bundle: this command runs the code in its configs" in capsys.readouterr().err
+    assert planted.exists()
