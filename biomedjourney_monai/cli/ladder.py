@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     from biomedjourney_monai.evaluation.judges.loading import load_judges
     from biomedjourney_monai.generation import ladder as ladders
-    from biomedjourney_monai.generation.output_check import refuse_inputs, refuse_unwritable
     from biomedjourney_monai.generation.writer import PictureWriter
+    from biomedjourney_monai.output_check import refuse_inputs, refuse_unwritable
 
     inputs = {"the prior": a.prior, "the mask": a.region, "the file of descriptions": a.descriptions_file}
     refuse_inputs(ladders.output_names(a.out), inputs)

@@ -123,10 +123,10 @@ def _sample_one(arguments: argparse.Namespace) -> None:
             action="Pass --description TEXT --out FILE",
         )
     import_monai_quickly(arguments)
-    from biomedjourney_monai.generation.output_check import refuse_inputs, refuse_unwritable
     from biomedjourney_monai.generation.request import Request
     from biomedjourney_monai.generation.sample_files import output_names, save_beside
     from biomedjourney_monai.generation.writer import PictureWriter, check_suffix
+    from biomedjourney_monai.output_check import refuse_inputs, refuse_unwritable
 
     check_suffix(arguments.out, nifti=False)
     files = output_names(arguments.out, samples=arguments.samples or 1, has_region=arguments.region is not None)

@@ -19,16 +19,16 @@ from tqdm import tqdm
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
 from biomedjourney_monai.generation.outcomes import KEPT, MADE, NOT_TRIED, reason_of, results_file, write_outcomes
-from biomedjourney_monai.generation.output_check import (
+from biomedjourney_monai.generation.request import Checked, Request
+from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
+from biomedjourney_monai.generation.writer import PICTURES, PictureWriter
+from biomedjourney_monai.output_check import (
     DiskFullError,
     OutputError,
     refuse_inputs,
     refuse_outside,
     refuse_unwritable,
 )
-from biomedjourney_monai.generation.request import Checked, Request
-from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
-from biomedjourney_monai.generation.writer import PICTURES, PictureWriter
 from biomedjourney_monai.radiographs.read.marked_files import carries_mark
 
 if TYPE_CHECKING:

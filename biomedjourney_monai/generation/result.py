@@ -142,8 +142,8 @@ class Result:
         Raises:
             BiomedJourneyError: for another suffix, or if a file is the prior; nothing is written then.
         """
-        from biomedjourney_monai.generation.output_check import refuse_inputs
         from biomedjourney_monai.generation.writer import PictureWriter, check_suffix, sample_names
+        from biomedjourney_monai.output_check import refuse_inputs
 
         check_suffix(path, name="path")
         files = sample_names(path, len(self.squares))

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
-from biomedjourney_monai.generation.output_check import full_disk_named, refuse_inputs
 from biomedjourney_monai.generation.prior import Prior
+from biomedjourney_monai.output_check import full_disk_named, refuse_inputs
 from biomedjourney_monai.preparation.reports.identifiers import find_identifiers
 from biomedjourney_monai.radiographs import save_png
 from biomedjourney_monai.radiographs.read.dicom_header import is_dicom

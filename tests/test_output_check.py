@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from biomedjourney_monai.generation.output_check import OutputError, refuse_inputs, refuse_outside, refuse_unwritable
+from biomedjourney_monai.output_check import OutputError, refuse_inputs, refuse_outside, refuse_unwritable
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink, None])
