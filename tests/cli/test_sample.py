@@ -106,7 +106,7 @@ def assert_refused(status, capsys, message):
         (["--seed", "-1"], "--seed must be"),
         (["--text-guidance-scale", "nan"], "--text-guidance-scale must be a finite number"),
         (["--image-guidance-scale", "inf"], "--image-guidance-scale must be a finite number"),
-        (["--work", "work"], "one image or one working folder"),
+        (["--work", "work"], "one image, one working folder or one list"),
         (["--out", "made.jpg"], "--out must be a PNG"),
         (["--out", ""], "a file to write"),
         (["--description", "  "], "empty_description"),
