@@ -60,7 +60,9 @@ def refuse(reason: str, *, found: str = "") -> ImageError:
 
 
 def check_prior(image: np.ndarray, *, is_marked: bool = False, other_body_part: str = "", force: bool = False) -> str:
-    """Refuse a generated picture, one of another part of the body, and an image that is not an upright frontal chest film with the heart on the left.
+    """Refuse a generated picture, another part of the body, and what is not an upright frontal chest film.
+
+    The heart must be on the left.
 
     Args:
         image: float in [0, 1], shape (S, S), bright is dense.

@@ -142,10 +142,17 @@ def _take(status: int, answer: bytes) -> Upload:
         )
     with np.load(io.BytesIO(answer), allow_pickle=False) as parts:
         preview = parts.get("preview")
-        height, width, *told = (int(value) for value in parts["facts"])
+        height, width, burned_in, synthetic, marked = (int(value) for value in parts["facts"])
         source, body_part = parts["source"].tobytes(), parts["body_part"].tobytes().decode("utf-8", "replace")
         return Upload(
-            parts["image"], (height, width), preview, source, *map(bool, told), other_body_part=body_part[:16]
+            parts["image"],
+            (height, width),
+            preview,
+            source,
+            has_burned_in_text=bool(burned_in),
+            is_synthetic=bool(synthetic),
+            is_marked=bool(marked),
+            other_body_part=body_part[:16],
         )
 
 

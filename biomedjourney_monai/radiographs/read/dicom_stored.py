@@ -78,11 +78,11 @@ def _take_pixels(cells: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     values = _take_bits(cells, above=width - stored, below=0)
     if stored >= width or np.array_equal(values, cells):
         return cells  # nothing lies above: HighBit, if higher, does not say where the pixels are
-    if stored <= high < width:
-        values = _take_bits(cells, above=width - 1 - high, below=high + 1 - stored)
+    below = high + 1 - stored if stored <= high < width else 0
+    values = _take_bits(cells, above=width - stored - below, below=below)
     syntax = dataset.file_meta.TransferSyntaxUID
     is_lossy = syntax.is_encapsulated and (syntax in LOSSY or str(dataset.get("LossyImageCompression")) == "01")
-    wraps = not np.issubdtype(cells.dtype, np.signedinteger) and _roughness(values) > _roughness(cells)
+    wraps = cells.dtype.kind == "u" and _wraps(values.astype(np.int64) << below, cells, jump=2 ** (stored + below - 2))
     if is_lossy or wraps:
         raise ImageError(
             "pixels must fit into BitsStored",
@@ -100,10 +100,10 @@ def _take_bits(cells: np.ndarray, *, above: int, below: int) -> np.ndarray:
     return np.right_shift(np.left_shift(cells, above), above + below)
 
 
-def _roughness(values: np.ndarray) -> float:
-    """Mean difference of neighbours over the standard deviation: large where values wrap around."""
-    values = values.astype(np.float64)
-    return float(np.abs(np.diff(values, axis=1)).mean() / (values.std() or 1.0)) if values.shape[1] > 1 else 0.0
+def _wraps(values: np.ndarray, cells: np.ndarray, *, jump: int) -> bool:
+    """Whether neighbours in a row are further apart without the bits above more often than with them."""
+    change = np.abs(np.diff(values, axis=1)) - np.abs(np.diff(cells.astype(np.int64), axis=1))
+    return int((change > jump).sum()) > int((change < -jump).sum())
 
 
 def _padding_mask(dataset: pydicom.Dataset, values: np.ndarray, cells: np.ndarray) -> np.ndarray | None:
