@@ -32,6 +32,9 @@ DECODERS = {
 LOSSY = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
 """JPEG baseline and extended, near-lossless JPEG-LS."""
 
+MAX_WRAPPED = 2e-4
+"""Share of neighbours that may look like values wrapped around in BitsStored."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -82,7 +85,7 @@ def _take_pixels(cells: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     values = _take_bits(cells, above=width - stored - below, below=below)
     syntax = dataset.file_meta.TransferSyntaxUID
     is_lossy = syntax.is_encapsulated and (syntax in LOSSY or str(dataset.get("LossyImageCompression")) == "01")
-    wraps = cells.dtype.kind == "u" and _wraps(values.astype(np.int64) << below, cells, jump=2 ** (stored + below - 2))
+    wraps = cells.dtype.kind == "u" and _wraps(values.astype(np.int64) << below, cells, span=2 ** (stored + below))
     if is_lossy or wraps:
         raise ImageError(
             "pixels must fit into BitsStored",
@@ -100,10 +103,13 @@ def _take_bits(cells: np.ndarray, *, above: int, below: int) -> np.ndarray:
     return np.right_shift(np.left_shift(cells, above), above + below)
 
 
-def _wraps(values: np.ndarray, cells: np.ndarray, *, jump: int) -> bool:
-    """Whether neighbours in a row are further apart without the bits above more often than with them."""
-    change = np.abs(np.diff(values, axis=1)) - np.abs(np.diff(cells.astype(np.int64), axis=1))
-    return int((change > jump).sum()) > int((change < -jump).sum())
+def _wraps(values: np.ndarray, cells: np.ndarray, *, span: int) -> bool:
+    """Whether neighbours in a row differ by more than half of `span`, but not with the bits above.
+
+    A higher value that loses its highest bits looks so; a pixel under an overlay does not.
+    """
+    without, with_bits = (np.abs(np.diff(array.astype(np.int64), axis=1)) for array in (values, cells))
+    return bool(((without > span // 2) & (with_bits < without - span // 4)).mean() > MAX_WRAPPED)
 
 
 def _padding_mask(dataset: pydicom.Dataset, values: np.ndarray, cells: np.ndarray) -> np.ndarray | None:

@@ -132,8 +132,11 @@ def test_bits_that_contradict_each_other_are_refused(store, bits):
     )
 
 
-def test_values_that_wrap_around_in_bits_stored_are_refused(store, rendered_chest):
-    assert reason_of(store(np.rint(rendered_chest * 65535).astype("<u2")), by_header=False) == "bits inconsistent"
+@pytest.mark.parametrize("bits", [13, 14, 16])
+def test_values_that_wrap_around_in_bits_stored_are_refused(store, rendered_chest, bits):
+    assert (
+        reason_of(store(np.rint(rendered_chest * (2**bits - 1)).astype("<u2")), by_header=False) == "bits inconsistent"
+    )
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
