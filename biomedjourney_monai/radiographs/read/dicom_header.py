@@ -99,16 +99,21 @@ def _is_cut_short(error: Exception) -> bool:
     return isinstance(error, (EOFError, struct.error)) or any(phrase in text for phrase in phrases)
 
 
-def numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
-    """The finite numbers of a text attribute; [] if it is absent, or if one of its values is not a number.
+def numbers(dataset: pydicom.Dataset, keyword: str, *, decimal: str = ".") -> list[float]:
+    """The finite numbers of a text attribute up to the first value that is not one; [] if it is absent.
 
     pydicom raises errors for numbers that it cannot read, so the file's text is read here.
     """
-    try:
-        read = [float(part) for part in texts(dataset, keyword)]
-    except ValueError:
-        return []
-    return read if all(map(math.isfinite, read)) else []
+    found: list[float] = []
+    for part in texts(dataset, keyword):
+        try:
+            value = float(part.replace(decimal, "."))
+        except ValueError:
+            break
+        if not math.isfinite(value):
+            break
+        found.append(value)
+    return found
 
 
 def texts(dataset: pydicom.Dataset, keyword: str) -> list[str]:
@@ -127,7 +132,7 @@ def pixel_aspect(dataset: pydicom.Dataset) -> float:
     Raises:
         ImageError: if the attributes contradict each other, or give a side more than `MAX_ASPECT` times the other.
     """
-    sides = [numbers(dataset, keyword) for keyword in SPACINGS]
+    sides = [numbers(dataset, keyword, decimal=",") for keyword in SPACINGS]
     ratios = [pair[0] / pair[1] for pair in sides if len(pair) == 2 and min(pair) > 0]
     if not ratios or max(abs(ratio - 1) for ratio in ratios) <= EQUAL_SIDES:
         return 1.0

@@ -227,6 +227,12 @@ def test_a_window_that_is_not_a_number_is_ignored(store, values, text, keywords)
     assert np.array_equal(read_pixels(path), values)
 
 
+def test_a_spacing_with_decimal_commas_is_read(store, rendered_chest, values):
+    path = store(values.reshape(SIDE, SIDE // 2, 2).mean(axis=2).astype("<u2"), PixelSpacing=[0.25, 0.5])
+    path.write_bytes(path.read_bytes().replace(b"0.25\\0.5", b"0,25\\0,5"))
+    assert_reads_as(path, rendered_chest)
+
+
 def test_a_rescale_that_is_not_a_number_is_refused(store):
     path = store(RescaleSlope="1.25", RescaleIntercept="0")
     path.write_bytes(path.read_bytes().replace(b"1.25", b"1,25"))
