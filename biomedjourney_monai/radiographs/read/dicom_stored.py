@@ -74,19 +74,27 @@ def read_stored(dataset: pydicom.Dataset) -> Stored:
 def _take_pixels(cells: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     """Take each pixel's bits out of its cell, whose other bits may hold an overlay or noise.
 
-    pydicom masks only uncompressed pixels, and takes HighBit for BitsStored - 1.
+    pydicom masks only uncompressed pixels, and takes HighBit for BitsStored - 1. Some files state a higher HighBit than
+    their pixels have, so it is followed only where the pixels do not read smoothly from the lowest bit on.
     """
     width, stored = 8 * cells.dtype.itemsize, int(dataset.BitsStored)
     high = stored - 1 if dataset.get("HighBit") is None else int(dataset.HighBit)
+    if stored >= width:
+        return cells
+    below = high + 1 - stored if high < width else 0
     values = _take_bits(cells, above=width - stored, below=0)
-    if stored >= width or np.array_equal(values, cells):
-        return cells  # nothing lies above: HighBit, if higher, does not say where the pixels are
-    below = high + 1 - stored if stored <= high < width else 0
-    values = _take_bits(cells, above=width - stored - below, below=below)
+    if below and not (cells & (2**below - 1)).any():
+        return _take_bits(cells, above=width - stored - below, below=below)
+    if np.array_equal(values, cells):
+        return cells
+    wraps = _wraps(values, cells, span=2**stored)
+    if below and wraps:
+        values = _take_bits(cells, above=width - stored - below, below=below)
+        wraps = _wraps(values.astype(np.int64) << below, cells, span=2 ** (stored + below))
     syntax = dataset.file_meta.TransferSyntaxUID
     is_lossy = syntax.is_encapsulated and (syntax in LOSSY or str(dataset.get("LossyImageCompression")) == "01")
-    wraps = cells.dtype.kind == "u" and _wraps(values.astype(np.int64) << below, cells, span=2 ** (stored + below))
-    if is_lossy or wraps:
+    is_signed = cells.dtype.kind == "i"  # the bits above may then be copies of the sign, or not
+    if is_lossy or (wraps and not is_signed):
         raise ImageError(
             "pixels must fit into BitsStored",
             found=f"values of more than {stored} bits",
@@ -98,8 +106,6 @@ def _take_pixels(cells: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
 
 def _take_bits(cells: np.ndarray, *, above: int, below: int) -> np.ndarray:
     """Remove the `above` highest bits and the `below` lowest ones; the sign is that of the highest bit that is left."""
-    if above < 0:
-        return cells
     return np.right_shift(np.left_shift(cells, above), above + below)
 
 

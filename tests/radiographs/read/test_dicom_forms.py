@@ -290,3 +290,9 @@ def test_another_part_of_the_body_is_read_only_on_request(store, values):
     path = store(BodyPartExamined="UPPER TRUNK")
     assert reason_of(path) == "another part of the body"
     assert np.array_equal(read_pixels(path, any_body_part=True), values)
+
+
+def test_a_high_bit_too_high_with_an_overlay_above_is_seen_through(store, values):
+    cells = values.copy()
+    cells[30:80, 20:140] |= 0x4000
+    assert np.array_equal(read_pixels(store(cells, HighBit=13)), values)
