@@ -81,8 +81,8 @@ _ENGLISH = frozenset(
 )
 _FOREIGN = frozenset(
     "el la los las del de sin con y por una izquierdo izquierda derecho derecha derrame pequeño pequeña kein keine"
-    " keinen und der die das mit ohne links rechts nicht ist kleiner pas et du les une sans gauche droit droite"
-    " épanchement modérée il lo gli di senza sinistro destro versamento não sem esquerdo direito ingen inget och geen het een"
+    " keinen und der die das mit ohne links rechts nicht ist kleiner pas et du les une sans gauche droit"
+    " droite épanchement modérée il lo gli di senza sinistro destro versamento não sem esquerdo direito ingen inget och geen het een"
     " zonder rechter linker niet".split()
 )
 _WORDS = re.compile(r"[^\W\d_]+")
