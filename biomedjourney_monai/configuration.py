@@ -1,4 +1,4 @@
-"""How the bundle's configs find their folder, share `common.yaml`, and refuse a misspelt override."""
+"""The bundle's configs: find their folder, compose `common.yaml` with overlays, and refuse unknown overrides."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import copy
 import difflib
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, MissingPackageError
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+Component = TypeVar("Component")
 
 RUN_OPTIONS = frozenset(
     "run_id init_id final_id meta_file config_file logging_file tracking args_file".split()
@@ -30,7 +36,7 @@ def locate_root() -> str:
     and last the copy that an installed package carries.
 
     Raises:
-        ConfigError: if none holds configs/metadata.json.
+        ConfigError: if no such folder contains configs/metadata.json.
     """
     given = [Path(name).resolve().parent.parent for name in config_files(sys.argv)]
     here = Path.cwd()
@@ -40,22 +46,22 @@ def locate_root() -> str:
             return str(folder)
     raise ConfigError(
         "the bundle's folder must hold configs/metadata.json",
-        found="none such at the config file or the current folder",
+        found="no such file near the config file or the current folder",
         action="Pass --bundle_root FOLDER",
     )
 
 
-def compose(common_file: str | Path, sections: Mapping[str, Any] | None = None) -> Any:
-    """Read `common.yaml`, lay each section's overrides over it, and return MONAI's parser of the result.
+def compose(common_file: str | Path, sections: Mapping[str, Any] | None = None) -> ConfigParser:
+    """Read `common.yaml`, lay overrides over its sections, and return the parser that builds components from it.
 
     Args:
-        common_file: the file where every network is defined, once.
-        sections: what differs, by section; nested mappings are merged, everything else is replaced, None changes
-            nothing. A section with a `_class_` in it replaces the whole section: it is another network, whose
-            settings have other names. (The key is not `_target_`, since MONAI would build that where it stands.)
+        common_file: the file that defines every network, once.
+        sections: the differences, by section. Nested mappings are merged, other values replace, None changes nothing.
+            A section with a `_class_` replaces the whole section: another network has other settings. (The key is not
+            `_target_`, because MONAI would build that where it stands.)
 
     Returns:
-        A `monai.bundle.ConfigParser`; `parser.get_parsed_content(name)` builds a component.
+        The parser; `parser.get_parsed_content(name)` builds a component.
 
     Raises:
         ConfigError: if the file cannot be read, or a section or a key is not in it.
@@ -74,33 +80,44 @@ def compose(common_file: str | Path, sections: Mapping[str, Any] | None = None) 
     return parser
 
 
-def refuse_unknown_overrides(
-    bundle_root: str | Path, *, shared: Sequence[str] = (), arguments: Sequence[str] | None = None
-) -> None:
-    """Refuse a run of steps, and `--key value` on the command line, that no config file knows.
+def start_run(bundle_root: str | Path, *, seed: int | None = None) -> None:
+    """Begin a run of the bundle: one-line errors, no unknown overrides, and, with a seed, determinism.
 
-    MONAI itself takes an override of any key and silently ignores one that nothing reads, as it ignores None; and a run
-    that is not there ends in a trace after everything was prepared for it.
+    Raises:
+        ConfigError: as `refuse_unknown_overrides`.
+    """
+    errors_as_one_line()
+    refuse_unknown_overrides(bundle_root)
+    if seed is not None:
+        from monai.utils import set_determinism
+
+        set_determinism(seed=seed)
+
+
+def refuse_unknown_overrides(bundle_root: str | Path, *, arguments: Sequence[str] | None = None) -> None:
+    """Refuse a run, and `--key value` on the command line, that no config file contains.
+
+    MONAI accepts an override of any key and silently ignores one that is not read, and one of None; a run that does not
+    exist fails only after everything was prepared for it. Sections of `common.yaml` that the first config file also has
+    can be overridden key by key.
 
     Args:
         bundle_root: folder of `configs/common.yaml`.
-        shared: sections of `common.yaml` that the running config lets be overridden.
         arguments: the command line; default `sys.argv`.
 
     Raises:
-        ConfigError: names the run or key and the nearest one that exists.
+        ConfigError: names the run or key, and the nearest one that exists.
     """
     arguments = sys.argv if arguments is None else list(arguments)
     files = config_files(arguments)
     if not files or "monai.bundle" not in " ".join(arguments[:1]).replace("/", "."):
         return
-    known: dict[str, Any] = {}
-    for name in files:
-        known.update(_load(name))
+    contents = [_load(name) for name in files]
+    known = {key: value for content in contents for key, value in content.items()}
     _require_run(arguments, known)
-    common = _load(Path(bundle_root) / "configs" / "common.yaml")
-    for section in shared:
-        known[section] = _union(common.get(section), known.get(section))
+    for section, content in _load(Path(bundle_root) / "configs" / "common.yaml").items():
+        if isinstance(content, Mapping) and isinstance(contents[0].get(section), Mapping):
+            known[section] = _union(content, known[section])
     options = RUN_OPTIONS | (TRACKING_OPTIONS if _has_option(arguments, "tracking") else frozenset())
     names = set(_addresses(known))
     for given, value in overrides(arguments):
@@ -109,7 +126,7 @@ def refuse_unknown_overrides(
             raise unknown_key(key, names | options)
         if value in NOTHING and key not in options:
             raise ConfigError(
-                "an override that takes a key's value away must be written '$None'",
+                "an override that removes a key's value must be written '$None'",
                 found=f"--{key} {value}, which MONAI {'ignores' if value == 'None' else 'takes for a word'}",
                 action=f"Pass --{key} '$None', in quotes",
             )
@@ -126,22 +143,22 @@ def _require_run(arguments: Sequence[str], known: Mapping[str, Any]) -> None:
         raise ConfigError(
             "a run must be a list of steps of the config",
             found=named,
-            action=f"Did you mean {nearest[0]}?" if nearest else "Look at the config file for its runs",
+            action=f"Did you mean {nearest[0]}?" if nearest else "See the config file for its runs",
         )
 
 
-def unknown_key(key: str, known: Any) -> ConfigError:
-    """The error for a key that no config knows."""
-    nearest = difflib.get_close_matches(key, [str(name) for name in known], n=1, cutoff=0.4)
+def unknown_key(key: str, known: Iterable[str]) -> ConfigError:
+    """The error for a key that no config contains."""
+    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.4)
     return ConfigError(
         "an override must name a key of the config",
         found=f"--{key}",
-        action=f"Did you mean --{nearest[0]}?" if nearest else "Look at the config file for its keys",
+        action=f"Did you mean --{nearest[0]}?" if nearest else "See the config file for its keys",
     )
 
 
 def config_files(arguments: Sequence[str]) -> list[str]:
-    """The files after `--config_file`, given as one name or as a list in brackets."""
+    """The files after `--config_file`: one name, or a list in brackets."""
     value = ""
     for index, argument in enumerate(arguments):
         if argument == "--config_file" and index + 1 < len(arguments):
@@ -154,7 +171,7 @@ def config_files(arguments: Sequence[str]) -> list[str]:
 def overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Every `--key value` and `--key=value` after the program's name, in order, as MONAI's parser (Fire) reads them.
 
-    One dash does as well as two; -0.5 is a value, and a key without a value is True.
+    One dash is as good as two; -0.5 is a value, and a key without a value is True.
     """
     pairs = []
     for index, argument in enumerate(arguments):
@@ -178,7 +195,7 @@ def _load(path: str | Path) -> dict[str, Any]:
             f"{path} must be a readable config file", found=type(error).__name__, action="Check the path and its syntax"
         ) from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold settings by name", found=type(content).__name__)
+        raise ConfigError(f"{path} must contain settings by name", found=type(content).__name__)
     return content
 
 
@@ -201,9 +218,9 @@ def _union(base: Any, extra: Any) -> Any:
 
 
 def read_overlay(file: str | Path, common_file: str | Path) -> dict[str, Any]:
-    """The sections of `common.yaml` that an overlay changes, as `compose` takes them; its other keys are left out.
+    """The sections of `common.yaml` that an overlay changes, as `compose` takes them, without its other keys.
 
-    A key may be an address, as MONAI writes them: `denoiser#channels: [64, 96]` is `denoiser: {channels: [64, 96]}`.
+    A key may be an address in MONAI's notation: `denoiser#channels: [64, 96]` is `denoiser: {channels: [64, 96]}`.
     """
     content, common = _load(file), _load(common_file)
     sections: dict[str, Any] = {}
@@ -235,10 +252,10 @@ def _merge(base: Any, changes: Any, address: str) -> Any:
 
 
 def errors_as_one_line() -> None:
-    """Let a bundle run end with our one-line error where MONAI would print its own trace around it."""
+    """Let a bundle run end with the package's one-line error, where MONAI would print a traceback around it."""
     default = sys.excepthook
 
-    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         cause: BaseException | None = error
         while cause is not None:
             known = MissingPackageError.of(cause) if isinstance(cause, ImportError) else cause
@@ -251,13 +268,13 @@ def errors_as_one_line() -> None:
     sys.excepthook = show
 
 
-def reuse(component: Any) -> Any:
-    """Return the component. A trainer's handlers that are defined elsewhere are listed through this function, since
-    MONAI's `check_properties` takes every entry of `train#handlers` for a definition with a `_target_`.
+def as_component(component: Component) -> Component:
+    """Return the component: lists a handler that is defined elsewhere in `train#handlers`, where MONAI's
+    `check_properties` expects a `_target_` in every entry.
     """
     return component
 
 
 def run_name(stage: str) -> str:
-    """A name for MLflow that no earlier start of the stage has, since MLflow refuses changed settings in a run."""
+    """A new name for MLflow at each start of a stage, because MLflow refuses changed settings in a run."""
     return f"{stage}-{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}"

@@ -1,4 +1,4 @@
-"""What glibc does with freed memory: it keeps it, in pieces between small objects that live on, unless it is told."""
+"""Control how glibc keeps freed memory, which it otherwise holds in fragments between small objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOVING, COMPUTING = 1 << 20, 32 << 20
 
 
 def give_back_freed_memory() -> None:
-    """Return free heap pages to the system, in about 10 ms; does nothing where the C library is not glibc."""
+    """Return free heap pages to the system, in about 10 ms. Does nothing with another C library than glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
@@ -22,11 +22,11 @@ def give_back_freed_memory() -> None:
 
 @contextmanager
 def large_blocks_apart() -> Iterator[None]:
-    """Give each large block pages of its own, which go back to the system with it, for as long as weights are moved.
+    """Allocate large blocks in their own pages while weights are moved, so that freeing them returns the pages.
 
-    Otherwise what freed weights leave behind is too small for the next ones, and a model of 2 GB holds 3. Afterwards
-    all but the largest blocks come from the heap again, which is faster for a network's short-lived ones. Does nothing
-    where the C library is not glibc.
+    Otherwise the gaps of freed weights are too small for new ones, and a model of 2 GB occupies 3 GB. Afterwards only
+    the largest blocks have their own pages, which is faster for a network's short-lived blocks. Does nothing with
+    another C library than glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -37,10 +37,10 @@ def root(tmp_path):
     return tmp_path / "bundle"
 
 
-def refuse(root, *options, files=("train.yaml",), shared=("sampler",)):
+def refuse(root, *options, files=("train.yaml",)):
     listed = "[" + ",".join(f"'{root / 'configs' / name}'" for name in files) + "]"
     arguments = [MONAI, "run", "training", "--config_file", listed, *options]
-    refuse_unknown_overrides(root, shared=shared, arguments=arguments)
+    refuse_unknown_overrides(root, arguments=arguments)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_no_unknown_key_passes(tmp_path_factory, key):
     (folder / "configs" / "common.yaml").write_text("size: 8\n")
     (folder / "configs" / "train.yaml").write_text("learning_rate: 1\ntraining: []\n")
     with pytest.raises(ConfigError):
-        refuse(folder, f"--{key}", "1", shared=())
+        refuse(folder, f"--{key}", "1")
 
 
 @pytest.mark.parametrize(

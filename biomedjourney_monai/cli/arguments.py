@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +23,14 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 INIT_NOISE = ("random", "from-prior")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add bundle, weights, overlay and text encoder."""
     parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
     parser.add_argument("--model", metavar="FILE", help="model file (default: models/model.pt of the bundle)")
     add_overlay_argument(parser)
 
 
-def add_overlay_argument(parser: argparse.ArgumentParser) -> None:
+def add_overlay_argument(parser: argparse._ActionsContainer) -> None:
     """Add overlay and text encoder."""
     parser.add_argument(
         "--overlay", metavar="FILE", help="config laid over common.yaml, e.g. configs/sd15.yaml of the bundle"
@@ -36,9 +38,23 @@ def add_overlay_argument(parser: argparse.ArgumentParser) -> None:
     add_text_encoder_argument(parser)
 
 
-def add_text_encoder_argument(parser: argparse.ArgumentParser) -> None:
+def add_text_encoder_argument(parser: argparse._ActionsContainer) -> None:
     """Add the text encoder's folder."""
     parser.add_argument("--text-encoder", metavar="DIR", help="its folder (default: text_encoder_dir of the config)")
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add bundle, overlay and text width, for importing and exporting weights."""
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    parser.add_argument(
+        "--overlay", metavar="FILE", help="config of the model's sizes, laid over common.yaml (default: sd15.yaml)"
+    )
+    parser.add_argument(
+        "--text-width",
+        type=int,
+        metavar="N",
+        help="features of the text encoder's token states, if its folder is not available (BiomedCLIP and CLIP: 768)",
+    )
 
 
 def model_config(arguments: argparse.Namespace) -> ModelConfig:
@@ -127,9 +143,16 @@ def sampling_settings(arguments: argparse.Namespace, **changes: object) -> Sampl
     """
     from biomedjourney_monai.diffusion.settings import SamplingSettings, check_seed
 
-    try:
+    with settings_as_options():
         check_seed(arguments.seed)
         return SamplingSettings.from_mapping({**vars(arguments), **changes})
+
+
+@contextmanager
+def settings_as_options() -> Iterator[None]:
+    """Name a wrong setting as the command line's option."""
+    try:
+        yield
     except SettingError as error:
         raise error.as_option() from None
 

@@ -1,7 +1,7 @@
-"""Score counterfactuals, and beside them the copied prior and the real next image, by frozen judges.
+"""Score counterfactuals, the copied prior and the real next image with frozen judges.
 
-Writes metrics.json, every number with a 95 % interval from a bootstrap over patients, and scores.parquet with what the
-judges said of each image. Without samples/ only the two baselines are scored.
+Writes metrics.json, every number with a 95 % interval from a bootstrap over patients, and scores.parquet with the
+judges' scores of each image. Without samples/ only the two baselines are scored.
 """
 
 from __future__ import annotations
@@ -10,45 +10,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.cli.bundle_model import add_model_arguments
-from biomedjourney_monai.cli.sampling_arguments import PRECISIONS, require_at_least_one
+from biomedjourney_monai.cli.arguments import PRECISIONS, add_model_arguments, model_config, settings_as_options
 
 EXAMPLE = (
     "biomedjourney evaluate --work work --bootstrap 2000\n"
     "  biomedjourney evaluate --work work --truth cohort/truth --images rival=rival_images"
 )
 
-OWN_SYSTEMS = ("copy-prior", "counterfactual", "real reference", "true counterfactual")
-
-COLUMNS = {
-    "pathology_auroc": "pathology",
-    "changed_auroc": "changed",
-    "race_auroc": "race",
-    "age_r": "age r",
-    "cmig": "CMIG",
-    "kl": "KL",
-    "dice_reference": "Dice",
-    "dice_prior": "Dice prior",
-}
-
-FURTHER_COLUMNS = {
-    "side_correct": "right side",
-    "effectiveness": "effective",
-    "others_moved": "others moved",
-    "severity_concordance": "severity by judge",
-    "severity_change": "severity, change",
-    "change_outside": "change elsewhere",
-    "identity": "own prior nearest",
-    "kid": "KID",
-    "memorised": "memorised",
-    "truth_psnr": "PSNR to truth",
-    "truth_ssim": "SSIM to truth",
-    "truth_agreement": "agrees with truth",
-    "truth_dice": "Dice to truth",
-}
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     from biomedjourney_monai.schema import SPLITS
 
     choices = ("mask", "positive", "negative")
@@ -62,10 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--judge-weights",
         "--models",
-        dest="models",
+        dest="judge_weights",
         metavar="DIR",
         type=Path,
-        help="folder of the judges' weights (default: models/ of the bundle; with xrv there is none)",
+        help="folder of the judges' weights (default: models/ of the bundle; required with xrv)",
     )
     parser.add_argument(
         "--xrv-classifier",
@@ -103,6 +74,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="look for copies among N images of training journeys, drawn at random (default: none; without N: 2000)",
     )
+    _add_probe_arguments(parser)
+
+
+def _add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     probes = parser.add_argument_group("probes: further sampling with the model")
     probes.add_argument(
         "--probes", type=int, default=0, metavar="N", help="probe the first N journeys, 10 samples each (default: none)"
@@ -113,66 +88,61 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(probes)
 
 
-def run(args: argparse.Namespace) -> int:
-    from biomedjourney_monai.configuration import locate_root
-    from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.evaluation.evaluate import SCORES_FILE, EvaluationSettings, evaluate
-    from biomedjourney_monai.evaluation.judges.loading import choose_judges
-    from biomedjourney_monai.files import write_json, write_table
-    from biomedjourney_monai.schema import METRICS_FILE
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb."""
+    from biomedjourney_monai.evaluation.evaluate import evaluate
+    from biomedjourney_monai.evaluation.metrics.measure import FURTHER, PAPER
 
-    for name in ("bootstrap", "limit", "seed", "training_targets", "probes"):
-        if getattr(args, name) < 0:
-            raise ConfigError(f"--{name.replace('_', '-')} must be >= 0", found=str(getattr(args, name)))
-    settings = EvaluationSettings(
-        split=args.split,
-        bootstrap=args.bootstrap,
-        seed=args.seed,
-        uncertain=args.uncertain,
-        unmentioned=args.unmentioned,
-        limit=args.limit,
-    )
-    require_at_least_one(args, "probe_batch", "steps")
-    if args.judges == "xrv" and args.models is None:
-        raise ConfigError("--judges xrv needs a folder of weights", found="none", action="Pass --judge-weights DIR")
-    folder = args.models or Path(locate_root()) / "models"
-    judges = choose_judges(args.judges, folder, trained_on=args.xrv_classifier)
-    size = _image_size(args.work)
-    content, scores = evaluate(
-        args.work,
-        judges,
-        settings=settings,
-        others=_other_systems(args, size=size),
-        material=_material(args, size, folder),
-    )
-    if args.probes:
-        from biomedjourney_monai.cli.evaluation_probes import probe
-
-        content["probes"] = probe(args, judges)
-    write_table(args.work / SCORES_FILE, scores)
-    write_json(args.work / METRICS_FILE, content)
-    print(format_table(content))
-    print(format_table(content, FURTHER_COLUMNS, under="further"))
-    for metric, parts in content.get("probes", {}).get("metrics", {}).items():
+    names = ["split", "bootstrap", "seed", "limit", "uncertain", "unmentioned", "judges", "judge_weights"]
+    names += ["xrv_classifier", "truth", "training_targets", "probes", "probe_batch", "steps", "precision"]
+    with settings_as_options():
+        evaluation = evaluate(
+            arguments.work,
+            images=_image_folders(arguments.images),
+            model=model_config(arguments) if arguments.probes else None,
+            **{name: getattr(arguments, name) for name in names},
+        )
+    metrics = evaluation.metrics
+    print(format_table(metrics, section=PAPER))
+    print(format_table(metrics, section=FURTHER))
+    for metric, parts in metrics.get("probes", {}).get("metrics", {}).items():
         print(f"{metric}: {_cell(parts['overall'])}")
-    _print_counts(content)
-    print(f"wrote {args.work / METRICS_FILE} and {args.work / SCORES_FILE}")
+    _print_counts(metrics)
+    print(f"wrote {evaluation.metrics_file} and {evaluation.scores_file}")
     return 0
 
 
-def format_table(content: dict[str, Any], columns: dict[str, str] = COLUMNS, *, under: str = "metrics") -> str:
-    """Lay overall numbers of metrics.json out as text; a column that no system has a number for is left out."""
-    known = [
-        metric
-        for metric in columns
-        if under == "metrics" or any(_has_number(system[under][metric]) for system in content["systems"])
+def _image_folders(texts: list[str]) -> dict[str, Path]:
+    from biomedjourney_monai.errors import ConfigError
+
+    folders: dict[str, Path] = {}
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not name or not folder or not Path(folder).is_dir():
+            raise ConfigError("--images must be NAME=DIR with an existing folder", found=text)
+        if name in folders:
+            raise ConfigError("each system must have its own name", found=name)
+        folders[name] = Path(folder)
+    return folders
+
+
+def format_table(content: dict[str, Any], *, section: str) -> str:
+    """A section's overall numbers of metrics.json as text; a further measure without any number is left out."""
+    from biomedjourney_monai.evaluation.metrics.measure import PAPER
+    from biomedjourney_monai.evaluation.metrics.registry import MEASURES
+
+    measures = [
+        measure
+        for measure in MEASURES
+        if measure.terminal and measure.section == section
+        if section == PAPER or any(_has_number(system[section][measure.key]) for system in content["systems"])
     ]
-    if not known:
+    if not measures:
         return ""
     width = max(16, *(len(system["name"]) + 1 for system in content["systems"]))
-    lines = [" " * width + "".join(f"{columns[metric]:>18}" for metric in known)]
+    lines = [" " * width + "".join(f"{measure.terminal:>18}" for measure in measures)]
     for system in content["systems"]:
-        numbers = [system[under][metric]["overall"] for metric in known]
+        numbers = [system[section][measure.key]["overall"] for measure in measures]
         lines.append(f"{system['name']:{width}}" + "".join(f"{_cell(number):>18}" for number in numbers))
     return "\n".join(lines)
 
@@ -190,57 +160,6 @@ def _cell(number: dict[str, Any]) -> str:
 
     interval = "" if short(number["low"]) == "-" else f" {short(number['low'])}-{short(number['high'])}"
     return short(number["value"]) + interval
-
-
-def _image_size(work: Path) -> int:
-    """Side of the working folder's prepared images, in pixels."""
-    from biomedjourney_monai.errors import ImageError
-    from biomedjourney_monai.evaluation.systems.sources import read_picture
-    from biomedjourney_monai.files import read_table
-    from biomedjourney_monai.schema import PAIRS_FILE
-
-    for file in read_table(work / PAIRS_FILE, columns=["prior_image"], made_by="register")["prior_image"]:
-        try:
-            return read_picture(work, file).shape[0]
-        except ImageError:
-            continue
-    return 128
-
-
-def _other_systems(args: argparse.Namespace, *, size: int) -> list[Any]:
-    from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.evaluation.systems.sources import read_baselines, read_system
-
-    systems = read_baselines(args.work, size=size)
-    for text in args.images:
-        name, _, folder = text.partition("=")
-        if not name or not folder or not Path(folder).is_dir():
-            raise ConfigError("--images must be NAME=DIR with an existing folder", found=text)
-        systems.append(read_system(name, folder, size=size))
-    names = [system.name for system in systems]
-    taken = [name for name in names if name in OWN_SYSTEMS or names.count(name) > 1]
-    if taken:
-        raise ConfigError("each system must have a name of its own", found=taken[0])
-    return systems
-
-
-def _material(args: argparse.Namespace, size: int, weights: Path) -> Any:
-    from biomedjourney_monai.cli.evaluation_requests import read_requests
-    from biomedjourney_monai.evaluation.evaluate import Material
-    from biomedjourney_monai.evaluation.judges.imagenet_features import INCEPTION_FILE, InceptionFeatures
-    from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
-
-    truth = None
-    if args.truth is not None:
-        truth = TrueCounterfactuals(args.truth, size=size)
-        truth.files  # noqa: B018  a missing table ends the run before the judges begin
-    inception = weights / INCEPTION_FILE
-    return Material(
-        requests=read_requests(args.work),
-        truth=truth,
-        imagenet=InceptionFeatures(inception) if inception.is_file() else None,
-        training_targets=args.training_targets,
-    )
 
 
 def _print_counts(content: dict[str, Any]) -> None:

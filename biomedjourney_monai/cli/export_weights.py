@@ -1,16 +1,17 @@
 """Write a model file as a diffusers folder: unet, vae and scheduler, as safetensors with their configs.
 
-diffusers itself reads each with from_pretrained(FOLDER, subfolder=...). The UNet takes token states of the text
+diffusers reads each of them with from_pretrained(FOLDER, subfolder=...). The UNet takes token states of the text
 encoder, since the text projection becomes its encoder_hid_proj. A model that diffusers cannot compute, such as the
-shipped small one, is refused.
+small one that is shipped, is refused.
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from biomedjourney_monai.cli.configured_model import add_network_arguments, build_networks
+from biomedjourney_monai.cli.arguments import add_network_arguments
 
 EXAMPLE = "biomedjourney export-weights work/runs/finetune/model.pt --out exported --text-width 768"
 
@@ -26,20 +27,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--half", action="store_true", help="store float16")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
-    from biomedjourney_monai.networks.weights.exporting import write_diffusers
-    from biomedjourney_monai.networks.weights.geometry import geometry_of, require_same_geometry
-    from biomedjourney_monai.networks.weights.model_file import load_model, load_tensors
+    from biomedjourney_monai.model_config import ModelConfig
+    from biomedjourney_monai.networks.weights.exporting import export_weights
 
-    print("reading ...", flush=True)  # at full size this and writing take half a minute
-    state, info = load_tensors(arguments.model)
-    networks = build_networks(arguments, empty=False)
-    del networks["scale_factor"], networks["image_size"]
-    require_same_geometry(info, geometry_of(**networks), file=arguments.model.name)
-    parts = {name: networks[name] for name in ("autoencoder", "denoiser")}
-    load_model(parts, state, file=arguments.model.name)
-    print("writing ...", flush=True)
-    write_diffusers(arguments.out, **networks, colour=arguments.colour, half=arguments.half)
-    print(f"wrote {arguments.out}: unet, vae, scheduler")
-    return 0
+    folder = export_weights(
+        arguments.model,
+        arguments.out,
+        model=ModelConfig.find(arguments.bundle, overlay=arguments.overlay),
+        text_width=arguments.text_width,
+        colour=arguments.colour,
+        half=arguments.half,
+        progress=partial(print, flush=True),
+    )
+    print(f"wrote {folder}: unet, vae, scheduler")

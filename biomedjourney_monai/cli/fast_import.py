@@ -1,4 +1,4 @@
-"""Half the time from a command to its first picture: MONAI without what it imports for others."""
+"""Import MONAI in half the time, without the libraries that it imports for optional features."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import gc
 import sys
 
 UNUSED = ("mlflow", "transformers")
-"""What `import monai` imports besides, for its handler of MLflow and its network Transchex: two seconds."""
+"""Imported by MONAI only for its MLflow handler and its network Transchex; they take two seconds."""
 
 
 def import_monai_quickly(arguments: argparse.Namespace) -> None:
-    """Import MONAI, without `UNUSED` and without the garbage collector, which finds nothing in imported modules.
+    """Import MONAI without `UNUSED`, and without garbage collection, which finds nothing in imported modules.
 
-    Afterwards both can be imported as ever, but MONAI's own MLFlowHandler stays without its library. So this does
-    nothing unless the process is a command's own (`own_process`, which `cli.main` sets) and ends with it; and nothing
-    once MONAI is there.
+    Both can be imported afterwards, but MONAI's own MLFlowHandler has no library then. So this does nothing unless the
+    process belongs to the command (`own_process`, set by `cli.main`), or if MONAI is already imported.
     """
     if not getattr(arguments, "own_process", False) or "monai" in sys.modules:
         return
     left_out = [name for name in UNUSED if name not in sys.modules]
     gc.disable()
     try:
-        sys.modules.update(dict.fromkeys(left_out))  # None: the import system's word for "not to be had"
+        for name in left_out:
+            sys.modules[name] = None  # type: ignore[assignment]  # makes the import fail
         import monai  # noqa: F401
     finally:
         for name in left_out:
             del sys.modules[name]
-        gc.freeze()  # nor does the end of the process look through them again
+        gc.freeze()  # so that the end of the process does not scan them again
         gc.enable()

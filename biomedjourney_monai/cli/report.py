@@ -1,7 +1,7 @@
 """Write one HTML page of tables, intervals and pictures from an evaluated working folder.
 
-The page holds everything it needs: it can be mailed, and opens without a network. The numbers, the settings and the
-page also become a run of MLflow.
+The page is self-contained: it can be mailed, and opens without a network. The numbers, the settings and the page are
+also recorded as a run of MLflow.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from biomedjourney_monai.cli.arguments import settings_as_options
+
 EXAMPLE = (
     "biomedjourney report --work work\n"
-    "  biomedjourney report --work work --truth cohort/truth --study study --ladder ladder\n"
+    "  biomedjourney report --work work --truth cohort/truth --ablation ablation --ladder ladder\n"
     "  biomedjourney report --work work --picture journeys.jpg --picture-journeys 7 --seed 20263"
 )
 
@@ -37,58 +39,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder of the evaluation's judges, for contours and heat maps (default: models/ of the bundle)",
     )
     parser.add_argument("--truth", type=Path, metavar="DIR", help="true counterfactuals of rendered patients, to show")
-    parser.add_argument("--study", type=Path, metavar="DIR", help="folder of `study`, for the paper's Tables 2 and 5")
+    parser.add_argument(
+        "--ablation", type=Path, metavar="DIR", help="folder of `ablation`, for the paper's Tables 2 and 5"
+    )
     parser.add_argument(
         "--ladder", type=Path, metavar="DIR", action="append", default=[], help="folder of `ladder`, to show its strip"
     )
     parser.add_argument(
-        "--tracking-uri", metavar="URI", help="MLflow's store, or none (default: WORK/runs/mlruns.db, as of trainings)"
+        "--tracking-uri", metavar="URI", help="MLflow's store, or none (default: WORK/runs/mlruns.db, as for trainings)"
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the verb."""
-    from biomedjourney_monai.configuration import locate_root
-    from biomedjourney_monai.errors import ConfigError
-    from biomedjourney_monai.evaluation.page.metrics_csv import CSV_FILE, write_metrics_csv
-    from biomedjourney_monai.evaluation.page.report import PAGE_FILE, ReportOptions, read_metrics, write_report
-    from biomedjourney_monai.evaluation.page.sheet import SUFFIXES, draw_sheet, save_sheet
-    from biomedjourney_monai.schema import METRICS_FILE, REPORT_FOLDER
+    from biomedjourney_monai.evaluation.page.report import write_report
+    from biomedjourney_monai.evaluation.page.sheet import write_sheet
 
-    if args.panels < 0 or args.seed < 0:
-        raise ConfigError("--panels and --seed must be >= 0", found=f"{args.panels} and {args.seed}")
-    if args.picture_journeys < 1:
-        raise ConfigError("--picture-journeys must be >= 1", found=str(args.picture_journeys))
-    if args.picture is not None and args.picture.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--picture must end in {', '.join(SUFFIXES)}", found=args.picture.suffix or "no suffix")
-    out = args.out or args.work / REPORT_FOLDER
-    options = ReportOptions(
-        panels=args.panels,
-        seed=args.seed,
-        judge_weights=args.judge_weights or Path(locate_root()) / "models",
-        truth=args.truth,
-        study=args.study,
-        ladders=tuple(args.ladder),
-    )
-    if args.picture is not None:
-        save_sheet(args.picture, draw_sheet(args.work, count=args.picture_journeys, seed=args.seed))
-        print(f"wrote {args.picture}")
-    counts = write_report(args.work, out, options=options)
-    metrics = read_metrics(args.work / METRICS_FILE)
-    table = args.work / CSV_FILE
-    numbers = write_metrics_csv(metrics, table)
-    print(f"{counts['shown']} journeys shown, {counts['left out']} left out for want of a readable picture")
-    if counts["no judges"]:
-        print(f"no contours and no heat maps: {counts['no judges']}")
-    print(f"wrote {out / PAGE_FILE}, and {numbers} numbers to {table}")
-    _track(args, metrics, [args.work / METRICS_FILE, table, out / PAGE_FILE])
+    names = ("out", "panels", "seed", "judge_weights", "truth", "ablation", "tracking_uri")
+    with settings_as_options():
+        if arguments.picture is not None:
+            write_sheet(
+                arguments.work, arguments.picture, picture_journeys=arguments.picture_journeys, seed=arguments.seed
+            )
+            print(f"wrote {arguments.picture}")
+        report = write_report(
+            arguments.work, ladders=arguments.ladder, **{name: getattr(arguments, name) for name in names}
+        )
+    print(f"{report.shown} journeys shown, {report.left_out} left out for want of a readable picture")
+    if report.no_judges:
+        print(f"no contours and no heat maps: {report.no_judges}")
+    print(f"wrote {report.page}, and {report.numbers} numbers to {report.table}")
+    if report.run:
+        print(f"MLflow: run {report.run} in {report.tracking_uri}")
     return 0
-
-
-def _track(args: argparse.Namespace, metrics: dict, files: list[Path]) -> None:
-    from biomedjourney_monai.evaluation.page.tracking import default_uri, log_evaluation
-
-    if args.tracking_uri == "none":
-        return
-    uri = args.tracking_uri or default_uri(args.work)
-    print(f"MLflow: run {log_evaluation(metrics, files, uri=uri)} in {uri}")

@@ -1,24 +1,20 @@
 """Train the model on the latent cache: pretrain with the dummy prior, then finetune on triples.
 
-The same as `python -m monai.bundle run training --config_file BUNDLE/configs/train.yaml`; everything after `--` goes
-to that command as it is, e.g. `-- --learning_rate 5e-4`. The same command resumes an interrupted training.
+The same as `python -m monai.bundle run training --config_file BUNDLE/configs/train.yaml`; arguments after `--` are
+passed to that command unchanged, e.g. `-- --learning_rate 5e-4`. The same command resumes an interrupted training.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-from pathlib import Path
 
-from biomedjourney_monai.cli.bundle_model import add_text_encoder_argument, bundle_folder
-from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.cli.arguments import add_text_encoder_argument
 
 EXAMPLE = (
     "biomedjourney train --work work --stage finetune -- --finetune_epochs 10\n"
-    "  biomedjourney train --work work --overlay bundle/configs/sd15.yaml bundle/configs/gpu24.yaml"
+    "  biomedjourney train --work work --overlay bundle/configs/sd15.yaml bundle/configs/gpu.yaml -- --gpu_memory 24"
 )
-OVERLAYS = {"both": [], "pretrain": ["pretrain.yaml"], "finetune": ["finetune.yaml"], "autoencoder": []}
+STAGES = ("both", "pretrain", "finetune", "autoencoder")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,25 +30,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="configs laid over train.yaml, each over those before it, e.g. configs/sd15.yaml of the bundle",
     )
     add_text_encoder_argument(parser)
-    parser.add_argument("--stage", choices=list(OVERLAYS), default="both", help="what to train (default: both)")
+    parser.add_argument("--stage", choices=STAGES, default="both", help="what to train (default: both)")
     parser.add_argument("overrides", nargs="*", metavar="-- --KEY VALUE", help="overrides of the config's keys")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the verb."""
-    configs = bundle_folder(arguments) / "configs"
-    if not Path(arguments.work).is_dir():
-        raise ConfigError(
-            "--work must be a working folder", found="no such folder", action="Run the stages before training first"
+    """Run the verb; returns the exit status of the training."""
+    from biomedjourney_monai.training.run import TrainingFailedError, train
+
+    try:
+        train(
+            arguments.work,
+            stage=arguments.stage,
+            bundle=arguments.bundle,
+            overlays=arguments.overlay,
+            text_encoder=arguments.text_encoder,
+            overrides=arguments.overrides,
         )
-    for name in arguments.overlay:
-        if not Path(name).is_file():
-            raise ConfigError("--overlay must name config files", found=f"no file {name}", action="Check the path")
-    first = "train_autoencoder.yaml" if arguments.stage == "autoencoder" else "train.yaml"
-    files = [str(configs / name) for name in [first, *OVERLAYS[arguments.stage]]]
-    files += [str(Path(name).resolve()) for name in arguments.overlay]
-    listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", listed]
-    if arguments.text_encoder and arguments.stage != "autoencoder":
-        command += ["--text_encoder_dir", arguments.text_encoder]
-    return subprocess.call([*command, "--dataset_dir", arguments.work, *arguments.overrides])
+    except TrainingFailedError as error:
+        return error.status
+    return 0

@@ -1,64 +1,53 @@
-"""What only further sampling shows: composition, reversibility, the ladder of severities, diversity over seeds.
+"""Probes: sample a model further to see its composition, reversibility, ladders of severity and diversity.
 
-Source: Monteiro et al. 2023, Measuring axiomatic soundness of counterfactual image models (composition,
-reversibility); Wang et al. 2003 (MS-SSIM).
+What is measured, and its source, is in `metrics.probes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas
 import torch
-from monai.metrics.regression import compute_ms_ssim
 from torch import Tensor
 
-from biomedjourney_monai.evaluation.further import unknown
-from biomedjourney_monai.evaluation.judges.loading import Judges
-from biomedjourney_monai.evaluation.metrics.bootstrap import weighted_mean
+from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.metrics.measure import Scored
+from biomedjourney_monai.evaluation.metrics.probes import NULL_STEPS, PROBE_MEASURES, mean_ms_ssim
+from biomedjourney_monai.evaluation.metrics.statistic import Summary
 from biomedjourney_monai.evaluation.metrics.target_change import target_region
-from biomedjourney_monai.evaluation.summary import OVERALL, Statistic, Summary
 from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, WHOLE, is_absent
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 Generate = Callable[[Tensor, Sequence[str], Sequence[int]], Tensor]
 """Prior images (B, 1, H, W) in [0, 1], descriptions and seeds -> counterfactuals, same shape."""
 
-STEPS = 3
-"""How often the null instruction is followed."""
-
 NAMES = {"Edema": "pulmonary edema"}
 SEEN = 0.5
-
-PARTS = {
-    "composition_drift": tuple(f"after {n}" for n in range(1, STEPS + 1)),
-    "reversibility_error": (),
-    "reversibility_recovered": FINDINGS,
-    "ladder_judge": (),
-    "ladder_change": (),
-    "ladder_change_at": (),
-    "diversity_ms_ssim": (),
-}
-"""Metric -> its parts beside the overall number."""
+LADDER_COLUMNS = (
+    *(f"{name} overall" for name in ("ladder_judge", "ladder_change", "ladder_change_at", "reversibility_error")),
+    *(f"reversibility_recovered {part}" for part in ("overall", *FINDINGS)),
+)
+"""Columns that are unknown where every finding is present in the prior."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A finding that a patient's prior does not show, and the texts that ask for it.
+    """A finding that a patient's prior does not show, and the descriptions that ask for it.
 
     Attributes:
         finding: of `schema.FINDINGS`.
         side: of the patient; WHOLE for a finding without sides.
-        ladder: three texts of rising severity.
-        undo: says that it is gone.
+        ladder: three descriptions of rising severity.
+        undo: describes that it has resolved.
     """
 
     finding: str
     side: str
-    ladder: tuple[str, str, str]
+    ladder: tuple[str, ...]
     undo: str
 
 
@@ -84,7 +73,7 @@ def run_probes(
     seed: int = 0,
     samples: int = 3,
     turn: int = 0,
-) -> np.ndarray:
+) -> pandas.DataFrame:
     """Sample and measure one batch of prior images.
 
     Args:
@@ -92,20 +81,20 @@ def run_probes(
         rows: of pairs.parquet.
         descriptions: of the journeys, for the diversity.
         generate: the model.
-        judges: see the findings.
-        seed: of the first journey; each has its own from there on.
+        judges: score the findings.
+        seed: of the first journey; the following journeys have the following seeds.
         samples: seeds per journey for the diversity, >= 2.
         turn: number of the first journey, so that findings take turns.
 
     Returns:
-        Shape (B, number of columns of `probe_columns`); NaN where a probe does not apply.
+        B rows, and a column for each measure of `PROBE_MEASURES` and part; NaN where a probe does not apply.
     """
     if samples < 2:
         raise ValueError(f"samples must be >= 2; found {samples}.")
     count = len(images)
     seeds = [seed + n for n in range(count)]
     drift, current = [], images
-    for _ in range(STEPS):
+    for _ in range(NULL_STEPS):
         current = generate(current, [""] * count, seeds)
         drift.append(_distance(current, images))
     columns = {f"composition_drift after {n + 1}": values for n, values in enumerate(drift)}
@@ -113,21 +102,14 @@ def run_probes(
     again = [generate(images, list(descriptions), [s + 10_007 * k for s in seeds]) for k in range(samples)]
     columns["diversity_ms_ssim overall"] = mean_ms_ssim(again)
     probes = [choose_probe({f: row[f"prior_{f}"] for f in FINDINGS}, turn=turn + n) for n, row in enumerate(rows)]
-    asked = [n for n, probe in enumerate(probes) if probe is not None]
-    found = {name: np.full(count, np.nan) for name in probe_columns() if name not in columns}
+    asked = {n: probe for n, probe in enumerate(probes) if probe is not None}
+    table = pandas.DataFrame(columns | {name: np.full(count, np.nan) for name in LADDER_COLUMNS})
     if asked:
-        values = _ladder_and_back(
-            images[asked], [probes[n] for n in asked], [seeds[n] for n in asked], generate, judges
-        )
+        places = list(asked)
+        values = _ladder_and_back(images[places], list(asked.values()), [seeds[n] for n in places], generate, judges)
         for name, value in values.items():
-            found[name][asked] = value
-    columns |= found
-    return np.column_stack([columns[name] for name in probe_columns()])
-
-
-def probe_columns() -> list[str]:
-    """Names of the columns: each a metric and, after a space, its part."""
-    return [f"{name} {part}" for name, parts in PARTS.items() for part in (OVERALL, *parts)]
+            table.loc[places, name] = value.astype(np.float64)
+    return table
 
 
 def _ladder_and_back(
@@ -158,7 +140,7 @@ def _ladder_and_back(
 
 def rises(values: np.ndarray) -> np.ndarray:
     """Whether values of shape (rungs, B) rise at every step, bool, shape (B,)."""
-    return (np.diff(values, axis=0) > 0).all(axis=0)
+    return np.asarray((np.diff(values, axis=0) > 0).all(axis=0))
 
 
 def _change_at(images: Tensor, priors: Tensor, structures: np.ndarray, probes: Sequence[Probe]) -> np.ndarray:
@@ -172,45 +154,16 @@ def _change_at(images: Tensor, priors: Tensor, structures: np.ndarray, probes: S
     return values
 
 
-def mean_ms_ssim(samples: Sequence[Tensor]) -> np.ndarray:
-    """Average the multi-scale structural similarity over all pairs of samples of one request; 1 is no diversity.
-
-    Args:
-        samples: K >= 2 tensors of shape (B, 1, H, W), in [0, 1]: one sample of each of B requests.
-
-    Returns:
-        Shape (B,); NaN for images under 112 pixels, which have too few for five scales. Windows are 11 pixels wide, 7
-        for images under 176 pixels.
-    """
-    side = min(samples[0].shape[-2:])
-    if side // 16 <= 6:
-        return np.full(len(samples[0]), np.nan)
-    size = 11 if side // 16 > 10 else 7
-    pairs = [compute_ms_ssim(x, y, spatial_dims=2, kernel_size=size)[:, 0] for x, y in combinations(samples, 2)]
-    return torch.stack(pairs).mean(dim=0).double().numpy()
-
-
 def _distance(images: Tensor, others: Tensor) -> np.ndarray:
     return (images - others).abs().double().mean(dim=(1, 2, 3)).numpy()
 
 
-def summarise_probes(values: np.ndarray, *, weights: np.ndarray) -> Summary:
+def summarise_probes(table: pandas.DataFrame, *, weights: np.ndarray) -> Summary:
     """Average the probes' columns.
 
     Args:
-        values: of `run_probes`, all batches, shape (N, columns).
+        table: rows of `run_probes`, all batches.
         weights: of `draw_patient_weights`, shape (1 + R, N).
     """
-    reasons = {
-        "diversity_ms_ssim": "images under 112 pixels",
-        "ladder_change_at": "no anatomy was seen, or every prior shows all findings",
-        "reversibility_recovered": "nothing appeared to be undone",
-    }
-    summary: Summary = {}
-    for column, name in enumerate(probe_columns()):
-        metric, _, part = name.partition(" ")
-        known = int(np.isfinite(values[:, column]).sum())
-        statistic = Statistic(weighted_mean(values[:, column], weights=weights), known)
-        reason = reasons.get(metric, "every prior shows all findings")
-        summary.setdefault(metric, {})[part] = statistic if known else unknown(len(weights), reason)
-    return summary
+    scored = Scored(table, None, weights)
+    return {measure.key: scored.statistics(measure) for measure in PROBE_MEASURES}

@@ -1,9 +1,9 @@
-"""The quality gate of an autoencoder: how close its reconstructions are, to the eye's measures and to the judges."""
+"""The quality gate of an autoencoder: PSNR and SSIM of its reconstructions, and the judges' AUROC on them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
-from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, choose_journeys
-from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.journeys import choose_journeys
+from biomedjourney_monai.evaluation.judges.judged import Row
+from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
-from biomedjourney_monai.evaluation.summary import Truth, read_truth
+from biomedjourney_monai.evaluation.metrics.labels import Truth, read_truth
+from biomedjourney_monai.evaluation.metrics.row_metric import known_mean
 from biomedjourney_monai.evaluation.systems.baselines import RealReference
+from biomedjourney_monai.evaluation.systems.scoring import records
+from biomedjourney_monai.files import write_json
+from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.networks.autoencoder import reconstruct
+from biomedjourney_monai.networks.weights.autoencoder_file import load_autoencoder
+from biomedjourney_monai.networks.weights.model_file import weights_hash
 from biomedjourney_monai.schema import FINDINGS
 
 logger = logging.getLogger(__name__)
@@ -28,10 +37,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReconstructionMarks:
-    """What the gate measured.
+    """The marks that the gate measured.
 
     Attributes:
-        images: how many were looked at, and how many could not be read.
+        images: how many were scored.
+        unreadable: how many could not be read.
         psnr: dB, mean over images, values in [0, 1].
         ssim: structural similarity, mean over images.
         originals, reconstructions: the judges' marks on each: AUROC by finding, their mean over the findings that have
@@ -47,24 +57,24 @@ class ReconstructionMarks:
 
     @property
     def auroc_drop(self) -> float:
-        """How much pathology AUROC the reconstructions lose."""
+        """Loss of pathology AUROC on the reconstructions."""
         return self.originals["pathology AUROC"] - self.reconstructions["pathology AUROC"]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; what is undefined is None."""
+        """For JSON; undefined numbers are None."""
         content = {**asdict(self), "auroc_drop": self.auroc_drop}
         return {name: _without_nan(value) for name, value in content.items()}
 
 
 def compare_reconstructions(originals: Tensor, reconstructions: Tensor) -> tuple[Tensor, Tensor]:
-    """PSNR in dB and SSIM of each image, shape (B,) both.
+    """PSNR in dB and SSIM of each image, shape (B,) each.
 
     Args:
         originals, reconstructions: shape (B, 1, H, W), values in [0, 1]; H and W at least 11.
     """
     error = (originals - reconstructions).square().mean(dim=(1, 2, 3)).clamp_min(1e-12)
     ssim = SSIMMetric(spatial_dims=2, data_range=1.0, reduction="none")(reconstructions, originals)
-    return -10 * error.log10(), ssim.flatten()
+    return -10 * error.log10(), torch.as_tensor(ssim).flatten()
 
 
 @dataclass(frozen=True)
@@ -75,10 +85,10 @@ class QualityGate:
         work: the working folder, with pairs.parquet and its images.
         judges: score originals and reconstructions alike.
         split: which journeys.
-        limit: at most so many, 0 for all.
+        limit: at most so many images, 0 for all.
         min_psnr: dB.
         min_ssim: least structural similarity.
-        max_auroc_drop: most pathology AUROC that the reconstructions may lose.
+        max_auroc_drop: highest pathology AUROC that the reconstructions may lose.
         batch_size: images at once.
     """
 
@@ -92,7 +102,7 @@ class QualityGate:
     batch_size: int = 16
 
     def measure(self, reconstruct: Callable[[Tensor], Tensor]) -> ReconstructionMarks:
-        """Reconstruct and judge.
+        """Reconstruct the images and score both sets.
 
         Args:
             reconstruct: images (B, 1, H, W) in [0, 1] to the same.
@@ -101,44 +111,47 @@ class QualityGate:
             TableError: if there is no kept journey in the split.
             ImageError: if none of the images can be read.
         """
-        work = Path(self.work)
-        journeys, _ = choose_journeys(work, None, settings=EvaluationSettings(split=self.split, limit=self.limit))
-        truth, reference = read_truth(journeys), RealReference(work)
-        rows, psnr, ssim, seen, made = [], [], [], [], []
-        records = journeys.to_dict("records")
-        for start in tqdm(range(0, len(records), self.batch_size), desc="quality gate", unit="batch"):
-            read = {}
-            for place, record in enumerate(records[start : start + self.batch_size], start):
-                try:
-                    read[place] = torch.from_numpy(np.asarray(reference.image(record), np.float32))[None].clamp(0, 1)
-                except ImageError:
-                    continue
-            if not read:
+        journeys, _ = choose_journeys(Path(self.work), None, split=self.split, limit=self.limit)
+        truth, rows = read_truth(journeys), records(journeys)
+        read: list[int] = []
+        batches: list[tuple[Tensor, ...]] = []  # PSNR, SSIM, judges' columns of originals and of reconstructions
+        for start in tqdm(range(0, len(rows), self.batch_size), desc="quality gate", unit="batch"):
+            images = self._read(rows[start : start + self.batch_size])
+            if not images:
                 continue
-            originals = torch.stack(list(read.values()))
-            reconstructions = reconstruct(originals)
-            for values, batch in zip((psnr, ssim), compare_reconstructions(originals, reconstructions)):
-                values.append(batch)
-            seen.append(self.judges.score(originals).as_columns())
-            made.append(self.judges.score(reconstructions).as_columns())
-            rows += read
-        if not rows:
+            originals = torch.stack(list(images.values()))
+            made = reconstruct(originals)
+            columns = (self.judges.score(batch).as_columns() for batch in (originals, made))
+            batches.append((*compare_reconstructions(originals, made), *columns))
+            read += [start + place for place in images]
+        if not read:
             raise ImageError(
                 f"the journeys of split {self.split} must have readable images",
-                found=f"none of {len(records)}",
+                found=f"none of {len(rows)}",
                 action="Run `biomedjourney register` again",
             )
+        psnr, ssim, seen, remade = (torch.cat(parts) for parts in zip(*batches))
         return ReconstructionMarks(
-            images=len(rows),
-            unreadable=len(records) - len(rows),
-            psnr=float(torch.cat(psnr).mean()),
-            ssim=float(torch.cat(ssim).mean()),
-            originals=_marks(torch.cat(seen).numpy(), truth, rows),
-            reconstructions=_marks(torch.cat(made).numpy(), truth, rows),
+            images=len(read),
+            unreadable=len(rows) - len(read),
+            psnr=float(psnr.mean()),
+            ssim=float(ssim.mean()),
+            originals=_marks(seen.numpy(), truth, read),
+            reconstructions=_marks(remade.numpy(), truth, read),
         )
 
+    def _read(self, rows: Sequence[Row]) -> dict[int, Tensor]:
+        """The readable images, (1, H, W) each, by index."""
+        reference, images = RealReference(Path(self.work)), {}
+        for place, row in enumerate(rows):
+            try:
+                images[place] = torch.from_numpy(np.asarray(reference.image(row), np.float32))[None].clamp(0, 1)
+            except ImageError:
+                continue
+        return images
+
     def verdict(self, marks: ReconstructionMarks) -> dict[str, bool]:
-        """Each bar, and whether it is met. A drop that cannot be measured does not meet its bar."""
+        """Each bar, and whether it is met. An unknown drop does not meet its bar."""
         return {
             f"PSNR at least {self.min_psnr:g} dB": marks.psnr >= self.min_psnr,
             f"SSIM at least {self.min_ssim:g}": marks.ssim >= self.min_ssim,
@@ -156,13 +169,91 @@ class QualityGate:
         return "\n".join(lines)
 
     def report(self, reconstruct: Callable[[Tensor], Tensor]) -> None:
-        """Measure and print at the end of a training; without journeys to look at, say why there are no marks."""
+        """Measure and print at the end of a training; without journeys, log why there are no marks."""
         try:
             marks = self.measure(reconstruct)
         except BiomedJourneyError as error:
             logger.warning(f"The quality gate was not run: {error}")
             return
         print(self.table(marks))
+
+
+@dataclass(frozen=True)
+class AutoencoderCheck:
+    """The result of `check_autoencoder`.
+
+    Attributes:
+        marks: as measured.
+        verdict: each bar, and whether it is met.
+        table: marks and verdict as text.
+    """
+
+    marks: ReconstructionMarks
+    verdict: dict[str, bool]
+    table: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bar is met."""
+        return all(self.verdict.values())
+
+
+def check_autoencoder(
+    work: str | Path = "work",
+    *,
+    autoencoder: str | Path | None = None,
+    split: str = "validate",
+    limit: int = 0,
+    min_psnr: float = 30.0,
+    min_ssim: float = 0.9,
+    max_auroc_drop: float = 0.02,
+    judge_weights: str | Path | None = None,
+    out: str | Path | None = None,
+    model: ModelConfig | None = None,
+    device: str | None = None,
+) -> AutoencoderCheck:
+    """Measure an autoencoder on the real new images of a split's journeys.
+
+    Args:
+        work: working folder with pairs.parquet and images/.
+        autoencoder: its weights, alone or in a model file; None for `runs/autoencoder.pt` of the working folder or, if
+            there is none, the model's.
+        split: whose images.
+        limit: at most so many images, 0 for all.
+        min_psnr: bar in dB.
+        min_ssim: bar.
+        max_auroc_drop: bar.
+        judge_weights: folder of the judges; None for the bundle's `models/`.
+        out: write the marks to this file as JSON.
+        model: gives the autoencoder's configuration; None for the shipped one.
+        device: "cpu" or "cuda"; None takes the GPU if there is one.
+
+    Raises:
+        TableError: if there is no kept journey in the split.
+        ImageError: if none of the images can be read.
+        WeightsError: if weights are missing or do not fit.
+    """
+    config = model or ModelConfig.find()
+    trained = Path(work) / "runs" / "autoencoder.pt"
+    file = Path(autoencoder) if autoencoder else trained if trained.is_file() else config.weights
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    network = load_autoencoder(config.compose().get_parsed_content("autoencoder").eval().to(device), file)
+    judges = load_judges(judge_weights or config.models, device=device)
+    gate = QualityGate(
+        work=work,
+        judges=judges,
+        split=split,
+        limit=limit,
+        min_psnr=min_psnr,
+        min_ssim=min_ssim,
+        max_auroc_drop=max_auroc_drop,
+    )
+    marks = gate.measure(lambda images: reconstruct(network, images))
+    verdict = gate.verdict(marks)
+    if out is not None:
+        provenance = {"autoencoder": weights_hash(file), "judges": judges.provenance()}
+        write_json(out, {**marks.as_dict(), "bars": verdict, **provenance})
+    return AutoencoderCheck(marks, verdict, gate.table(marks))
 
 
 def _marks(columns: np.ndarray, truth: Truth, rows: list[int]) -> dict[str, float]:
@@ -172,15 +263,10 @@ def _marks(columns: np.ndarray, truth: Truth, rows: list[int]) -> dict[str, floa
     groups = compute_group_aurocs(columns[:, findings:-1], truth.group[rows])
     return {
         **{finding: float(value) for finding, value in zip(FINDINGS, aurocs)},
-        "pathology AUROC": _mean(aurocs),
-        "group AUROC": _mean(groups),
+        "pathology AUROC": known_mean(aurocs),
+        "group AUROC": known_mean(groups),
         "age r": float(compute_pearson_r(columns[:, -1], truth.age[rows])),
     }
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def _without_nan(value: Any) -> Any:

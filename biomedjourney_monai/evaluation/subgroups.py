@@ -1,16 +1,16 @@
-"""Every number once more by sex, age band and race: a mean can hide that a model serves some patients worse."""
+"""Every number by sex, age band and race: a mean can hide that a model serves some patients worse."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas
 
-from biomedjourney_monai.evaluation.further import summarise_further
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, race_group
-from biomedjourney_monai.evaluation.summary import OVERALL, Truth, summarise
+from biomedjourney_monai.evaluation.metrics.measure import Scored
+from biomedjourney_monai.evaluation.metrics.registry import FURTHER_MEASURES, PAPER_MEASURES
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL
 
 AGE_BANDS = (("under 40", 0, 40), ("40 to 59", 40, 60), ("60 to 74", 60, 75), ("75 and over", 75, np.inf))
 """Name, from (inclusive), to (exclusive), in years of anchor age."""
@@ -19,14 +19,11 @@ UNKNOWN = "unknown"
 
 
 def subgroups_of(journeys: pandas.DataFrame) -> dict[str, dict[str, np.ndarray]]:
-    """Divide journeys by who the patient is.
-
-    Args:
-        journeys: rows of pairs.parquet, N of them.
+    """Divide N journeys by sex, age and race of the patient.
 
     Returns:
-        Attribute (sex, age, race) -> group -> which rows, bool (N,). Groups without a journey are absent; those whose
-        attribute the tables do not tell, or a race beside RACE_GROUPS, are "unknown".
+        Attribute -> group -> bool (N,). Groups without a journey are absent; "unknown" holds the journeys without the
+        attribute, or of a race outside RACE_GROUPS.
     """
     age = journeys["anchor_age"].to_numpy(np.float64)
     sex = journeys["sex"].astype(str).str.upper().to_numpy()
@@ -44,44 +41,27 @@ def subgroups_of(journeys: pandas.DataFrame) -> dict[str, dict[str, np.ndarray]]
     }
 
 
-def summarise_subgroups(
-    scores: pandas.DataFrame, truth: Truth, journeys: pandas.DataFrame, *, weights: np.ndarray
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Compute the overall number of every metric in every subgroup, on the same bootstrap replicates.
-
-    Args:
-        scores: columns `scoring.SCORE_COLUMNS`.
-        truth: in the same order.
-        journeys: rows of pairs.parquet, in the same order.
-        weights: of `draw_patient_weights`, shape (1 + R, N).
+def summarise_subgroups(scored: Scored, journeys: pandas.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    """The overall number of every measure in every subgroup, on the same bootstrap replicates.
 
     Returns:
-        Attribute -> group -> journeys, patients, and under `metrics` and `further` metric -> value, low, high, count,
-        note.
+        Attribute -> group -> journeys, patients, and the numbers under `metrics` and `further`. Measures of whole sets
+        are left out.
     """
     return {
-        attribute: dict(_summaries(groups, scores, truth, journeys, weights))
+        attribute: {name: _summarise(scored, journeys, rows) for name, rows in groups.items()}
         for attribute, groups in subgroups_of(journeys).items()
     }
 
 
-def _summaries(
-    groups: dict[str, np.ndarray],
-    scores: pandas.DataFrame,
-    truth: Truth,
-    journeys: pandas.DataFrame,
-    weights: np.ndarray,
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, rows in groups.items():
-        chosen, own = scores[rows], weights[:, rows]
-        summary = summarise(chosen, truth.rows(rows), weights=own)
-        further = summarise_further(chosen, weights=own)
-        yield (
-            name,
-            {
-                "journeys": int(rows.sum()),
-                "patients": int(journeys.loc[rows, "subject_id"].nunique()),
-                "metrics": {metric: parts[OVERALL].as_number() for metric, parts in summary.items()},
-                "further": {metric: parts[OVERALL].as_number() for metric, parts in further.items()},
-            },
-        )
+def _summarise(scored: Scored, journeys: pandas.DataFrame, rows: np.ndarray) -> dict[str, Any]:
+    own = Scored(scored.scores[rows], scored.labels().rows(rows), scored.weights[:, rows])
+    numbers: dict[str, Any] = {measure.section: {} for measure in (*PAPER_MEASURES, *FURTHER_MEASURES)}
+    for measure in (*PAPER_MEASURES, *FURTHER_MEASURES):
+        if not measure.of_sets:
+            numbers[measure.section][measure.key] = own.statistics(measure)[OVERALL].as_number()
+    return {
+        "journeys": int(rows.sum()),
+        "patients": int(journeys.loc[rows, "subject_id"].nunique()),
+        **numbers,
+    }

@@ -1,10 +1,10 @@
-"""The denoiser: MONAI's diffusion UNet that sees the noisy latent, the prior latent and the text."""
+"""The denoiser: MONAI's diffusion UNet, conditioned on the prior latent and the text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
@@ -26,21 +26,27 @@ class Denoiser(nn.Module):
         latent_channels: channels C of a latent.
         text_width: width of the text encoder's token states.
         cross_attention_dim: width the token states are projected to by a learnable linear map.
-        prior_expectation: what turns the UNet's output into a clean latent, given the noisy and the prior latent; None
-            for the output itself. For `prediction_type: sample` alone.
-        residual_to_prior: add `scale_factor · prior_latent` to the output instead: the UNet then predicts what changes.
-            For `prediction_type: sample` alone, too.
-        scale_factor: the latent multiplier of the noisy latents; the prior latent arrives unscaled.
+        prior_expectation: turns the UNet's output into a clean latent, given the noisy and the prior latent; None for
+            the output itself. Only for `prediction_type: sample`.
+        residual_to_prior: add `scale_factor · prior_latent` to the output instead, so that the UNet predicts the
+            change. Only for `prediction_type: sample`.
+        scale_factor: the latent multiplier of the noisy latents; the prior latent is not scaled.
         transformer_norm_eps: epsilon of the group norm before each transformer; None for `norm_eps`. Stable Diffusion
-            1.5 has 1e-6 here and a `norm_eps` of 1e-5, where MONAI's network has one value for both.
-        gradient_checkpointing: in training, keep no activations inside the UNet's blocks but compute them again in the
-            backward pass: less memory, about a third more time, the same gradients.
+            1.5 has 1e-6 here and a `norm_eps` of 1e-5; MONAI's network has one value for both.
+        gradient_checkpointing: in training, compute the activations of the UNet's blocks again in the backward pass
+            instead of keeping them: less memory, about a third more time, the same gradients.
         channels, num_res_blocks, attention_levels, num_head_channels, norm_num_groups, norm_eps,
             transformer_num_layers, use_flash_attention: as in MONAI's `DiffusionModelUNet`.
+
+    Attributes:
+        scale_factor: saved with the weights.
+        geometry: every setting that changes what the weights compute; saved with the weights.
 
     Raises:
         ConfigError: if both prior_expectation and residual_to_prior are given.
     """
+
+    scale_factor: Tensor
 
     def __init__(
         self,
@@ -65,7 +71,7 @@ class Denoiser(nn.Module):
         super().__init__()
         if residual_to_prior and prior_expectation is not None:
             raise ConfigError(
-                "denoiser#residual_to_prior must be false beside a prior_expectation, which does its work",
+                "denoiser#residual_to_prior must be false with a prior_expectation, which replaces it",
                 found="true",
                 action="Pass --denoiser#residual_to_prior false, or --denoiser#prior_expectation '$None'",
             )
@@ -86,15 +92,7 @@ class Denoiser(nn.Module):
             use_combined_linear=False,
             use_flash_attention=use_flash_attention,
         )
-        if transformer_norm_eps is not None:
-            for module in self.unet.modules():
-                if isinstance(module, SpatialTransformer):
-                    module.norm.eps = transformer_norm_eps
-        if gradient_checkpointing:
-            for block in (*self.unet.down_blocks, self.unet.middle_block, *self.unet.up_blocks):
-                block.forward = partial(_compute_twice, block)  # the names of the weights stay
-        with torch.no_grad():
-            self.unet.conv_in.conv.weight[:, latent_channels:].zero_()
+        _adapt(self.unet, latent_channels, transformer_norm_eps, gradient_checkpointing=gradient_checkpointing)
         self.text_projection = nn.Linear(text_width, cross_attention_dim)
         self.geometry = {
             "class": type(self).__name__,
@@ -112,12 +110,10 @@ class Denoiser(nn.Module):
             "residual_to_prior": residual_to_prior,
             **({} if prior_expectation is None else {"prior_expectation": True}),
         }
-        """Every setting that changes what the weights compute; written beside them."""
         self.latent_channels = latent_channels
         self.residual_to_prior = residual_to_prior
         self.prior_expectation = prior_expectation
         self.register_buffer("scale_factor", torch.tensor(float(scale_factor)))
-        """The latent multiplier; saved with the weights."""
 
     def forward(self, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor, text_states: Tensor) -> Tensor:
         """Predict noise, velocity or clean latent, as trained.
@@ -139,26 +135,56 @@ class Denoiser(nn.Module):
         return add_prior(self, prediction, noisy_latent, timesteps, prior_latent)
 
 
-def add_prior(denoiser: Any, output: Tensor, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor) -> Tensor:
-    """Turn the UNet's output into the prediction, with what the denoiser's settings let the prior add.
+class UsesPrior(Protocol):
+    """The settings that `add_prior` reads."""
+
+    prior_expectation: PriorExpectation | None
+    residual_to_prior: bool
+    scale_factor: Tensor
+
+
+def add_prior(
+    settings: UsesPrior, output: Tensor, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor
+) -> Tensor:
+    """Turn the UNet's output into the prediction, by adding the prior latent or its expectation if so configured.
 
     Args:
-        denoiser: a `Denoiser`, or what has its `prior_expectation`, `residual_to_prior` and `scale_factor`.
-        output: the UNet's, shape (B, C, h, w).
+        settings: the denoiser.
+        output: of the UNet, shape (B, C, h, w).
         noisy_latent, timesteps, prior_latent: as for `Denoiser.forward`.
 
     Returns:
         Shape (B, C, h, w).
     """
-    if denoiser.prior_expectation is not None:
-        return denoiser.prior_expectation(output, noisy_latent, timesteps, denoiser.scale_factor * prior_latent)
-    if denoiser.residual_to_prior:
-        return output + denoiser.scale_factor * prior_latent
+    if settings.prior_expectation is not None:
+        return settings.prior_expectation(output, noisy_latent, timesteps, settings.scale_factor * prior_latent)
+    if settings.residual_to_prior:
+        return output + settings.scale_factor * prior_latent
     return output
 
 
+def _adapt(
+    unet: DiffusionModelUNet,
+    latent_channels: int,
+    transformer_norm_eps: float | None,
+    *,
+    gradient_checkpointing: bool,
+) -> None:
+    """Set what MONAI's UNet has no argument for, and start the prior latent's input channels at zero."""
+    if transformer_norm_eps is not None:
+        for module in unet.modules():
+            if isinstance(module, SpatialTransformer):
+                module.norm.eps = transformer_norm_eps
+    if gradient_checkpointing:
+        for block in (*unet.down_blocks, unet.middle_block, *unet.up_blocks):
+            block.forward = partial(_compute_twice, block)  # the names of the weights stay
+    first: nn.Conv2d = unet.conv_in.get_submodule("conv")  # type: ignore[assignment]
+    with torch.no_grad():
+        first.weight[:, latent_channels:].zero_()
+
+
 def _compute_twice(block: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """The block's own forward pass; while gradients are wanted, without keeping what lies between in and out."""
+    """The block's forward pass; if gradients are needed, without keeping its inner activations."""
     forward = partial(type(block).forward, block)
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
@@ -166,7 +192,7 @@ def _compute_twice(block: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 
 def _used_heads(num_head_channels: int | Sequence[int], attention_levels: Sequence[bool]) -> list[int]:
-    """Channels of a head by level, 0 where there is no attention; the middle block has the last level's."""
+    """Channels of a head by level, 0 without attention; the middle block uses the last level's."""
     levels = len(attention_levels)
     heads = [num_head_channels] * levels if isinstance(num_head_channels, int) else list(num_head_channels)
     return [value if attention_levels[level] or level == levels - 1 else 0 for level, value in enumerate(heads)]

@@ -1,4 +1,4 @@
-"""The denoiser as it runs fastest: short numbers, weights packed once, text projected once for each image."""
+"""Networks prepared for fast inference: reduced precision, weights packed once, text projected once per image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from monai.networks.nets import AutoencoderKL
 from torch import Tensor, nn
 
 from biomedjourney_monai.errors import ConfigError
@@ -19,10 +20,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 def choose_precision(device: torch.device | str) -> str:
-    """The precision that is fast on a device: short where the hardware multiplies short numbers, else float32.
-
-    On a CPU bfloat16 needs AMX or AVX-512's bfloat16 instructions; without them it is slower than float32.
-    """
+    """The fastest precision of a device; a CPU without AMX or AVX-512 bfloat16 instructions is faster in float32."""
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     return "bfloat16" if cpu_multiplies_bfloat16() else "float32"
@@ -38,13 +36,13 @@ def cpu_multiplies_bfloat16() -> bool:
 
 
 def speed_up(denoiser: Denoiser, *, precision: str = "auto", pack: bool = True, compiled: bool = False) -> FastDenoiser:
-    """Make a denoiser for inference alone; the one given stays as it is only if it is not packed.
+    """Prepare a denoiser for inference; it cannot be used for anything else afterwards.
 
     Args:
-        denoiser: with its weights loaded. Its weights are taken over, not copied, where that is possible.
+        denoiser: with its weights loaded, which are reused, not copied, where that is possible.
         precision: "float32", "bfloat16", "float16", or "auto" for `choose_precision` of its device.
-        pack: on a CPU, lay the weights out as oneDNN's kernels read them, each at its first use.
-        compiled: run through torch.compile: fastest on a GPU, after minutes of compiling. Off by default.
+        pack: on a CPU, convert each weight to oneDNN's layout at its first use.
+        compiled: run through torch.compile: fastest on a GPU, after minutes of compiling.
 
     Raises:
         ConfigError: for an unknown precision.
@@ -55,10 +53,10 @@ def speed_up(denoiser: Denoiser, *, precision: str = "auto", pack: bool = True, 
 
 
 def dtype_of(precision: str, device: torch.device | str) -> torch.dtype:
-    """ "float32", "bfloat16", "float16" or "auto" as PyTorch's type.
+    """PyTorch's type of a precision: "float32", "bfloat16", "float16", or "auto" for the fastest.
 
     Raises:
-        ConfigError: for another precision.
+        ConfigError: for any other name.
     """
     chosen = choose_precision(device) if precision == "auto" else precision
     if chosen not in PRECISIONS:
@@ -70,11 +68,14 @@ class FastDenoiser(nn.Module):
     """A `Denoiser` for sampling: same arguments, float32 in and out.
 
     Args:
-        denoiser: whose weights are taken over.
+        denoiser: its weights are reused.
         dtype: of weights and activations.
         pack: pack the weights for oneDNN (CPU only).
-        compiled: through torch.compile.
+        compiled: run through torch.compile.
     """
+
+    scale_factor: Tensor
+    unet: nn.Module
 
     def __init__(self, denoiser: Denoiser, *, dtype: torch.dtype, pack: bool, compiled: bool = False) -> None:
         super().__init__()
@@ -90,15 +91,11 @@ class FastDenoiser(nn.Module):
         _replace(self.unet, pack=pack)
         self._packing = Packing()
         if compiled:
-            self.unet = torch.compile(self.unet)
+            self.unet = torch.compile(self.unet)  # type: ignore[assignment]
 
     @torch.inference_mode()
     def forward(self, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor, text_states: Tensor) -> Tensor:
-        """As `Denoiser.forward`. Pass the same `text_states` object in every step: it is projected once.
-
-        Returns:
-            Shape (B, C, h, w), float32.
-        """
+        """As `Denoiser.forward`, float32. Pass the same `text_states` object in every step: it is projected once."""
         both = torch.cat([noisy_latent, prior_latent], dim=1).to(self.dtype, memory_format=torch.channels_last)
         with self._packing("unet"):
             prediction = self.unet(both, timesteps, context=self.text_projection(text_states)).float()
@@ -109,22 +106,21 @@ class FastAutoencoder(nn.Module):
     """An autoencoder for inference: `encode` and `decode` in another precision, float32 in and out.
 
     Args:
-        autoencoder: whose weights are taken over.
+        autoencoder: its weights are reused, channels last and packed like the denoiser's.
         dtype: of weights and activations.
-
-    Its weights are laid out channels last, and packed like the denoiser's.
     """
 
-    def __init__(self, autoencoder: nn.Module, *, dtype: torch.dtype) -> None:
+    def __init__(self, autoencoder: AutoencoderKL, *, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.autoencoder = autoencoder.requires_grad_(False).eval().to(dtype).to(memory_format=torch.channels_last)
+        autoencoder = autoencoder.requires_grad_(False).eval().to(dtype)
+        self.autoencoder: AutoencoderKL = autoencoder.to(memory_format=torch.channels_last)
         _replace(self.autoencoder, pack=True)
         self._packing = Packing()
 
     @torch.inference_mode()
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior's mean and standard deviation, float32; see MONAI's AutoencoderKL."""
+        """Posterior mean and standard deviation, float32; see MONAI's AutoencoderKL."""
         with self._packing("encode"):
             mean, deviation = self.autoencoder.encode(self._shorten(image))
         return mean.float(), deviation.float()
@@ -183,10 +179,9 @@ class KeptLinear(nn.Module):
 
 
 class PackedConvolution(nn.Module):
-    """A 2-D convolution whose weight is packed for oneDNN at its first use, and then freed.
+    """A 2-D convolution whose weight is packed at its first use, for oneDNN or Winograd's method, and then freed."""
 
-    At that use it is seen whether Winograd's way of computing it pays off.
-    """
+    weight: Tensor | None
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -199,21 +194,22 @@ class PackedConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         operations = torch.ops.mkldnn
-        if self.packed is None and self.winograd is None and self.may_be_winograd and pays_off(x):
-            self.winograd = WinogradConvolution(self.weight, self.bias, linear=PackedLinear)
+        if self.weight is not None:
+            if self.may_be_winograd and pays_off(x):
+                self.winograd = WinogradConvolution(self.weight, self.bias, linear=PackedLinear)
+            else:
+                weight = self.weight.detach()
+                self.packed = operations._reorder_convolution_weight(weight, *self.shape, self.groups, list(x.shape))
             self.weight = None
         if self.winograd is not None:
             return self.winograd(x)
-        if self.packed is None:
-            self.packed = operations._reorder_convolution_weight(
-                self.weight.detach(), *self.shape, self.groups, list(x.shape)
-            )
-            self.weight = None
         return operations._convolution_pointwise(x, self.packed, self.bias, *self.shape, self.groups, "none", [], "")
 
 
 class PackedLinear(nn.Module):
     """A linear map whose weight is packed for oneDNN at its first use, and then freed."""
+
+    weight: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
@@ -222,9 +218,8 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         operations = torch.ops.mkldnn
-        if self.packed is None:
-            rows = math.prod(x.shape[:-1])
-            self.packed = operations._reorder_linear_weight(self.weight.detach(), rows)
+        if self.weight is not None:
+            self.packed = operations._reorder_linear_weight(self.weight.detach(), math.prod(x.shape[:-1]))
             self.weight = None
         return operations._linear_pointwise(x, self.packed, self.bias, "none", [], "")
 
@@ -242,7 +237,7 @@ def can_pack(dtype: torch.dtype) -> bool:
 def _use_flash_attention(unet: nn.Module) -> None:
     for module in unet.modules():
         if getattr(module, "use_flash_attention", None) is False and not getattr(module, "save_attn", False):
-            module.use_flash_attention = True
+            module.use_flash_attention = True  # type: ignore[assignment]
 
 
 def _replace(unet: nn.Module, *, pack: bool) -> None:

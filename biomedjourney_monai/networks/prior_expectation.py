@@ -1,4 +1,4 @@
-"""What the prior latent and the noisy latent tell of the next latent, before any network has looked at them."""
+"""A linear expectation of the next latent, given the prior latent and the noisy latent."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ OUTPUT = "denoiser.unet.out.2.conv"
 
 
 class PriorExpectation(nn.Module):
-    """Turns a network's output into a clean latent: a linear expectation, and what the network adds to it.
+    """Turns a network's output into a clean latent: a linear expectation, plus the network's correction.
 
-    Channel by channel, the next latent is taken for normal around `share` times the prior latent with the standard
-    deviation `spread`. Together with the noisy latent that gives an expectation and what is left unknown about it; the
-    network predicts the rest in units of the latter. So it need copy neither the noisy latent, once that is clean, nor
-    the prior, and its output has one size at every timestep and in every channel. Coarse channels follow the prior
-    (`share` near 1); fine texture hardly does (near 0), and adding the whole prior there would only add an error to be
-    undone.
+    In each channel the next latent is modelled as normal, with mean `share` times the prior latent and standard
+    deviation `spread`. With the noisy latent this gives an expectation and a remaining standard deviation; the network
+    predicts the remainder in units of the latter. It therefore need not copy the prior or a nearly clean latent, and
+    its output has the same size at every timestep and in every channel. Coarse channels follow the prior (`share` near
+    1), fine texture hardly does (near 0).
 
-    A prior that is the same everywhere, as the null image and the dummy prior are, tells nothing: there the next latent
-    is taken for normal around 0 with the standard deviation `alone`.
+    A constant prior, such as the null image and the dummy prior, carries no information: there the next latent is
+    modelled with mean 0 and standard deviation `alone`.
 
     Args:
         channels: C of a latent.
@@ -35,9 +34,14 @@ class PriorExpectation(nn.Module):
     Attributes:
         share, spread, alone: shape (C,); saved with the weights; 1 until `fit`.
 
-    Source: Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models, section 5, for a
-    mean that is not 0.
+    Source: Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models, section 5, here with
+    a mean other than 0.
     """
+
+    share: Tensor
+    spread: Tensor
+    alone: Tensor
+    alphas_cumprod: Tensor
 
     def __init__(self, *, channels: int, alphas_cumprod: Tensor) -> None:
         super().__init__()
@@ -47,20 +51,17 @@ class PriorExpectation(nn.Module):
 
     @torch.no_grad()
     def fit(self, prior: Tensor, new: Tensor) -> PriorExpectation:
-        """Regress next latents on prior ones, channel by channel, without an intercept.
+        """Regress next latents on prior ones, channel by channel, without an intercept; returns itself.
 
         Args:
             prior: scaled latents, shape (N, C, h, w).
-            new: the next ones, same shape.
-
-        Returns:
-            Itself.
+            new: the next latents, same shape.
 
         Raises:
-            ValueError: if there is none, or if the shapes differ.
+            ValueError: if there are none, or if the shapes differ.
         """
         if prior.shape != new.shape or not len(prior):
-            raise ValueError(f"pairs of latents must be at least one, of one shape; found {prior.shape}, {new.shape}")
+            raise ValueError(f"latents must be at least one pair of equal shape, found {prior.shape} and {new.shape}")
         prior, new = prior.double(), new.double()
         over = (0, 2, 3)
         share = (prior * new).mean(over) / prior.square().mean(over).clamp_min(1e-12)
@@ -70,10 +71,10 @@ class PriorExpectation(nn.Module):
         return self
 
     def forward(self, output: Tensor, noisy_latent: Tensor, timesteps: Tensor, prior: Tensor) -> Tensor:
-        """Add the expectation to what the network says.
+        """Add the expectation to the network's output.
 
         Args:
-            output: the network's, shape (B, C, h, w).
+            output: of the network, shape (B, C, h, w).
             noisy_latent: z_t, same shape.
             timesteps: shape (B,) or (1,), integers in [0, T).
             prior: scaled prior latent, same shape as the output.
@@ -81,8 +82,8 @@ class PriorExpectation(nn.Module):
         Returns:
             The clean scaled latent, same shape, float32.
         """
-        signal = self.alphas_cumprod[timesteps.long()].reshape(-1, 1, 1, 1)  # variance; the noise's is 1 - signal
-        share, spread, alone = (getattr(self, name).float()[:, None, None] for name in BUFFERS)
+        signal = self.alphas_cumprod[timesteps.long()].reshape(-1, 1, 1, 1)  # variance; that of the noise is 1 - signal
+        share, spread, alone = (value.float()[:, None, None] for value in (self.share, self.spread, self.alone))
         blank = (prior == prior[..., :1, :1]).flatten(1).all(1).reshape(-1, 1, 1, 1)
         expected = torch.where(blank, 0.0, share * prior.float())
         variance = torch.where(blank, alone, spread).square()  # (B, C, 1, 1)
@@ -93,24 +94,20 @@ class PriorExpectation(nn.Module):
 
 
 def is_residual(info: Mapping[str, Any]) -> bool:
-    """Whether the facts beside a model's weights say that its denoiser adds the prior latent to the UNet's output."""
+    """Whether a model's denoiser adds the prior latent to the UNet's output, according to the facts in its file."""
     return bool(info.get(GEOMETRY_KEY, {}).get("denoiser", {}).get("residual_to_prior"))
 
 
 def from_residual(
     state: Mapping[str, Tensor], info: Mapping[str, Any], expectation: PriorExpectation
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Put the UNet of a model with `residual_to_prior` under an expectation, to be trained on.
+    """Convert a model with `residual_to_prior` to one with a fitted expectation, as a start for training.
 
-    At the noisiest timestep both say prior plus change, which this UNet gives as it is and the new one in units of
-    `spread`, so the last convolution is divided by it. At cleaner ones they differ: the result is a start, not a model.
-
-    Args:
-        state, info: of the model file.
-        expectation: fitted.
+    At the noisiest timestep both predict prior plus change, the first as it is and the second in units of `spread`, so
+    the last convolution is divided by it. At less noise they differ: the result must be trained further.
 
     Returns:
-        Both, changed; the arguments are left as they are.
+        Tensors and facts of the new model; the arguments are not changed.
     """
     state = dict(state)
     shape = (-1, 1, 1, 1)

@@ -1,8 +1,9 @@
-"""The first stage of Stable Diffusion 1.5 as one of MONAI's autoencoders."""
+"""The autoencoder of Stable Diffusion 1.5 as one of MONAI's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from monai.networks.blocks import Convolution
 from monai.networks.nets import AutoencoderKL
@@ -11,13 +12,12 @@ from torch import nn
 
 
 class StableDiffusionAutoencoder(AutoencoderKL):
-    """MONAI's AutoencoderKL with the submodules that make it compute what Stable Diffusion's does.
+    """MONAI's AutoencoderKL with submodules that compute the same as Stable Diffusion's.
 
-    MONAI's own lacks the activation before the last convolution of encoder and decoder, has one residual block too few
-    at each level of the decoder, and lets the quantising convolutions see half of the channels. Only submodules are
-    replaced; `encode`, `sampling`, `decode` and the rest are MONAI's. The defaults are the sizes of Stable Diffusion
-    1.5, whose images have three channels. With one channel the network is the exact equal of the other on grey images:
-    `weights.formats.channels.to_grey` folds the weights.
+    MONAI's own lacks the activation before the last convolution of encoder and decoder, has one residual block less at
+    each level of the decoder, and its quantising convolutions take half of the channels. Only submodules are replaced.
+    The defaults are the sizes of Stable Diffusion 1.5, whose images have three channels. With one channel the network
+    computes exactly the same on grey images: `weights.formats.channels.to_grey` folds the weights.
 
     Args:
         in_channels: of the image; 3, or 1 for grey.
@@ -29,6 +29,9 @@ class StableDiffusionAutoencoder(AutoencoderKL):
         norm_eps: of every group norm.
         use_checkpoint: compute activations twice instead of keeping them, which saves memory in training.
         use_flash_attention: PyTorch's fused attention.
+
+    Attributes:
+        geometry: every setting that changes what the weights compute; saved with the weights.
 
     Source: Rombach et al. 2022, High-Resolution Image Synthesis with Latent Diffusion Models.
     """
@@ -48,7 +51,7 @@ class StableDiffusionAutoencoder(AutoencoderKL):
     ) -> None:
         super().__init__(
             spatial_dims=2,
-            channels=(norm_num_groups,),  # the smallest that MONAI takes, since all of it is replaced
+            channels=(norm_num_groups,),  # the smallest that MONAI accepts: it is replaced
             num_res_blocks=1,
             attention_levels=(False,),
             latent_channels=latent_channels,
@@ -66,8 +69,7 @@ class StableDiffusionAutoencoder(AutoencoderKL):
             "norm_num_groups": norm_num_groups,
             "norm_eps": norm_eps,
         }
-        """Every setting that changes what the weights compute; written beside them."""
-        shared = {
+        shared: dict[str, Any] = {
             "spatial_dims": 2,
             "channels": self.channels,
             "norm_num_groups": norm_num_groups,

@@ -1,4 +1,4 @@
-"""A first stage that was trained on images in [0, 1], for callers whose images are in [-1, 1]."""
+"""An autoencoder that was trained on images in [0, 1], for callers whose images are in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from torch import Tensor
 
 
 class UnitRangeAutoencoderKL(AutoencoderKL):
-    """MONAI's AutoencoderKL between images in [0, 1], behind the images in [-1, 1] that this package passes.
+    """MONAI's AutoencoderKL with images in [0, 1] inside and in [-1, 1] outside.
 
-    The models that came with monai-generative and those of MONAI's Model Zoo are trained so. Names of tensors and
-    everything but `encode` and `decode` are MONAI's.
+    The models of monai-generative and of MONAI's Model Zoo are trained so. Only `encode` and `decode` differ from
+    MONAI's.
 
     Args:
         settings: those of MONAI's `AutoencoderKL`.
+
+    Attributes:
+        geometry: the settings; saved with the weights.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.geometry = {"class": type(self).__name__, **settings}
-        """Every setting, those that change what the weights compute among them; written beside them."""
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Image in [-1, 1], shape (B, 1, H, W), to the posterior's mean and deviation, shape (B, C, h, w)."""

@@ -1,4 +1,4 @@
-"""A 3 × 3 convolution by Winograd's minimal filtering: 16 products where the direct one needs 36."""
+"""A 3 × 3 convolution by Winograd's minimal filtering: 16 products where the direct method needs 36."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 KERNEL = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
-"""Takes three taps of a kernel to four; what is done to the data and the result are sums and differences, below."""
+"""Transforms three taps of a kernel to four. The transforms of data and result are the sums and differences below."""
 
 LEAST_CHANNELS, LEAST_PIXELS = 128, 256
 
@@ -17,15 +17,14 @@ LEAST_CHANNELS, LEAST_PIXELS = 128, 256
 class WinogradConvolution(nn.Module):
     """A convolution of 3 × 3, stride 1 and padding 1, over tiles of 2 × 2 pixels.
 
-    Each tile of the result needs 4 × 4 pixels of the input. Both are taken into a space in which the convolution is 16
-    separate products over the channels, each a matrix product over all tiles, so that what is left to multiply is
-    2.25 times less; the sums on the way in and out are cheap where there are many channels. In exact arithmetic it is
-    the same convolution. In short arithmetic it rounds more often than the direct one.
+    Each tile of the result needs 4 × 4 pixels of the input. After a linear transform the convolution is 16 separate
+    matrix products over the channels, with 2.25 times fewer multiplications; the transforms are cheap if there are many
+    channels. The result is the same but for rounding, which is larger in reduced precision.
 
     Args:
         weight: shape (out, in, 3, 3).
         bias: shape (out,), or None.
-        linear: makes of each of the 16 matrices, (out, in), a map of (..., in) to (..., out).
+        linear: makes a map of (..., in) to (..., out) from each of the 16 matrices, shape (out, in).
 
     Source: Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks, F(2 × 2, 3 × 3).
     """
@@ -38,13 +37,13 @@ class WinogradConvolution(nn.Module):
         self.bias = bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (B, in, H, W) to (B, out, H, W); both lie in memory with the channels last."""
+        """Shape (B, in, H, W) to (B, out, H, W), both channels last in memory."""
         height, width = x.shape[-2:]
         padded = pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1 + width % 2, 1, 1 + height % 2))  # (B, H + 2, W + 2, in)
         columns = []
-        for number, row in enumerate(_differences(padded, dim=1)):
+        for number, line in enumerate(_differences(padded, dim=1)):
             products = self.products[4 * number : 4 * number + 4]
-            columns.append(_sums([product(tile) for product, tile in zip(products, _differences(row, dim=2))]))
+            columns.append(_sums([product(tile) for product, tile in zip(products, _differences(line, dim=2))]))
         parts = [_sums([column[place] for column in columns]) for place in (0, 1)]
         batch, rows, across, channels = parts[0][0].shape
         result = x.new_empty((batch, rows, 2, across, 2, channels))
@@ -57,27 +56,27 @@ class WinogradConvolution(nn.Module):
 
 
 def can_use_winograd(convolution: nn.Conv2d) -> bool:
-    """Whether a convolution is of the kind that `WinogradConvolution` computes."""
+    """Whether `WinogradConvolution` can compute a convolution."""
     ones = tuple(convolution.stride), tuple(convolution.padding), tuple(convolution.dilation), (convolution.groups,) * 2
     return tuple(convolution.kernel_size) == (3, 3) and set(ones) == {(1, 1)}
 
 
 def pays_off(x: Tensor) -> bool:
-    """Whether an input, shape (B, C, H, W), is large enough for the sums to cost less than the products they save.
+    """Whether an input, shape (B, C, H, W), is large enough for the transforms to cost less than they save.
 
-    In short arithmetic it is left alone: it would gain a tenth, and double the rounding error.
+    Not in reduced precision: a tenth would be gained, and the rounding error doubled.
     """
     return x.dtype == torch.float32 and x.shape[1] >= LEAST_CHANNELS and x.shape[-2] * x.shape[-1] >= LEAST_PIXELS
 
 
 def _differences(padded: Tensor, *, dim: int) -> list[Tensor]:
-    """Fours along a dimension that overlap by two, to the four differences that are multiplied."""
+    """The four differences of overlapping groups of four along a dimension, which are multiplied."""
     steps = [padded.narrow(dim, start, padded.shape[dim] - 3).unfold(dim, 1, 2).squeeze(-1) for start in range(4)]
     first, second, third, fourth = steps
     return [first - third, second + third, third - second, second - fourth]
 
 
 def _sums(products: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Four products to the two results of a tile along a dimension."""
+    """The two results of a tile along a dimension, from its four products."""
     first, second, third, fourth = products
     return (second + third).add_(first), (second - third).sub_(fourth)

@@ -106,12 +106,7 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
     Raises:
         ConfigError: if sex, age or group is out of range.
     """
-    if sex not in ("F", "M"):
-        raise ConfigError("sex must be F or M", found=repr(sex))
-    if not 0 < age <= 120:
-        raise ConfigError("age must lie in (0, 120] years", found=f"{age}")
-    if group not in (0, 1, 2):
-        raise ConfigError("group must be 0, 1 or 2", found=repr(group))
+    _check_person(sex, age, group)
     rng = np.random.default_rng([int(seed), 1])
     uniform, normal = rng.uniform, rng.normal
     female = sex == "F"
@@ -160,3 +155,12 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
     return Anatomy(
         seed=int(seed), sex=sex, age=float(age), group=int(group), **{k: float(v) for k, v in values.items()}
     )
+
+
+def _check_person(sex: str, age: float, group: int) -> None:
+    if sex not in ("F", "M"):
+        raise ConfigError("sex must be F or M", found=repr(sex))
+    if not 0 < age <= 120:
+        raise ConfigError("age must be in (0, 120] years", found=f"{age}")
+    if group not in (0, 1, 2):
+        raise ConfigError("group must be 0, 1 or 2", found=repr(group))

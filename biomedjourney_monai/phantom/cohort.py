@@ -109,11 +109,7 @@ def write_phantom_cohort(
 
 
 def claim_folder(out: Path, settings: Mapping[str, object]) -> None:
-    """Mark a new folder as holding a cohort of these settings, or check that it does.
-
-    Raises:
-        ConfigError: if the folder holds something else.
-    """
+    """Mark a new folder as holding a cohort of these settings; a ConfigError if it holds something else."""
     wanted = {"layout": LAYOUT_VERSION, **settings}
     marker = out / MARKER_FILE
     if out.exists() and not out.is_dir():
@@ -190,11 +186,7 @@ def _write_images(out: Path, untidy: UntidyPatient, plan: CohortPlan) -> None:
 
 
 def encode_image(pixels: np.ndarray, planned: PlannedImage) -> bytes:
-    """Encode as 8-bit grey JPEG, with the planned damage.
-
-    Args:
-        pixels: in [0, 1], shape (H, W).
-    """
+    """Encode pixels in [0, 1], shape (H, W), as 8-bit grey JPEG, with the planned damage."""
     grey = as_grey(pixels)
     if planned.damage == "inverted":
         grey = 255 - grey

@@ -94,14 +94,11 @@ def draw_form(seed: int, dicom_id: str) -> DicomForm:
 
 
 def encode_dicom(pixels: np.ndarray, patient: Patient, visit: Visit, planned: PlannedImage, *, seed: int) -> bytes:
-    """Encode one radiograph as a DICOM file, with the planned damage.
+    """Encode one radiograph as a DICOM file, with the planned damage; the same arguments give the same bytes.
 
     Args:
         pixels: in [0, 1], shape (H, W), bright is dense.
-        seed: the cohort's seed.
-
-    Returns:
-        The file's bytes; the same arguments give the same bytes.
+        seed: the cohort's.
     """
     form = draw_form(seed, planned.dicom_id)
     displayed = np.clip(pixels, 0, 1).astype(np.float64)

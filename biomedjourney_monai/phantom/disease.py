@@ -30,14 +30,7 @@ _Slots = dict[str, tuple[int, int]]
 
 
 def draw_course(rng: np.random.Generator, days: Sequence[float]) -> list[FindingState]:
-    """Draw the findings at each visit.
-
-    Args:
-        days: the visits' times in days, rising.
-
-    Returns:
-        One state per visit.
-    """
+    """Draw the findings at each visit, at rising times in days."""
     course: list[FindingState] = []
     for index, day in enumerate(days):
         fresh = _draw_situation(rng)

@@ -81,12 +81,7 @@ class UntidyPatient:
 
 
 def plant_faults(patient: Patient, seed: int, *, rates: Mapping[str, float] = FAULT_RATES) -> UntidyPatient:
-    """Plan a patient's files and faults.
-
-    Args:
-        seed: the cohort's seed.
-        rates: probability of each fault; a missing one never happens.
-    """
+    """Plan a patient's files and faults, for the cohort's seed; a fault without a rate never happens."""
     rng = derive_rng(seed, "faults", patient.subject_id)
     planter = _Planter(patient, rng, rates)
     patient = replace(patient, visits=planter.bring_days_together())

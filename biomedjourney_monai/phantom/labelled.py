@@ -41,6 +41,13 @@ class LabelledImages:
     masks: np.ndarray | None
     reports: list[str]
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def rows(self, chosen: slice) -> LabelledImages:
+        """Give some of the rows."""
+        return replace(self, **{name: None if value is None else value[chosen] for name, value in vars(self).items()})
+
 
 def draw_labelled(
     n: int, *, seed: int, size: int = 128, processes: int | None = 1, with_masks: bool = False

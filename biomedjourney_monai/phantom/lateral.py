@@ -49,8 +49,7 @@ class _Outline:
 def lateral_layers(visit: Visit, *, fine: bool = True) -> LateralLayers:
     """Stack body, lungs, heart and bones of a lateral view.
 
-    Args:
-        fine: also draw bones and vessels; without them, only the display window can be measured.
+    Without `fine` bones and vessels are left out, which suffices to measure the display window.
     """
     a, axes = visit.anatomy, visit.axes
     outline = _chest_outline(visit)

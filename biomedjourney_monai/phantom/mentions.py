@@ -49,12 +49,7 @@ class Mentions:
 
 
 def draw_mentions(rng: np.random.Generator, state: FindingState, prior: FindingState | None = None) -> Mentions:
-    """Draw the mentions of a state.
-
-    Args:
-        state: the findings at the visit.
-        prior: the findings at the previous visit; a resolved finding is usually mentioned.
-    """
+    """Draw the mentions of a state; a finding that has resolved since the prior state is usually mentioned."""
     shares = rng.random(len(FINDINGS) + len(_DENIED_TOO))
     stated = tuple(
         _draw_mention(share, state.severity(finding), prior.severity(finding) if prior else 0)

@@ -15,11 +15,9 @@ _Result = TypeVar("_Result")
 def map_in_order(
     function: Callable[[_Task], _Result], tasks: Iterable[_Task], *, processes: int | None = None
 ) -> Iterator[_Result]:
-    """Apply a function to each task; results come in the order of the tasks.
+    """Apply a function of a module to each task; results come in the order of the tasks.
 
-    Args:
-        function: of a module, so that it can be sent to another process.
-        processes: that work at once; None takes all cores. With 1, everything runs in this process.
+    With 1 process everything runs in this process; None takes all cores.
     """
     processes = count_processes(processes)
     if processes == 1:

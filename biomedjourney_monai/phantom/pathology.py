@@ -36,8 +36,7 @@ class LungContent:
 def fill_lung(visit: Visit, lung: Lung, textures: np.ndarray) -> LungContent:
     """Fill one lung according to the findings.
 
-    Args:
-        textures: streaks, interstitium, clouds on this view's grid, shape (3, S, S).
+    `textures` are streaks, interstitium and clouds on this view's grid, shape (3, S, S).
     """
     atelectasis, effusion, pneumothorax = visit.side_severities(lung.side)
     shape = lung.inside.shape

@@ -89,8 +89,7 @@ def draw_acquisition(seed: int, *, view_position: str = "PA") -> Acquisition:
 def axes_of(acquisition: Acquisition, size: int, *, chest_cm: float) -> Axes:
     """Return the pixel grid in patient centimetres, before in-plane rotation.
 
-    Args:
-        chest_cm: half the width of the lungs, which sets the size of the field.
+    The field is opened as far as `chest_cm` needs, half the width of the lungs.
     """
     return make_axes(
         size,

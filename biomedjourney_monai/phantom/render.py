@@ -115,8 +115,7 @@ class Layers:
 def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
     """Stack body, lungs, mediastinum and bones of a PA or AP view.
 
-    Args:
-        fine: also draw bones, vessels and textures; without them, only the display window can be measured.
+    Without `fine` bones, vessels and textures are left out, which suffices to measure the display window.
     """
     axes = visit.axes
     lungs = (shape_lung(visit, -1), shape_lung(visit, 1))

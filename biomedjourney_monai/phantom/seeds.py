@@ -24,18 +24,9 @@ def derive_rng(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def scatter_id(position: int, *, key: int, digits: int) -> int:
-    """Map a running number to a random-looking number, one to one.
+    """Map a running number in [0, 10**digits) to a random-looking one in the same range, one to one.
 
-    Args:
-        position: in [0, 10**digits).
-        key: names the permutation.
-        digits: how many decimal digits the numbers have.
-
-    Returns:
-        A number in [0, 10**digits). A Feistel network on the next even number of bits, repeated until it is in range.
-
-    Raises:
-        ValueError: if the position is out of range.
+    A Feistel network on the next even number of bits, repeated until the result is in range; `key` is the permutation.
     """
     count = 10**digits
     if not 0 <= position < count:

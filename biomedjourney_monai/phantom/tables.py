@@ -64,12 +64,7 @@ class TableRows:
 
 
 def list_rows(untidy: UntidyPatient, *, seed: int, size: int) -> TableRows:
-    """List one patient's rows of every table except the truth's.
-
-    Args:
-        seed: the cohort's seed.
-        size: rows and columns of each image.
-    """
+    """List one patient's rows of every table except the truth's, for the cohort's seed and image size."""
     rows, patient = TableRows(), untidy.patient
     negbio_rng = derive_rng(seed, "negbio", patient.subject_id)
     for visit, images in zip(patient.visits, untidy.images):
@@ -96,8 +91,7 @@ def list_rows(untidy: UntidyPatient, *, seed: int, size: int) -> TableRows:
 def write_tables(out: Path, rows: TableRows, *, with_record_lists: bool = False) -> None:
     """Write all tables, sorted by identifiers, each atomically; planted.csv is last.
 
-    Args:
-        with_record_lists: also write the two lists of paths that MIMIC-CXR has for its DICOM files.
+    `with_record_lists` adds the two lists of paths that MIMIC-CXR has for its DICOM files.
     """
     _write(
         out / "mimic-cxr-2.0.0-metadata.csv.gz", METADATA_COLUMNS, sorted(rows.metadata, key=lambda r: (*r[1:3], r[0]))
@@ -174,14 +168,18 @@ def _admission_rows(untidy: UntidyPatient, seed: int) -> list[tuple]:
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[tuple]) -> None:
     """Write CSV, compressed without a time stamp where the name ends in .gz."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    content = text.getvalue().encode("utf-8")
     with written_atomically(path) as temporary, temporary.open("wb") as stream:
         if path.suffix == ".gz":
             with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as packed:
-                packed.write(content)
+                _write_rows(packed, columns, rows)
         else:
-            stream.write(content)
+            _write_rows(stream, columns, rows)
+
+
+def _write_rows(stream: io.BufferedWriter | gzip.GzipFile, columns: Sequence[str], rows: Iterable[tuple]) -> None:
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    text.flush()
+    text.detach()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.files import written_atomically
-from biomedjourney_monai.preparation.parallel import map_in_processes
+from biomedjourney_monai.preparation.parallel import ALONE, Workers, map_in_processes
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,11 @@ class ItemRecord:
         on_death: Callable[[Any], Outcome],
         title: str,
         unit: str,
-        processes: int = 1,
-        scheduler: str | None = None,
+        workers: Workers = ALONE,
     ) -> dict[str, Outcome]:
         """Process the items that the record lacks; other arguments as for `map_in_processes`.
 
-        Args:
-            items: of several with one name the last counts.
-            function: from a payload to its outcome.
+        Of several items with one name the last counts.
 
         Returns:
             Name → outcome, of all items.
@@ -104,8 +101,9 @@ class ItemRecord:
         known = {item.name: outcome for item in unique if (outcome := self._recorded(item)) is not None}
         todo = [item for item in unique if item.name not in known]
         self.reused, self.done = len(known), len(todo)
-        options: dict[str, Any] = {"processes": processes, "scheduler": scheduler, "title": title, "unit": unit}
-        found = map_in_processes(function, [item.payload for item in todo], on_death=on_death, **options)
+        payloads = [item.payload for item in todo]
+        options: dict[str, Any] = {"title": title, "unit": unit, **vars(workers)}
+        found = map_in_processes(function, payloads, on_death=on_death, **options)
         with appending(self.path if todo else None) as append:
             for item, outcome in zip(todo, found):
                 if outcome.final:

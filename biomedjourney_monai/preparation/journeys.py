@@ -68,18 +68,12 @@ def find_journeys(work: str | Path = "work", *, min_days: float = 0.0, max_days:
 def build_journeys(
     studies: pd.DataFrame, *, min_days: float = 0.0, max_days: float = float("inf")
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Pair consecutive studies.
+    """Pair consecutive studies, given in columns `schema.STUDY_COLUMNS`; limits as for `find_journeys`.
 
-    Args:
-        studies: columns `schema.STUDY_COLUMNS`.
-        min_days: shortest interval to keep; two studies at the same instant have no order and are never paired.
-        max_days: longest interval to keep.
+    Two studies at the same instant have no order and are never paired.
 
     Returns:
         Journeys with columns `schema.JOURNEY_COLUMNS`, in order of patient and time, and the drops by reason.
-
-    Raises:
-        SettingError: if min_days is negative or above max_days.
     """
     _check_days(min_days, max_days)
     ordered = studies.sort_values(["subject_id", "study_datetime", "study_id"], ignore_index=True)

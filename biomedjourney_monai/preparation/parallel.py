@@ -11,6 +11,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -37,6 +38,34 @@ CRASHED = "reader crashed"
 """The reason to leave out an image whose decoder kills its process."""
 
 
+@dataclass(frozen=True)
+class Workers:
+    """The processes of a stage.
+
+    Args:
+        processes: on this machine; 1 runs in this process. Not used with a scheduler.
+        scheduler: address of a Dask scheduler, for example tcp://10.0.0.5:8786; its workers must see the same files.
+    """
+
+    processes: int = 1
+    scheduler: str | None = None
+
+    @classmethod
+    def of(cls, processes: int | None, scheduler: str | None = None) -> Workers:
+        """As asked; None and 0 take one process for each core that this process may use.
+
+        Raises:
+            SettingError: if the number is negative.
+        """
+        if processes is not None and processes < 0:
+            raise SettingError("processes", "must be >= 1, or 0 for one per core", found=str(processes))
+        return cls(processes or available_cores(), scheduler)
+
+
+ALONE = Workers()
+"""This process."""
+
+
 def map_in_processes(
     function: Callable[[_Item], _Result],
     items: Sequence[_Item],
@@ -53,10 +82,10 @@ def map_in_processes(
     Args:
         function: picklable, without state or randomness of its own.
         items: picklable.
-        processes: on this machine; 1 runs in this process. Not used with a scheduler.
+        processes: as for `Workers`.
         title: of the progress bar.
         unit: of the progress bar's rate.
-        scheduler: address of a Dask scheduler, for example tcp://10.0.0.5:8786; its workers must see the same files.
+        scheduler: as for `Workers`.
         chunk: items that a worker gets at once.
         on_death: gives the result of an item that kills every worker it comes to, as a damaged file can kill a
             decoder; None ends the run. With 1 process, which is this one, nothing can be caught.
@@ -73,17 +102,6 @@ def map_in_processes(
         return
     with _open_cluster(processes, scheduler, allowed_deaths=None if on_death is None else ALLOWED_DEATHS) as client:
         yield from show(_map_on_cluster(client, function, items, chunk, on_death))
-
-
-def count_processes(processes: int | None) -> int:
-    """The number of processes to use: as asked, or one for each core that this process may use for None and 0.
-
-    Raises:
-        SettingError: if it is negative.
-    """
-    if processes is not None and processes < 0:
-        raise SettingError("processes", "must be >= 1, or 0 for one per core", found=str(processes))
-    return processes or available_cores()
 
 
 def available_cores() -> int:

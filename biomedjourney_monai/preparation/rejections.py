@@ -20,7 +20,6 @@ def write_rejected(work: str | Path, stage: str, rows: pd.DataFrame, *, after: t
     """Write what a stage left out after what earlier stages left out; rows of later stages are out of date and removed.
 
     Args:
-        work: the working folder.
         stage: the verb.
         rows: columns `REJECTED_COLUMNS`, or some of them.
         after: the earlier stages.
@@ -59,14 +58,7 @@ class Rejections:
         self._parts: list[pd.DataFrame] = []
 
     def keep_images(self, images: pd.DataFrame, keep: pd.Series, reason: str, *, last: str = "") -> pd.DataFrame:
-        """Return the images where `keep` is true; note the others, and the studies that lose their last image.
-
-        Args:
-            images: one row per image, with study_id.
-            keep: bool, one per image.
-            reason: of the images left out.
-            last: reason for studies without any image left; "" does not note them.
-        """
+        """Return the images where `keep` is true; note the others, and with `last` the studies without image left."""
         kept = images[keep]
         self.add("image", reason, images[~keep])
         if last:

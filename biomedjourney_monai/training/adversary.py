@@ -1,4 +1,4 @@
-"""The patch discriminator that trains beside the autoencoder, on the stock trainer."""
+"""The patch discriminator that is trained together with the autoencoder, in MONAI's trainer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 
 
 class PatchAdversary:
-    """MONAI's `PatchDiscriminator`, with its optimiser, its steps and its share of the autoencoder's loss.
+    """MONAI's `PatchDiscriminator`, with its optimiser and its part of the autoencoder's loss.
 
-    The autoencoder's loss asks for `penalty`; as a handler of the trainer, the discriminator learns after each
-    iteration from the same batch. Both wait until `start_iteration`, since a discriminator that meets untrained
-    reconstructions teaches nothing (Esser et al. 2021, section 3.1). At weight 0 there is no discriminator at all.
+    The autoencoder's loss calls `penalty`; as a handler of the trainer, the discriminator is trained after each
+    iteration on the same batch. Both start after `start_iteration`, because a discriminator is of no use while the
+    reconstructions are untrained (Esser et al. 2021, section 3.1). At weight 0 there is no discriminator.
 
     Args:
         weight: of the adversarial loss.
@@ -57,11 +57,11 @@ class PatchAdversary:
         return self.weight > 0 and self.iteration > self.start_iteration
 
     def states(self) -> dict[str, Any]:
-        """What a checkpoint must keep, by name."""
+        """Objects that a checkpoint must save, by name."""
         return {"discriminator": self.discriminator, "discriminator_optimizer": self.optimizer} if self.weight else {}
 
     def penalty(self, reconstruction: Tensor) -> Tensor:
-        """What the autoencoder pays for patches that can be told from real ones; 0 while inactive.
+        """The weighted adversarial loss of a reconstruction; 0 while inactive.
 
         Args:
             reconstruction: shape (B, 1, H, W), with its graph.
@@ -69,10 +69,11 @@ class PatchAdversary:
         if not self.is_active:
             return reconstruction.new_zeros(())
         verdict = self.discriminator(reconstruction)[-1]
-        return self.weight * self.loss(verdict, target_is_real=True, for_discriminator=False)
+        loss: Tensor = self.loss(verdict, target_is_real=True, for_discriminator=False)
+        return self.weight * loss
 
     def attach(self, engine: Engine) -> None:
-        """Follow the trainer's iterations, and learn after each."""
+        """Count the trainer's iterations, and train after each."""
         engine.add_event_handler(Events.ITERATION_STARTED, self._count)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._learn)
 
@@ -82,13 +83,13 @@ class PatchAdversary:
     def _learn(self, engine: Engine) -> None:
         if not self.is_active:
             return
-        output = engine.state.output
-        made, real = output[CommonKeys.PRED][0].detach().float(), output[CommonKeys.LABEL]
-        self.optimizer.zero_grad(set_to_none=True)  # also what the autoencoder's backward pass left here
+        state: Any = engine.state
+        made, real = state.output[CommonKeys.PRED][0].detach().float(), state.output[CommonKeys.LABEL]
+        self.optimizer.zero_grad(set_to_none=True)  # the autoencoder's backward pass wrote gradients here too
         loss = 0.5 * (
             self.loss(self.discriminator(made)[-1], target_is_real=False, for_discriminator=True)
             + self.loss(self.discriminator(real)[-1], target_is_real=True, for_discriminator=True)
         )
         loss.backward()
         self.optimizer.step()
-        engine.state.discriminator_loss = loss.item()
+        state.discriminator_loss = loss.item()

@@ -1,4 +1,4 @@
-"""What the autoencoder's training needs: its images, its loss, its start in closed form."""
+"""Training of the autoencoder: its images, its loss, its start in closed form."""
 
 from __future__ import annotations
 
@@ -12,19 +12,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from biomedjourney_monai.configuration import compose
-from biomedjourney_monai.errors import TableError, WeightsError
+from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.files import read_json_lines
-from biomedjourney_monai.networks.autoencoder import reconstruct
-from biomedjourney_monai.networks.weights.geometry import (
-    GEOMETRY_KEY,
-    HASH_KEY,
-    geometry_hash,
-    geometry_of,
-    require_same_geometry,
-)
-from biomedjourney_monai.networks.weights.model_file import load_into, load_tensors, save_tensors
+from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL, reconstruct
+from biomedjourney_monai.networks.weights.autoencoder_file import load_autoencoder
+from biomedjourney_monai.networks.weights.geometry import GEOMETRY_KEY, HASH_KEY, geometry_hash, geometry_of
+from biomedjourney_monai.networks.weights.model_file import save_tensors
+from biomedjourney_monai.radiographs import read_png
 from biomedjourney_monai.schema import SINGLES_FILE
-from biomedjourney_monai.training.data.prepared_images import read_prepared_image
 
 
 class RadiographDataset(Dataset):
@@ -37,7 +32,7 @@ class RadiographDataset(Dataset):
         if not self.paths:
             raise TableError(
                 f"{folder / SINGLES_FILE} must hold images of split {split}",
-                found="none",
+                found=f"{len(rows)} images of other splits",
                 action="Prepare more patients, or choose another split",
             )
 
@@ -45,20 +40,20 @@ class RadiographDataset(Dataset):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        pixels = read_prepared_image(self.paths[index])[None] * 2 - 1
+        pixels = torch.from_numpy(read_png(self.paths[index]))[None] * 2 - 1
         return {"image": pixels, "label": pixels}
 
 
 class ReconstructionLoss(nn.Module):
-    """Mean absolute error (L1), the same of the gradients, divergence, perceptual distance, adversarial penalty.
+    """Mean absolute error of pixels and of gradients, divergence, perceptual distance, adversarial penalty.
 
     Args:
         gradient_weight: of the gradients' error, which keeps ribs and vessels sharp.
         kl_weight: of the Kullback-Leibler divergence from a standard normal, per latent element.
         l1_weight: of the pixels' error.
         perceptual_weight: of the perceptual distance.
-        perceptual: (reconstruction, image), both (B, 1, H, W), to that distance; None for none.
-        penalty: reconstruction to what the discriminator makes it pay, weighted; None for none.
+        perceptual: distance of reconstruction and image, both (B, 1, H, W); None for none.
+        penalty: weighted adversarial loss of a reconstruction; None for none.
     """
 
     def __init__(
@@ -88,15 +83,15 @@ class ReconstructionLoss(nn.Module):
 
 
 class FirstStage:
-    """Builds the autoencoder of `common.yaml`; starts it from a file, or, where it can, at the principal components.
+    """Builds the autoencoder of `common.yaml` and starts it from a file or, if possible, from principal components.
 
     Args:
         bundle_root: folder of `configs/common.yaml`.
-        dataset: of training images.
-        fit_images: how many of them the closed-form start looks at.
+        dataset: training images.
+        fit_images: number of images that `fit` uses.
         seed: of the random weights and the choice of images.
         section: overrides of `common.yaml`'s autoencoder.
-        start_from: weights to fine-tune: an autoencoder's, or a whole model's; None starts afresh.
+        start_from: weights to fine-tune, of an autoencoder or a whole model; None for random weights.
     """
 
     def __init__(
@@ -115,13 +110,13 @@ class FirstStage:
         self.autoencoder: AutoencoderKL = parser.get_parsed_content("autoencoder")
         if start_from is not None:
             load_autoencoder(self.autoencoder, start_from)
-        if hasattr(self.autoencoder, "fit"):
+        if isinstance(self.autoencoder, PatchAutoencoderKL):
             if start_from is None:
                 order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:fit_images]
                 self.autoencoder.fit(torch.stack([dataset[int(index)]["image"] for index in order]))
-            for part in (self.autoencoder.encoder, self.autoencoder.quant_conv_mu):
+            for name in ("encoder", "quant_conv_mu", "quant_conv_log_sigma"):
+                part = self.autoencoder.get_submodule(name)
                 part.requires_grad_(False)  # so that the latents stay the standardised components
-            self.autoencoder.quant_conv_log_sigma.requires_grad_(False)
 
     @property
     def trainable(self) -> list[nn.Parameter]:
@@ -129,37 +124,11 @@ class FirstStage:
         return [parameter for parameter in self.autoencoder.parameters() if parameter.requires_grad]
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Encode and decode images of shape (B, 1, H, W) in [0, 1], from the posterior's mode."""
+        """Encode images of shape (B, 1, H, W) in [0, 1], and decode the posterior's mode."""
         return reconstruct(self.autoencoder, images)
 
     def save(self, path: str | Path, *, info: Mapping[str, Any]) -> None:
-        """Write the weights as tensors, with the settings that they belong to."""
+        """Write the weights and their geometry."""
         geometry = geometry_of(autoencoder=self.autoencoder)
         facts = {**info, GEOMETRY_KEY: geometry, HASH_KEY: geometry_hash(geometry)}
         save_tensors(path, self.autoencoder.state_dict(), info=facts)
-
-
-def load_autoencoder(autoencoder: AutoencoderKL, path: str | Path, *, mmap: bool = False) -> AutoencoderKL:
-    """Load an autoencoder from a weights file, which holds it alone or as a part of the whole model.
-
-    Args:
-        autoencoder: with the settings of the file.
-        path: the file; with `mmap` it must not be cut or written over while the autoencoder lives, only replaced.
-        mmap: leave weights that are stored as float32 on the disk until they are used, so that they take no memory in a
-            training that hardly uses them.
-
-    Returns:
-        The same autoencoder.
-
-    Raises:
-        WeightsError: if the file cannot be read, holds a model without an autoencoder, or holds one of other settings.
-    """
-    state, info = load_tensors(path, mmap=mmap)
-    require_same_geometry(info, geometry_of(autoencoder=autoencoder), file=Path(path).name)
-    prefixes = ("autoencoder.", "denoiser.")
-    if any(name.startswith(prefixes) for name in state):
-        state = {name.removeprefix(prefixes[0]): value for name, value in state.items() if name.startswith(prefixes[0])}
-    if not state:
-        raise WeightsError(f"{path} must hold an autoencoder", found="none", action="Pass another weights file")
-    stays = mmap and all(value.dtype == torch.float32 for value in state.values())
-    return load_into(autoencoder, state, take_over=stays)

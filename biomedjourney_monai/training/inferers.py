@@ -1,7 +1,8 @@
-"""Mixed precision for the stock trainer, on a CPU too, where its own `amp` does nothing."""
+"""Mixed precision for MONAI's trainer, also on a CPU, where its own `amp` does nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ class AutocastInferer(SimpleInferer):
         precision: "float32", "bfloat16", or "float16", which needs the trainer's gradient scaler (`amp: true`).
 
     Raises:
-        ConfigError: for another precision.
+        ConfigError: for any other precision.
     """
 
     def __init__(self, *, precision: str = "bfloat16") -> None:
@@ -29,6 +30,6 @@ class AutocastInferer(SimpleInferer):
             raise ConfigError(f"--precision must be one of {', '.join(PRECISIONS)}", found=str(precision))
         self.dtype = PRECISIONS[precision]
 
-    def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         with torch.autocast(inputs.device.type, self.dtype, enabled=self.dtype is not None):
             return network(inputs, *args, **kwargs)

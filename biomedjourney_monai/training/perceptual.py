@@ -1,4 +1,4 @@
-"""Perceptual distance: how far two images are apart for a frozen network. Its weights come from a file, never a hub."""
+"""Perceptual distance of two images, by the features of a frozen network with weights from a local file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from biomedjourney_monai.errors import WeightsError
 class FeatureDistance(nn.Module):
     """Squared distance of unit feature vectors, averaged over positions and summed over layers.
 
-    That is LPIPS (Zhang et al. 2018) without its learned weights per channel, on whatever network knows the images.
+    This is LPIPS (Zhang et al. 2018) without its learned channel weights, on any network for these images.
 
     Args:
         network: takes images of shape (B, 1, H, W) in [-1, 1]; it is frozen, in evaluation mode.
@@ -30,7 +30,7 @@ class FeatureDistance(nn.Module):
         known = dict(network.named_modules())
         unknown = [name for name in layers if name not in known]
         if unknown or not layers:
-            raise ValueError(f"layers must name submodules of {type(network).__name__}, found {unknown or 'none'}")
+            raise ValueError(f"layers must name submodules of {type(network).__name__}, found {unknown or 'no layers'}")
         self.network = network.eval().requires_grad_(False)
         self._features: list[Tensor] = []
         for name in layers:
@@ -43,11 +43,13 @@ class FeatureDistance(nn.Module):
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
         """Compare images, both of shape (B, 1, H, W) in [-1, 1]; returns a scalar >= 0, 0 for equal images."""
         with torch.no_grad():
-            wanted = self._look(reference)
-        pairs = zip(self._look(image), wanted)
-        return sum((normalize(one) - normalize(other)).square().sum(1).mean() for one, other in pairs)
+            wanted = self._features_of(reference)
+        distance = torch.zeros((), device=image.device)
+        for one, other in zip(self._features_of(image), wanted):
+            distance = distance + (normalize(one) - normalize(other)).square().sum(1).mean()
+        return distance
 
-    def _look(self, images: Tensor) -> list[Tensor]:
+    def _features_of(self, images: Tensor) -> list[Tensor]:
         self._features = []
         self.network(images)
         features, self._features = self._features, []
@@ -55,13 +57,13 @@ class FeatureDistance(nn.Module):
 
 
 class ResNet50Distance(nn.Module):
-    """MONAI's `PerceptualLoss` with a ResNet-50 from a local file, in torchvision's names.
+    """MONAI's `PerceptualLoss` with a ResNet-50 from a local file, under torchvision's names.
 
     Args:
-        weights: a state dict of `torchvision.models.resnet50`, e.g. ImageNet's or RadImageNet's, read as tensors only.
+        weights: a state dict of `torchvision.models.resnet50`, e.g. of ImageNet or RadImageNet, read as tensors only.
 
     Raises:
-        WeightsError: if the file is absent or holds anything else.
+        WeightsError: if the file is absent or contains anything else.
     """
 
     def __init__(self, weights: str | Path) -> None:
@@ -87,13 +89,14 @@ class ResNet50Distance(nn.Module):
 
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
         """Compare images, both of shape (B, 1, H, W) in [-1, 1]; returns a scalar >= 0."""
-        return self.loss((image + 1) / 2, (reference + 1) / 2)
+        distance: Tensor = self.loss((image + 1) / 2, (reference + 1) / 2)
+        return distance
 
 
 def perceptual_distance(
     *, weight: float, weights_file: str | Path | None, network: nn.Module, layers: Sequence[str]
 ) -> nn.Module | None:
-    """The distance that a training asks for: none at weight 0, a ResNet-50's if there is a file, else the network's."""
+    """The distance for a training: None at weight 0, by a ResNet-50 if there is a file, else by the given network."""
     if weight == 0:
         return None
     return FeatureDistance(network, layers=layers) if weights_file is None else ResNet50Distance(weights_file)

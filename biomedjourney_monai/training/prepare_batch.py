@@ -1,4 +1,4 @@
-"""What the stock SupervisedTrainer is fed: noisy latents in, a weighted target out."""
+"""Batches for MONAI's SupervisedTrainer: noisy latents as input, a weighted target as label."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from typing import Any, NamedTuple
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import PrepareBatch
+from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor, nn
 
 
 class WeightedTarget(NamedTuple):
-    """What the denoiser should have predicted, and how much each element counts."""
+    """What the denoiser should predict, and the weight of each element."""
 
     target: Tensor  # (B, C, h, w)
     weight: Tensor  # (B, 1 or C, h, w), >= 0
-    timesteps: Tensor  # (B,), at which it was asked
+    timesteps: Tensor  # (B,)
 
 
 def min_snr_weight(alpha_cumprod: Tensor, *, prediction_type: str, gamma: float) -> Tensor:
-    """Loss weight that no timestep dominates.
+    """Loss weight by timestep, limited so that no timestep dominates.
 
     Args:
         alpha_cumprod: shape (B,), in (0, 1).
         prediction_type: epsilon, v_prediction or sample.
-        gamma: the largest signal-to-noise ratio that counts; 5 in the paper.
+        gamma: limit of the signal-to-noise ratio; 5 in the paper.
 
     Returns:
         Shape (B,).
@@ -41,24 +42,24 @@ def min_snr_weight(alpha_cumprod: Tensor, *, prediction_type: str, gamma: float)
 class DiffusionPrepareBatch(PrepareBatch):
     """Draw timestep and noise, drop conditions, and build the target.
 
-    Dropping follows InstructPix2Pix: text alone, image alone and both, each with its own probability. The dropped
-    text is the encoded empty string, the dropped image zeros.
+    As in InstructPix2Pix the text, the image or both are dropped, each with its own probability. The dropped text is
+    the encoded empty string, the dropped image zeros.
 
     Args:
         noise_scheduler: MONAI noise scheduler.
-        scale_factor: the latent multiplier; the target is a scaled posterior sample, the prior stays unscaled.
+        scale_factor: the latent multiplier; the target is a scaled posterior sample, the prior is not scaled.
         null_text_states: token states of the empty description, shape (1, L, W).
         drop_text, drop_image, drop_both: probabilities, together at most 1.
-        min_snr_gamma: None for no weighting by timestep.
-        channel_weight: shape (C,), how much each latent channel counts; None for all alike.
+        min_snr_gamma: see `min_snr_weight`; None for no weighting by timestep.
+        channel_weight: weight of each latent channel, shape (C,); None for equal weights.
         seed: of the generator for noise, timesteps and dropping.
-        process, processes: this process and how many train together. Each draws for all of them and keeps every
-            `processes`-th draw, so that together they see the noise that one process would.
+        process, processes: this process, and the number that train together. Each draws for all and keeps every
+            `processes`-th draw, so that together they see the same noise as one process.
     """
 
     def __init__(
         self,
-        noise_scheduler: nn.Module,
+        noise_scheduler: DDPMScheduler,
         *,
         scale_factor: float,
         null_text_states: Tensor,
@@ -85,7 +86,7 @@ class DiffusionPrepareBatch(PrepareBatch):
         self.generator = torch.Generator().manual_seed(seed)
 
     def attach(self, engine: Engine) -> None:
-        """Draw the same noise and timesteps in every run of an evaluator, so that its losses can be compared."""
+        """Draw the same noise and timesteps in every run of an evaluator, so that its losses are comparable."""
         engine.add_event_handler(Events.STARTED, lambda: self.generator.manual_seed(self.seed))
 
     def __call__(
@@ -94,7 +95,7 @@ class DiffusionPrepareBatch(PrepareBatch):
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,
-    ) -> tuple[Tensor, WeightedTarget, tuple, dict[str, Tensor]]:
+    ) -> tuple[Tensor, WeightedTarget, tuple[()], dict[str, Tensor]]:
         """Returns: noisy latent (B, C, h, w), weighted target, no positional and three keyword arguments."""
         mean = batchdata["new_mean"]
         deviation = (batchdata["new_log_variance"] / 2).exp()

@@ -1,8 +1,9 @@
-"""Training by several processes at once, as `torchrun` starts them; without it, one process is the first of one."""
+"""Training with several processes that `torchrun` started. Without it, there is one process, with number 0."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -13,20 +14,20 @@ from biomedjourney_monai.errors import ConfigError
 
 
 def this_process() -> int:
-    """The number of this process, from 0; the first one alone logs and saves."""
+    """The number of this process, from 0; only the first logs and saves."""
     return distributed.get_rank() if _joined() else 0
 
 
 def count_processes() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return distributed.get_world_size() if _joined() else 1
 
 
 def join(*, backend: str | None = None) -> None:
-    """Join the processes that `torchrun` started; do nothing if they are joined or if there is but one.
+    """Join the processes that `torchrun` started, unless they are joined or there is only one.
 
     Args:
-        backend: "nccl", "gloo", …; None takes nccl where there is a GPU for each process, else gloo.
+        backend: "nccl", "gloo", …; None for nccl if each process has a GPU, else gloo.
     """
     if _joined() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
@@ -37,19 +38,19 @@ def join(*, backend: str | None = None) -> None:
 
 
 def wait() -> None:
-    """Wait for the others, e.g. until the first process has written what all read next."""
+    """Wait for the others, e.g. until the first process has written a file that all read next."""
     if _joined():
         distributed.barrier()
 
 
 def leave() -> None:
-    """Leave the group, at the end of all stages."""
+    """Leave the group, after all stages."""
     if _joined():
         distributed.destroy_process_group()
 
 
 def require_joined() -> None:
-    """Refuse to train the same model several times side by side.
+    """Refuse to train the same model several times in parallel.
 
     Raises:
         ConfigError: if `torchrun` started several processes that were not joined.
@@ -64,7 +65,7 @@ def require_joined() -> None:
 
 
 def device_of_this_process() -> torch.device:
-    """Each process its own GPU; the CPU where there is none."""
+    """The process's own GPU, or the CPU."""
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.device_count() <= local:
         return torch.device("cpu")
@@ -73,7 +74,7 @@ def device_of_this_process() -> torch.device:
 
 
 def together(network: nn.Module) -> nn.Module:
-    """The network as it trains: with gradients averaged over the processes, or, with one process, as it is."""
+    """The network with gradients averaged over the processes; with one process, the network itself."""
     if count_processes() == 1:
         return network
     device = next(network.parameters()).device
@@ -81,12 +82,12 @@ def together(network: nn.Module) -> nn.Module:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether the flag is up in any process. Every process must ask."""
+    """Whether the flag is set in any process. Every process must call this."""
     return sum_over_processes(float(flag)) > 0
 
 
 def sum_over_processes(value: float) -> float:
-    """The sum of every process's value. Every process must ask."""
+    """The sum of the value over all processes. Every process must call this."""
     if count_processes() == 1:
         return value
     device = torch.device("cuda", torch.cuda.current_device()) if distributed.get_backend() == "nccl" else "cpu"
@@ -99,19 +100,19 @@ class SharedLoss:
     """Keep the loss of the whole batch, over all processes, in `engine.state.loss`.
 
     Args:
-        every: iterations between two looks at the other processes.
+        every: iterations between two exchanges with the other processes.
     """
 
     def __init__(self, *, every: int) -> None:
         self.every = every
 
     def attach(self, engine: Engine) -> None:
-        """Register after each such iteration; it must come before whatever reads the loss."""
+        """Register for these iterations, before any handler that reads the loss."""
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.every), self)
 
     def __call__(self, engine: Engine) -> None:
-        own = float(engine.state.output[CommonKeys.LOSS].detach())
-        engine.state.loss = sum_over_processes(own) / count_processes()
+        state: Any = engine.state
+        state.loss = sum_over_processes(float(state.output[CommonKeys.LOSS].detach())) / count_processes()
 
 
 def _joined() -> bool:

@@ -1,4 +1,4 @@
-"""What the two stages share before the stock trainer takes over: networks, scale factor, channel weights."""
+"""The two stages of training: their networks, fitted to the latent cache, and running one after the other."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
 from biomedjourney_monai.configuration import compose, config_files, overrides
 from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
 from biomedjourney_monai.files import read_json
 from biomedjourney_monai.memory import large_blocks_apart
-from biomedjourney_monai.networks.prior_expectation import from_residual, is_residual
+from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.generator import CounterfactualGenerator
+from biomedjourney_monai.networks.prior_expectation import PriorExpectation, from_residual, is_residual
 from biomedjourney_monai.networks.weights.model_file import load_tensors, weights_hash
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 from biomedjourney_monai.training.data.examples import sample_pairs
@@ -26,7 +29,7 @@ from biomedjourney_monai.training.first_stage import load_autoencoder
 
 logger = logging.getLogger(__name__)
 EXPECTATION_PAIRS = 500
-"""Of the training triples: what a prior tells of the next image is fitted to them."""
+"""Training triples that the prior expectation is fitted to."""
 
 LEAST_SIGNAL = 1e-5
 """Share of the clean latent's variance at the last timestep: .0047 (Stable Diffusion), 4e-5 (DDPM), 2e-9 (cosine)."""
@@ -44,6 +47,9 @@ class StageSetup:
         seed: of the random weights.
         device: where the networks go.
         sections: overrides of `common.yaml` by section.
+
+    Attributes:
+        changes: everything that is laid over `common.yaml`.
     """
 
     def __init__(
@@ -63,7 +69,6 @@ class StageSetup:
         if text_encoder_dir is not None:
             changes["text_encoder_dir"] = str(text_encoder_dir)
         self.changes = changes
-        """What is laid over `common.yaml`."""
         self.latents_dir = Path(latents_dir)
         self.encoding = read_json(Path(latents_dir) / ENCODING_FILE, made_by="encode")
         require_fresh(latents_dir)
@@ -74,76 +79,75 @@ class StageSetup:
         self.device = torch.device(device)
 
     @cached_property
-    def generator(self) -> Any:
-        """The whole model; its autoencoder is the one that made the cache."""
+    def generator(self) -> CounterfactualGenerator:
+        """The whole model, with the autoencoder that made the cache."""
         if weights_hash(self.autoencoder_file) != self.encoding["autoencoder"]:
             raise WeightsError(
                 "the latent cache must come from the autoencoder that it is trained with",
-                found=f"another {self.autoencoder_file.name}",
+                found=f"another content of {self.autoencoder_file.name}",
                 action="Run `biomedjourney encode` again",
             )
         with large_blocks_apart():
             return self._build()
 
-    def _build(self) -> Any:
-        generator = self.parser.get_parsed_content("generator")
-        require_learnable(generator.denoiser, generator.sampler.noise_scheduler)
-        if (
-            self.encoding.get("text_encoder", generator.text_encoder.weights_hash)
-            != generator.text_encoder.weights_hash
-        ):
+    def _build(self) -> CounterfactualGenerator:
+        generator: CounterfactualGenerator = self.parser.get_parsed_content("generator")
+        require_learnable(generator.denoiser, self.parser.get_parsed_content("noise_scheduler"))
+        own = generator.text_encoder.weights_hash
+        cached = self.encoding.get("text_encoder", own)
+        if cached != own:
             raise WeightsError(
                 "the latent cache must come from the text encoder that it is trained with",
-                found="another one",
+                found=f"text encoder {own[:12]} where {cached[:12]} was used",
                 action="Run `biomedjourney encode` again, or point --text_encoder_dir at the folder it was made with",
             )
         load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)
         if self.start_from is not None:
-            self._load_start(generator)
-            load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)  # start_from may hold another one
+            self._load_start(generator, self.start_from)
+            load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)  # start_from may contain another
         generator.denoiser.scale_factor.fill_(self.scale_factor)
-        if self.start_from is None and generator.denoiser.prior_expectation is not None:
-            self._fit_expectation(generator)
+        expectation = generator.denoiser.prior_expectation
+        if self.start_from is None and expectation is not None:
+            self._fit_expectation(expectation, generator)
         return generator.to(self.device)
 
-    def _load_start(self, generator: Any) -> None:
-        state, info = load_tensors(self.start_from)
-        if generator.denoiser.prior_expectation is not None and is_residual(info):
-            logger.info(f"{self.start_from.name} adds the prior latent itself; its UNet starts under an expectation.")
-            self._fit_expectation(generator)
-            state, info = from_residual(state, info, generator.denoiser.prior_expectation)
-        generator.take(state, info, file=self.start_from.name)
+    def _load_start(self, generator: CounterfactualGenerator, file: Path) -> None:
+        state, info = load_tensors(file)
+        expectation = generator.denoiser.prior_expectation
+        if expectation is not None and is_residual(info):
+            logger.info(f"{file.name} adds the prior latent itself; its UNet is converted to a prior expectation.")
+            self._fit_expectation(expectation, generator)
+            state, info = from_residual(state, info, expectation)
+        generator.take(state, info, file=file.name)
 
-    def _fit_expectation(self, generator: Any) -> None:
-        """Fit what a prior tells of the next image to the training triples.
-
-        That is for a network that starts; one that goes on keeps the expectation it has learned with.
-        """
+    def _fit_expectation(self, expectation: PriorExpectation, generator: CounterfactualGenerator) -> None:
+        """Fit the prior expectation to the training triples, for a network that has none yet."""
         try:
             prior, new = sample_pairs(self.latents_dir, count=EXPECTATION_PAIRS, encoders=self._encoders_of(generator))
         except TableError:
-            logger.info("There are no triples to learn from what a prior tells of the next image; nothing is assumed.")
+            logger.info("There are no triples to fit the prior expectation to; its defaults are kept.")
             return
-        generator.denoiser.prior_expectation.fit(self.scale_factor * prior, self.scale_factor * new)
+        expectation.fit(self.scale_factor * prior, self.scale_factor * new)
 
     @property
-    def denoiser(self) -> torch.nn.Module:
+    def denoiser(self) -> Denoiser:
         """The network that is trained."""
         return self.generator.denoiser
 
     @property
     def encoders(self) -> Encoders | None:
-        """What encodes images and texts while training goes on; None where the latent cache holds them."""
+        """Encoders of images and texts during training; None if the latent cache contains them."""
         return self._encoders_of(self.generator)
 
-    def _encoders_of(self, generator: Any) -> Encoders | None:
+    def _encoders_of(self, generator: CounterfactualGenerator) -> Encoders | None:
         cached = self.encoding.get("cached", True)
         return None if cached else Encoders(generator.autoencoder, generator.text_encoder)
 
     @property
-    def noise_scheduler(self) -> torch.nn.Module:
-        """The sampler's noise schedule, which training must share."""
-        return self.generator.sampler.noise_scheduler
+    def noise_scheduler(self) -> DDPMScheduler:
+        """The noise schedule that sampler and training share."""
+        scheduler: DDPMScheduler = self.parser.get_parsed_content("noise_scheduler")
+        return scheduler
 
     @property
     def scale_factor(self) -> float:
@@ -152,14 +156,14 @@ class StageSetup:
 
     @property
     def channel_weight(self) -> Tensor:
-        """Shape (C,): how much a latent channel moves the pixels."""
+        """How much each latent channel changes the pixels, shape (C,)."""
         return torch.tensor(self.encoding["channel_weight"])
 
     @cached_property
     def null_text_states(self) -> Tensor:
         """Token states of the empty description, shape (1, L, W).
 
-        Where the latent cache holds the other texts, that was the text encoder's only work, and its memory is freed.
+        If the latent cache contains the other texts, the text encoder is not used again, and its memory is freed.
         """
         text_encoder = self.generator.text_encoder
         states = text_encoder.encode([""]).cpu()
@@ -168,8 +172,8 @@ class StageSetup:
         return states
 
     def parameters(self, **settings: Any) -> dict[str, Any]:
-        """What MLflow and the model file should know of this stage."""
-        size = self.encoding.get("image_size")  # older caches do not say it
+        """Facts about this stage for MLflow and the model file."""
+        size = self.encoding.get("image_size")  # absent from older caches
         return {
             **settings,
             **({} if size is None else {IMAGE_SIZE_KEY: int(size)}),
@@ -182,10 +186,10 @@ class StageSetup:
 def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Sequence[str] | None = None) -> None:
     """Run one stage after another, each as its own MONAI bundle run with its overlay.
 
-    The stages take over the config files and overrides of the command line; they meet in model files.
+    The stages use the config files and overrides of the command line, and pass model files on.
 
     Raises:
-        ConfigError: if this is not a `python -m monai.bundle run`, whose command line tells the overrides.
+        ConfigError: if this is not a `python -m monai.bundle run`, whose command line has the overrides.
     """
     from fire.parser import DefaultParseValue
     from monai.bundle import ConfigWorkflow
@@ -213,32 +217,32 @@ def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Seq
         workflow.finalize()
 
 
-def require_learnable(denoiser: torch.nn.Module, noise_scheduler: torch.nn.Module) -> None:
-    """Refuse a prediction that a network cannot give, or that cannot be sampled from.
+def require_learnable(denoiser: Denoiser, noise_scheduler: DDPMScheduler) -> None:
+    """Refuse combinations of prediction type, denoiser and noise schedule that cannot be learned or sampled from.
 
     Raises:
-        ConfigError: if what is not the clean latent is to be predicted as the prior's plus a change, or if noise is to
-            be predicted although the schedule ends in noise alone, which tells nothing of the clean latent.
+        ConfigError: if a denoiser that adds the prior predicts anything but the clean latent, or if noise is predicted
+            under a schedule that ends in pure noise, from which the clean latent cannot be computed.
     """
-    prediction = str(getattr(noise_scheduler, "prediction_type", "sample"))
+    prediction = str(noise_scheduler.prediction_type)
     if prediction == "sample":
         return
-    if getattr(denoiser, "prior_expectation", None) is not None:
+    if denoiser.prior_expectation is not None:
         raise ConfigError(
             "denoiser#prior_expectation is for prediction_type sample, the clean latent",
-            found=f"one with {prediction}",
+            found=f"prediction_type {prediction}",
             action="Pass --denoiser#prior_expectation '$None'",
         )
-    if getattr(denoiser, "residual_to_prior", False):
+    if denoiser.residual_to_prior:
         raise ConfigError(
             "denoiser#residual_to_prior is for prediction_type sample, the clean latent",
-            found=f"true with {prediction}",
+            found=f"prediction_type {prediction}",
             action="Pass --denoiser#residual_to_prior false",
         )
     last = float(noise_scheduler.alphas_cumprod[-1])
     if prediction == "epsilon" and last < LEAST_SIGNAL:
         raise ConfigError(
-            f"with prediction_type epsilon the noise schedule must leave a signal of {LEAST_SIGNAL:g} at its end",
+            f"with prediction_type epsilon the noise schedule must end with a signal of {LEAST_SIGNAL:g} or more",
             found=f"{last:.1g}",
-            action="Take another schedule, such as --noise_scheduler#schedule scaled_linear_beta, or v_prediction",
+            action="Use another schedule, such as --noise_scheduler#schedule scaled_linear_beta, or v_prediction",
         )

@@ -25,6 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from biomedjourney_monai.training.gpu_preset import GpuPreset
+
 sys.path.insert(0, str(Path(__file__).parent))
 from optimiser_step import CONFIGS, TEXT_WIDTH, build_denoiser, draw_batch
 
@@ -58,12 +60,13 @@ def read_preset(size: int) -> dict[str, Any]:
     """The settings that decide the memory, from the config files as MONAI lays them over each other."""
     from monai.bundle import ConfigParser
 
-    names = ("train.yaml", "sd15.yaml", f"gpu{size}.yaml")
+    names = ("train.yaml", "sd15.yaml", "gpu12.yaml" if size == 12 else "gpu.yaml")
     content = ConfigParser.load_config_files([str(CONFIGS / name) for name in names])
+    preset = GpuPreset(1, 32, 0, True) if size == 12 else GpuPreset.for_memory(size)
     return {
-        "batch_size": content["batch_size"],
+        "batch_size": preset.batch_size,
         "precision": getattr(torch, content["precision"]),
-        "checkpointing": bool(content["denoiser"].get("gradient_checkpointing")),
+        "checkpointing": preset.gradient_checkpointing,
         "average": content["ema_momentum"] != 1,
         "optimizer": content["optimizer"]["_target_"].rpartition(".")[2],
     }

@@ -16,9 +16,14 @@ import json
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from importlib.metadata import Distribution, distribution, distributions, requires
+from importlib.metadata import Distribution, distribution, distributions
+from itertools import chain
+from pathlib import Path
+
+import tomllib
 
 PROJECT = "biomedjourney_monai"
+PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 UNKNOWN = "unknown"
 SPDX = {
     "Apache Software License": "Apache-2.0",
@@ -90,9 +95,11 @@ def _file_text(package: Distribution) -> str:
 
 
 def direct_packages() -> list[Distribution]:
-    """What the project asks for, with every extra but `dev`."""
-    lines = [line for line in requires(PROJECT) or [] if not re.search("extra == .dev", line)]
-    names = {re.split(r"[\s\[<>=!~;]", line)[0] for line in lines} - {PROJECT, PROJECT.replace("_", "-")}
+    """What pyproject.toml asks for, with every extra but `dev`."""
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    extras = [lines for extra, lines in project["optional-dependencies"].items() if extra != "dev"]
+    lines = chain(project["dependencies"], *extras)
+    names = {re.split(r"[\s\[<>=!~;]", line)[0] for line in lines} - {PROJECT}
     return [distribution(name) for name in sorted(names, key=str.lower)]
 
 

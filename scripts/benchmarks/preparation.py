@@ -201,15 +201,9 @@ def time_naively(paths: tuple[Path, Path], folder: Path, iterations: int) -> tup
 def count_finest_iterations(paths: tuple[Path, Path]) -> int:
     """How many iterations this package's own search takes at its finest level, for one pair."""
     (prior, prior_content), (new, new_content) = (load_unscaled(path, size=SIZE) for path in paths)
-    counts = simpleitk.count_iterations(
-        scale_intensity(prior, prior_content),
-        scale_intensity(new, new_content),
-        prior_content,
-        new_content,
-        transform="similarity",
-        seed=1,
-    )
-    return counts[-1]
+    images = (scale_intensity(prior, prior_content), scale_intensity(new, new_content))
+    pair = ImagePair(*images, prior_content, new_content)
+    return simpleitk.count_iterations(pair, transform="similarity", seed=1)[-1]
 
 
 def measure_registration(pairs: int, naive_iterations: int, real: Path | None) -> tuple[dict, dict]:

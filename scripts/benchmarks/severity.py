@@ -28,10 +28,11 @@ from laterality import draw_picture
 from tqdm import tqdm
 
 from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model
-from biomedjourney_monai.evaluation.judges.loading import Judges, load_judges
+from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.metrics.truth_error import CHANGED
 from biomedjourney_monai.evaluation.probes import NAMES, Probe, choose_probe, rises
 from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, WHOLE
-from biomedjourney_monai.evaluation.systems.true_counterfactuals import CHANGED
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import anatomy_of

@@ -24,6 +24,9 @@ STACKS = [
     *([name] for name in ("common.yaml", *RUNS)),
     ["train.yaml", "pretrain.yaml"],
     ["train.yaml", "finetune.yaml"],
+    ["train.yaml", "sd15.yaml", "gpu.yaml"],
+    ["train.yaml", "sd15.yaml", "gpu12.yaml"],
+    ["train.yaml", "multi_gpu.yaml"],
 ]
 LABEL_SERVER = {"pre_transforms", "post_transforms"}  # read by MONAI Label, in place of the bundle's own
 READ_BY_PYTHON = {
@@ -118,26 +121,29 @@ def test_the_run_ids_exist(name, ids):
     assert set(ids) <= set(_load(name))
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_every_run_speaks_plainly_and_refuses_unknown_overrides(name):
-    first, second, *_ = _load(name)["initialize"]
-    assert "errors_as_one_line()" in first
-    assert "refuse_unknown_overrides(@bundle_root" in second
+@pytest.mark.parametrize("name", [*RUNS, "multi_gpu.yaml"])
+def test_every_run_starts_with_one_line_errors_and_refuses_unknown_overrides(name):
+    assert any(step.startswith("$configuration.start_run(@bundle_root") for step in _load(name)["initialize"])
 
 
-def _shared(name):
-    found = re.search(r"shared=(\[.*?\])", " ".join(_load(name)["initialize"]))
-    return re.findall(r"'(\w+)'", found.group(1)) if found else []
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_every_shared_section_can_be_overridden_key_by_key(name):
+@pytest.mark.parametrize(
+    ("name", "sections"),
+    [
+        ("train.yaml", {"autoencoder", "denoiser", "noise_scheduler", "text_encoder"}),
+        ("train_autoencoder.yaml", {"autoencoder"}),
+        ("inference.yaml", {"autoencoder", "denoiser", "noise_scheduler", "text_encoder", "sampler"}),
+        ("evaluate.yaml", set()),
+        ("prepare.yaml", set()),
+    ],
+)
+def test_every_shared_section_can_be_overridden_key_by_key(name, sections):
     common, content = _load("common.yaml"), _load(name)
-    for section in _shared(name):
+    assert {key for key in content if isinstance(common.get(key), dict)} == sections
+    for section in sections:
         assert content[section] == {}
         for key in common[section]:
             arguments = ["monai.bundle", "run", "--config_file", str(CONFIGS / name), f"--{section}#{key}", "1"]
-            refuse_unknown_overrides(ROOT / "bundle", shared=_shared(name), arguments=arguments)
+            refuse_unknown_overrides(ROOT / "bundle", arguments=arguments)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +162,7 @@ def test_every_shared_section_can_be_overridden_key_by_key(name):
 def test_a_misspelt_override_names_the_nearest_key(name, key, nearest):
     arguments = ["monai.bundle", "run", "--config_file", str(CONFIGS / name), f"--{key}", "3"]
     with pytest.raises(ConfigError, match=f"Did you mean --{re.escape(nearest)}\\?"):
-        refuse_unknown_overrides(ROOT / "bundle", shared=_shared(name), arguments=arguments)
+        refuse_unknown_overrides(ROOT / "bundle", arguments=arguments)
 
 
 def test_no_config_holds_an_algorithm():

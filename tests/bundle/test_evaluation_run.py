@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigWorkflow
 
-from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, evaluate
+from biomedjourney_monai.evaluation.comparison import compare_systems
+from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,7 @@ def work(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(work):
     """System -> metric -> number, as the command line computes them."""
-    content, _ = evaluate(work, load_judges(BUNDLE / "models"), settings=EvaluationSettings(bootstrap=0))
+    content, _ = compare_systems(work, load_judges(BUNDLE / "models"), settings=EvaluationSettings(bootstrap=0))
     return {
         system["name"]: {name: parts["overall"]["value"] for name, parts in system["metrics"].items()}
         for system in content["systems"]
@@ -92,7 +93,7 @@ def test_the_workflow_has_monais_properties(work, tmp_path):
 @pytest.mark.parametrize("key, value", [("unmentioned", "positive"), ("limit", 8), ("uncertain", "negative")])
 def test_the_choices_are_those_of_the_command_line(work, tmp_path, key, value):
     settings = EvaluationSettings(bootstrap=0, **{key: value})
-    content, _ = evaluate(work, load_judges(BUNDLE / "models"), settings=settings)
+    content, _ = compare_systems(work, load_judges(BUNDLE / "models"), settings=settings)
     metrics = next(system["metrics"] for system in content["systems"] if system["name"] == "counterfactual")
     found = _evaluate(work, tmp_path, **{key: value}).evaluator.state.metrics
     assert found["pathology_auroc"] == pytest.approx(metrics["pathology_auroc"]["overall"]["value"], abs=1e-5)

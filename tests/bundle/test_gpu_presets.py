@@ -7,9 +7,16 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.training.gpu_preset import PRESETS, GpuPreset
+
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
-DOCS = CONFIGS.parent / "docs" / "how-to" / "large-models.md"
-PRESETS = [f"gpu{size}.yaml" for size in (12, 24, 40, 80)]
+DOCS = CONFIGS.parent / "docs"
+STACKS = {f"--gpu_memory {size}": ("gpu.yaml", {"gpu_memory": size}) for size in PRESETS} | {
+    "gpu12.yaml": ("gpu12.yaml", {})
+}
+"""By the name in the documentation: the overlay and its overrides."""
+
 LEFT_AS_IN_COMMON = {"autoencoder": {}, "image_size": 128}
 """Of sd15.yaml, since the latents are the small autoencoder's."""
 
@@ -18,33 +25,57 @@ def load(name):
     return ConfigParser.load_config_file(str(CONFIGS / name))
 
 
+def parse(name, overrides):
+    """The settings of an overlay, with everything resolved."""
+    parser = ConfigParser({"denoiser": {}, **load(name), **overrides})
+    parser.parse()
+    keys = ("batch_size", "accumulate", "denoiser#gradient_checkpointing")
+    return {key: parser.get_parsed_content(key) for key in keys if key in parser}
+
+
 def test_every_preset_there_is_is_tested():
-    assert sorted(path.name for path in CONFIGS.glob("gpu*.yaml")) == sorted(PRESETS)
+    assert {path.name for path in CONFIGS.glob("gpu*.yaml")} == {name for name, _ in STACKS.values()}
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_changes_only_what_exists_and_steps_on_the_papers_batch(name):
+@pytest.mark.parametrize("name", ["gpu.yaml", "gpu12.yaml"])
+def test_a_preset_changes_only_what_exists(name):
     known, sections = set(load("train.yaml")), load("common.yaml")
-    content = load(name)
-    for key in content:
+    for key in set(load(name)) - {"gpu_memory", "gpu_preset"}:
         section, _, part = key.partition("#")
         assert section in known
         assert not part or part in sections[section]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_preset_steps_on_the_papers_batch(stack):
+    content = parse(*STACKS[stack])
     assert content["batch_size"] * content["accumulate"] == load("sd15.yaml")["batch_size"] == 32
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_the_page_tells_each_presets_batch(name):
-    content = load(name)
-    (row,) = re.findall(rf"^\| `{name}` \| (\d+) × (\d+) \|", DOCS.read_text(encoding="utf-8"), flags=re.M)
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_page_tells_each_presets_batch(stack):
+    content = parse(*STACKS[stack])
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md")))
+    (row,) = re.findall(rf"^\| `{stack}` \| (\d+) × (\d+) \|", pages, flags=re.M)
     assert [int(number) for number in row] == [content["batch_size"], content["accumulate"]]
+
+
+@pytest.mark.parametrize(("memory", "size"), [(24, 24), (39.5, 24), (48, 40), (80, 80), (141, 80)])
+def test_other_memory_takes_the_next_smaller_preset(memory, size):
+    assert GpuPreset.for_memory(memory) == PRESETS[size]
+
+
+def test_too_little_memory_is_refused():
+    with pytest.raises(BiomedJourneyError, match=r"gpu_memory must be >= 24, in GB; found 16\. Lay gpu12.yaml"):
+        GpuPreset.for_memory(16)
 
 
 @pytest.fixture
 def built(latent_work, shrunken_denoiser, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    def build(name):
+    def build(stack):
+        name, overrides = STACKS[stack]
         run = ConfigWorkflow(
             config_file=[str(CONFIGS / file) for file in ("train.yaml", "sd15.yaml", name, "pretrain.yaml")],
             workflow_type="train",
@@ -59,6 +90,7 @@ def built(latent_work, shrunken_denoiser, tmp_path, monkeypatch):
             **LEFT_AS_IN_COMMON,
             num_workers=0,
             **shrunken_denoiser,
+            **overrides,
         )
         run.initialize()
         return run
@@ -66,17 +98,18 @@ def built(latent_work, shrunken_denoiser, tmp_path, monkeypatch):
     return build
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_what_a_preset_builds_takes_a_step(name, built, tmp_path):
-    run = built(name)
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_a_preset_builds_takes_a_step(stack, built, tmp_path):
+    run = built(stack)
     trainer = run.parser.get_parsed_content("train#trainer")
     start = {key: value.clone() for key, value in trainer.network.state_dict().items()}
     run.run()
-    assert type(trainer.optimizer).__name__ == ("Adafactor" if name == "gpu12.yaml" else "AdamW")
+    assert type(trainer.optimizer).__name__ == ("Adafactor" if stack == "gpu12.yaml" else "AdamW")
     blocks = [*trainer.network.unet.down_blocks, *trainer.network.unet.up_blocks]
-    assert all(("forward" in vars(block)) == (name in ("gpu12.yaml", "gpu24.yaml")) for block in blocks)
+    checkpointed = stack in ("gpu12.yaml", "--gpu_memory 24")
+    assert all(("forward" in vars(block)) == checkpointed for block in blocks)
     averaged = run.parser.get_parsed_content("averaged").ema_model
-    assert (averaged is trainer.network) == (name == "gpu12.yaml")
+    assert (averaged is trainer.network) == (stack == "gpu12.yaml")
     changed = [key for key, value in trainer.network.state_dict().items() if not torch.equal(value, start[key])]
     assert len(changed) > 10
     assert (tmp_path / "pretrain" / "model.pt").is_file()

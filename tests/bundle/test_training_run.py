@@ -88,7 +88,7 @@ def test_one_stage_alone_goes_on_where_it_stopped(trained, latent_work, tmp_path
     more = ["--pretrain_epochs", 4, *FEW[2:], *SETTINGS, *small_denoiser]
     result = run_bundle("run", ["train.yaml", "pretrain.yaml"], "--dataset_dir", work, *more)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "Go on from epoch 3" in result.stderr
+    assert "Continue from epoch 3" in result.stderr
     assert load_tensors(work / "runs" / "pretrain" / "model.pt")[1]["iterations"] == 8
 
 

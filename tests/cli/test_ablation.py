@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.evaluation.ablation import steps as study_steps
+from biomedjourney_monai.evaluation.ablation import run as ablation_run
 from biomedjourney_monai.evaluation.systems.scoring import SCORE_COLUMNS
 from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS, PAIR_COLUMNS
 
@@ -95,31 +95,31 @@ def commands(monkeypatch):
     def launcher(folder):
         yield stand_in
 
-    monkeypatch.setattr(study_steps, "launcher", launcher)
+    monkeypatch.setattr(ablation_run, "launcher", launcher)
     return stand_in
 
 
 @pytest.fixture
 def line(tmp_path):
-    return ["study", "--config", str(BUNDLE / "configs" / "study.yaml"), "--out", str(tmp_path / "study")]
+    return ["ablation", "--config", str(BUNDLE / "configs" / "ablation.yaml"), "--out", str(tmp_path / "ablation")]
 
 
 @pytest.fixture
 def read(tmp_path):
-    return lambda: json.loads((tmp_path / "study" / "study.json").read_text())
+    return lambda: json.loads((tmp_path / "ablation" / "ablation.json").read_text())
 
 
 def test_one_table_at_the_end_with_every_cell(commands, line, read, tmp_path, capsys):
     assert main(line) == 0
-    study = read()
-    assert len(commands.ran) == 38 and len(study["cells"]) == 8
-    assert all(cell["status"] == "done" and cell["metrics"]["cmig"]["count"] for cell in study["cells"])
-    assert {(effect["axis"], effect["pairs"]) for effect in study["effects"]} == {
+    ablation = read()
+    assert len(commands.ran) == 38 and len(ablation["cells"]) == 8
+    assert all(cell["status"] == "done" and cell["metrics"]["cmig"]["count"] for cell in ablation["cells"])
+    assert {(effect["axis"], effect["pairs"]) for effect in ablation["effects"]} == {
         ("text", 4),
         ("registration", 4),
         ("stages", 4),
     }
-    table = (tmp_path / "study" / "study.md").read_text()
+    table = (tmp_path / "ablation" / "ablation.md").read_text()
     assert table in capsys.readouterr().out
     assert table.count("\n| progression | yes |") == 2
 
@@ -145,10 +145,10 @@ def test_a_failing_cell_costs_no_other(commands, line, read, capsys):
     assert all(cell["metrics"] for cell in read()["cells"])
 
 
-def test_a_stopped_study_goes_on_cell_by_cell(commands, line, capsys):
+def test_a_stopped_ablation_goes_on_cell_by_cell(commands, line, capsys):
     commands.statuses["sample-progression-registered-1stage-small"] = 130
     assert main(line) == 2
-    assert "Run the same command again to go on" in capsys.readouterr().err
+    assert "Run the same command again to continue" in capsys.readouterr().err
     before = len(commands.ran)
     commands.statuses.clear()
     assert main(line) == 0
@@ -184,22 +184,22 @@ def test_the_plan_runs_nothing(commands, line, tmp_path, capsys):
 
 
 def test_variants_are_compared_and_their_training_is_timed(commands, tmp_path, read):
-    config = str(BUNDLE / "configs" / "study_networks.yaml")
-    assert main(["study", "--config", config, "--out", str(tmp_path / "study")]) == 0
-    study = read()
-    assert {cell["factors"]["variant"] for cell in study["cells"]} == set(study["settings"]["variants"])
-    assert {(effect["axis"], effect["pairs"]) for effect in study["effects"]} == {("variant", 1)}
-    assert all(0 <= cell["training_seconds"] <= cell["seconds"] for cell in study["cells"])
-    table = (tmp_path / "study" / "study.md").read_text()
+    config = str(BUNDLE / "configs" / "ablation_networks.yaml")
+    assert main(["ablation", "--config", config, "--out", str(tmp_path / "ablation")]) == 0
+    ablation = read()
+    assert {cell["factors"]["variant"] for cell in ablation["cells"]} == set(ablation["settings"]["variants"])
+    assert {(effect["axis"], effect["pairs"]) for effect in ablation["effects"]} == {("variant", 1)}
+    assert all(0 <= cell["training_seconds"] <= cell["seconds"] for cell in ablation["cells"])
+    table = (tmp_path / "ablation" / "ablation.md").read_text()
     assert "| text | registration | stages | text encoder | variant |" in table
     assert "| variant: plain → v (1) |" in table
     assert "| `progression-registered-1stage-small-wide` |" in table
 
 
-def test_a_study_without_variants_does_not_speak_of_them(commands, line, read, tmp_path):
+def test_an_ablation_without_variants_does_not_speak_of_them(commands, line, read, tmp_path):
     main(line)
     assert all("variant" not in cell["factors"] for cell in read()["cells"])
-    assert "variant" not in (tmp_path / "study" / "study.md").read_text()
+    assert "variant" not in (tmp_path / "ablation" / "ablation.md").read_text()
 
 
 def test_again_needs_a_cell(commands, line, capsys):
@@ -210,27 +210,27 @@ def test_again_needs_a_cell(commands, line, capsys):
 @pytest.mark.slow
 def test_the_real_commands_survive_a_kill(tmp_path):
     """Four cells at toy size, killed while the first trains, then run to the end."""
-    settings = yaml.safe_load((BUNDLE / "configs" / "study.yaml").read_text())
+    settings = yaml.safe_load((BUNDLE / "configs" / "ablation.yaml").read_text())
     settings["phantom"] = {"patients": 40, "seed": 3}
     settings["grid"] |= {"text": ["progression"]}
     settings["training"] |= {"iterations": 4, "pretrain_iterations": 2, "epoch_length": 1}
     settings["training"]["settings"]["batch_size"] = 4
     settings["arguments"] = {"phantom": ["--size", 128], "sample": ["--steps", 2], "evaluate": ["--bootstrap", 20]}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(settings))
-    out = tmp_path / "study"
-    command = [sys.executable, "-m", "biomedjourney_monai.cli.main", "study", "--bundle", str(BUNDLE)]
-    command += ["--config", str(tmp_path / "study.yaml"), "--out", str(out)]
-    study = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    (tmp_path / "ablation.yaml").write_text(yaml.safe_dump(settings))
+    out = tmp_path / "ablation"
+    command = [sys.executable, "-m", "biomedjourney_monai.cli.main", "ablation", "--bundle", str(BUNDLE)]
+    command += ["--config", str(tmp_path / "ablation.yaml"), "--out", str(out)]
+    ablation = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 1200
     while time.monotonic() < deadline and not list((out / "cells").glob("*/runs/finetune/checkpoint.pt")):
         time.sleep(0.05)
-    study.send_signal(signal.SIGTERM)
-    assert study.wait(timeout=200) != 0
-    assert not (out / "study.json").exists()
+    ablation.send_signal(signal.SIGTERM)
+    assert ablation.wait(timeout=200) != 0
+    assert not (out / "ablation.json").exists()
     done = {path: path.stat().st_mtime_ns for path in out.rglob("latents/*") if path.is_file()}
     run = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert all(path.stat().st_mtime_ns == when for path, when in done.items()), "what was done was left alone"
-    content = json.loads((out / "study.json").read_text())
+    content = json.loads((out / "ablation.json").read_text())
     assert len(content["cells"]) == 4
     assert all(cell["metrics"]["dice_reference"]["value"] is not None for cell in content["cells"])

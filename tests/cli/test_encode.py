@@ -203,12 +203,13 @@ def test_without_a_cache_training_gets_the_same_examples(encode, prepared):
 
 
 def make_encoders(prepared, load_text_encoder):
+    from biomedjourney_monai.model_config import ModelConfig
     from biomedjourney_monai.training.data.encode_shards import load_autoencoder
     from biomedjourney_monai.training.data.live_images import Encoders
 
-    networks = (("bundle", str(BUNDLE)), ("overlay", None))
+    model = ModelConfig.find(BUNDLE)
     weights = prepared / "runs" / "autoencoder.pt"
-    return Encoders(load_autoencoder(networks, str(weights), weights_hash(weights)), load_text_encoder(networks))
+    return Encoders(load_autoencoder(model, str(weights), weights_hash(weights)), load_text_encoder(model))
 
 
 @pytest.mark.parametrize(

@@ -94,5 +94,7 @@ def test_missing_judges_are_named(work, tmp_path, capsys):
 def test_table_writes_unknown_numbers_as_dashes():
     number = {"value": None, "low": None, "high": None}
     keys = ("pathology_auroc", "changed_auroc", "race_auroc", "age_r", "cmig", "kl", "dice_reference", "dice_prior")
-    table = format_table({"systems": [{"name": "x", "metrics": {key: {"overall": number} for key in keys}}]})
+    table = format_table(
+        {"systems": [{"name": "x", "metrics": {key: {"overall": number} for key in keys}}]}, section="metrics"
+    )
     assert table.splitlines()[1].split() == ["x", *["-"] * 8]

@@ -1,6 +1,5 @@
 """From the files of other projects to a model file that training and inference take, and what is refused on the way."""
 
-import argparse
 import importlib.util
 import os
 import pickle
@@ -11,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-from biomedjourney_monai.cli.bundle_model import load_generator
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.configuration import read_overlay
+from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.weights.geometry import geometry_hash
 from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors, weights_hash
 
@@ -80,8 +79,7 @@ def diffusers_folder(make_unet, make_vae, tmp_path):
 
 
 def build(overlay, bundle, model):
-    arguments = argparse.Namespace(bundle=str(bundle), model=str(model), overlay=str(overlay))
-    return load_generator(arguments, steps=2)
+    return ModelConfig.find(bundle, model, overlay).load_generator(steps=2)
 
 
 @torch.no_grad()

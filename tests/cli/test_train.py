@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from biomedjourney_monai.cli import train
 from biomedjourney_monai.cli.main import main
+from biomedjourney_monai.training import run as training_run
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def started(monkeypatch):
         lines.append(command)
         return 3
 
-    monkeypatch.setattr(train.subprocess, "call", call)
+    monkeypatch.setattr(training_run.subprocess, "call", call)
     return lines
 
 
@@ -46,10 +46,10 @@ def test_another_text_encoder_goes_to_the_stages_that_read_text(started, bundle,
 @pytest.mark.parametrize("between", [[], ["--overlay"]])
 def test_overlays_lie_over_the_stage_in_the_order_given(started, bundle, tmp_path, between):
     configs = bundle / "configs"
-    overlays = ["--overlay", str(configs / "sd15.yaml"), *between, str(configs / "gpu24.yaml")]
+    overlays = ["--overlay", str(configs / "sd15.yaml"), *between, str(configs / "gpu.yaml")]
     line = ["train", "--work", str(tmp_path), "--bundle", str(bundle), "--stage", "pretrain", *overlays]
     main([*line, "--", "--learning_rate", "5e-4"])
-    names = ("train.yaml", "pretrain.yaml", "sd15.yaml", "gpu24.yaml")
+    names = ("train.yaml", "pretrain.yaml", "sd15.yaml", "gpu.yaml")
     listed = "[" + ",".join(f"'{(configs / name).resolve()}'" for name in names) + "]"
     assert started[0][started[0].index("--config_file") + 1] == listed
     assert started[0][-2:] == ["--learning_rate", "5e-4"]

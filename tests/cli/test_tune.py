@@ -5,8 +5,8 @@ import pandas
 import pytest
 from PIL import Image
 
-from biomedjourney_monai.cli import tune
 from biomedjourney_monai.cli.main import main
+from biomedjourney_monai.evaluation.tuning.sampling import Point, ScoredSampling
 from biomedjourney_monai.radiographs import save_png
 
 SCORES = {"pathology_auroc": 0.9, "race_auroc": 0.8, "age_r": 0.7, "changed_auroc": 0.5, "dice_reference": 0.9}
@@ -28,7 +28,7 @@ def search(line, monkeypatch):
         found = {**SCORES, "pathology_auroc": 0.5 + text / 10, "age_r": image / 3}
         return [{**found, "cmig": 0.5 + text / 10 + image / 100 - kept / 1000} for kept in thresholds]
 
-    monkeypatch.setattr(tune._Sampling, "scores", scores)
+    monkeypatch.setattr(ScoredSampling, "scores", scores)
     return lambda *more: (main([*line, *more]), sampled)
 
 
@@ -53,7 +53,7 @@ def test_thresholds_are_crossed_with_the_scales_and_share_one_sampling(search, p
     scales = ("--text-guidance-scales", "1", "2", "--image-guidance-scales", "1")
     assert search(*scales, "--keep-unchanged", "0", "0.1", "0")[1] == [(1, 1, 0, 0.1), (2, 1, 0, 0.1)]
     content = written(prepared)
-    assert [[point[name] for name in tune.SEARCHED] for point in content["points"]] == [
+    assert [[point[name] for name in Point._fields] for point in content["points"]] == [
         [1, 1, 0],
         [1, 1, 0.1],
         [2, 1, 0],
@@ -87,7 +87,7 @@ def test_each_threshold_is_scored_on_its_own_images(line, prepared, monkeypatch)
     scored = []
 
     def score(self, journeys, images):
-        assert self.requests["j000001"]["Pleural Effusion"].severities == {"left": 1}
+        assert self.asked["j000001"]["Pleural Effusion"].severities == {"left": 1}
         scored.append(images)
         return {**SCORES, "cmig": 0.9, "side_correct": 0.25}
 

@@ -1,4 +1,4 @@
-"""The commands, the Python and the YAML of how-to/register.md run, with fewer patients."""
+"""The commands, the Python and the YAML of how-to/register.md and describe.md run, with fewer patients."""
 
 import ast
 import re
@@ -57,6 +57,17 @@ def test_the_bundle_runs_with_and_without_a_sites_step(work, monkeypatch):
         run.run()
         pictures.append(read_png(work / "images" / picture))
     assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
+
+
+def test_the_commands_of_the_rule_based_descriptions_run(work, monkeypatch, capsys):
+    monkeypatch.chdir(work.parent)
+    (work.parent / "A.txt").write_text("IMPRESSION: No pleural effusion.")
+    (work.parent / "B.txt").write_text("IMPRESSION: Small left pleural effusion.")
+    commands = [words for words in pages.verbs(pages.DOCS / "how-to" / "describe.md") if "--writer" not in words]
+    assert len(commands) == 4
+    for words in commands:
+        assert main(words) == 0, words
+    assert (work / "triples.jsonl").is_file() and "left pleural effusion" in capsys.readouterr().out.lower()
 
 
 def test_the_python_is_sound(work):

@@ -5,11 +5,10 @@ import pytest
 import torch
 from monai.metrics import MultiScaleSSIMMetric
 
-from biomedjourney_monai.evaluation.judges.loading import JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import JudgeScores
+from biomedjourney_monai.evaluation.metrics.probes import mean_ms_ssim
 from biomedjourney_monai.evaluation.probes import (
     choose_probe,
-    mean_ms_ssim,
-    probe_columns,
     run_probes,
     summarise_probes,
 )
@@ -53,7 +52,8 @@ class Brightens:
 def _run(model, rows=2, **more):
     images = torch.full((rows, 1, SIZE, SIZE), 0.4)
     texts = ["New edema."] * rows
-    return dict(zip(probe_columns(), run_probes(images, [HEALTHY] * rows, texts, model, SeesBrightness(), **more).T))
+    table = run_probes(images, [HEALTHY] * rows, texts, model, SeesBrightness(), **more)
+    return {name: column.to_numpy() for name, column in table.items()}
 
 
 def test_a_model_that_obeys_has_the_numbers_worked_by_hand():

@@ -8,7 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import roc_auc_score
 
 from biomedjourney_monai.errors import ImageError, TableError
-from biomedjourney_monai.evaluation.judges.loading import JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import JudgeScores
 from biomedjourney_monai.evaluation.reconstruction import QualityGate, compare_reconstructions
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.radiographs import read_png

@@ -3,7 +3,8 @@ import pandas
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, evaluate
+from biomedjourney_monai.evaluation.comparison import compare_systems
+from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.subgroups import subgroups_of
 from biomedjourney_monai.schema import FINDINGS
@@ -30,7 +31,7 @@ def test_a_subgroups_number_is_that_of_its_journeys_alone(baseline_work, models)
     pairs = pandas.read_parquet(baseline_work / "pairs.parquet")
     pairs["sex"] = ["F" if n % 4 < 2 else "M" for n in range(len(pairs))]
     pairs.to_parquet(baseline_work / "pairs.parquet")
-    content, scores = evaluate(baseline_work, load_judges(models), settings=EvaluationSettings(bootstrap=10))
+    content, scores = compare_systems(baseline_work, load_judges(models), settings=EvaluationSettings(bootstrap=10))
     women = pairs[pairs["kept"] & (pairs["split"] == "test") & (pairs["sex"] == "F")].set_index("journey_id")
     mine = scores[scores["system"] == "copy-prior"].set_index("journey_id").loc[women.index]
     group = content["systems"][0]["subgroups"]["sex"]["F"]
@@ -43,7 +44,7 @@ def test_a_subgroups_number_is_that_of_its_journeys_alone(baseline_work, models)
 
 
 def test_what_a_small_subgroup_cannot_tell_is_null_with_a_reason(baseline_work, models):
-    content, _ = evaluate(baseline_work, load_judges(models), settings=EvaluationSettings(bootstrap=5))
+    content, _ = compare_systems(baseline_work, load_judges(models), settings=EvaluationSettings(bootstrap=5))
     white = content["systems"][0]["subgroups"]["race"]["White"]["metrics"]
     assert np.isnan(white["race_auroc"]["value"])
     assert white["race_auroc"]["note"]

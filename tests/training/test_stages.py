@@ -219,7 +219,7 @@ def test_a_stale_cache_is_refused(encoded, tmp_path, changed):
     (tmp_path / "images" / "gone.png").unlink()  # a cache may travel without the images
     make_setup(encoded, latents_dir=latents)
     (tmp_path / changed).write_text("another")
-    with pytest.raises(TableError, match=r"as it is now; found .*another triples|images that were.*encode` again"):
+    with pytest.raises(TableError, match=r"as it is now; found .*a changed triples|images that were.*encode` again"):
         make_setup(encoded, latents_dir=latents)
 
 

@@ -1,4 +1,4 @@
-"""The grid of a study: its settings file, its cells and what they have in common."""
+"""The grid of an ablation: its settings file and its cells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.errors import ConfigError
-from biomedjourney_monai.evaluation.ablation.settings import checked, mapping, refuse_the_studys_own
+from biomedjourney_monai.evaluation.ablation.settings import checked, mapping, refuse_decided_settings
 from biomedjourney_monai.evaluation.ablation.variants import NO_VARIANT, Variant, read_variants
 
 TEXTS = ("impression", "progression")
@@ -29,24 +29,25 @@ class Cell:
 
     @property
     def name(self) -> str:
+        """Unique in the grid; names the cell's folder and steps."""
         registered = "registered" if self.registration else "unregistered"
         return f"{self.text}-{registered}-{self.stages}stage-{self.model}"
 
     @property
     def model(self) -> str:
-        """Names the networks: cells of one text encoder and variant differ in data and stages alone."""
+        """Name of the networks: cells of one text encoder and variant differ only in data and stages."""
         return self.text_encoder if self.variant == NO_VARIANT else f"{self.text_encoder}-{self.variant}"
 
 
 @dataclass(frozen=True)
 class Training:
-    """The budget, which is the same for every cell, and how it is spent.
+    """The training budget, which is the same for every cell.
 
     Attributes:
         iterations: of a cell, both stages together.
         pretrain_iterations: of them in stage 1, where a cell has two stages.
         epoch_length: iterations per epoch; both numbers are multiples of it.
-        autoencoder_epochs: of an autoencoder of the study's or a variant's own, beside that budget.
+        autoencoder_epochs: of an autoencoder that the ablation or a variant trains, on top of that budget.
         settings: overrides of train.yaml, the same for every cell.
 
     Raises:
@@ -72,7 +73,7 @@ class Training:
                 "iterations and pretrain_iterations must be multiples of epoch_length",
                 found=f"{self.iterations}, {self.pretrain_iterations} and {self.epoch_length}",
             )
-        refuse_the_studys_own(self.settings, "training.settings")
+        refuse_decided_settings(self.settings, "training.settings")
 
     def epochs(self, cell: Cell) -> tuple[int, int]:
         """Epochs of stage 1 and of stage 2."""
@@ -81,19 +82,19 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Study:
-    """What a settings file asks for.
+class Ablation:
+    """The content of a settings file.
 
     Attributes:
         source: folder in MIMIC-CXR-JPG's layout; None renders patients.
         phantom: patients and seed of the rendered cohort.
-        cells: without doubles, the grid's first.
+        cells: without duplicates, the grid's first.
         text_encoders: name -> folder.
         networks: overrides of common.yaml by section, for every cell.
         training: the budget.
         model: model file whose autoencoder the cells share; None for the bundle's, or for a new one where `networks`
-            changes it. A variant that changes it has one of its own in any case.
-        arguments: verb -> more arguments.
+            changes it. A variant that changes it always trains its own.
+        arguments: verb -> further arguments.
         split: that cells are scored on.
         seed: of texts, training, sampling and bootstrap.
         variants: name -> what differs from `networks` and `training.settings` in its cells.
@@ -112,19 +113,19 @@ class Study:
     variants: dict[str, Variant] = field(default_factory=dict)
 
     def variant(self, cell: Cell) -> Variant:
-        """What the cell's networks and training have of their own."""
+        """The cell's variant."""
         return self.variants.get(cell.variant, Variant())
 
     def autoencoder_of(self, cell: Cell) -> str | None:
-        """The variant that the cell's own autoencoder is trained for, `none` for every cell's; None if it is given."""
+        """The variant whose autoencoder is trained for the cell, `none` for the ablation's own; None if it is given."""
         if "autoencoder" in self.variant(cell).networks:
             return cell.variant
         return NO_VARIANT if "autoencoder" in self.networks and self.model is None else None
 
     def as_record(self) -> dict[str, Any]:
-        """What a reader must know to judge the table; without paths."""
+        """The settings without paths, for ablation.json."""
         return {
-            "cohort": "rendered" if self.source is None else "a folder of the reader's own",
+            "cohort": "rendered" if self.source is None else "a folder in MIMIC-CXR-JPG's layout",
             "phantom": self.phantom if self.source is None else {},
             "training": asdict(self.training),
             "networks": self.networks,
@@ -139,11 +140,11 @@ class Study:
         }
 
 
-def read_study(path: Path, *, bundle: Path) -> Study:
-    """Read a settings file. Relative folders in it start from the bundle for text encoders, else from the file.
+def read_ablation(path: Path, *, bundle: Path) -> Ablation:
+    """Read a settings file. Folders of text encoders are relative to the bundle, others to the file.
 
     Raises:
-        ConfigError: names the setting that is wrong, unknown or absent.
+        ConfigError: naming the setting that is wrong, unknown or missing.
     """
     import yaml
 
@@ -153,22 +154,24 @@ def read_study(path: Path, *, bundle: Path) -> Study:
         raise ConfigError("--config must be a readable YAML file", found=type(error).__name__) from error
     known = {"source", "phantom", "grid", "also", "text_encoders", "networks", "training"}
     known |= {"model", "arguments", "split", "seed", "variants"}
-    content = checked(content, known, "the study", needed=("grid", "text_encoders", "training"))
+    content = checked(content, known, "the ablation", needed=("grid", "text_encoders", "training"))
     encoders = {str(name): bundle / str(folder) for name, folder in mapping(content, "text_encoders").items()}
     for name, folder in encoders.items():
         if not folder.is_dir():
             raise ConfigError(f"text_encoders.{name} must be a folder", found="no such folder")
-    training = checked(content["training"], set(Training.__dataclass_fields__), "training")
+    given = checked(content["training"], set(Training.__dataclass_fields__), "training")
     train_yaml = yaml.safe_load((bundle / "configs" / "train.yaml").read_text(encoding="utf-8"))
-    checked(training.get("settings") or {}, set(train_yaml), "training.settings")
+    checked(given.get("settings") or {}, set(train_yaml), "training.settings")
     try:
-        training = Training(**training)
+        training = Training(**given)
     except TypeError as error:
-        raise ConfigError("training must give iterations, pretrain_iterations and epoch_length") from error
+        raise ConfigError(
+            "training must give iterations, pretrain_iterations and epoch_length", found=", ".join(given)
+        ) from error
     networks, arguments = mapping(content, "networks"), mapping(content, "arguments")
     variants = read_variants(content, networks=networks, train_keys=set(train_yaml), bundle=bundle)
     checked(arguments, set(VERBS_WITH_ARGUMENTS), "arguments")
-    return Study(
+    return Ablation(
         source=_path(content.get("source"), path),
         phantom={"patients": 400, "seed": 7} | checked(mapping(content, "phantom"), {"patients", "seed"}, "phantom"),
         cells=_cells(content["grid"], content.get("also") or [], list(encoders), list(variants)),
@@ -183,17 +186,17 @@ def read_study(path: Path, *, bundle: Path) -> Study:
     )
 
 
-def choose_cells(study: Study, names: Sequence[str]) -> tuple[Cell, ...]:
+def choose_cells(ablation: Ablation, names: Sequence[str]) -> tuple[Cell, ...]:
     """The cells of these names, or all.
 
     Raises:
-        ConfigError: names a cell that the grid has not.
+        ConfigError: naming a cell that is not in the grid.
     """
-    by_name = {cell.name: cell for cell in study.cells}
+    by_name = {cell.name: cell for cell in ablation.cells}
     for name in names:
         if name not in by_name:
             raise ConfigError("--cell must name a cell of the grid", found=name, action=f"One of: {', '.join(by_name)}")
-    return tuple(by_name[name] for name in names) if names else study.cells
+    return tuple(by_name[name] for name in names) if names else ablation.cells
 
 
 def _cells(grid: Any, also: Any, encoders: Sequence[str], variants: Sequence[str]) -> tuple[Cell, ...]:
@@ -212,7 +215,9 @@ def _cells(grid: Any, also: Any, encoders: Sequence[str], variants: Sequence[str
     models = {(cell.text_encoder, cell.variant): cell.model for cell in cells}
     for model in models.values():
         if list(models.values()).count(model) > 1:
-            raise ConfigError("text encoders and variants must have names that stay apart", found=f"{model} twice")
+            raise ConfigError(
+                "text encoders and variants must have names that differ when joined", found=f"{model} twice"
+            )
     return tuple(dict.fromkeys(cells))
 
 

@@ -1,4 +1,4 @@
-"""What the sections of a study's settings file may hold."""
+"""Checks of the sections of an ablation's settings file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from typing import Any
 from biomedjourney_monai.configuration import unknown_key
 from biomedjourney_monai.errors import ConfigError
 
-THE_STUDYS_OWN = ("stage", "resume", "seed", "epoch_length", "max_epochs", "pretrain_epochs", "finetune_epochs")
-"""Settings of train.yaml that a study decides, so that every cell has the same budget."""
+DECIDED_BY_THE_ABLATION = (
+    "stage",
+    "resume",
+    "seed",
+    "epoch_length",
+    "max_epochs",
+    "pretrain_epochs",
+    "finetune_epochs",
+)
+"""Settings of train.yaml that the ablation decides, so that every cell has the same budget."""
 
 
 def checked(content: Any, known: Collection[str], where: str, *, needed: Sequence[str] = ()) -> dict[str, Any]:
-    """The settings, if they are named ones, all known, with those that are needed.
+    """The settings, if they are a mapping of known names with those that are needed.
 
     Raises:
         ConfigError: names what is unknown or missing.
@@ -25,7 +33,9 @@ def checked(content: Any, known: Collection[str], where: str, *, needed: Sequenc
             raise unknown_key(str(key), known)
     missing = [key for key in needed if key not in content]
     if missing:
-        raise ConfigError(f"{where} must have {', '.join(missing)}", found="none")
+        raise ConfigError(
+            f"{where} must have {', '.join(missing)}", found=", ".join(map(str, content)) or "no settings"
+        )
     return content
 
 
@@ -41,12 +51,12 @@ def mapping(content: Mapping[str, Any], key: str, *, where: str = "") -> dict[st
     return dict(value)
 
 
-def refuse_the_studys_own(settings: Mapping[str, Any], where: str) -> None:
-    """Refuse overrides of train.yaml that would give cells different budgets, or other data than the study's.
+def refuse_decided_settings(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse overrides of train.yaml that would give cells different budgets or other data.
 
     Raises:
         ConfigError: names the override.
     """
     for key in settings:
-        if key in THE_STUDYS_OWN or key.endswith(("_dir", "_file")) or key == "start_from":
-            raise ConfigError(f"{where} must leave {key} to the study", found=str(settings[key]))
+        if key in DECIDED_BY_THE_ABLATION or key.endswith(("_dir", "_file")) or key == "start_from":
+            raise ConfigError(f"{where} must leave {key} to the ablation", found=str(settings[key]))

@@ -1,4 +1,4 @@
-"""Steps of a study: commands that know what they depend on, are done once, and are done again when that changes."""
+"""Steps of an ablation: commands that are run once, and again when something that they depend on changes."""
 
 from __future__ import annotations
 
@@ -6,37 +6,34 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.evaluation.ablation.launch import STOPPED, AblationStoppedError, Launch
 from biomedjourney_monai.files import file_hash, write_json
 
 STATES = "steps"
 LOGS = "logs"
-LOCK = ".lock"
-STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
+FOLDER = "ABLATION"
+"""Stands for the ablation's folder in fingerprints and states, so that the folder can be moved."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a study.
+    """One command of an ablation.
 
     Attributes:
-        name: unique in the study; also names its log and its state.
-        kind: steps of one kind take about the same time, which the estimate of what is left rests on.
+        name: unique in the ablation; also names its log and its state.
+        kind: steps of one kind take about the same time, for the estimate of the remaining time.
         command: the words of the command line.
-        makes: files and folders that are deleted before the step is done anew with other settings.
+        makes: files and folders that are deleted before the step runs again with other settings.
         needs: names of the steps whose outputs it reads.
-        reads: files and folders from outside the study that decide its result.
-        links: path in the study -> path in the study that it shall point to, laid before the command starts.
-        share: how much of its kind's work it does, for the estimate.
+        reads: files and folders outside the ablation that its result depends on.
+        links: path in the ablation -> path in the ablation that it links to; made before the command starts.
+        share: amount of its kind's work, for the estimate.
     """
 
     name: str
@@ -51,11 +48,11 @@ class Step:
 
 @dataclass
 class Outcome:
-    """How a step went.
+    """The outcome of a step.
 
     Attributes:
         status: "done", "already done", "failed" or "left out".
-        seconds: that it took, in all runs together.
+        seconds: of all its runs together.
         reason: why it has no result.
     """
 
@@ -65,33 +62,26 @@ class Outcome:
 
     @property
     def good(self) -> bool:
+        """Whether the step has a result."""
         return self.status in ("done", "already done")
-
-
-Launch = Callable[[Sequence[str], Path], int]
-"""Run a command, its output into the given file; returns the exit status."""
-
-
-class StudyStoppedError(BiomedJourneyError):
-    """The study was told to stop."""
 
 
 def run_steps(
     steps: Sequence[Step], folder: Path, *, launch: Launch, say: Callable[[str], None] = print
 ) -> dict[str, Outcome]:
-    """Do what is not done yet, in order. A step that fails costs only those that need it.
+    """Run the steps that are not done, in order. Only steps that need a failed step are left out.
 
     Args:
         steps: each after those that it needs.
-        folder: the study's folder; the states and logs of the steps go there.
+        folder: the ablation's folder, with the states and logs of the steps.
         launch: runs a command.
-        say: is told of each step, with an estimate of the time that is left.
+        say: called with a line for each step and the estimated remaining time.
 
     Returns:
         Step name -> outcome.
 
     Raises:
-        StudyStoppedError: if a command ended as after Ctrl-C or SIGTERM.
+        AblationStoppedError: if a command ended as after Ctrl-C or SIGTERM.
     """
     marks = fingerprints(steps, folder)
     outcomes: dict[str, Outcome] = {}
@@ -102,36 +92,37 @@ def run_steps(
             outcomes[step.name] = Outcome("left out", reason=blamed)
             continue
         state = read_state(folder, step.name)
-        if state.get("fingerprint") == marks[step.name] and state.get("finished") and _exist(step.makes):
+        if _is_done(folder, step, marks):
             outcomes[step.name] = Outcome("already done", seconds=float(state.get("seconds", 0)))
             continue
         ahead = [other for other in steps[place:] if not _is_done(folder, other, marks)]
         left = estimate_seconds(ahead, [other for other in steps if _is_done(folder, other, marks)], folder)
         say(f"[{place + 1}/{len(steps)}] {step.name} ({describe_time(left)})")
-        outcomes[step.name] = _do(step, folder, marks[step.name], state, launch)
+        outcomes[step.name] = _run(step, folder, marks[step.name], state, launch)
         if not outcomes[step.name].good:
             say(f"    failed: {outcomes[step.name].reason}; log: {log_file(folder, step.name)}")
     return outcomes
 
 
 def fingerprints(steps: Sequence[Step], folder: Path) -> dict[str, str]:
-    """Step name -> hash of its command, of what it reads from outside and of the steps that it needs.
-
-    The study's own folder is left out of it, so that a study can be moved.
-    """
+    """Step name -> hash of its command, of what it reads from outside and of the steps that it needs."""
     marks: dict[str, str] = {}
     hashed: dict[Path, str] = {}
     for step in steps:
         for path in step.reads:
             hashed.setdefault(path, content_hash(path))
-        words = [str(word).replace(str(folder), "STUDY") for word in step.command[1:]]  # [0] is Python's own place
-        content = [words, [hashed[path] for path in step.reads], [marks[name] for name in step.needs]]
+        content = [_portable(step, folder), [hashed[path] for path in step.reads], [marks[name] for name in step.needs]]
         marks[step.name] = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return marks
 
 
+def _portable(step: Step, folder: Path) -> list[str]:
+    """The command without the ablation's folder, and without the path of Python."""
+    return [str(word).replace(str(folder), FOLDER) for word in step.command[1:]]
+
+
 def content_hash(path: Path) -> str:
-    """Hash a file's bytes, or names and bytes of a folder's files; an absent one has a hash of its own."""
+    """Hash a file's bytes, or names and bytes of a folder's files; a missing one has its own hash."""
     if path.is_dir():
         names = sorted(file for file in path.rglob("*") if file.is_file())
         listed = [[file.relative_to(path).as_posix(), file_hash(file)] for file in names]
@@ -140,19 +131,19 @@ def content_hash(path: Path) -> str:
 
 
 def done_steps(steps: Sequence[Step], folder: Path) -> list[Step]:
-    """Those that are done, with the settings as they are now."""
+    """The steps that are done with the present settings."""
     marks = fingerprints(steps, folder)
     return [step for step in steps if _is_done(folder, step, marks)]
 
 
 def forget(steps: Sequence[Step], folder: Path) -> None:
-    """Let the steps be done anew."""
+    """Mark the steps as not done."""
     for step in steps:
         (folder / STATES / f"{step.name}.json").unlink(missing_ok=True)
 
 
 def read_state(folder: Path, name: str) -> dict[str, Any]:
-    """What is known of a step from earlier runs; {} if nothing."""
+    """A step's state after earlier runs; {} if there is none."""
     try:
         state = json.loads((folder / STATES / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -161,12 +152,12 @@ def read_state(folder: Path, name: str) -> dict[str, Any]:
 
 
 def log_file(folder: Path, name: str) -> Path:
-    """Where a step's output is."""
+    """The log of a step."""
     return folder / LOGS / f"{name}.log"
 
 
 def estimate_seconds(ahead: Sequence[Step], done: Sequence[Step], folder: Path) -> float | None:
-    """Guess how long the steps ahead take, from those of their kind that are done; None before there is one of each."""
+    """Estimate how long the steps ahead take, from steps of their kinds that are done; None if there is a new kind."""
     speeds: dict[str, list[float]] = {}
     for step in done:
         speeds.setdefault(step.kind, []).append(float(read_state(folder, step.name).get("seconds", 0)) / step.share)
@@ -176,50 +167,13 @@ def estimate_seconds(ahead: Sequence[Step], done: Sequence[Step], folder: Path) 
 
 
 def describe_time(seconds: float | None) -> str:
-    """Say how much time is left."""
+    """The remaining time in words."""
     if seconds is None:
         return "time left not known yet"
     minutes = round(seconds / 60)
     if minutes < 1:
         return "less than a minute left"
     return f"about {minutes} min left" if minutes < 90 else f"about {minutes / 60:.1f} h left"
-
-
-@contextmanager
-def launcher(folder: Path) -> Iterator[Launch]:
-    """Give a `Launch` that runs commands as processes; only one study at a time may work in the folder.
-
-    The lock is inherited by the commands: after a kill of the study alone, a new start waits for nobody but refuses
-    while the orphan still writes.
-
-    Raises:
-        BiomedJourneyError: if another run is at work in the folder.
-    """
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BiomedJourneyError(
-                "one study at a time may work in a folder", found="another at work", action="Wait for it, or stop it"
-            ) from error
-
-        def launch(command: Sequence[str], log: Path) -> int:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("w", encoding="utf-8") as stream:
-                process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, pass_fds=[lock.fileno()])
-                try:
-                    return process.wait()
-                finally:
-                    _end(process)
-
-        before = signal.signal(signal.SIGTERM, _stop)
-        try:
-            yield launch
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
 
 def last_error(log: Path) -> str:
@@ -232,7 +186,7 @@ def last_error(log: Path) -> str:
     return next((line for line in reversed(lines) if line.startswith("error:")), lines[-1] if lines else "")[:300]
 
 
-def _do(step: Step, folder: Path, mark: str, state: Mapping[str, Any], launch: Launch) -> Outcome:
+def _run(step: Step, folder: Path, mark: str, state: Mapping[str, Any], launch: Launch) -> Outcome:
     if state.get("fingerprint") != mark:
         for path in step.makes:
             _remove(path)
@@ -247,7 +201,7 @@ def _do(step: Step, folder: Path, mark: str, state: Mapping[str, Any], launch: L
         seconds = spent + time.monotonic() - started
         _write_state(folder, step, mark, finished=status == 0, seconds=seconds)
     if status in STOPPED:
-        raise StudyStoppedError("the study was stopped", action="Run the same command again to go on")
+        raise AblationStoppedError
     if status:
         said = last_error(log_file(folder, step.name))
         return Outcome("failed", seconds, f"exit status {status}" + (f": {said}" if said else ""))
@@ -259,18 +213,15 @@ def _do(step: Step, folder: Path, mark: str, state: Mapping[str, Any], launch: L
 
 
 def _write_state(folder: Path, step: Step, mark: str, *, finished: bool, seconds: float) -> None:
-    command = [str(word).replace(str(folder), "STUDY") for word in step.command[1:]]
-    content = {"fingerprint": mark, "finished": finished, "seconds": round(seconds, 2), "command": command}
+    content = {"fingerprint": mark, "finished": finished, "seconds": round(seconds, 2)}
+    content["command"] = _portable(step, folder)
     write_json(folder / STATES / f"{step.name}.json", content)
 
 
 def _is_done(folder: Path, step: Step, marks: Mapping[str, str]) -> bool:
     state = read_state(folder, step.name)
-    return state.get("fingerprint") == marks[step.name] and bool(state.get("finished")) and _exist(step.makes)
-
-
-def _exist(paths: Sequence[Path]) -> bool:
-    return all(path.exists() for path in paths)
+    finished = state.get("fingerprint") == marks[step.name] and state.get("finished")
+    return bool(finished) and all(path.exists() for path in step.makes)
 
 
 def _remove(path: Path) -> None:
@@ -281,22 +232,7 @@ def _remove(path: Path) -> None:
 
 
 def _link(place: Path, target: Path) -> None:
-    """Let `place` point to `target`, by a relative path so that the study can be moved."""
+    """Link `place` to `target`, by a relative path so that the folder can be moved."""
     place.parent.mkdir(parents=True, exist_ok=True)
     _remove(place)
     place.symlink_to(os.path.relpath(target, place.parent))
-
-
-def _stop(number: int, frame: Any) -> None:
-    raise StudyStoppedError("the study was stopped", action="Run the same command again to go on")
-
-
-def _end(process: subprocess.Popen) -> None:
-    """Stop a command that still runs: it may save a checkpoint first."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(timeout=120)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

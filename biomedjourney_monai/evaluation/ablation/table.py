@@ -1,4 +1,4 @@
-"""The numbers of a study: each cell's, paired differences between cells, and what each switch does over all of them."""
+"""Numbers of an ablation: of each cell, paired differences between cells, and the mean effect of each switch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ import pandas
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
-from biomedjourney_monai.evaluation.summary import OVERALL, Statistic, Summary, compare, read_truth, summarise
+from biomedjourney_monai.evaluation.metrics.labels import read_truth
+from biomedjourney_monai.evaluation.metrics.measure import Scored
+from biomedjourney_monai.evaluation.metrics.registry import HEADLINES
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistic, Summary, compare
+from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.systems.scoring import SCORE_COLUMNS
+from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIR_COLUMNS
 
-STUDY_METRICS = ("pathology_auroc", "changed_auroc", "race_auroc", "age_r", "dice_reference", "cmig")
-SYSTEM = "counterfactual"
-BASELINES = ("copy-prior", "real reference")
+MEASURES = tuple(sorted(HEADLINES, key=lambda measure: measure.combined))
+"""In the order of the tables: combined measures come after their components."""
+
+METRICS = tuple(measure.key for measure in MEASURES)
+BASELINES = (CopyPrior.name, RealReference.name)
 
 
 @dataclass(frozen=True)
@@ -42,21 +49,16 @@ class ScoredCells:
 def score_cells(
     score_files: Mapping[str, Path], pairs_file: Path, *, bootstrap: int, seed: int, uncertain: str, unmentioned: str
 ) -> ScoredCells:
-    """Read the scores of the cells and compute every number on their common journeys.
+    """Compute every number of the cells on the journeys that all of them share.
 
-    Args:
-        score_files: cell name -> its scores.parquet; the baselines are read from the first.
-        pairs_file: pairs.parquet that the cells were scored on.
-        bootstrap: replicates.
-        seed: of the replicates.
-        uncertain: of `apply_label_policy`.
-        unmentioned: likewise.
+    `score_files` names each cell's scores.parquet; the baselines are read from the first. The other arguments are those
+    of the evaluation of the cells.
 
     Raises:
         TableError: if a file is unusable or no journey is common to all cells.
     """
     tables = {name: _read_scores(path) for name, path in score_files.items()}
-    own = {name: table[table["system"] == SYSTEM].set_index("journey_id") for name, table in tables.items()}
+    own = {name: table[table["system"] == COUNTERFACTUAL].set_index("journey_id") for name, table in tables.items()}
     first = next(iter(tables.values()))
     rows = own | {
         name: first[first["system"] == name].set_index("journey_id")
@@ -68,20 +70,22 @@ def score_cells(
     pairs = read_table(pairs_file, columns=PAIR_COLUMNS, made_by="register")
     journeys = pairs[pairs["journey_id"].isin(common)].reset_index(drop=True)
     if journeys.empty:
-        raise TableError("the cells of a study must have journeys in common", found="none")
+        raise TableError(
+            "the cells of an ablation must have journeys in common",
+            found=f"{len(rows)} tables without a common journey",
+        )
     weights = draw_patient_weights(
         journeys["subject_id"].to_numpy(), replicates=bootstrap, generator=np.random.default_rng(seed)
     )
     truth = read_truth(journeys, uncertain=uncertain, unmentioned=unmentioned)
-    summaries = {
-        name: summarise(table.loc[journeys["journey_id"]], truth, weights=weights) for name, table in rows.items()
-    }
+    scored = {name: Scored(table.loc[journeys["journey_id"]], truth, weights) for name, table in rows.items()}
+    summaries = {name: {measure.key: own.statistics(measure) for measure in MEASURES} for name, own in scored.items()}
     return ScoredCells(summaries, len(journeys), journeys["subject_id"].nunique(), len(everywhere) - len(journeys))
 
 
 def cell_numbers(summary: Summary) -> dict[str, dict[str, Any]]:
     """Metric -> value, low, high, count, note."""
-    return {metric: summary[metric][OVERALL].as_number() for metric in STUDY_METRICS}
+    return {metric: summary[metric][OVERALL].as_number() for metric in METRICS}
 
 
 def compare_with(scored: ScoredCells, cells: Sequence[str], reference: str) -> list[dict[str, Any]]:
@@ -90,7 +94,7 @@ def compare_with(scored: ScoredCells, cells: Sequence[str], reference: str) -> l
         {
             "one": name,
             "other": reference,
-            "metrics": compare(scored.summaries[name], scored.summaries[reference], metrics=STUDY_METRICS),
+            "metrics": compare(scored.summaries[name], scored.summaries[reference], metrics=METRICS),
         }
         for name in cells
         if name != reference
@@ -98,7 +102,7 @@ def compare_with(scored: ScoredCells, cells: Sequence[str], reference: str) -> l
 
 
 def switch_effects(scored: ScoredCells, cells: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What a switch does: the mean difference of the pairs of cells that differ in it alone.
+    """The effect of a switch: the mean difference of the pairs of cells that differ in it alone.
 
     Args:
         scored: the cells' statistics.
@@ -123,7 +127,7 @@ def switch_effects(scored: ScoredCells, cells: Mapping[str, Mapping[str, Any]]) 
                 if matched:
                     one = _mean_summary([scored.summaries[name] for name, _ in matched])
                     other = _mean_summary([scored.summaries[name] for _, name in matched])
-                    metrics = compare(one, other, metrics=STUDY_METRICS)
+                    metrics = compare(one, other, metrics=METRICS)
                     effects.append(
                         {"axis": axis, "from": before, "to": after, "pairs": len(matched), "metrics": metrics}
                     )
@@ -139,7 +143,7 @@ def _mean_summary(summaries: Sequence[Summary]) -> Summary:
                 min(summary[metric][OVERALL].count for summary in summaries),
             )
         }
-        for metric in STUDY_METRICS
+        for metric in METRICS
     }
 
 

@@ -1,4 +1,4 @@
-"""Variants of a study: settings of the networks and of the training that a grid compares with equal budgets."""
+"""Variants: settings of the networks and of the training that an ablation compares with equal budgets."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 
 from biomedjourney_monai.configuration import CLASS_KEY, compose
 from biomedjourney_monai.errors import ConfigError
-from biomedjourney_monai.evaluation.ablation.settings import checked, mapping, refuse_the_studys_own
+from biomedjourney_monai.evaluation.ablation.settings import checked, mapping, refuse_decided_settings
 
 NO_VARIANT = "none"
-"""The level of a cell that has the study's own networks and settings."""
+"""The level of a cell with the ablation's own networks and settings."""
 FREE_SECTIONS = ("autoencoder", "denoiser", "noise_scheduler", "sampler")
-"""Sections of common.yaml that the shared images and texts do not rest on."""
+"""Sections of common.yaml that the shared images and texts do not depend on."""
 NETWORKS_IN_TRAINING = ("autoencoder", "denoiser", "noise_scheduler", "text_encoder", "image_size")
-"""Sections that train.yaml takes as well, but sampling would not know of."""
+"""Sections that train.yaml takes too, but that sampling would not use."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs from the study's own.
+    """Differences to the ablation's own networks and settings.
 
     Attributes:
-        networks: overrides of common.yaml by section, laid over the study's.
-        settings: overrides of train.yaml, laid over the study's.
+        networks: overrides of common.yaml by section, laid over the ablation's.
+        settings: overrides of train.yaml, laid over the ablation's.
     """
 
     networks: dict[str, Any] = field(default_factory=dict)
@@ -36,16 +36,10 @@ class Variant:
 def read_variants(
     content: Mapping[str, Any], *, networks: Mapping[str, Any], train_keys: Collection[str], bundle: Path
 ) -> dict[str, Variant]:
-    """Read the section `variants` of a settings file.
-
-    Args:
-        content: of the whole file.
-        networks: the study's overrides of common.yaml, which variants are laid over.
-        train_keys: what train.yaml lets be overridden.
-        bundle: folder of configs/common.yaml.
+    """Read the section `variants` of a settings file; variants are laid over the ablation's `networks`.
 
     Raises:
-        ConfigError: names the setting that is wrong or unknown, or that what variants share rests on.
+        ConfigError: naming the setting that is wrong, unknown, or shared by all variants.
     """
     variants = {}
     for name, given in mapping(content, "variants").items():
@@ -56,7 +50,7 @@ def read_variants(
         given = checked({} if given is None else given, {"networks", "settings"}, where)
         variant = Variant(mapping(given, "networks", where=f"{where}."), mapping(given, "settings", where=f"{where}."))
         checked(variant.settings, train_keys, f"{where}.settings")
-        refuse_the_studys_own(variant.settings, f"{where}.settings")
+        refuse_decided_settings(variant.settings, f"{where}.settings")
         for key in variant.settings:
             if key in NETWORKS_IN_TRAINING:
                 raise ConfigError(f"{where}.settings must leave {key} to {where}.networks", found=key)
@@ -66,12 +60,13 @@ def read_variants(
 
 
 def lay_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Section by section and key by key. A section that names another class replaces the whole section."""
+    """Merge section by section and key by key. A section that names another class replaces the whole section."""
     merged = dict(base)
     for key, value in changes.items():
         below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping) and CLASS_KEY not in value
-        merged[key] = lay_over(below, value) if both else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and CLASS_KEY not in value:
+            value = lay_over(below, value)
+        merged[key] = value
     return merged
 
 
@@ -83,7 +78,7 @@ def _check_networks(changes: Mapping[str, Any], networks: Mapping[str, Any], *, 
             raise ConfigError(
                 f"{where} may change {', '.join(FREE_SECTIONS)} alone: all variants share the same images and texts",
                 found=section,
-                action="Change it for every cell in networks, or run another study",
+                action="Change it for every cell in networks, or run another ablation",
             )
         if not isinstance(changes[section], Mapping):
             raise ConfigError(f"{where}.{section} must hold settings by name", found=type(changes[section]).__name__)

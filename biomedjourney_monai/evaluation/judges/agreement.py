@@ -1,4 +1,4 @@
-"""How far the judges agree over several samples of one request."""
+"""Agreement of the judges over several samples of one request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THRESHOLD = 0.5
 def agreement_of(
     pathology: np.ndarray, *, findings: Sequence[str] = FINDINGS, threshold: float = THRESHOLD
 ) -> dict[str, dict[str, float]]:
-    """Summarise what the judge says of each finding over K samples.
+    """Summarise the judge's probability of each finding over K samples.
 
     Args:
         pathology: probabilities, shape (K, F).

@@ -1,22 +1,23 @@
 """Judges for clinical radiographs: torchxrayvision's four networks, from a folder of weights, without a download.
 
-torchxrayvision downloads what it does not find and unpickles what a file holds. Here the networks are built bare and
+torchxrayvision downloads missing files and unpickles their content. Here the networks are built without weights and
 filled from files that must lie in one folder, read by torch's restricted unpickler. Its classifiers are published as
-whole modules: for those alone a fixed list of network classes is admitted, and their tensors are taken.
+whole modules: only for those, a fixed list of network classes is allowed, and their tensors are taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from biomedjourney_monai.errors import ConfigError, WeightsError
-from biomedjourney_monai.evaluation.judges.loading import JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import HasSquares, JudgeScores, as_batch, on_grid
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.files import file_hash
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
@@ -50,29 +51,30 @@ def to_xrv_range(images: Tensor, size: int) -> Tensor:
         float32, shape (B, 1, size, size), in [-1024, 1024].
 
     Raises:
-        ValueError: if the shape is another, or a pixel is not finite or beside [0, 1].
+        ValueError: if the shape is another, or a pixel is not finite or outside [0, 1].
 
     Source: torchxrayvision.utils.normalize, which makes (2 x / 255 - 1) * 1024 of 8-bit grey.
     """
-    if images.ndim != 4 or images.shape[1] != 1:
-        raise ValueError(f"images must be of shape (B, 1, H, W); found {tuple(images.shape)}.")
+    images = as_batch(images)
     if images.numel() and not (images.amin() >= 0 and images.amax() <= 1):  # false for NaN too
-        raise ValueError("images must be finite and in [0, 1]; found other pixels.")
-    return (2 * _resized(images.float(), size) - 1) * 1024
+        raise ValueError(
+            f"images must be finite and in [0, 1]; found pixels from {images.amin():g} to {images.amax():g}."
+        )
+    return (2 * on_grid(images.float(), (size, size)) - 1) * 1024
 
 
 @dataclass
 class ClinicalNetworks:
-    """The bare networks, each taking what `to_xrv_range` gives at its own size."""
+    """The networks; each takes images of `to_xrv_range` at its own size."""
 
-    pathology: nn.Module
+    pathology: Any  # torchxrayvision's DenseNet, which has no types
     race: nn.Module
     age: nn.Module
     anatomy: nn.Module
 
 
 class ClinicalJudges:
-    """The judges of the paper.
+    """The judges of the paper: torchxrayvision's networks.
 
     Args:
         networks: loaded, in evaluation mode.
@@ -101,13 +103,13 @@ class ClinicalJudges:
         self.trained_on, self.hashes, self.device = trained_on, dict(hashes), torch.device(device)
 
     @torch.inference_mode()
-    def score(self, images: Tensor) -> JudgeScores:
-        """Score images of shape (B, 1, H, W) in [0, 1].
+    def score(self, images: Tensor | HasSquares) -> JudgeScores:
+        """Score images of shape (B, 1, H, W) in [0, 1], or the images of a result.
 
         Raises:
             ValueError: as `to_xrv_range`.
         """
-        images = images.to(self.device)
+        images = as_batch(images).to(self.device)
         pathology = self.networks.pathology(to_xrv_range(images, PATHOLOGY_SIZE))[:, self.pathology_columns]
         people = _as_imagenet(to_xrv_range(images, PEOPLE_SIZE))
         race = self.networks.race(people).exp()[:, [RACE_ORDER.index(group) for group in RACE_GROUPS]]
@@ -121,7 +123,8 @@ class ClinicalJudges:
         """The classifier's pooled features of images as in `score`, shape (B, 1024)."""
         return self.networks.pathology.features2(to_xrv_range(images.to(self.device), PATHOLOGY_SIZE)).cpu()
 
-    def provenance(self) -> dict[str, object]:
+    def provenance(self) -> dict[str, Any]:
+        """Name, and the SHA-256 of each weights file."""
         return {"name": f"torchxrayvision {self.trained_on}", "files": self.hashes}
 
 
@@ -167,7 +170,7 @@ def load_clinical_judges(
 
 
 def _build_pathology(trained_on: str) -> tuple[nn.Module, list[int]]:
-    """Build the classifier with its operating points, and find the findings' places."""
+    """The classifier with its operating points, and the columns of the findings."""
     import torchxrayvision
 
     facts = torchxrayvision.models.model_urls[trained_on]
@@ -193,14 +196,14 @@ def _build_anatomy() -> tuple[nn.Module, list[int]]:
 
 
 def _fill(network: nn.Module, path: Path, *, prefix: str = "") -> None:
-    """Load tensors strictly; names may carry the prefix that DataParallel leaves."""
+    """Load tensors strictly; names may have the prefix of DataParallel."""
     try:
         with torch.serialization.safe_globals(_parts_of_the_classifier()):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated or hostile bytes raise many kinds
         raise WeightsError(
             f"{path} must hold the tensors of {type(network).__name__}",
-            found=f"{type(error).__name__} at reading",
+            found=f"{type(error).__name__} when it was read",
             action=f"Take the file of this name from torchxrayvision's release v1 and put it into {path.parent}",
         ) from error
     try:
@@ -219,7 +222,7 @@ def _fill(network: nn.Module, path: Path, *, prefix: str = "") -> None:
 
 
 def module_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Gather the tensors of a module that an older torch pickled, which lacks what newer ones look for."""
+    """The tensors of a module that was pickled by an older torch, without attributes that newer versions need."""
     for part in module.modules():
         vars(part).setdefault("_non_persistent_buffers_set", set())
         for hooks in ("_state_dict_hooks", "_state_dict_pre_hooks"):
@@ -227,8 +230,8 @@ def module_tensors(module: nn.Module) -> dict[str, Tensor]:
     return dict(module.state_dict())
 
 
-def _parts_of_the_classifier() -> list[type]:
-    """The classes that a published classifier consists of; none runs anything of the file's at loading."""
+def _parts_of_the_classifier() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """The classes of a published classifier; none runs code of the file at loading."""
     from torchxrayvision import models
 
     own = [models.DenseNet, models._DenseBlock, models._DenseLayer, models._Transition]
@@ -252,9 +255,3 @@ def _as_imagenet(images: Tensor) -> Tensor:
     """From torchxrayvision's range to ImageNet's mean and spread, three channels: as RaceModel, AgeModel and PSPNet."""
     mean, spread = (torch.tensor(values, device=images.device)[:, None, None] for values in _IMAGENET)
     return ((images + 1024) / 2048 - mean) / spread
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    if tuple(images.shape[-2:]) == (size, size):
-        return images
-    return interpolate(images, size=(size, size), mode="bilinear", antialias=True)

@@ -1,8 +1,8 @@
-"""Networks are shown images in groups of one size, whatever the number of images.
+"""Give networks images in groups of one size, whatever the number of images.
 
-oneDNN, which convolves on the CPU, keeps every convolution that it has prepared, with its scratch memory, once for each
-batch size it meets. Batches of many sizes (the journeys that ask for one side, the last batch) thus cost memory that
-grows as sizes turn up, up to some hundred MB; one size costs it once.
+oneDNN, which computes convolutions on the CPU, keeps each prepared convolution with its scratch memory, once for each
+batch size. Batches of many sizes (journeys that ask for one side, the last batch) therefore cost up to some hundred MB;
+one size costs it once.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def equal_groups(images: Tensor, *, size: int = GROUP) -> Iterator[tuple[slice, 
         size: of every group.
 
     Yields:
-        Which images the group holds, and the group, shape (size, C, H, W). What a network says beyond the first
-        `len(images[places])` of a group is of no image.
+        The positions of the group's images, and the group, shape (size, C, H, W). Outputs beyond the first
+        `len(images[places])` of a group belong to no image.
     """
     for start in range(0, len(images), size):
         places = slice(start, min(start + size, len(images)))

@@ -1,35 +1,37 @@
-"""Keeps a network's features of every image of every system: the images themselves need not be kept."""
+"""Keeps a network's features of every image of every system, so that the images need not be kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.judges.equal_groups import equal_groups
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
+from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.systems.sources import read_picture
+from biomedjourney_monai.files import read_table
+from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE
 
 Extractor = Callable[[Tensor], Tensor]
 """From images (B, 1, H, W) in [0, 1] to features (B, D)."""
 
 
-class FeatureBank:
-    """A measure without columns that gathers features, float32: about 1 kB for each image and system.
+class FeatureBank(Scorer):
+    """A scorer without columns that gathers features, float32: about 1 kB for each image and system.
 
     Args:
-        extract: None for the features of the judges at work.
+        extract: the network; None for the judges' own features.
     """
-
-    columns: Sequence[str] = ()
 
     def __init__(self, extract: Extractor | None = None) -> None:
         self.extract = extract
         self._blocks: dict[str, list[np.ndarray]] = {}
-
-    def begin(self, batch: Batch) -> None:
-        """Nothing is the same for all systems."""
 
     def measure(self, judged: Judged, batch: Batch) -> np.ndarray:
         """Keep the features; rows of NaN where there is no image or the network fails on it."""
@@ -51,8 +53,8 @@ def extract_known(extract: Extractor, images: Tensor, good: np.ndarray) -> np.nd
     found: dict[int, np.ndarray] = {}
     for chosen, group in equal_groups(known):
         try:
-            found |= zip(places[chosen], extract(group).numpy())  # what fills the group up has no place
-        except Exception:  # a foreign network: whatever it raises concerns one image
+            found |= zip(places[chosen], extract(group).numpy())  # padding of the group has no place
+        except Exception:  # a third party's network: whatever it raises concerns one image
             for place in places[chosen]:
                 try:
                     found[place] = extract(images[place][None]).numpy()[0]
@@ -63,3 +65,34 @@ def extract_known(extract: Extractor, images: Tensor, good: np.ndarray) -> np.nd
     for place, row in found.items():
         rows[place] = row
     return torch.as_tensor(rows).numpy()
+
+
+def training_targets(
+    work: Path, judges: Judges, *, limit: int, seed: int = 0, batch_size: int = 32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read at most `limit` training targets, drawn at random, and extract their features.
+
+    Returns:
+        Features, shape (M, D), NaN where an image cannot be read; and their patients, shape (M,).
+    """
+    pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
+    chosen = pairs[(pairs["split"] == "train") & pairs["kept"].astype(bool)]
+    if len(chosen) > limit:
+        chosen = chosen.sample(limit, random_state=seed)
+    blocks = []
+    for start in tqdm(range(0, len(chosen), batch_size), desc="training targets", unit="batch"):
+        images = [_read(work, file) for file in chosen["new_image"].iloc[start : start + batch_size]]
+        shape = next((image.shape for image in images if image is not None), (1, 1))
+        good = np.array([image is not None and image.shape == shape for image in images])
+        fitted = [np.zeros(shape, np.float32) if image is None or image.shape != shape else image for image in images]
+        blocks.append(extract_known(judges.features, torch.from_numpy(np.stack(fitted))[:, None], good))
+    width = max((block.shape[1] for block in blocks), default=0)
+    blocks = [block if block.shape[1] else np.full((len(block), width), np.nan, np.float32) for block in blocks]
+    return np.concatenate([np.zeros((0, width)), *blocks]), chosen["subject_id"].to_numpy()
+
+
+def _read(work: Path, file: str) -> np.ndarray | None:
+    try:
+        return read_picture(work, file)
+    except ImageError:
+        return None

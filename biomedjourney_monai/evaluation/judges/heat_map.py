@@ -1,4 +1,4 @@
-"""Where a judge sees a change: which pixels raise or lower its score from one image to the other."""
+"""Attribution of a change of the judge's score to the pixels that raise or lower it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 POINTS = 16
-"""On the way from the prior to the counterfactual at which the judge's slope is taken."""
+"""Points between prior and counterfactual at which the judge's gradient is taken."""
 
 
 def change_map(
@@ -20,7 +20,7 @@ def change_map(
         logits: differentiable; images (B, 1, H, W) in [0, 1] to logits (B, F).
         before: the image to start from, shape (1, 1, H, W).
         after: the image to end at, same shape.
-        columns: which logits.
+        columns: indices of the logits.
         points: on the straight line between the images, at the middle of as many equal parts.
 
     Returns:

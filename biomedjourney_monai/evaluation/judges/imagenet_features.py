@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from biomedjourney_monai.errors import WeightsError
 
 INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
-"""torchvision's name of the weights. FID by other ports of the network has other values: compare with none of them."""
+"""torchvision's name of the weights. FID by other ports of the network has other values and is not comparable."""
 
 INCEPTION_SIZE = 299
 _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

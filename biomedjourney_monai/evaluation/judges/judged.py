@@ -1,21 +1,23 @@
-"""A batch of one system's images with what the judges say of them, and what may be measured on it."""
+"""One system's images of a batch of journeys with the judges' scores, and the interface of what scores them further."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from biomedjourney_monai.evaluation.judges.loading import Judges, JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import Judges, JudgeScores, on_grid
+
+Row = Mapping[str, Any]
+"""A row of pairs.parquet."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One system's images of B journeys, and what the judges say of them.
+    """One system's images of B journeys, and the judges' scores of them.
 
     Attributes:
         system: the system's name.
@@ -41,44 +43,41 @@ class Judged:
 
 @dataclass(frozen=True)
 class Batch:
-    """B journeys and what every system's image is compared with.
+    """B journeys and the images that every system's image is compared with.
 
     Attributes:
         rows: of pairs.parquet.
         prior: the prior images.
         reference: the real next images.
-        judges: the judges, for what has to be judged besides.
+        judges: for further images that must be judged.
+        valid: bool, shape (B, 1, H, W): where the registered reference has content; None for everywhere.
     """
 
-    rows: list[dict[str, Any]]
+    rows: Sequence[Row]
     prior: Judged
     reference: Judged
     judges: Judges
+    valid: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the prior images."""
-        return tuple(self.prior.images.shape[-2:])
+        height, width = self.prior.images.shape[-2:]
+        return height, width
 
 
-class Measure(Protocol):
-    """Something that is measured on each image beside the judges' own scores.
+class Scorer:
+    """Adds columns to the scores of each image.
 
     Attributes:
-        columns: names of the numbers, each a metric and, after a space, its part.
+        columns: their names, each a metric and, after a space, its part.
     """
 
-    columns: Sequence[str]
+    columns: Sequence[str] = ()
 
     def begin(self, batch: Batch) -> None:
         """Prepare what is the same for all systems of the batch."""
 
     def measure(self, judged: Judged, batch: Batch) -> np.ndarray:
-        """Measure a system's images, float64, shape (B, len(columns)); NaN where a number cannot be computed."""
-
-
-def on_grid(images: Tensor, shape: Sequence[int]) -> Tensor:
-    """Resample (B, C, H, W) to another height and width; as it is if it has them."""
-    if tuple(images.shape[-2:]) == tuple(shape):
-        return images
-    return interpolate(images, size=tuple(shape), mode="bilinear", antialias=True, align_corners=False)
+        """Score a system's images, float64, shape (B, len(columns)); NaN where a number cannot be computed."""
+        raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The two small networks that judge rendered radiographs: one classifies, one outlines the anatomy."""
+"""The two small networks of the phantom judges: a classifier and a segmenter of the anatomy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ JUDGE_SIZE = 128
 """Side of the images that the networks were made for, in pixels."""
 
 AGE_CENTRE, AGE_SPREAD = 60.0, 17.0
-"""Years; the age head speaks in these units."""
+"""Years; the age head's output is standardised by these."""
 
 
 class PhantomClassifier(nn.Module):
@@ -41,7 +41,7 @@ class PhantomClassifier(nn.Module):
         self.heads = nn.Linear(2 * widths[-1], num_findings + num_groups + 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Judge images of shape (B, 1, H, W) in [-1, 1].
+        """Score images of shape (B, 1, H, W) in [-1, 1].
 
         Returns:
             Finding logits (B, F), group logits (B, G), and ages (B,) in years.
@@ -51,13 +51,13 @@ class PhantomClassifier(nn.Module):
         return findings, groups, AGE_CENTRE + AGE_SPREAD * age.squeeze(1)
 
     def features(self, image: Tensor) -> Tensor:
-        """What the heads see of images as in `forward`: means and maxima side by side, shape (B, 2 C)."""
+        """Input of the heads for images as in `forward`: means and maxima, shape (B, 2 C)."""
         maps = self.stages(self.stem(image))  # (B, C, H/16, W/16)
         return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut."""
+    """Two 3 x 3 convolutions and a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class PhantomSegmenter(nn.Module):
     """MONAI's UNet on 2 x 2 pixel blocks, which costs a quarter of one at full resolution; about 0.2 M parameters.
 
     Args:
-        num_structures: C; structures may overlap, so each has a logit of its own.
+        num_structures: C; structures may overlap, so each has its own logit.
         widths: channels per resolution, from size / 2 down.
     """
 
@@ -96,6 +96,6 @@ class PhantomSegmenter(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Outline structures in images of shape (B, 1, H, W) in [-1, 1]; returns logits (B, C, H, W)."""
+        """Segment structures in images of shape (B, 1, H, W) in [-1, 1]; returns logits (B, C, H, W)."""
         blocks = nn.functional.pixel_unshuffle(image, 2)  # (B, 4, H/2, W/2)
         return nn.functional.pixel_shuffle(self.unet(blocks), 2)

@@ -1,4 +1,4 @@
-"""The judges as a network that a MONAI evaluator can run, and what its metric handlers take from the output."""
+"""The judges as a network that a MONAI evaluator can run, and the inputs of its metric handlers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from monai.utils.enums import CommonKeys
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from biomedjourney_monai.evaluation.judges.loading import Judges, JudgeScores, load_judges
+from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
+from biomedjourney_monai.evaluation.judges.scores import Judges, JudgeScores
 from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
-from biomedjourney_monai.evaluation.systems.scoring import score_one_by_one_if_need_be
 from biomedjourney_monai.schema import FINDINGS
 
 F, G = len(FINDINGS), len(RACE_GROUPS)
@@ -23,7 +24,7 @@ F, G = len(FINDINGS), len(RACE_GROUPS)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judges say of B journeys; a row is NaN, and its masks are empty, where an image could not be read.
+    """The judges' scores of B journeys; a row is NaN, and its masks are empty, where an image could not be read.
 
     Attributes:
         columns: findings, groups and age of the scored image, shape (B, 9).
@@ -39,11 +40,7 @@ class Verdict:
 
 
 class JudgePanel(nn.Module):
-    """Frozen judges that look at an image, its reference and its prior.
-
-    Args:
-        judges: the judges.
-    """
+    """Frozen judges that score an image, its reference and its prior."""
 
     def __init__(self, judges: Judges) -> None:
         super().__init__()
@@ -60,12 +57,12 @@ class JudgePanel(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor, reference_image: Tensor, prior_image: Tensor, valid: Tensor) -> Verdict:
-        """Judge.
+        """Score images.
 
         Args:
             image: the images to score, shape (B, 1, H, W) in [0, 1]; NaN throughout where there is none.
-            reference_image: the real new images, likewise.
-            prior_image: the prior images, likewise.
+            reference_image: the real new images, in the same form.
+            prior_image: the prior images, in the same form.
             valid: bool, shape (B, 1, H, W): where the reference has content.
         """
         (mine, readable), (reference, has_reference), (prior, has_prior) = (
@@ -79,8 +76,8 @@ class JudgePanel(nn.Module):
         )
 
     def _judge(self, images: Tensor) -> tuple[JudgeScores, Tensor]:
-        readable = torch.isfinite(images).all(dim=(1, 2, 3)) if images.numel() else torch.ones(len(images)).bool()
-        scores, faults = score_one_by_one_if_need_be(self.judges, torch.nan_to_num(images))
+        readable = torch.isfinite(images).flatten(1).all(dim=1)
+        scores, faults = score_safely(self.judges, torch.nan_to_num(images))
         judged = torch.tensor([place not in faults for place in range(len(images))], dtype=torch.bool)
         return scores, readable.cpu() & judged
 
@@ -133,6 +130,7 @@ def prior_masks(output: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
 
 
 def _verdict(output: Mapping[str, Any]) -> Verdict:
+    """The panel's output in the engine's."""
     return output[CommonKeys.PRED]
 
 

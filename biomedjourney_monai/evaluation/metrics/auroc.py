@@ -1,10 +1,20 @@
-"""Areas under the ROC curve, with masks for unknown labels and row weights for bootstrap replicates."""
+"""AUROC of findings and of groups, with masks for unknown labels and row weights for bootstrap replicates."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
+from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
+from biomedjourney_monai.evaluation.metrics.measure import PAPER, Measure, Scored
+from biomedjourney_monai.evaluation.metrics.row_metric import RowMetric, RowMetricHandler, known_mean
+from biomedjourney_monai.evaluation.metrics.statistic import Statistics, count_known, with_mean
+from biomedjourney_monai.schema import FINDINGS
+
+PATHOLOGY_COLUMNS = [f"pathology {finding}" for finding in FINDINGS]
+RACE_COLUMNS = [f"race {group}" for group in RACE_GROUPS]
 
 
 def compute_auroc(scores: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | None = None) -> float | np.ndarray:
@@ -79,3 +89,104 @@ def _weighted_area(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
     pairs = positive.sum(axis=1) * negative.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(pairs > 0, (positive * below).sum(axis=1) / pairs, np.nan)
+
+
+class PathologyAUROCMetric(RowMetric):
+    """The mean AUROC over findings.
+
+    `y_pred` holds the judge's probabilities, shape (B, F); `y` the labels, shape (B, F), 1, 0 or NaN for left out.
+    `aggregate` leaves a finding with one class out of the mean, and returns NaN where none is left.
+    """
+
+    def rows_of(self, y_pred: Tensor, y: Tensor) -> Tensor:
+        return torch.stack([y_pred.float(), y.float()], dim=-1)  # (B, F, 2)
+
+    def aggregate(self) -> Tensor:
+        rows = self.rows()
+        return torch.tensor(known_mean(compute_finding_aurocs(rows[..., 0], rows[..., 1])))
+
+
+class GroupAUROCMetric(RowMetric):
+    """The mean AUROC of each group against the rest.
+
+    `y_pred` holds the judge's probabilities, shape (B, G); `y` the group, shape (B,), 0 .. G-1 or NaN for left out.
+    `aggregate` leaves out a group with nobody or everybody in it.
+    """
+
+    def rows_of(self, y_pred: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([y.float()[:, None], y_pred.float()], dim=1)  # (B, 1 + G)
+
+    def aggregate(self) -> Tensor:
+        rows = self.rows()
+        return torch.tensor(known_mean(compute_group_aurocs(rows[:, 1:], rows[:, 0])))
+
+
+class PathologyAUROC(RowMetricHandler):
+    """Ignite handler of `PathologyAUROCMetric`."""
+
+    metric = PathologyAUROCMetric
+
+
+class GroupAUROC(RowMetricHandler):
+    """Ignite handler of `GroupAUROCMetric`."""
+
+    metric = GroupAUROCMetric
+
+
+def _of_findings(scored: Scored, labels: np.ndarray) -> Statistics:
+    probabilities = scored.columns(PATHOLOGY_COLUMNS)
+    counts = [count_known(probabilities[:, f], labels[:, f]) for f in range(len(FINDINGS))]
+    return with_mean(FINDINGS, compute_finding_aurocs(probabilities, labels, weights=scored.weights), counts)
+
+
+def _of_groups(scored: Scored) -> Statistics:
+    probabilities, group = scored.columns(RACE_COLUMNS), scored.labels().group
+    counts = [count_known(probabilities[:, 0], group)] * len(RACE_GROUPS)
+    return with_mean(RACE_GROUPS, compute_group_aurocs(probabilities, group, weights=scored.weights), counts)
+
+
+PATHOLOGY_AUROC = Measure(
+    key="pathology_auroc",
+    title="Findings",
+    meaning="Does the picture show the findings that the next report names? A classifier looks at each picture; the"
+    " number is how often it ranks one with the finding above one without (AUROC, mean of five findings). 0.5 is"
+    " chance, 1 is perfect. Where findings persist a mere copy of the prior does well too: compare with it.",
+    compute=lambda scored: _of_findings(scored, scored.labels().new_labels),
+    section=PAPER,
+    chance=0.5,
+    headline=True,
+    in_differences=True,
+    terminal="pathology",
+    ablation="findings",
+    paper="pathology AUROC",
+    tuning={"overall": "pathology"},
+)
+CHANGED_AUROC = Measure(
+    key="changed_auroc",
+    title="Changed findings",
+    meaning="The same, only on findings that appeared or resolved between the two examinations. A copy of the prior is"
+    " wrong here by construction, so this is where following the description shows.",
+    compute=lambda scored: _of_findings(scored, scored.labels().changed_labels),
+    section=PAPER,
+    chance=0.5,
+    headline=True,
+    in_differences=True,
+    terminal="changed",
+    ablation="changed findings",
+    tuning={"overall": "changed"},
+)
+RACE_AUROC = Measure(
+    key="race_auroc",
+    title="Group retained",
+    meaning="Is it still the same kind of person? A classifier tells demographic groups apart (AUROC, one group against"
+    " the rest, mean). On rendered patients a group is an invented appearance that stands in for race.",
+    compute=_of_groups,
+    section=PAPER,
+    chance=0.5,
+    headline=True,
+    in_differences=True,
+    terminal="race",
+    ablation="group",
+    paper="race AUROC",
+    tuning={"overall": "group"},
+)

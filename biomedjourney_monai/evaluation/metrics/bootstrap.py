@@ -32,15 +32,10 @@ def draw_patient_weights(patients: np.ndarray, *, replicates: int, generator: np
 def replicate_by_block(
     statistic: Callable[[np.ndarray], np.ndarray], weights: np.ndarray, chosen: np.ndarray
 ) -> np.ndarray:
-    """Compute a statistic of the chosen rows, some replicates at a time.
+    """Compute a statistic of the K chosen rows, some replicates at a time.
 
-    Args:
-        statistic: from weights, float64, shape (r, K), to values, shape (r,).
-        weights: of any type, shape (R, N).
-        chosen: bool, shape (N,): which K rows count.
-
-    Returns:
-        Shape (R,).
+    `statistic` takes weights, float64, shape (r, K), and gives values, shape (r,). `weights` are of shape (R, N),
+    `chosen` is bool, shape (N,). Returns shape (R,).
     """
     blocks = np.array_split(weights, -(-weights.size // BLOCK_VALUES) or 1)
     return np.concatenate([statistic(block[:, chosen].astype(np.float64)) for block in blocks])

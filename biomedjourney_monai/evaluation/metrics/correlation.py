@@ -1,10 +1,17 @@
-"""Pearson's r, with row weights for bootstrap replicates."""
+"""Pearson's r of the judge's age, with row weights for bootstrap replicates."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
+from biomedjourney_monai.evaluation.metrics.measure import PAPER, Measure, Scored
+from biomedjourney_monai.evaluation.metrics.row_metric import RowMetric, RowMetricHandler
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistics, count_known, noted
+
+AGE_COLUMN = "age"
 
 
 def compute_pearson_r(
@@ -39,3 +46,43 @@ def _weighted_r(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
         spread = np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
         r = np.where(spread > 1e-12, covariance / spread, np.nan)
     return np.clip(r, -1, 1)
+
+
+class PearsonRMetric(RowMetric):
+    """Pearson's r; `y_pred` and `y` are of shape (B,), NaN for left out."""
+
+    def rows_of(self, y_pred: Tensor, y: Tensor) -> Tensor:
+        return torch.stack([y_pred.float(), y.float()], dim=1)  # (B, 2)
+
+    def aggregate(self) -> Tensor:
+        rows = self.rows()
+        return torch.tensor(compute_pearson_r(rows[:, 0], rows[:, 1]))
+
+
+class PearsonR(RowMetricHandler):
+    """Ignite handler of `PearsonRMetric`."""
+
+    metric = PearsonRMetric
+
+
+def _of_age(scored: Scored) -> Statistics:
+    age, truth = scored.scores[AGE_COLUMN].to_numpy(), scored.labels().age
+    r = compute_pearson_r(age, truth, weights=scored.weights)
+    return {OVERALL: noted(r, count_known(age, truth), "constant age")}
+
+
+AGE_R = Measure(
+    key="age_r",
+    title="Age retained",
+    meaning="A network estimates the age from the picture; the number is its correlation with the patient's age"
+    " (Pearson's r). 0 means that age is lost, 1 that it is fully kept.",
+    compute=_of_age,
+    section=PAPER,
+    chance=0.0,
+    headline=True,
+    in_differences=True,
+    terminal="age r",
+    ablation="age r",
+    paper="age r",
+    tuning={"overall": "age r"},
+)

@@ -1,34 +1,40 @@
-"""Effectiveness: does what was asked for happen, and do the other findings stay as they were?"""
+"""Effectiveness: do the findings that were asked for appear or resolve, and do the others stay unchanged?"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.systems.asked_findings import Requests, is_absent, targets_of
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
+from biomedjourney_monai.evaluation.metrics.measure import ASKED, KEPT, Measure, column_means
+from biomedjourney_monai.evaluation.systems.asked_findings import (
+    NO_DESCRIPTIONS,
+    AskedFindings,
+    is_absent,
+    targets_of,
+)
 from biomedjourney_monai.schema import FINDINGS
 
 SEEN = 0.5
 
 
-class Effectiveness:
-    """Whether each finding that is to appear is seen, and each that is to go is not; and how far the others move.
+class Effectiveness(Scorer):
+    """Whether each finding that must appear is seen, and each that must resolve is not; and how far the others move.
 
     Args:
-        requests: what each journey asks for.
+        asked: what each journey asks for.
     """
 
     columns = (*(f"effectiveness {finding}" for finding in FINDINGS), "others_moved overall")
 
-    def __init__(self, requests: Requests) -> None:
-        self.requests = requests
+    def __init__(self, asked: AskedFindings) -> None:
+        self.asked = asked
 
     def begin(self, batch: Batch) -> None:
-        """Find what is asked for: 1 to be seen, 0 not to be seen, NaN for neither; and what is not spoken of."""
+        """Find what is asked for: 1 to be seen, 0 not to be seen, NaN for neither; and the findings not mentioned."""
         self._asked = np.full((len(batch.rows), len(FINDINGS)), np.nan)
         self._others = np.zeros((len(batch.rows), len(FINDINGS)), bool)
         for place, row in enumerate(batch.rows):
-            requests = self.requests.get(row["journey_id"])
+            requests = self.asked.get(row["journey_id"])
             if not requests:
                 continue
             labels = {finding: row[f"prior_{finding}"] for finding in FINDINGS}
@@ -51,3 +57,24 @@ class Effectiveness:
         with np.errstate(invalid="ignore"):
             mean = np.where(count > 0, np.where(self._others, moved, 0).sum(axis=1) / count, np.nan)
         return np.column_stack([fulfilled, mean])
+
+
+EFFECTIVENESS = Measure(
+    key="effectiveness",
+    title="Shows what was asked",
+    meaning="Of the findings that must appear or resolve: the share that the judge then sees, or no longer sees.",
+    compute=column_means("effectiveness", FINDINGS, without=NO_DESCRIPTIONS, nothing="no journey asks for it"),
+    topic=ASKED,
+    terminal="effective",
+)
+OTHERS_MOVED = Measure(
+    key="others_moved",
+    title="Other findings moved",
+    meaning="By how much the judge's probability of findings that must not change differs from the prior's.",
+    compute=column_means(
+        "others_moved", without=NO_DESCRIPTIONS, nothing="every journey's description mentions all findings"
+    ),
+    topic=KEPT,
+    lower_is_better=True,
+    terminal="others moved",
+)

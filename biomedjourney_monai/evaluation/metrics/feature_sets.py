@@ -1,18 +1,30 @@
-"""Numbers of whole sets of images, from a network's features: FID and KID."""
+"""FID and KID: distances of sets of images, from a network's features."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
+from biomedjourney_monai.evaluation.metrics.measure import REAL, Measure, Scored
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistic, Statistics, unknown
+
+MOST_IN_KID = 2000
+"""Journeys that KID compares pair by pair; of more, the first ones."""
+
+IMAGENET = "_imagenet"
+"""Suffix of the measures by ImageNet's features."""
+
+NO_FEATURES = "these judges give no features"
+NO_IMAGENET = "no ImageNet weights: put inception_v3_google-0cc3c7bd.pth beside the judges' weights"
+NO_INTERVAL = "no interval: sets drawn again with repetitions lie farther apart by themselves"
 
 
 def compute_fid(features: np.ndarray, reference: np.ndarray) -> float:
     """Compute the Fréchet distance between two sets of features, each taken as a normal distribution.
 
     The trace of the root of the product of the covariances is the sum of the singular values of A Bᵀ, with A and B the
-    centred features over sqrt(N - 1); so fewer images than features are no trouble for the arithmetic. They are for the
-    meaning: the distance then depends much on the number of images, so compare only sets of one size.
+    centred features over sqrt(N - 1); so it can be computed with fewer images than features. But the distance then
+    depends strongly on the number of images: compare only sets of one size.
 
     Args:
         features: shape (N, D).
@@ -32,7 +44,7 @@ def compute_fid(features: np.ndarray, reference: np.ndarray) -> float:
     means = features.mean(axis=0), reference.mean(axis=0)
     one, other = ((x - m) / np.sqrt(len(x) - 1) for x, m in zip((features, reference), means))
     spread = (one**2).sum() + (other**2).sum()
-    small = [np.linalg.qr(x, mode="r") if len(x) > x.shape[1] else x for x in (one, other)]
+    small = [np.asarray(np.linalg.qr(x, mode="r")) if len(x) > x.shape[1] else x for x in (one, other)]
     common = np.linalg.svd(small[0] @ small[1].T, compute_uv=False).sum()
     return float(max(((means[0] - means[1]) ** 2).sum() + spread - 2 * common, 0))
 
@@ -72,7 +84,7 @@ def compute_kid(
 
 
 def _sum_of_pairs(x: np.ndarray, y: np.ndarray, weights: np.ndarray, *, with_itself: bool) -> np.ndarray:
-    """Add the kernel up over all pairs of rows in each replicate, with those of equal place or without: (R,)."""
+    """Sum the kernel over all pairs of rows in each replicate, with or without pairs of equal position: (R,)."""
     kernel = x @ y.T
     kernel /= x.shape[1]
     kernel += 1
@@ -88,3 +100,62 @@ def _checked(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, n
     if features.ndim != 2 or reference.ndim != 2 or features.shape[1] != reference.shape[1]:
         raise ValueError(f"features must be (N, D) and (M, D); found {features.shape} and {reference.shape}.")
     return features, reference
+
+
+def _distance(scored: Scored, kind: str, suffix: str) -> Statistics:
+    """FID or KID of a system's images against the real references of the same journeys."""
+    replicates = len(scored.weights)
+    if suffix not in scored.features:
+        return {OVERALL: unknown(replicates, NO_IMAGENET if suffix else NO_FEATURES)}
+    mine, real = scored.features[suffix]
+    known = np.zeros(len(mine), bool)
+    if mine.shape == real.shape and mine.shape[1]:
+        known = np.isfinite(mine).all(axis=1) & np.isfinite(real).all(axis=1)
+    if known.sum() < 2:
+        return {OVERALL: unknown(replicates, "fewer than 2 images with features")}
+    if kind == "fid":
+        values = np.full(replicates, np.nan)
+        values[0] = compute_fid(mine[known], real[known])
+        return {OVERALL: Statistic(values, int(known.sum()), NO_INTERVAL)}
+    first = np.flatnonzero(known)[:MOST_IN_KID]
+    values = np.asarray(compute_kid(mine[first], real[first], weights=scored.weights[:, first]))
+    note = f"of the first {MOST_IN_KID} journeys" if known.sum() > MOST_IN_KID else ""
+    return {OVERALL: Statistic(values, len(first), note)}
+
+
+def _set_measure(kind: str, suffix: str, title: str, meaning: str, *, terminal: str = "") -> Measure:
+    return Measure(
+        key=kind + suffix,
+        title=title,
+        meaning=meaning,
+        compute=lambda scored: _distance(scored, kind, suffix),
+        topic=REAL,
+        lower_is_better=True,
+        of_sets=True,
+        terminal=terminal,
+    )
+
+
+FEATURE_SETS = (
+    _set_measure(
+        "fid",
+        "",
+        "FID",
+        "Distance of the pictures as a set from the real references, by the judge's features. It depends"
+        " on how many there are: compare within this page only.",
+    ),
+    _set_measure(
+        "kid",
+        "",
+        "KID",
+        "The same as a kernel distance, which does not depend on how many there are.",
+        terminal="KID",
+    ),
+    _set_measure(
+        "fid",
+        IMAGENET,
+        "FID, ImageNet's features",
+        "By the usual network of FID, which was not trained on radiographs.",
+    ),
+    _set_measure("kid", IMAGENET, "KID, ImageNet's features", "The same as a kernel distance."),
+)

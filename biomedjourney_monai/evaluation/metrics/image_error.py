@@ -1,4 +1,4 @@
-"""How far a picture is from the true one, over the frame or within a region."""
+"""PSNR and SSIM of an image against the true one, over the frame or within a region."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 LEAST_SQUARED_ERROR = 1 / (12 * 255**2)
-"""What rounding to 8 bits alone costs, in units of the image's range: no PSNR here is above 58.9 dB."""
+"""The error of rounding to 8 bits, in units of the image's range: no PSNR here is above 58.9 dB."""
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 

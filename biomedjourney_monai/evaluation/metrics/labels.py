@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import pandas
+
+from biomedjourney_monai.schema import FINDINGS
 
 RACE_GROUPS = ("White", "Black", "Asian")
 """The groups that the race judge tells apart, in the order of its outputs. On rendered images a group is an invented
@@ -10,6 +15,54 @@ appearance that stands in for race; it has nothing to do with people."""
 
 _RACE_PREFIXES = {"WHITE": 0, "BLACK": 1, "ASIAN": 2}
 _CHOICES = {"mask": np.nan, "positive": 1.0, "negative": 0.0}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The tables' labels of N journeys.
+
+    Attributes:
+        new_labels: shape (N, 5), 1, 0 or NaN for left out.
+        changed_labels: the same where the finding changed since the prior, else NaN.
+        group: shape (N,), index in RACE_GROUPS or NaN.
+        age: anchor age in years, shape (N,), or NaN.
+    """
+
+    new_labels: np.ndarray
+    changed_labels: np.ndarray
+    group: np.ndarray
+    age: np.ndarray
+
+    def rows(self, chosen: np.ndarray) -> Truth:
+        """The rows where `chosen`, bool (N,), is true."""
+        return Truth(*(values[chosen] for values in vars(self).values()))
+
+
+def read_truth(journeys: pandas.DataFrame, *, uncertain: str = "mask", unmentioned: str = "negative") -> Truth:
+    """Take the truth from rows of pairs.parquet; for the policy see `apply_label_policy`."""
+    prior, new = finding_labels(journeys, uncertain=uncertain, unmentioned=unmentioned)
+    groups = [race_group(race) for race in journeys["race"]]
+    return Truth(
+        new_labels=new,
+        changed_labels=changed_only(prior, new),
+        group=np.array([np.nan if group is None else group for group in groups], np.float64),
+        age=journeys["anchor_age"].to_numpy(np.float64),
+    )
+
+
+def finding_labels(
+    journeys: pandas.DataFrame, *, uncertain: str = "mask", unmentioned: str = "negative"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of the prior and of the new study after `apply_label_policy`, shape (N, 5) each."""
+    prior, new = (
+        apply_label_policy(
+            journeys[[f"{side}_{finding}" for finding in FINDINGS]].to_numpy(np.float64),
+            uncertain=uncertain,
+            unmentioned=unmentioned,
+        )
+        for side in ("prior", "new")
+    )
+    return prior, new
 
 
 def race_group(race: str) -> int | None:
@@ -28,7 +81,7 @@ def apply_label_policy(labels: np.ndarray, *, uncertain: str = "mask", unmention
     Args:
         labels: 1 present, 0 absent, -1 uncertain, NaN unmentioned; any shape.
         uncertain: "mask", "positive" or "negative".
-        unmentioned: likewise. "negative" by default: reports seldom name what they do not see.
+        unmentioned: the same choices. "negative" by default: reports seldom name findings that are absent.
 
     Returns:
         float64, same shape.

@@ -1,8 +1,14 @@
-"""Whose image is nearest? Identity: one's own prior among many; memorisation: the nearest training target."""
+"""Nearest images by features: identity, the own prior among many; memorisation, the nearest training target."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas
+
+from biomedjourney_monai.evaluation.metrics.feature_sets import NO_FEATURES
+from biomedjourney_monai.evaluation.metrics.measure import COPIED, KEPT, Measure, column_means
+
+NO_TARGETS = "no training targets were read: pass --training-targets"
 
 BLOCK = 256
 """Rows that are compared at once, so that memory does not grow with the square of the number of images."""
@@ -16,7 +22,7 @@ def rank_of_own(features: np.ndarray, gallery: np.ndarray, patients: np.ndarray)
     Args:
         features: of the images, shape (N, D); a row with NaN has no rank.
         gallery: of the priors of the same journeys, in the same order, shape (N, D); a row with NaN is left out.
-        patients: who each journey belongs to, shape (N,); other priors of the same patient do not compete.
+        patients: of each journey, shape (N,); other priors of the same patient are not ranked.
 
     Returns:
         The rank, 1 for the nearest, ties to the image's disadvantage, shape (N,), NaN where unknown; and among how many
@@ -40,7 +46,7 @@ def rank_of_own(features: np.ndarray, gallery: np.ndarray, patients: np.ndarray)
 def nearest_likeness(
     features: np.ndarray, gallery: np.ndarray, *, patients: np.ndarray, gallery_patients: np.ndarray
 ) -> np.ndarray:
-    """Find how like each image is to the most like of a gallery, none of the same patient's counted.
+    """Find the likeness of each image to the nearest image of another patient in a gallery.
 
     Args:
         features: shape (N, D).
@@ -72,8 +78,80 @@ def _standardised(features: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray
     if not known.any():
         return known, np.full_like(gallery, np.nan), np.full_like(features, np.nan)
     mean, spread = gallery[known].mean(axis=0), gallery[known].std(axis=0)
-    spread = np.where(spread > 1e-6, spread, np.inf)  # a feature that never varies says nothing
+    spread = np.where(spread > 1e-6, spread, np.inf)  # a feature that never varies has no weight
     with np.errstate(invalid="ignore", divide="ignore"):
         sets = [(x - mean) / spread for x in (gallery, features)]
         gallery, features = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in sets)
     return known, gallery, features
+
+
+def neighbour_columns(
+    features: np.ndarray,
+    priors: np.ndarray,
+    references: np.ndarray,
+    patients: np.ndarray,
+    *,
+    targets: tuple[np.ndarray, np.ndarray] | None = None,
+) -> pandas.DataFrame:
+    """Compare a system's images with the priors, and with training targets if they are given.
+
+    All features are of the same journeys, shape (N, D). `targets` are features of training targets, shape (M, D), and
+    their patients, shape (M,).
+
+    Returns:
+        identity: 1 where the own prior is the nearest, else 0; identity_reciprocal: 1 / its rank; and with targets
+        training_likeness: to the nearest target; memorised: 1 where that is above the highest of the real references.
+    """
+    ranks, _ = rank_of_own(features, priors, patients)
+    columns = {
+        "identity overall": np.where(np.isfinite(ranks), ranks == 1, np.nan),
+        "identity_reciprocal overall": 1 / ranks,
+    }
+    if targets is not None and len(targets[0]):
+        gallery, owners = targets
+        real, mine = (
+            nearest_likeness(images, gallery, patients=patients, gallery_patients=owners)
+            for images in (references, features)
+        )
+        columns["training_likeness overall"] = mine
+        if np.isfinite(real).any():
+            columns["memorised overall"] = np.where(np.isfinite(mine), mine > np.nanmax(real), np.nan)
+    return pandas.DataFrame(columns)
+
+
+IDENTITY = (
+    Measure(
+        key="identity",
+        title="Same patient, first guess",
+        meaning="Among the priors of all patients, how often a picture's own prior is the most like it.",
+        compute=column_means("identity", without=NO_FEATURES),
+        topic=KEPT,
+        terminal="own prior nearest",
+    ),
+    Measure(
+        key="identity_reciprocal",
+        title="Same patient, by rank",
+        meaning="The mean of 1/rank of a picture's own prior among the priors of all patients.",
+        compute=column_means("identity_reciprocal", without=NO_FEATURES),
+        topic=KEPT,
+    ),
+)
+MEMORISATION = (
+    Measure(
+        key="training_likeness",
+        title="Likeness to training images",
+        meaning="Likeness to the nearest image of a training journey of another patient. Neither end is best.",
+        compute=column_means("training_likeness", without=NO_TARGETS),
+        topic=COPIED,
+        has_best=False,
+    ),
+    Measure(
+        key="memorised",
+        title="Memorised",
+        meaning="Share of pictures that are nearer to a training image than any real reference is.",
+        compute=column_means("memorised", without=NO_TARGETS),
+        topic=COPIED,
+        lower_is_better=True,
+        terminal="memorised",
+    ),
+)

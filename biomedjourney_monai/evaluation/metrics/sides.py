@@ -1,4 +1,4 @@
-"""Is a finding that was asked for on one side seen on that side, and on no other?"""
+"""Side: is a finding that was asked for on one side seen on that side alone?"""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, Requests, one_sided_onsets
-from biomedjourney_monai.evaluation.systems.scoring import score_one_by_one_if_need_be
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
+from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
+from biomedjourney_monai.evaluation.metrics.measure import ASKED, Measure, column_means
+from biomedjourney_monai.evaluation.systems.asked_findings import (
+    NO_DESCRIPTIONS,
+    SIDED,
+    SIDES,
+    AskedFindings,
+    one_sided_onsets,
+)
 from biomedjourney_monai.schema import FINDINGS
 
 MARGIN = 0.1
-"""By how much the probability may rise on the other side and still count as not risen."""
+"""A rise of the probability on the other side by no more than this does not count."""
 
 SEEN = 0.5
 
@@ -24,7 +31,7 @@ def only_half(side: str, images: Tensor, priors: Tensor, *, seam: float = 4) -> 
         side: the patient's; the patient's left is image right.
         images: shape (B, 1, H, W).
         priors: same shape.
-        seam: width in pixels over which one passes into the other.
+        seam: width in pixels of the transition.
 
     Returns:
         Same shape.
@@ -36,44 +43,44 @@ def only_half(side: str, images: Tensor, priors: Tensor, *, seam: float = 4) -> 
 
 
 def is_side_correct(named: np.ndarray, other: np.ndarray, before: np.ndarray, *, margin: float = MARGIN) -> np.ndarray:
-    """Decide for each request whether the finding has appeared on the side that was named, and there alone.
+    """Decide for each request whether the finding has appeared on the named side alone.
 
     Args:
         named: probability with only the named side's half taken from the image, shape (N,).
         other: the same with the other half.
         before: of the prior image.
-        margin: rise on the other side that still is none.
+        margin: rise on the other side that does not count.
 
     Returns:
-        bool, shape (N,): above one half and above the prior's on the named side; on the other neither risen by more
-        than the margin, nor above one half unless the prior's is.
+        bool, shape (N,): on the named side above one half and above the prior's; on the other side not risen by more
+        than the margin, and not above one half unless the prior's is.
     """
     raised = (named > SEEN) & (named > before)
     spared = (other - before <= margin) & ((other <= SEEN) | (before > SEEN))
     return raised & spared
 
 
-class SideCorrectness:
+class SideCorrectness(Scorer):
     """Whether findings that were asked for on one side, and were on neither before, appear on that side alone.
 
-    The judge sees the prior image with one half of the picture in it, so that what it says more than of the prior
-    comes from that half.
+    The judge sees the prior image with one half of the counterfactual in it, so that any difference to the prior comes
+    from that half.
 
     Args:
-        requests: what each journey asks for.
+        asked: what each journey asks for.
     """
 
     columns = ("side_correct overall", *(f"side_correct {finding}" for finding in SIDED))
 
-    def __init__(self, requests: Requests) -> None:
-        self.requests = requests
+    def __init__(self, asked: AskedFindings) -> None:
+        self.asked = asked
 
     def begin(self, batch: Batch) -> None:
         """Find the batch's one-sided onsets."""
         self._onsets: list[tuple[int, str, str]] = []
         for place, row in enumerate(batch.rows):
             labels = {finding: row[f"prior_{finding}"] for finding in SIDED}
-            asked = one_sided_onsets(self.requests.get(row["journey_id"], {}), prior_labels=labels)
+            asked = one_sided_onsets(self.asked.get(row["journey_id"], {}), prior_labels=labels)
             if batch.prior.good[place]:
                 self._onsets += [(place, finding, side) for finding, side in asked.items()]
 
@@ -85,7 +92,7 @@ class SideCorrectness:
             return values
         images, priors = judged.images_on(batch.shape)[places], batch.prior.images[places]
         halves = torch.cat([only_half(side, images, priors) for side in SIDES])
-        scores, faults = score_one_by_one_if_need_be(batch.judges, halves)
+        scores, faults = score_safely(batch.judges, halves)
         seen = dict(zip(SIDES, scores.pathology.numpy().reshape(len(SIDES), len(places), -1)))
         faulty = {place % len(places) for place in faults}
         for place, finding, side in self._onsets:
@@ -100,3 +107,16 @@ class SideCorrectness:
         known = np.isfinite(values[:, 1:]).any(axis=1)
         values[known, 0] = np.nanmean(values[known, 1:], axis=1)
         return values
+
+
+SIDE_CORRECT = Measure(
+    key="side_correct",
+    title="Right side",
+    meaning="Where a new finding is asked for on one side: how often it shows on that side alone.",
+    compute=column_means(
+        "side_correct", SIDED, without=NO_DESCRIPTIONS, nothing="no journey asks for a new finding on one side"
+    ),
+    topic=ASKED,
+    terminal="right side",
+    tuning={"overall": "side"},
+)

@@ -1,4 +1,4 @@
-"""How much an image differs from its prior, at the anatomy that is to change and outside it."""
+"""How much an image differs from its prior, at the anatomy that must change and outside it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.systems.asked_findings import SIDES, WHOLE, Requests, is_absent, targets_of
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
+from biomedjourney_monai.evaluation.metrics.measure import KEPT, Measure, column_means
+from biomedjourney_monai.evaluation.systems.asked_findings import (
+    NO_DESCRIPTIONS,
+    SIDES,
+    WHOLE,
+    AskedFindings,
+    is_absent,
+    targets_of,
+)
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 
 LEFT, RIGHT, HEART, DIAPHRAGM = (STRUCTURES.index(name) for name in ("left lung", "right lung", "heart", STRUCTURES[3]))
@@ -17,14 +25,14 @@ MARGIN_SHARE = 0.04
 
 
 def target_region(structures: np.ndarray, targets: Sequence[tuple[str, str]]) -> np.ndarray:
-    """Mark the anatomy of what is to change.
+    """Mark the anatomy of the findings that must change.
 
-    Fluid, air and collapse belong to one side's lung and diaphragm, of which the convex hull is taken, since the lung's
-    own outline leaves them out; edema to both lungs; cardiomegaly to the heart. A margin is added.
+    Fluid, air and collapse belong to one side's lung and diaphragm: their convex hull is taken, since the lung's own
+    outline excludes them; edema to both lungs; cardiomegaly to the heart. A margin is added.
 
     Args:
         structures: masks of `schema.STRUCTURES`, bool, shape (6, H, W).
-        targets: (finding, side) of `requests.targets_of`.
+        targets: (finding, side) of `asked_findings.targets_of`.
 
     Returns:
         bool, shape (H, W).
@@ -59,11 +67,11 @@ def _fill_hull(region: np.ndarray, mask: np.ndarray) -> None:
         cv2.fillConvexPoly(region, cv2.convexHull(points), 1)
 
 
-class TargetChange:
-    """Minimality: change outside the anatomy that is to change; and the change at each finding that is to appear.
+class TargetChange(Scorer):
+    """Change outside the anatomy that must change, and change at each finding that must appear.
 
     Args:
-        requests: what each journey asks for.
+        asked: what each journey asks for.
     """
 
     columns = (
@@ -72,18 +80,17 @@ class TargetChange:
         *(f"change_at {finding}" for finding in FINDINGS),
     )
 
-    def __init__(self, requests: Requests) -> None:
-        self.requests = requests
+    def __init__(self, asked: AskedFindings) -> None:
+        self.asked = asked
 
     def begin(self, batch: Batch) -> None:
-        """Find what is to change in each journey."""
+        """Find what must change in each journey."""
         self._targets: list[list[tuple[str, str]] | None] = []
         self._onsets: list[set[str]] = []
         for place, row in enumerate(batch.rows):
             labels = {finding: row[f"prior_{finding}"] for finding in FINDINGS}
-            requests = self.requests.get(row["journey_id"])
-            known = requests and batch.prior.good[place]
-            targets = targets_of(requests, prior_labels=labels) if known else None
+            asked = self.asked.get(row["journey_id"])
+            targets = targets_of(asked, prior_labels=labels) if asked and batch.prior.good[place] else None
             self._targets.append(targets)
             self._onsets.append({finding for finding, _ in targets or [] if is_absent(labels[finding])})
 
@@ -105,3 +112,26 @@ class TargetChange:
                 if at.any():
                     values[place, 2 + FINDINGS.index(finding)] = change[place][at].mean()
         return values
+
+
+CHANGE_OUTSIDE = Measure(
+    key="change_outside",
+    title="Change elsewhere",
+    meaning="Mean absolute change, in grey levels of a range of 1, outside the anatomy that must change.",
+    compute=column_means("change_outside", without=NO_DESCRIPTIONS),
+    topic=KEPT,
+    lower_is_better=True,
+    terminal="change elsewhere",
+)
+CHANGE_OUTSIDE_SHARE = Measure(
+    key="change_outside_share",
+    title="Share of change elsewhere",
+    meaning="Which share of all change lies outside the anatomy that must change.",
+    compute=column_means(
+        "change_outside_share",
+        without=NO_DESCRIPTIONS,
+        nothing="no journey asks for a change, or nothing changes",
+    ),
+    topic=KEPT,
+    lower_is_better=True,
+)

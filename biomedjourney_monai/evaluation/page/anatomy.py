@@ -1,4 +1,4 @@
-"""Contours of the six structures over radiographs, as in the paper's Fig. 5: crisp at any size, since they are SVG."""
+"""Contours of the six structures over radiographs, as in the paper's Fig. 5; SVG is sharp at any size."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import torch
 
-from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.radiographs import mark_synthetic
 from biomedjourney_monai.radiographs.marking import MIN_SIDE
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
 from biomedjourney_monai.schema import STRUCTURES
 
 FINE = 4
-"""How many points per pixel a contour is drawn from."""
+"""Points per pixel that a contour is drawn from."""
 
 MIN_POINTS = 12
 """Contours of fewer fine points are specks."""
@@ -31,7 +31,7 @@ class Outlined:
         uri: the image.
         size: (H, W) in pixels, the unit of the paths.
         paths: SVG path of each of `schema.STRUCTURES`, "" where the judge finds none.
-        goal: the reference's paths, to be drawn beneath; empty for the reference itself and for the prior.
+        goal: the reference's paths, drawn beneath; empty for the reference itself and for the prior.
         dice: mean Dice with the reference; None where it is not known.
     """
 
@@ -46,15 +46,10 @@ class Outlined:
 def outline(
     images: Mapping[str, np.ndarray], judges: Judges, *, goal: str, compared: Sequence[str], dice: Mapping[str, float]
 ) -> list[Outlined]:
-    """Let the judge outline the structures in images of one size.
+    """Segment the structures in images of one size, caption -> float32 (H, W) in [0, 1].
 
-    Args:
-        images: caption -> float32 (H, W) in [0, 1].
-        judges: whose segmenter is asked.
-        goal: caption of the reference.
-        compared: captions of the images that systems made: the reference's contours are laid under them, and they are
-            marked as synthetic, after the judge has looked.
-        dice: caption -> mean Dice with the reference, where known.
+    `compared` names the images that systems made: they get the contours of `goal`, the reference, too, and are marked
+    as synthetic after they are segmented. `dice` is the mean Dice with the reference by caption.
     """
     batch = torch.from_numpy(np.stack(list(images.values())).astype(np.float32))[:, None]  # (B, 1, H, W)
     masks = judges.score(batch.clamp(0, 1)).structures.numpy()  # (B, 6, H, W)

@@ -1,4 +1,4 @@
-"""Which journeys went best and worst, and what failed and why."""
+"""The best and the worst journeys, and what failed and why."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas
 
-from biomedjourney_monai.evaluation.metrics.labels import apply_label_policy, changed_only
+from biomedjourney_monai.evaluation.metrics.auroc import PATHOLOGY_COLUMNS
+from biomedjourney_monai.evaluation.metrics.labels import changed_only, finding_labels
 from biomedjourney_monai.evaluation.page.metrics_csv import metrics_by_system
-from biomedjourney_monai.evaluation.systems.scoring import PATHOLOGY_COLUMNS
-from biomedjourney_monai.schema import FINDINGS
 
 RULE = (
     "among the journeys in which a finding changed, by how far the judge's probabilities of the five findings in the"
@@ -20,20 +19,13 @@ RULE = (
 
 
 def rank_cases(journeys: pandas.DataFrame, scores: pandas.DataFrame) -> pandas.DataFrame:
-    """Order the journeys in which a finding changed from best to worst; where there is no change it is too easy.
-
-    Args:
-        journeys: rows of pairs.parquet.
-        scores: the counterfactuals' rows of scores.parquet, any order.
+    """Order the journeys in which a finding changed from best to worst; those without a change would be too easy.
 
     Returns:
-        The rows with a change and a score, with a column `distance` in [0, 1], 0 is best.
+        The rows of `journeys` with a change and a score, with a column `distance` in [0, 1], 0 is best.
     """
     known = scores.set_index("journey_id").reindex(journeys["journey_id"])
-    before, labels = (
-        apply_label_policy(journeys[[f"{side}_{finding}" for finding in FINDINGS]].to_numpy(np.float64))
-        for side in ("prior", "new")
-    )
+    before, labels = finding_labels(journeys)
     changed = np.isfinite(changed_only(before, labels)).any(axis=1)
     apart = np.abs(known[PATHOLOGY_COLUMNS].to_numpy(np.float64) - labels)  # (N, 5)
     counted = np.isfinite(apart)
@@ -44,7 +36,7 @@ def rank_cases(journeys: pandas.DataFrame, scores: pandas.DataFrame) -> pandas.D
 
 
 def list_failures(metrics: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """Give (where, reason, how many) of everything that was left out, the most frequent first in each place."""
+    """(where, reason, how many) of everything that was left out, the most frequent first in each place."""
     rows = [("journeys", reason, count) for reason, count in metrics["counts"]["dropped"].items()]
     for system in metrics["systems"]:
         own = dict(system["failures"])
@@ -58,7 +50,7 @@ def list_failures(metrics: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 
 
 def list_unknown(metrics: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
-    """Give (metric, reason, systems) of every overall number that is null."""
+    """(metric, reason, systems) of every overall number that is null."""
     found: dict[tuple[str, str], list[str]] = {}
     for system, own in metrics_by_system(metrics).items():
         for name, parts in own.items():

@@ -1,4 +1,4 @@
-"""Every picture of the report: which journeys, which systems, drawn how."""
+"""Every picture of the report: the chosen journeys, drawn with the images of the systems."""
 
 from __future__ import annotations
 
@@ -13,22 +13,29 @@ import pandas
 from tqdm import tqdm
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.evaluation.evaluate import SCORES_FILE
-from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.metrics.dice import DICE_REFERENCE_COLUMNS
 from biomedjourney_monai.evaluation.page.anatomy import Outlined, outline
 from biomedjourney_monai.evaluation.page.cases import rank_cases
 from biomedjourney_monai.evaluation.page.journeys import Visit, draw_strips
 from biomedjourney_monai.evaluation.page.panels import Panel, build_panel, choose_panels
 from biomedjourney_monai.evaluation.page.registration import Delta, draw_deltas
-from biomedjourney_monai.evaluation.systems.scoring import DICE_REFERENCE_COLUMNS, SCORE_COLUMNS
-from biomedjourney_monai.evaluation.systems.sources import System, read_baselines, read_counterfactuals, read_picture
+from biomedjourney_monai.evaluation.systems.scoring import SCORE_COLUMNS, SCORES_FILE, records
+from biomedjourney_monai.evaluation.systems.sources import (
+    COUNTERFACTUAL,
+    Counterfactuals,
+    System,
+    read_baselines,
+    read_counterfactuals,
+    read_picture,
+)
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER
 
 EXTREMES = 3
-"""So many best and so many worst cases."""
+"""How many of the best and of the worst journeys are shown."""
 
 OUTLINED = 4
 """Journeys with contours."""
@@ -44,7 +51,7 @@ class Sources:
 
     Attributes:
         work: the working folder.
-        judges: the evaluation's, or None for a page without contours and heat maps.
+        judges: of the evaluation; None for a page without contours and heat maps.
         truth: folder of true counterfactuals, or None.
         ladders: folders of `biomedjourney ladder`.
     """
@@ -63,7 +70,7 @@ class Gallery:
         panels: journeys chosen by what changed.
         left_out: how many of `panels`, `best` and `worst` could not be drawn, by reason.
         best: journeys chosen by their result.
-        worst: likewise, the worst first.
+        worst: the same, the worst first.
         anatomy: for each journey its images with contours.
         deltas: pairs before and after registration.
         strips: patients over time.
@@ -81,13 +88,9 @@ class Gallery:
 
 
 def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, seed: int) -> Gallery:
-    """Choose journeys among the scored ones and gather their pictures.
+    """Choose journeys among the scored ones and draw their pictures.
 
-    Args:
-        metrics: content of metrics.json.
-        sources: where pictures are.
-        count: how many journeys to show in `panels`; with 0 there are no pictures at all.
-        seed: of every draw.
+    `count` is the number of `panels`; with 0 there are no pictures at all. `seed` is that of every draw.
     """
     gallery = Gallery(ladders=[_ladder_uri(folder) for folder in sources.ladders])
     if not count:
@@ -96,16 +99,16 @@ def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, s
     scores = read_table(work / SCORES_FILE, columns=["system", "journey_id", *SCORE_COLUMNS], made_by="evaluate")
     pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
     scored = pairs[pairs["journey_id"].isin(set(scores["journey_id"]))]
-    has_model = any(system["name"] == "counterfactual" for system in metrics["systems"])
+    has_model = any(system["name"] == COUNTERFACTUAL for system in metrics["systems"])
     counterfactuals = read_counterfactuals(work / SAMPLES_FOLDER) if has_model else None
-    by_system = {name: rows.set_index("journey_id") for name, rows in scores.groupby("system")}
+    by_system = {str(name): rows.set_index("journey_id") for name, rows in scores.groupby("system")}
     drawn = _Drawn(sources, counterfactuals, by_system)
 
     chosen = choose_panels(scored, count=count, seed=seed)
     gallery.panels = drawn.panels(chosen)
     gallery.anatomy = drawn.anatomy(chosen, {system["name"] for system in metrics["systems"]})
     if counterfactuals is not None:
-        ranked = rank_cases(scored, scores[scores["system"] == "counterfactual"])
+        ranked = rank_cases(scored, scores[scores["system"] == COUNTERFACTUAL])
         extremes = min(EXTREMES, len(ranked) // 2)
         gallery.best = drawn.panels(_named(ranked.head(extremes), "Best"))
         gallery.worst = drawn.panels(_named(ranked.tail(extremes).iloc[::-1], "Worst"))
@@ -118,14 +121,16 @@ def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, s
 class _Drawn:
     """Draws panels, and counts what cannot be drawn."""
 
-    def __init__(self, sources: Sources, counterfactuals: Any, by_system: Mapping[str, pandas.DataFrame]) -> None:
+    def __init__(
+        self, sources: Sources, counterfactuals: Counterfactuals | None, by_system: Mapping[str, pandas.DataFrame]
+    ) -> None:
         self.sources, self.counterfactuals, self.by_system = sources, counterfactuals, by_system
         self.left_out: Counter[str] = Counter()
         self._truth: TrueCounterfactuals | None = None
 
     def panels(self, journeys: pandas.DataFrame) -> list[Panel]:
         panels = []
-        for journey in tqdm(journeys.to_dict("records"), desc="pictures", unit="journey"):
+        for journey in tqdm(records(journeys), desc="pictures", unit="journey"):
             mine = {name: rows.loc[journey["journey_id"]].to_dict() for name, rows in self.by_system.items()}
             try:
                 panels.append(
@@ -148,24 +153,24 @@ class _Drawn:
         """The first of the journeys with contours, for each system that has images."""
         if self.sources.judges is None:
             return []
-        rows = []
-        for journey in journeys.to_dict("records"):
+        rows: list[list[Outlined]] = []
+        for journey in records(journeys):
             if len(rows) == OUTLINED:
                 break
             try:
-                rows.append(self._outlined(journey, scored))
+                rows.append(self._outlined(journey, scored, self.sources.judges))
             except ImageError:
                 continue
         return rows
 
-    def _outlined(self, journey: dict[str, Any], scored: set[str]) -> list[Outlined]:
+    def _outlined(self, journey: Mapping[str, Any], scored: set[str], judges: Judges) -> list[Outlined]:
         work = self.sources.work
         prior, reference = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
         images = {"Prior": prior, REFERENCE: reference}
         systems: list[System] = [] if self.counterfactuals is None else [self.counterfactuals]
         systems += [system for system in read_baselines(work, size=prior.shape[0]) if system.name in scored]
-        if self.sources.truth is not None:
-            systems.append(self._open_truth(prior.shape[0]))
+        truth = self._open_truth(prior.shape[0])
+        systems += [] if truth is None else [truth]
         for system in systems:
             try:
                 image = system.image(journey)
@@ -179,19 +184,19 @@ class _Drawn:
             if rows.loc[journey["journey_id"], DICE_REFERENCE_COLUMNS].notna().any()
         }
         compared = [caption for caption in images if caption not in ("Prior", REFERENCE)]
-        return outline(images, self.sources.judges, goal=REFERENCE, compared=compared, dice=dice)
+        return outline(images, judges, goal=REFERENCE, compared=compared, dice=dice)
 
     def _true_image(self, journey: Mapping[str, Any]) -> np.ndarray | None:
         if self.sources.truth is None:
             return None
-        size = read_picture(self.sources.work, journey["prior_image"]).shape[0]
+        truth = self._open_truth(read_picture(self.sources.work, journey["prior_image"]).shape[0])
         try:
-            return self._open_truth(size).image(journey)
+            return None if truth is None else truth.image(journey)
         except ImageError:
             return None
 
-    def _open_truth(self, size: int) -> TrueCounterfactuals:
-        if self._truth is None:
+    def _open_truth(self, size: int) -> TrueCounterfactuals | None:
+        if self._truth is None and self.sources.truth is not None:
             self._truth = TrueCounterfactuals(self.sources.truth, size=size)
         return self._truth
 
@@ -202,7 +207,7 @@ def _named(ranked: pandas.DataFrame, word: str) -> pandas.DataFrame:
 
 
 def _ladder_uri(folder: Path) -> str:
-    """The strip of a ladder, which carries its own words and marks.
+    """The strip of a ladder, which is already captioned and marked.
 
     Raises:
         ImageError: if the folder has none.

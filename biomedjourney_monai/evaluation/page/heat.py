@@ -1,4 +1,4 @@
-"""Where the judge sees the change that a counterfactual makes, as in the paper's Fig. 3."""
+"""Heat map of the change that the judge sees in a counterfactual, as in the paper's Fig. 3."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from biomedjourney_monai.evaluation.judges.heat_map import change_map
-from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.radiographs.pictures.html import colour_signed, picture_uri
 from biomedjourney_monai.schema import FINDINGS
 
 SMOOTH = 0.016
-"""Standard deviation of the blur, of the image's side: slopes differ from pixel to pixel, and nobody can read that."""
+"""Standard deviation of the blur, as a share of the image's side: unblurred slopes are noise to the eye."""
 
 FULL = 99.5
 """Percentile of the map's size at which its colour is full."""
@@ -34,14 +34,8 @@ def draw_heat_map(
 ) -> HeatMap | None:
     """Colour the pixels by how their change moves the judge's logit of one finding: red raises it, blue lowers it.
 
-    Args:
-        prior: float32 (H, W) in [0, 1].
-        counterfactual: same shape.
-        judges: whose classifier is asked.
-        finding: which finding; None for the one whose logit changes most.
-
-    Returns:
-        None where the judges' classifier gives no slopes.
+    Images are float32 (H, W) in [0, 1]. Without a finding, the one whose logit changes most is taken. None where the
+    judges' classifier has no gradients.
     """
     logits = getattr(judges, "finding_logits", None)
     if logits is None:

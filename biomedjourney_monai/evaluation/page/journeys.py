@@ -1,4 +1,4 @@
-"""Strips: one patient's examinations in a row and, below, the counterfactual of each, as in the paper's Fig. 9."""
+"""Strips: one patient's examinations in a row, above the counterfactual of each, as in the paper's Fig. 9."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Visit:
     Attributes:
         day: since the strip's first one.
         real: URI of the radiograph.
-        counterfactual: URI of what the model made of the radiograph before; "" at the first.
-        description: what it was told.
+        counterfactual: URI of the model's image from the preceding radiograph; "" at the first.
+        description: the progression description.
     """
 
     day: float
@@ -38,18 +38,10 @@ class Visit:
 def draw_strips(
     journeys: pandas.DataFrame, counterfactuals: Counterfactuals | None, *, work: Path, count: int, seed: int
 ) -> list[list[Visit]]:
-    """Follow patients through consecutive scored journeys, the longest ways first, among equals drawn at random.
-
-    Args:
-        journeys: rows of pairs.parquet that were scored.
-        counterfactuals: without them there are no strips.
-        work: the working folder.
-        count: at most so many patients.
-        seed: of the draw.
-    """
+    """Follow at most `count` patients through consecutive scored journeys, the longest first, equals at random."""
     if counterfactuals is None:
         return []
-    strips = []
+    strips: list[list[Visit]] = []
     for chain in chains(journeys, seed=seed):
         if len(strips) == count:
             break
@@ -61,7 +53,7 @@ def draw_strips(
 
 
 def chains(journeys: pandas.DataFrame, *, seed: int) -> list[list[dict[str, Any]]]:
-    """Runs of two or more journeys in which each begins where the one before ends; a patient's longest only."""
+    """Runs of two or more journeys in which each begins where the previous one ends; the longest of each patient."""
     found = []
     for _, own in journeys.groupby("subject_id", sort=True):
         rows = own.to_dict("records")

@@ -1,4 +1,4 @@
-"""metrics.json as one long table, a number in each row, for those who go on in a spreadsheet or in R."""
+"""metrics.json as one long table, a number in each row, for spreadsheets and statistics software."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL
 from biomedjourney_monai.files import written_atomically
 
 CSV_FILE = "metrics.csv"
-MODEL = "counterfactual"
 COLUMNS = ("system", "attribute", "group", "metric", "part", "value", "low", "high", "count", "note")
 """`attribute` and `group` are empty for numbers over all journeys, else e.g. sex and F."""
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give every number of every system, whatever metrics there are: also those that this module has never heard of."""
+    """Every number of every system, also of metrics without a registered measure."""
     by_system = metrics_by_system(metrics)
     for system in metrics["systems"]:
         for metric, parts in by_system[system["name"]].items():
@@ -33,12 +33,13 @@ def metric_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def metrics_by_system(metrics: Mapping[str, Any]) -> dict[str, dict[str, Mapping[str, Mapping[str, Any]]]]:
     """Find every metric of every system: system -> metric -> part -> number.
 
-    A section beside `systems` that holds metrics, such as `probes`, is about the model, so it joins the counterfactual.
+    A section next to `systems` that holds metrics, such as `probes`, is about the model: its metrics are added to the
+    counterfactual's.
     """
     found = {system["name"]: system_metrics(system) for system in metrics["systems"]}
     for section in metrics.values():
-        if isinstance(section, Mapping) and MODEL in found:
-            found[MODEL] |= system_metrics({"metrics": section.get("metrics")})
+        if isinstance(section, Mapping) and COUNTERFACTUAL in found:
+            found[COUNTERFACTUAL] |= system_metrics({"metrics": section.get("metrics")})
     return found
 
 
@@ -65,10 +66,10 @@ def write_metrics_csv(metrics: Mapping[str, Any], path: Path) -> int:
 
 
 def _is_metric(parts: Any) -> bool:
-    return isinstance(parts, Mapping) and bool(parts) and all(is_number(number) for number in parts.values())
+    return isinstance(parts, Mapping) and bool(parts) and all(_is_number(number) for number in parts.values())
 
 
-def is_number(number: Any) -> bool:
+def _is_number(number: Any) -> bool:
     """Whether it is an entry with a value and an interval."""
     return isinstance(number, Mapping) and {"value", "low", "high"} <= set(number)
 

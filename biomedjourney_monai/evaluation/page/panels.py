@@ -1,4 +1,4 @@
-"""The journeys that the report shows: chosen by what changed, never by how well it went."""
+"""The journeys that the report shows: chosen by what changed, never by the result."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.evaluation.judges.loading import Judges
-from biomedjourney_monai.evaluation.metrics.labels import apply_label_policy
+from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.metrics.auroc import PATHOLOGY_COLUMNS
+from biomedjourney_monai.evaluation.metrics.labels import apply_label_policy, finding_labels
 from biomedjourney_monai.evaluation.page.heat import draw_heat_map
-from biomedjourney_monai.evaluation.systems.scoring import PATHOLOGY_COLUMNS, valid_mask
+from biomedjourney_monai.evaluation.systems.scoring import valid_mask
 from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, read_picture
 from biomedjourney_monai.radiographs import mark_synthetic
 from biomedjourney_monai.radiographs.marking import MIN_SIDE
@@ -37,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Row:
-    """What the reports and the judge say of one finding: labels 0, 1 or None; probabilities or None."""
+    """One finding: labels of the reports, 0, 1 or None; the judge's probabilities or None."""
 
     finding: str
     before: int | None
@@ -46,6 +47,7 @@ class Row:
 
     @property
     def changed(self) -> bool:
+        """Whether both labels are known and differ."""
         return self.before is not None and self.after is not None and self.before != self.after
 
 
@@ -63,29 +65,21 @@ class Panel:
 def choose_panels(journeys: pandas.DataFrame, *, count: int = 12, seed: int = 0) -> pandas.DataFrame:
     """Choose journeys so that every finding appears and resolves once, as far as there are such journeys.
 
-    Args:
-        journeys: rows of pairs.parquet that were scored.
-        count: how many.
-        seed: of the draw.
-
     Returns:
-        The rows, with a column `why`.
+        `count` rows of the scored journeys, with a column `why`.
     """
     order = np.random.default_rng(seed).permutation(len(journeys))
     shuffled = journeys.iloc[order]
-    before, after = (
-        apply_label_policy(shuffled[[f"{side}_{finding}" for finding in FINDINGS]].to_numpy(np.float64))
-        for side in ("prior", "new")
-    )
+    before, after = finding_labels(shuffled)
     changes = np.nan_to_num(after - before)  # (N, 5): 1 appears, -1 resolves
     chosen: dict[int, str] = {}
     for sign, verb in ((1, "appears"), (-1, "resolves")):
         for f, finding in enumerate(FINDINGS):
-            fitting = [n for n in np.flatnonzero(changes[:, f] == sign) if n not in chosen]
+            fitting = [n for n in np.flatnonzero(changes[:, f] == sign).tolist() if n not in chosen]
             if fitting and len(chosen) < count:
                 chosen[min(fitting, key=lambda n: np.abs(changes[n]).sum())] = f"{finding} {verb}"
     for wanted in (~changes.any(axis=1), changes.any(axis=1)):
-        for n in np.flatnonzero(wanted):
+        for n in np.flatnonzero(wanted).tolist():
             if n not in chosen and len(chosen) < count:
                 chosen[n] = "Several changes" if changes[n].any() else "No finding appears or resolves"
     rows = shuffled.iloc[list(chosen)].copy()
@@ -102,14 +96,10 @@ def build_panel(
     judges: Judges | None = None,
     truth: np.ndarray | None = None,
 ) -> Panel:
-    """Gather one journey's pictures and what is said of them.
+    """Gather one journey's pictures, labels and probabilities.
 
-    Args:
-        journey: a row of `choose_panels`.
-        scores: system name -> the judge's scores of this journey.
-        work: the working folder.
-        judges: for a heat map of the counterfactual's change; None draws none.
-        truth: the true counterfactual of a rendered patient, shape (H, W), or None.
+    `scores` are the judge's scores of this journey by system; `judges` draw a heat map of the change; `truth` is the
+    true counterfactual of a rendered patient, shape (H, W).
 
     Raises:
         ImageError: if a picture cannot be read.
@@ -142,7 +132,7 @@ def _pictures(
     journey: Mapping[str, Any], counterfactuals: Counterfactuals | None, work: Path, truth: np.ndarray | None
 ) -> list[Picture]:
     prior, reference = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
-    valid = valid_mask(work, dict(journey), prior.shape)[0].numpy()
+    valid = valid_mask(work, journey, prior.shape)[0].numpy()
     pictures = [Picture("Prior", picture_uri(prior))]
     if counterfactuals is not None:
         image = counterfactuals.image(journey)

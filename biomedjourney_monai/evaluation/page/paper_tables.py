@@ -1,7 +1,7 @@
-"""The paper's Tables 1 to 5 beside an evaluation's and a study's own numbers.
+"""The paper's Tables 1 to 5 next to the numbers of an evaluation and of an ablation.
 
-The paper measured MIMIC-CXR's p19 subset with other judges, so its figures are a landmark and not a competitor. Its
-printed CMIG does not follow from its printed definition; shown is what the definition gives for the printed inputs.
+The paper measured MIMIC-CXR's p19 subset with other judges, so its figures are for orientation only. Its printed CMIG
+does not follow from its printed definition; shown is what the definition gives for the printed inputs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from biomedjourney_monai.evaluation.metrics.cmig import compute_cmig
+from biomedjourney_monai.evaluation.metrics.registry import MEASURES
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 
 TABLE_1 = {
@@ -63,8 +64,8 @@ TABLE_5 = {
 }
 """(text, encoder) -> as in Table 2; one stage, with registration."""
 
-SHARED = ("pathology_auroc", "race_auroc", "age_r", "cmig")
-SHARED_TITLES = ("pathology AUROC", "race AUROC", "age r", "CMIG")
+SHARED = {measure.key: measure.paper for measure in MEASURES if measure.paper}
+"""Measures of Tables 1, 2 and 5 -> their headings."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class ResultTable:
         columns: their titles.
         here: rows measured here.
         paper: rows of the paper's.
-        remark: what a reader must know.
+        remark: a note for the reader.
+        lower_is_better: titles of the columns where lower is better.
     """
 
     number: int
@@ -97,15 +99,15 @@ class ResultTable:
     lower_is_better: frozenset[str] = field(default_factory=frozenset)
 
 
-def result_tables(metrics: Mapping[str, Any], study: Mapping[str, Any] | None = None) -> list[ResultTable]:
-    """Lay the tables out: 1, 3 and 4 of an evaluation, 2 and 5 of a study where there is one.
+def result_tables(metrics: Mapping[str, Any], ablation: Mapping[str, Any] | None = None) -> list[ResultTable]:
+    """The tables: 1, 3 and 4 of an evaluation, 2 and 5 of an ablation if there is one.
 
     Args:
         metrics: content of metrics.json.
-        study: content of study.json.
+        ablation: content of ablation.json.
     """
     systems = metrics["systems"]
-    tables = [_table_1(systems), *_study_tables(study), _table_3(systems), _table_4(systems)]
+    tables = [_table_1(systems), *_ablation_tables(ablation), _table_3(systems), _table_4(systems)]
     return sorted(tables, key=lambda table: table.number)
 
 
@@ -113,7 +115,7 @@ def _table_1(systems: Sequence[Mapping[str, Any]]) -> ResultTable:
     return ResultTable(
         1,
         "Accuracy and retention",
-        SHARED_TITLES,
+        tuple(SHARED.values()),
         [Line(system["name"], [system["metrics"][key]["overall"] for key in SHARED]) for system in systems],
         [Line(name, _with_cmig(values)) for name, values in TABLE_1.items()],
         "The paper prints CMIGs of .181, .421, .661 and .832, which its definition does not give.",
@@ -151,22 +153,24 @@ def _table_4(systems: Sequence[Mapping[str, Any]]) -> ResultTable:
     )
 
 
-def _study_tables(study: Mapping[str, Any] | None) -> list[ResultTable]:
-    """Tables 2 and 5: the cells of the text encoder that has the whole grid, and the cells beside another encoder's."""
-    cells = [cell for cell in (study or {}).get("cells", []) if cell["metrics"]]
-    if not cells:
+def _ablation_tables(ablation: Mapping[str, Any] | None) -> list[ResultTable]:
+    """Table 2, the cells of the text encoder with the whole grid; and 5, cells that another text encoder has too."""
+    cells = [cell for cell in ablation["cells"] if cell["metrics"]] if ablation else []
+    if not ablation or not cells:
         return []
     cells = [cell for cell in cells if cell["factors"].get("variant") == cells[0]["factors"].get("variant")]
     encoders = [cell["factors"]["text_encoder"] for cell in cells]
     main = max(dict.fromkeys(encoders), key=encoders.count)
     grid = [cell for cell in cells if cell["factors"]["text_encoder"] == main]
-    budget = study["settings"]["training"]["iterations"]
-    remark = f"Every cell measured here was trained for {budget} iterations and scored on {study['journeys']} journeys."
+    budget = ablation["settings"]["training"]["iterations"]
+    remark = (
+        f"Every cell measured here was trained for {budget} iterations and scored on {ablation['journeys']} journeys."
+    )
     tables = [
         ResultTable(
             2,
             "Description, registration, stages",
-            SHARED_TITLES,
+            tuple(SHARED.values()),
             [Line(_switches(**_three(cell)), _cell_numbers(cell)) for cell in grid],
             [Line(_switches(*key), _with_cmig(values)) for key, values in TABLE_2.items()],
             remark,
@@ -179,7 +183,7 @@ def _study_tables(study: Mapping[str, Any] | None) -> list[ResultTable]:
             ResultTable(
                 5,
                 "Text encoders",
-                SHARED_TITLES,
+                tuple(SHARED.values()),
                 [
                     Line(f"{cell['factors']['text_encoder']} · {_switches(**_three(cell))}", _cell_numbers(cell))
                     for cell in compared

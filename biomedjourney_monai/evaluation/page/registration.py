@@ -39,18 +39,13 @@ class Delta:
 
 
 def draw_deltas(journeys: pandas.DataFrame, *, work: Path) -> list[Delta]:
-    """Show the pair that was shifted least, one as usual, and the one shifted most; none where nothing was registered.
-
-    Args:
-        journeys: rows of pairs.parquet.
-        work: the working folder.
-    """
+    """Show the pair with the smallest, the median and the largest shift; none where nothing was registered."""
     shifts = journeys[["shift_x_px", "shift_y_px"]].apply(pandas.to_numeric, errors="coerce")
     moved = np.hypot(shifts["shift_x_px"], shifts["shift_y_px"]).dropna().sort_values(kind="stable")
     if moved.empty or moved.iloc[-1] == 0:
         return []
     order = journeys.loc[moved.index]
-    deltas = []
+    deltas: list[Delta] = []
     for title, quantile in QUANTILES:
         place = round(quantile * (len(order) - 1))
         for row in (order.iloc[n] for n in range(place, len(order)) if quantile < 1 or n == place):
@@ -70,9 +65,12 @@ def draw_delta(title: str, row: Mapping[str, Any], *, work: Path) -> Delta:
     """
     prior, registered = read_picture(work, row["prior_image"]), read_picture(work, row["new_image"])
     new = read_picture(work, f"{IMAGES_FOLDER}/{row['new_dicom_id']}.png")
-    valid = valid_mask(work, dict(row), prior.shape)[0].numpy()
+    valid = valid_mask(work, row, prior.shape)[0].numpy()
     if not prior.shape == registered.shape == new.shape == valid.shape:
-        raise ImageError("the pictures of a pair must be of one size", found="several")
+        raise ImageError(
+            "the pictures of a pair must be of one size",
+            found=f"{prior.shape}, {registered.shape}, {new.shape} and {valid.shape}",
+        )
     facts = [
         f"shift {round(row['shift_x_px']):+d}, {round(row['shift_y_px']):+d} px",
         f"rotation {row['rotation_degrees']:+.1f}°",

@@ -14,85 +14,119 @@ import jinja2
 from markupsafe import Markup
 
 from biomedjourney_monai import __version__
+from biomedjourney_monai.configuration import locate_root
 from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.evaluation.checks import require_at_least
+from biomedjourney_monai.evaluation.judges.loading import reload_judges
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
+from biomedjourney_monai.evaluation.metrics.registry import HEADLINES, MAIN_TABLE, measure_of
 from biomedjourney_monai.evaluation.page.anatomy import structure_classes
 from biomedjourney_monai.evaluation.page.cases import RULE, list_failures, list_unknown
-from biomedjourney_monai.evaluation.page.figures import ChartRow, Dot, draw_dot_plot
-from biomedjourney_monai.evaluation.page.further import further_charts
+from biomedjourney_monai.evaluation.page.charts import measure_charts
+from biomedjourney_monai.evaluation.page.dot_plot import ChartRow, Dot, draw_dot_plot
 from biomedjourney_monai.evaluation.page.gallery import Gallery, Sources, build_gallery
-from biomedjourney_monai.evaluation.page.judges import reopen_judges
+from biomedjourney_monai.evaluation.page.metrics_csv import CSV_FILE, write_metrics_csv
 from biomedjourney_monai.evaluation.page.panels import CHOICE
 from biomedjourney_monai.evaluation.page.paper_tables import result_tables
-from biomedjourney_monai.evaluation.page.texts import METRIC_TEXTS, text_of
+from biomedjourney_monai.evaluation.page.tracking import default_uri, log_evaluation
 from biomedjourney_monai.evaluation.subgroups import AGE_BANDS
+from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL
 from biomedjourney_monai.files import read_json, written_atomically
 from biomedjourney_monai.radiographs.pictures.html import FULL_DIFFERENCE
-from biomedjourney_monai.schema import FINDINGS, METRICS_FILE, STRUCTURES
+from biomedjourney_monai.schema import FINDINGS, METRICS_FILE, REPORT_FOLDER, STRUCTURES
 
 PAGE_FILE = "index.html"
 TEMPLATE = "report.html.j2"
-STUDY_FILE = "study.json"
+ABLATION_FILE = "ablation.json"
+NO_TRACKING = "none"
 
 CSS_CLASSES = {
     "copy-prior": "prior",
-    "counterfactual": "model",
+    COUNTERFACTUAL: "model",
     "real reference": "real",
     "true counterfactual": "truth",
 }
 OTHER_CLASSES = 5
-"""Further systems are coloured other0 to other4, and then from the beginning."""
+"""Further systems have the colours other0 to other4, and then again from the first."""
 
-CHART_METRICS = ("pathology_auroc", "changed_auroc", "race_auroc", "age_r", "dice_reference", "cmig")
-HEADLINE_METRICS = ("cmig", "pathology_auroc", "changed_auroc", "race_auroc", "age_r", "dice_reference")
+# The components of a score come before it in the chart, and after it among the cards.
+CHART_ROWS = tuple(sorted(HEADLINES, key=lambda measure: measure.combined))
+CARDS = tuple(sorted(HEADLINES, key=lambda measure: not measure.combined))
 
 
 @dataclass(frozen=True)
-class ReportOptions:
-    """What a report can be asked for.
+class Report:
+    """What `write_report` wrote.
 
     Attributes:
-        panels: how many journeys to show.
-        seed: of their draw.
-        judge_weights: folder of the evaluation's judges, for contours and heat maps.
-        truth: folder of true counterfactuals of rendered patients.
-        study: folder of `biomedjourney study`, for Tables 2 and 5.
-        ladders: folders of `biomedjourney ladder`, whose strips are shown.
+        page: index.html.
+        table: metrics.csv.
+        numbers: how many numbers are in the table.
+        shown: journeys on the page.
+        left_out: journeys whose picture could not be read.
+        no_judges: why there are no contours and heat maps; "" if there are.
+        run: id of MLflow's run; "" without tracking.
+        tracking_uri: its store.
     """
 
-    panels: int = 12
-    seed: int = 0
-    judge_weights: Path | None = None
-    truth: Path | None = None
-    study: Path | None = None
-    ladders: Sequence[Path] = ()
+    page: Path
+    table: Path
+    numbers: int
+    shown: int
+    left_out: int
+    no_judges: str
+    run: str
+    tracking_uri: str
 
 
-def write_report(work: Path, out: Path, *, options: ReportOptions | None = None) -> dict[str, Any]:
-    """Write the page.
+def write_report(
+    work: str | Path,
+    *,
+    out: str | Path | None = None,
+    panels: int = 12,
+    seed: int = 0,
+    judge_weights: str | Path | None = None,
+    truth: str | Path | None = None,
+    ablation: str | Path | None = None,
+    ladders: Sequence[str | Path] = (),
+    tracking_uri: str | None = None,
+) -> Report:
+    """Write the page and metrics.csv, and record the evaluation in MLflow.
 
     Args:
-        work: working folder that `biomedjourney evaluate` has been through.
-        out: folder for index.html.
-        options: see there.
-
-    Returns:
-        How many journeys are shown, how many were left out for a picture that could not be read, and why there are no
-        contours and heat maps, "" if there are.
+        work: working folder that `biomedjourney evaluate` has scored.
+        out: folder for index.html; None for `report/` of the working folder.
+        panels: journeys to show, 0 for no pictures.
+        seed: of the draw of the journeys to show.
+        judge_weights: folder of the evaluation's judges, for contours and heat maps; None for the bundle's `models/`.
+        truth: folder of true counterfactuals of rendered patients, to show.
+        ablation: folder of `biomedjourney ablation`, for the paper's Tables 2 and 5.
+        ladders: folders of `biomedjourney ladder`, whose strips are shown.
+        tracking_uri: MLflow's store; None for the working folder's, "none" for no tracking.
 
     Raises:
-        TableError: if the evaluation, or a study that is asked for, is missing or unreadable.
+        SettingError: if `panels` or `seed` is negative.
+        TableError: if the evaluation, or an ablation that is asked for, is missing or unreadable.
+        ImageError: if a ladder has no strip.
     """
-    options = options or ReportOptions()
+    require_at_least(0, panels=panels, seed=seed)
+    work = Path(work)
+    page = Path(out or work / REPORT_FOLDER) / PAGE_FILE
     metrics = read_metrics(work / METRICS_FILE)
-    study = None if options.study is None else read_study_results(options.study / STUDY_FILE)
-    judges, no_judges = reopen_judges(metrics, options.judge_weights)
-    sources = Sources(work, judges=judges, truth=options.truth, ladders=options.ladders)
-    gallery = build_gallery(metrics, sources, count=options.panels, seed=options.seed)
-    page = render_page(metrics, gallery, study=study, no_judges=no_judges)
-    with written_atomically(out / PAGE_FILE) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return {"shown": len(gallery.panels), "left out": sum(gallery.left_out.values()), "no judges": no_judges}
+    cells = None if ablation is None else read_ablation_results(Path(ablation) / ABLATION_FILE)
+    judges, no_judges = reload_judges(metrics["judges"], Path(judge_weights or Path(locate_root()) / "models"))
+    truths = None if truth is None else Path(truth)
+    sources = Sources(work, judges=judges, truth=truths, ladders=[Path(folder) for folder in ladders])
+    gallery = build_gallery(metrics, sources, count=panels, seed=seed)
+    content = render_page(metrics, gallery, ablation=cells, no_judges=no_judges)
+    with written_atomically(page) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+    table = work / CSV_FILE
+    numbers = write_metrics_csv(metrics, table)
+    uri = tracking_uri or default_uri(work)
+    run = "" if uri == NO_TRACKING else log_evaluation(metrics, [work / METRICS_FILE, table, page], uri=uri)
+    left_out = sum(gallery.left_out.values())
+    return Report(page, table, numbers, len(gallery.panels), left_out, no_judges, run, uri)
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -106,31 +140,35 @@ def read_metrics(path: Path) -> dict[str, Any]:
         raise TableError(f"{path} must exist", found="no such file", action=action)
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
-        keys = {text.key for text in METRIC_TEXTS}
+        keys = {measure.key for measure in MAIN_TABLE}
         complete = metrics["counts"] and all(keys <= set(system["metrics"]) for system in metrics["systems"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise TableError(
             f"{path} must hold an evaluation", found=f"unreadable ({type(error).__name__})", action=action
         ) from error
     if not complete or not metrics["systems"]:
-        raise TableError(f"{path} must hold an evaluation", found="one without all metrics", action=action)
+        raise TableError(f"{path} must hold an evaluation", found="a system without some of the metrics", action=action)
     return metrics
 
 
-def read_study_results(path: Path) -> dict[str, Any]:
-    """Read study.json.
+def read_ablation_results(path: Path) -> dict[str, Any]:
+    """Read ablation.json.
 
     Raises:
-        TableError: if it is missing or not what `biomedjourney study` writes.
+        TableError: if it is missing or not what `biomedjourney ablation` writes.
     """
-    study = read_json(path, made_by="study")
-    if not isinstance(study, dict) or not {"cells", "settings"} <= set(study):
-        raise TableError(f"{path} must hold a study", found="something else", action="Run `biomedjourney study` again")
-    return study
+    content = read_json(path, made_by="ablation")
+    if not isinstance(content, dict) or not {"cells", "settings"} <= set(content):
+        raise TableError(
+            f"{path} must hold an ablation",
+            found="no cells and settings",
+            action="Run `biomedjourney ablation` again",
+        )
+    return content
 
 
 def render_page(
-    metrics: Mapping[str, Any], gallery: Gallery, *, study: Mapping[str, Any] | None = None, no_judges: str = ""
+    metrics: Mapping[str, Any], gallery: Gallery, *, ablation: Mapping[str, Any] | None = None, no_judges: str = ""
 ) -> str:
     """Fill the template."""
     environment = jinja2.Environment(
@@ -146,19 +184,19 @@ def render_page(
     return environment.get_template(TEMPLATE).render(
         metrics=metrics,
         systems=systems,
-        model=by_name.get("counterfactual"),
+        model=by_name.get(COUNTERFACTUAL),
         prior=by_name["copy-prior"],
         real=by_name["real reference"],
         css=css_classes(systems),
-        texts=METRIC_TEXTS,
-        text_of=text_of,
+        measures=MAIN_TABLE,
+        measure_of=measure_of,
         notes=_notes(systems),
-        headline=[text_of(key) for key in HEADLINE_METRICS],
+        headline=CARDS,
         chart=Markup(draw_dot_plot(_chart_rows(systems))),
-        tables=result_tables(metrics, study),
-        has_study=study is not None,
+        tables=result_tables(metrics, ablation),
+        has_ablation=ablation is not None,
         parts={"findings": FINDINGS, "groups": RACE_GROUPS, "structures": STRUCTURES},
-        further=further_charts(metrics),
+        further=measure_charts(metrics),
         gallery=gallery,
         choice=CHOICE,
         rule=RULE,
@@ -181,7 +219,7 @@ def css_classes(systems: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def order_subgroups(subgroups: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Put sex, age and race, and the age bands, into the order that people read them in; JSON has sorted them."""
+    """Put sex, age and race, and the age bands, into their usual order; JSON has sorted them."""
     bands = [name for name, _, _ in AGE_BANDS]
     attributes = sorted(subgroups, key=lambda name: ("sex", "age", "race", name).index(name))
     return {
@@ -193,7 +231,7 @@ def order_subgroups(subgroups: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def format_number(value: float | None) -> str:
-    """Write a number with three decimals, from ten on with one, an unknown one as a dash."""
+    """A number with three decimals, from ten on with one; an unknown one as a dash."""
     if value is None or value != value:
         return "–"
     digits = 1 if abs(value) >= 10 else 3
@@ -202,35 +240,35 @@ def format_number(value: float | None) -> str:
 
 
 def format_short(value: float) -> str:
-    """Write an end of a scale."""
+    """An end of a scale."""
     return f"{value:.3g}".replace("-", "−")
 
 
 def format_days(days: float) -> str:
-    """Say how much later an examination was."""
+    """How much later an examination was."""
     whole = round(days)
     return "the same day" if whole < 1 else f"{whole} day{'s' if whole != 1 else ''} later"
 
 
 def _notes(systems: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say which overall numbers are unknown or partial, and why."""
+    """The overall numbers that are unknown or partial, and why."""
     return [
-        f"{system['name']}, {text.name}: {system['metrics'][text.key]['overall']['note']}"
+        f"{system['name']}, {measure.title}: {system['metrics'][measure.key]['overall']['note']}"
         for system in systems
-        for text in METRIC_TEXTS
-        if system["metrics"][text.key]["overall"]["note"]
+        for measure in MAIN_TABLE
+        if system["metrics"][measure.key]["overall"]["note"]
     ]
 
 
 def _chart_rows(systems: Sequence[Mapping[str, Any]]) -> list[ChartRow]:
     css = css_classes(systems)
     rows = []
-    for key in CHART_METRICS:
+    for measure in CHART_ROWS:
         dots = []
         for system in systems:
-            number = system["metrics"][key]["overall"]
+            number = system["metrics"][measure.key]["overall"]
             if number["value"] is not None:
                 name = html.escape(system["name"])
                 dots.append(Dot(name, css[system["name"]], number["value"], number["low"], number["high"]))
-        rows.append(ChartRow(html.escape(text_of(key).name), text_of(key).chance, dots))
+        rows.append(ChartRow(html.escape(measure.title), measure.chance, dots))
     return rows

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import ImageError, TableError
+from biomedjourney_monai.errors import ImageError, SettingError, TableError
+from biomedjourney_monai.evaluation.checks import require_at_least
 from biomedjourney_monai.evaluation.systems.sources import read_counterfactuals, read_picture
 from biomedjourney_monai.files import read_table, written_atomically
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic, save_png
@@ -27,12 +28,9 @@ JPEG_QUALITY = 80
 
 
 def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
-    """Draw journeys at random among those that were sampled, and lay each out below its description.
+    """Draw sampled journeys at random, a row of pictures for each below its description.
 
-    Args:
-        work: working folder with samples.
-        count: how many journeys; where there are fewer, all.
-        seed: of the draw, which asks nothing about the result.
+    The draw does not depend on the result. Where there are fewer than `count` journeys, all are drawn.
 
     Returns:
         uint8, shape (H, 4 · TILE); the counterfactuals carry the mark.
@@ -59,8 +57,30 @@ def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
     return np.vstack(rows)
 
 
+def write_sheet(work: str | Path, path: str | Path, *, picture_journeys: int = 7, seed: int = 0) -> None:
+    """Draw a sheet of journeys and write it as JPEG or PNG, by the suffix, with the mark in its metadata.
+
+    Args:
+        work: working folder with samples.
+        path: of the picture.
+        picture_journeys: how many journeys.
+        seed: of their draw.
+
+    Raises:
+        SettingError: if a number or the suffix cannot be used.
+        TableError: if there are no samples.
+        ImageError: if a picture cannot be read or used.
+    """
+    path = Path(path)
+    require_at_least(0, seed=seed)
+    require_at_least(1, picture_journeys=picture_journeys)
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingError("picture", f"must end in {', '.join(SUFFIXES)}", found=path.suffix or "no suffix")
+    save_sheet(path, draw_sheet(Path(work), count=picture_journeys, seed=seed))
+
+
 def save_sheet(path: Path, sheet: np.ndarray) -> None:
-    """Write a sheet as JPEG or PNG, as the suffix says, with the mark in its metadata."""
+    """Write a sheet as JPEG or PNG, by the suffix, with the mark in its metadata."""
     if path.suffix.lower() == ".png":
         facts = {"Comment": NOT_FOR_DIAGNOSIS, "Software": f"biomedjourney_monai {__version__}"}
         save_png(path, sheet, metadata=facts)
@@ -80,7 +100,7 @@ def _row(prior: np.ndarray, counterfactual: np.ndarray, new: np.ndarray, descrip
 
 
 def _enlarged(image: np.ndarray) -> np.ndarray:
-    """As wide and high as a tile, float32 in [0, 1]."""
+    """Resized to a tile, float32 in [0, 1]."""
     return np.asarray(Image.fromarray(_as_grey(image)).resize((TILE, TILE)), np.float32) / 255
 
 

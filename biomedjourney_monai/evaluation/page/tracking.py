@@ -11,28 +11,21 @@ from typing import Any
 from biomedjourney_monai.evaluation.page.metrics_csv import metric_rows
 
 EXPERIMENT = "biomedjourney"
-"""The one that trainings are recorded in."""
+"""MLflow's experiment, the same as for trainings."""
 
 BATCH = 500
 """Numbers per call; MLflow takes at most 1,000."""
 
 
 def default_uri(work: Path) -> str:
-    """Where trainings into the working folder are recorded."""
+    """The tracking store of trainings in the working folder."""
     return f"sqlite:///{(work / 'runs' / 'mlruns.db').resolve()}"
 
 
 def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: str, name: str = "evaluation") -> str:
-    """Record an evaluation.
+    """Record an evaluation and its files in a tracking store; returns the run's id.
 
-    Args:
-        metrics: content of metrics.json.
-        files: kept with the run.
-        uri: of the tracking store; the folder of an SQLite file is made if need be, and holds the files.
-        name: of the run.
-
-    Returns:
-        The run's id.
+    The folder of an SQLite store is created if needed, and holds the files.
     """
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
@@ -61,7 +54,7 @@ def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: st
 
 
 def parameters(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What does not change: settings, counts, and which model and judges."""
+    """Settings, counts, model and judges."""
     counts = {f"count_{key}": value for key, value in metrics["counts"].items() if key != "dropped"}
     model = {f"model_{key}": value for key, value in metrics.get("model", {}).items()}
     files = {f"judge_{key}": value for key, value in metrics["judges"].get("files", {}).items()}
@@ -70,7 +63,7 @@ def parameters(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Every known number under a path such as `counterfactual/cmig/overall`, with `_low` and `_high` beside it."""
+    """Every known number under a path such as `counterfactual/cmig/overall`, its interval under `_low` and `_high`."""
     flat: dict[str, float] = {}
     for row in metric_rows(metrics):
         who = [row["system"], row.get("attribute"), row.get("group"), row["metric"], row["part"]]
@@ -82,5 +75,5 @@ def flat_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _allowed(name: str) -> str:
-    """Leave only what MLflow takes in a name."""
+    """Replace the characters that MLflow does not accept in a name."""
     return re.sub(r"[^\w.\- ]", "_", name)

@@ -1,13 +1,17 @@
-"""What was asked for in each journey: findings with side and severity, as a description names them."""
+"""The findings that each journey's description asks for, with side and severity."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from biomedjourney_monai.schema import FINDINGS
+from biomedjourney_monai.evaluation.systems.sources import SAMPLES_TABLE
+from biomedjourney_monai.files import read_json_lines
+from biomedjourney_monai.preparation.reports.statements import read_statements
+from biomedjourney_monai.schema import FINDINGS, SAMPLES_FOLDER, TRIPLES_FILE
 
 SIDES = ("left", "right")
 SIDED = ("Atelectasis", "Pleural Effusion", "Pneumothorax")
@@ -16,17 +20,20 @@ SIDED = ("Atelectasis", "Pleural Effusion", "Pneumothorax")
 WHOLE = ""
 """In place of a side: none is named."""
 
+NO_DESCRIPTIONS = "no descriptions: run `biomedjourney describe`"
+"""Why a measure of asked findings is unknown."""
+
 
 @dataclass(frozen=True)
-class Request:
-    """What a description says of one finding.
+class AskedFinding:
+    """A description's statement about one finding.
 
     Attributes:
-        severities: side ("left", "right", or WHOLE) -> 0 not said, 1 small or mild, 2 moderate, 3 large or severe, of
-            what is to be seen.
-        denied: sides that are to be free of it; WHOLE for all.
+        severities: side ("left", "right", or WHOLE) -> severity that must be seen there: 0 not said, 1 small or mild,
+            2 moderate, 3 large or severe.
+        denied: sides that must be free of it; WHOLE for all.
         unchanged: sides that are said to stay as they are.
-        uncertain: whether the description is in doubt.
+        uncertain: whether the description is uncertain.
     """
 
     severities: Mapping[str, int] = field(default_factory=dict)
@@ -35,33 +42,67 @@ class Request:
     uncertain: bool = False
 
 
-Requests = Mapping[str, Mapping[str, Request]]
-"""journey_id -> finding -> request."""
+Asked = Mapping[str, AskedFinding]
+"""Finding -> what one journey's description asks for."""
+
+AskedFindings = Mapping[str, Asked]
+"""journey_id -> what its description asks for."""
 
 
-def asked_severities(requests: Mapping[str, Request]) -> np.ndarray:
-    """The severity that is asked for of each finding, the worse side's: shape (5,), 1 to 3, NaN where none is named."""
+def read_asked_findings(work: Path) -> AskedFindings | None:
+    """Read the descriptions in triples.jsonl of a working folder, or else those of its samples; None without any.
+
+    Raises:
+        TableError: if the file cannot be used.
+    """
+    for path, verb in ((work / TRIPLES_FILE, "describe"), (work / SAMPLES_FOLDER / SAMPLES_TABLE, "sample")):
+        if path.is_file():
+            rows = read_json_lines(path, made_by=verb, keys=("journey_id",))
+            texts = {row["journey_id"]: row.get("progression_description") for row in reversed(rows)}
+            asked = {journey: parse_asked_findings(text) for journey, text in texts.items() if text}
+            if asked:
+                return asked
+    return None
+
+
+def parse_asked_findings(description: str) -> dict[str, AskedFinding]:
+    """Parse a description's statement about each finding, by the rules of the preparation.
+
+    Example:
+        >>> parse_asked_findings("New small left pleural effusion.")["Pleural Effusion"].severities
+        {'left': 1}
+    """
+    return {
+        finding: AskedFinding(
+            dict(statement.severities),
+            frozenset(statement.denied),
+            frozenset(side for side, trend in statement.trends.items() if trend == "same"),
+            statement.uncertain,
+        )
+        for finding, statement in read_statements(description).items()
+        if finding in FINDINGS
+    }
+
+
+def asked_severities(asked: Asked) -> np.ndarray:
+    """The severity asked for of each finding, the worse side's: shape (5,), 1 to 3, NaN where none is named."""
     grades = np.full(len(FINDINGS), np.nan)
     for place, finding in enumerate(FINDINGS):
-        request = requests.get(finding)
+        request = asked.get(finding)
         if request is not None and not request.uncertain and max(request.severities.values(), default=0):
             grades[place] = max(request.severities.values())
     return grades
 
 
-def one_sided_onsets(requests: Mapping[str, Request], *, prior_labels: Mapping[str, float]) -> dict[str, str]:
-    """Find the findings that are to appear on one side, where the prior image has them on neither.
+def one_sided_onsets(asked: Asked, *, prior_labels: Mapping[str, float]) -> dict[str, str]:
+    """Find the findings that must appear on one side, "left" or "right" of the patient, and that the prior does not
+    show.
 
-    Args:
-        requests: of one journey.
-        prior_labels: finding -> the prior study's label; 0, or NaN for unmentioned, counts as absent.
-
-    Returns:
-        Finding -> "left" or "right" of the patient.
+    A prior label of 0, or NaN for unmentioned, counts as absent.
     """
     onsets = {}
     for finding in SIDED:
-        request = requests.get(finding)
+        request = asked.get(finding)
         if request is None or request.uncertain or not is_absent(prior_labels.get(finding, np.nan)):
             continue
         sides = set(request.severities)
@@ -70,14 +111,14 @@ def one_sided_onsets(requests: Mapping[str, Request], *, prior_labels: Mapping[s
     return onsets
 
 
-def targets_of(requests: Mapping[str, Request], *, prior_labels: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Find what is to change: (finding, side), side WHOLE for a finding without sides.
+def targets_of(asked: Asked, *, prior_labels: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Find what must change: (finding, side), side WHOLE for a finding without sides.
 
-    What is said to be unchanged is no target, and neither is the absence of what the prior did not have.
+    An unchanged finding is not a target, and neither is the absence of a finding that the prior did not have.
     """
     targets = []
     for finding in FINDINGS:
-        request = requests.get(finding)
+        request = asked.get(finding)
         if request is None:
             continue
         sides = set(request.severities) - request.unchanged
@@ -92,5 +133,5 @@ def targets_of(requests: Mapping[str, Request], *, prior_labels: Mapping[str, fl
 
 
 def is_absent(label: float) -> bool:
-    """Whether a label says, by denial or by silence, that a finding is not there."""
+    """Whether a label says that a finding is absent: denied, or not mentioned."""
     return bool(np.isnan(label)) or label == 0

@@ -1,4 +1,4 @@
-"""The two systems without which a score means nothing: the floor that retains all, and the ceiling."""
+"""The two baselines of every evaluation: the copied prior, and the real next image as the ceiling."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from biomedjourney_monai.evaluation.systems.sources import read_picture
 
 @dataclass(frozen=True)
 class CopyPrior:
-    """Return the prior image unchanged: the best retention there is, and none of the change."""
+    """The prior image unchanged: full retention, no change."""
 
     work: Path
     name: str = "copy-prior"
     meaning: str = "The prior image, unchanged. It keeps everything of the patient and shows none of the change."
 
     def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        """The prior image."""
         return read_picture(self.work, journey["prior_image"])
 
 
 @dataclass(frozen=True)
 class RealReference:
-    """Return the patient's real next image, registered onto the prior: what the judges say of the truth."""
+    """The patient's real next image, registered onto the prior."""
 
     work: Path
     name: str = "real reference"
     meaning: str = "The patient's real next image: what the judges say of the truth, the ceiling for the findings."
 
     def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        """The registered new image."""
         return read_picture(self.work, journey["new_image"])

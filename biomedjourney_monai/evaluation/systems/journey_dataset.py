@@ -5,29 +5,29 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from biomedjourney_monai.errors import ConfigError, ImageError, TableError
-from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, choose_journeys
-from biomedjourney_monai.evaluation.summary import read_truth
+from biomedjourney_monai.evaluation.journeys import choose_journeys
+from biomedjourney_monai.evaluation.judges.judged import Row
+from biomedjourney_monai.evaluation.judges.scores import on_grid
+from biomedjourney_monai.evaluation.metrics.labels import read_truth
 from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
-from biomedjourney_monai.evaluation.systems.scoring import valid_mask
-from biomedjourney_monai.evaluation.systems.sources import System, read_counterfactuals
+from biomedjourney_monai.evaluation.systems.scoring import records, valid_mask
+from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL, System, read_counterfactuals
 from biomedjourney_monai.schema import SAMPLES_FOLDER
 
 logger = logging.getLogger(__name__)
 
-SYSTEMS = ("counterfactual", "copy-prior", "real reference")
+SYSTEMS = (COUNTERFACTUAL, CopyPrior.name, RealReference.name)
 
 
-class JourneyDataset(Dataset):
+class JourneyDataset(Dataset[dict[str, Tensor]]):
     """The journeys that `biomedjourney evaluate` scores, one dict of tensors for each.
 
     `image` is the system's, `reference_image` and `prior_image` are the pair's: float32 (1, H, W) in [0, 1], all NaN
@@ -40,7 +40,7 @@ class JourneyDataset(Dataset):
         split: which journeys.
         limit: at most so many journeys, 0 for all.
         uncertain: what an uncertain label counts as: "mask", "positive" or "negative".
-        unmentioned: likewise for a finding that the report does not mention.
+        unmentioned: the same for a finding that the report does not mention.
 
     Raises:
         TableError: if the tables or the samples are missing or unusable, or no journey is left.
@@ -50,7 +50,7 @@ class JourneyDataset(Dataset):
         self,
         work: str | Path,
         *,
-        system: str = "counterfactual",
+        system: str = COUNTERFACTUAL,
         split: str = "test",
         limit: int = 0,
         uncertain: str = "mask",
@@ -58,17 +58,16 @@ class JourneyDataset(Dataset):
     ) -> None:
         self.work = Path(work)
         counterfactuals = read_counterfactuals(self.work / SAMPLES_FOLDER)
-        settings = EvaluationSettings(split=split, limit=limit, uncertain=uncertain, unmentioned=unmentioned)
-        journeys, self.counts = choose_journeys(self.work, counterfactuals, settings=settings)
+        journeys, self.counts = choose_journeys(self.work, counterfactuals, split=split, limit=limit)
         truth = read_truth(journeys, uncertain=uncertain, unmentioned=unmentioned)
         self.labels = np.column_stack([truth.new_labels, truth.changed_labels, truth.group, truth.age])  # (N, 12)
-        self.rows = journeys.to_dict("records")
+        self.rows = records(journeys)
         self.systems: dict[str, System] = {
             "image": self._choose(system, counterfactuals),
             "reference_image": RealReference(self.work),
             "prior_image": CopyPrior(self.work),
         }
-        self.failures: Counter = Counter()
+        self.failures: Counter[str] = Counter()
         self._shapes: dict[str, tuple[int, int]] = {}
 
     def __len__(self) -> int:
@@ -81,11 +80,11 @@ class JourneyDataset(Dataset):
         return {**images, "valid": valid, "label": torch.from_numpy(self.labels[index].astype(np.float32))}
 
     def _choose(self, system: str, counterfactuals: System | None) -> System:
+        """The system of this name."""
         if system not in SYSTEMS:
             raise ConfigError(f"system must be one of {', '.join(SYSTEMS)}", found=str(system))
-        chosen = {"copy-prior": CopyPrior(self.work), "real reference": RealReference(self.work)}.get(
-            system, counterfactuals
-        )
+        baselines: dict[str, System] = {kind.name: kind(self.work) for kind in (CopyPrior, RealReference)}
+        chosen = baselines.get(system, counterfactuals)
         if chosen is None:
             raise TableError(
                 f"{self.work / SAMPLES_FOLDER} must hold counterfactuals",
@@ -94,18 +93,16 @@ class JourneyDataset(Dataset):
             )
         return chosen
 
-    def _read(self, name: str, row: dict[str, Any]) -> Tensor:
-        """Read one image, (1, H, W), in the shape of the first of its kind."""
+    def _read(self, name: str, row: Row) -> Tensor:
+        """Read one image, (1, H, W), in the size of the first of the same kind."""
         try:
             pixels = np.ascontiguousarray(self.systems[name].image(row), dtype=np.float32)
         except ImageError as error:
             self.failures[f"{name}: {error}"] += 1
             return torch.full((1, *self._shapes.get(name, (128, 128))), torch.nan)
         image = torch.from_numpy(pixels)[None].clamp(0, 1)
-        shape = self._shapes.setdefault(name, tuple(image.shape[-2:]))
-        if tuple(image.shape[-2:]) != shape:
-            image = interpolate(image[None], size=shape, mode="bilinear", antialias=True)[0]
-        return image
+        height, width = image.shape[-2:]
+        return on_grid(image[None], self._shapes.setdefault(name, (height, width)))[0]
 
 
 class LogCounts:

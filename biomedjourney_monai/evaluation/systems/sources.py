@@ -1,4 +1,4 @@
-"""What is scored: for every journey a system gives one image. Baselines go through the same code as the model."""
+"""Systems that are scored: each gives one image for every journey, the baselines through the same code as the model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from biomedjourney_monai.schema import BASELINES_FOLDER
 
 SAMPLES_TABLE = "samples.jsonl"
 SAMPLES_ARRAY = "counterfactuals.npy"
-
-"""In the working folder; in it one folder for each further system, named as tables call it."""
+COUNTERFACTUAL = "counterfactual"
+"""Name of the model's images as a system."""
 
 PICTURES = (".png", ".jpg", ".jpeg", ".dcm", ".nii", ".gz")
 
@@ -27,12 +27,15 @@ class System(Protocol):
     """Something that gives one image per journey.
 
     Attributes:
-        name: how tables call it.
+        name: in tables.
         meaning: one plain sentence for the report.
     """
 
-    name: str
-    meaning: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def meaning(self) -> str: ...
 
     def image(self, journey: Mapping[str, Any]) -> np.ndarray:
         """Give the image for a row of pairs.parquet: float32 (H, W) in [0, 1].
@@ -53,10 +56,11 @@ class Counterfactuals:
 
     rows: dict[str, dict[str, Any]]
     pixels: np.ndarray = field(repr=False)
-    name: str = "counterfactual"
+    name: str = COUNTERFACTUAL
     meaning: str = "The model's picture of the new examination, from the prior image and the description."
 
     def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        """The model's image of a journey, float32 (H, W)."""
         row = self.rows.get(journey["journey_id"])
         if row is None:
             raise ImageError("a journey must have a counterfactual", found="none")
@@ -71,7 +75,7 @@ class Counterfactuals:
         return set(self.rows)
 
     def provenance(self) -> dict[str, Any]:
-        """Give what all samples have in common, such as the model's hash and the guidance scales."""
+        """The entries that all samples share, such as the model's hash and the guidance scales."""
         lines = list(self.rows.values())
         shared = {key: value for key, value in lines[0].items() if all(line.get(key) == value for line in lines)}
         own = ("journey_id", "file", "index", "seed", "progression_description", "Comment")
@@ -88,18 +92,19 @@ class FolderOfImages:
     meaning: str = "Images of another system, from a folder."
 
     def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        """The folder's image of a journey, float32 (size, size)."""
         found = sorted(self.folder.glob(f"{journey['journey_id']}.*"))
         if not found:
             raise ImageError("a journey must have an image in the folder", found="none")
         return load_radiograph(found[0], size=self.size)
 
     def journey_ids(self) -> set[str]:
-        """The journeys that the folder's pictures are named by, whether there are such journeys or not."""
+        """The journeys that the folder's pictures are named by, whether they exist or not."""
         return {path.stem for path in self.folder.iterdir() if path.suffix.lower() in PICTURES}
 
 
 def forget_pages(pixels: np.ndarray) -> None:
-    """Let go of the pages of a memory-mapped array, which otherwise stay in memory once they have been read."""
+    """Release the pages of a memory-mapped array, which otherwise stay in memory once they have been read."""
     mapping = getattr(pixels, "_mmap", None)
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
@@ -140,9 +145,9 @@ def read_system(name: str, folder: str | Path, *, size: int) -> System:
     """Open another system's folder: one that `biomedjourney sample --system` wrote, or pictures named by journey.
 
     Args:
-        name: how tables call it.
+        name: in tables.
         folder: of the images.
-        size: side in pixels that pictures are read at; an array of samples has its own.
+        size: side in pixels that pictures are read at; an array of samples keeps its size.
 
     Raises:
         TableError: as `read_counterfactuals`.

@@ -1,4 +1,4 @@
-"""Error against the true counterfactual, which only rendered patients have: same visit, same noise, other findings."""
+"""True counterfactuals, which only rendered patients have: same visit, same noise, other findings."""
 
 from __future__ import annotations
 
@@ -12,31 +12,18 @@ from zipfile import BadZipFile
 import cv2
 import numpy as np
 import pandas
-import torch
-from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from biomedjourney_monai.errors import ImageError, TableError
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.judges.loading import JudgeScores
-from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice
-from biomedjourney_monai.evaluation.metrics.image_error import compute_region_psnr, compute_region_ssim
-from biomedjourney_monai.evaluation.systems.scoring import score_one_by_one_if_need_be
 from biomedjourney_monai.radiographs import load_radiograph
-from biomedjourney_monai.schema import FINDINGS, STRUCTURES
+from biomedjourney_monai.schema import STRUCTURES
 
 TABLE = "truth.csv"
 COLUMNS = ("prior_dicom_id", "new_study_id", "file")
 
-CHANGED = 0.08
-"""Grey levels, of a range of 1, by which prior and truth must differ for a pixel to be in the changed region."""
-
-REGIONS = ("inside", "outside")
-
 
 @dataclass(frozen=True)
 class TrueCounterfactuals:
-    """The folder truth/ that `biomedjourney phantom --truth` writes, as a system of its own: the goal.
+    """The folder truth/ that `biomedjourney phantom --truth` writes, as a system.
 
     Attributes:
         folder: holds truth.csv, and a PNG and the exact masks for each prior image and later study.
@@ -65,6 +52,15 @@ class TrueCounterfactuals:
                 action="Write it with `biomedjourney phantom --truth`",
             ) from error
 
+    def checked(self) -> TrueCounterfactuals:
+        """Itself, after truth.csv is read, so that a missing table ends a run at its start.
+
+        Raises:
+            TableError: as `files`.
+        """
+        _ = self.files
+        return self
+
     def path(self, journey: Mapping[str, Any]) -> Path:
         """The picture's file.
 
@@ -85,6 +81,11 @@ class TrueCounterfactuals:
         return path.is_file() and path.with_suffix(".npz").is_file()
 
     def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        """The picture, float32 (size, size) in [0, 1].
+
+        Raises:
+            ImageError: if there is none, or it cannot be read.
+        """
         return load_radiograph(self.path(journey), size=self.size)
 
     def masks(self, journey: Mapping[str, Any]) -> np.ndarray:
@@ -101,73 +102,3 @@ class TrueCounterfactuals:
         if masks.ndim != 3 or len(masks) != len(STRUCTURES):
             raise ImageError("masks must be of shape (6, S, S)", found=f"shape {masks.shape}")
         return np.stack([cv2.resize(m, (self.size, self.size), interpolation=cv2.INTER_AREA) > 0.5 for m in masks])
-
-
-def changed_region(prior: Tensor, truth: Tensor, *, threshold: float = CHANGED) -> Tensor:
-    """Find where the truth differs from the prior, after averaging over 3 x 3 pixels.
-
-    Args:
-        prior: shape (B, 1, H, W), in [0, 1].
-        truth: same shape.
-        threshold: in grey levels of a range of 1.
-
-    Returns:
-        bool, same shape.
-    """
-    smooth = avg_pool2d((truth - prior).float(), 3, stride=1, padding=1, count_include_pad=False)
-    return smooth.abs() > threshold
-
-
-class TruthError:
-    """PSNR, SSIM, the judges' agreement and Dice of each image against the true counterfactual.
-
-    Args:
-        truth: where the true counterfactuals are.
-    """
-
-    columns = (
-        *(f"{metric} {part}" for metric in ("truth_psnr", "truth_ssim") for part in ("overall", *REGIONS)),
-        *(f"truth_agreement {finding}" for finding in FINDINGS),
-        *(f"truth_dice {structure}" for structure in STRUCTURES),
-        "truth_changed_share overall",
-    )
-
-    def __init__(self, truth: TrueCounterfactuals) -> None:
-        self.truth = truth
-
-    def begin(self, batch: Batch) -> None:
-        """Read and judge the batch's true counterfactuals."""
-        size = self.truth.size
-        images, masks, known = [], [], []
-        for row in batch.rows:
-            try:
-                images.append(self.truth.image(row))
-                masks.append(self.truth.masks(row))
-                known.append(True)
-            except ImageError:
-                images[len(known) :] = [np.zeros((size, size), np.float32)]
-                masks.append(np.zeros((len(STRUCTURES), size, size), bool))
-                known.append(False)
-        self._images = torch.from_numpy(np.stack(images))[:, None]
-        self._masks = torch.from_numpy(np.stack(masks))
-        scores, faults = score_one_by_one_if_need_be(batch.judges, self._images)
-        self._scores: JudgeScores = scores
-        self._known = np.array([good and place not in faults for place, good in enumerate(known)])
-        self._region = changed_region(batch.prior.images_on((size, size)), self._images)
-
-    def measure(self, judged: Judged, batch: Batch) -> np.ndarray:
-        """Compare a system's images with them."""
-        shape = (self.truth.size, self.truth.size)
-        images, regions = judged.images_on(shape), (None, self._region, ~self._region)
-        errors = [
-            compute(images, self._images, region=region).double()
-            for compute in (compute_region_psnr, compute_region_ssim)
-            for region in regions
-        ]
-        same = (judged.scores.pathology > 0.5) == (self._scores.pathology > 0.5)
-        dice = compute_structure_dice(judged.structures_on(shape), self._masks)
-        share = self._region.double().mean(dim=(1, 2, 3))
-        values = torch.cat([torch.stack(errors, dim=1), same.double(), dice.double(), share[:, None]], dim=1).numpy()
-        values[:, [1, 2, 4, 5, -1]] = np.where(batch.prior.good[:, None], values[:, [1, 2, 4, 5, -1]], np.nan)
-        values[~self._known] = np.nan
-        return values

@@ -1,4 +1,4 @@
-"""Accuracy against retention: which settings no other setting beats in both, and which has the best CMIG."""
+"""Accuracy against retention: the settings that no other beats in both, and the one with the best CMIG."""
 
 from __future__ import annotations
 
@@ -24,13 +24,9 @@ def retention_of(scores: Mapping[str, float]) -> float:
 
 
 def frontier_of(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Find the points that no other point beats in one coordinate without losing in the other.
+    """Indices of the (accuracy, retention) points that no other beats in one without losing in the other.
 
-    Args:
-        points: (accuracy, retention), more is better; NaN is never on the frontier.
-
-    Returns:
-        Their places, by rising accuracy. Of equal points the first.
+    They are in order of accuracy; of equal points the first. NaN is never on the frontier.
     """
     order = sorted(
         (place for place, point in enumerate(points) if np.isfinite(point).all()),

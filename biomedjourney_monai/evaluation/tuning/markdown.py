@@ -1,25 +1,23 @@
-"""What `biomedjourney tune` found, as a table in Markdown."""
+"""The result of `biomedjourney tune` as a table in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from biomedjourney_monai.evaluation.metrics.registry import MEASURES
+from biomedjourney_monai.evaluation.tuning.validation_score import score_name
+
 COLUMNS = {
-    "pathology_auroc": "pathology",
-    "changed_auroc": "changed",
-    "race_auroc": "group",
-    "age_r": "age r",
-    "cmig": "CMIG",
-    "side_correct": "side",
-    "truth_psnr inside": "inside, dB",
-    "truth_psnr outside": "outside, dB",
+    score_name(measure, part): (heading, measure.unit)
+    for measure in MEASURES
+    for part, heading in measure.tuning.items()
 }
-"""A column that no point has a score for is left out."""
+"""Score -> heading and unit; a column without any score is left out."""
 
 
 def format_tuning(content: Mapping[str, Any]) -> str:
-    """Lay tune.json out: how it was made, then a row for each pair of scales and threshold."""
+    """The settings of tune.json, then a row for each pair of scales and threshold."""
     settings, points = content["settings"], content["points"]
     lines = ["# Guidance scales and what is kept of the prior", "", _how(settings)]
     if settings["truth"] is not None:
@@ -28,21 +26,15 @@ def format_tuning(content: Mapping[str, Any]) -> str:
 
 
 def format_points(points: Sequence[Mapping[str, Any]], *, frontier: Sequence[int], best: int) -> list[str]:
-    """Give the table's lines, the best CMIG in bold.
-
-    Args:
-        points: two scales, `keep_unchanged` and scores each.
-        frontier: places of those that no other beats in both accuracy and retention.
-        best: place of the best CMIG.
-    """
+    """The table's lines, the best CMIG in bold; `frontier` and `best` are indices of points."""
     columns = [name for name in COLUMNS if any(name in point for point in points)]
-    heads = ["kept below", "text, image", *(COLUMNS[name] for name in columns), ""]
+    heads = ["kept below", "text, image", *(COLUMNS[name][0] for name in columns), ""]
     lines = ["| " + " | ".join(heads) + " |", "|---|---" + "|---:" * len(columns) + "|---|"]
     for place, point in enumerate(points):
         names = [_threshold(point["keep_unchanged"]), _scales(point)]
         names = [f"**{name}**" for name in names] if place == best else names
         notes = ["frontier"] * (place in frontier) + ["best CMIG"] * (place == best)
-        cells = [*names, *(_cell(name, point.get(name)) for name in columns), ", ".join(notes)]
+        cells = [*names, *(_cell(point.get(name), COLUMNS[name][1]) for name in columns), ", ".join(notes)]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -73,10 +65,10 @@ def _threshold(value: float) -> str:
     return f"{value:g}".replace("0.", ".", 1) if value else "nothing kept"
 
 
-def _cell(name: str, value: float | None) -> str:
+def _cell(value: float | None, unit: str) -> str:
     if value is None or value != value:
         return "–"
-    if name.startswith("truth_psnr"):
+    if unit == "dB":
         return f"{value:.1f}"
     text = f"{value:.3f}"
     return text.replace("0.", ".", 1) if abs(value) < 1 else text

@@ -1,4 +1,4 @@
-"""Score counterfactuals that are still in memory, as a training makes them on its validation journeys."""
+"""Score counterfactuals in memory, such as those that a training samples on its validation journeys."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas
 import torch
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.evaluation.further import summarise_further
+from biomedjourney_monai.evaluation.judges.judged import Scorer
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
+from biomedjourney_monai.evaluation.metrics.labels import read_truth
+from biomedjourney_monai.evaluation.metrics.measure import PAPER, Measure, Scored
+from biomedjourney_monai.evaluation.metrics.registry import HEADLINES, MEASURES
 from biomedjourney_monai.evaluation.metrics.sides import SideCorrectness
-from biomedjourney_monai.evaluation.summary import OVERALL, read_truth, summarise
-from biomedjourney_monai.evaluation.systems.asked_findings import Requests
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL
+from biomedjourney_monai.evaluation.metrics.truth_error import TruthError
+from biomedjourney_monai.evaluation.systems.asked_findings import AskedFindings
 from biomedjourney_monai.evaluation.systems.scoring import score_systems
 from biomedjourney_monai.evaluation.systems.sources import Counterfactuals
-from biomedjourney_monai.evaluation.systems.true_counterfactuals import REGIONS, TrueCounterfactuals, TruthError
+from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE
 
-SCORES = ("cmig", "pathology_auroc", "changed_auroc", "race_auroc", "age_r", "dice_reference")
+SCORES = tuple(measure.key for measure in HEADLINES)
+
+
+def score_name(measure: Measure, part: str) -> str:
+    """The name of a measure's part among the scores: `truth_psnr inside`, or the key alone for the overall number."""
+    return measure.key if part == OVERALL else f"{measure.key} {part}"
 
 
 class ValidationScore:
@@ -32,7 +40,7 @@ class ValidationScore:
         work: the working folder, with pairs.parquet and its images.
         judges_dir: folder of the judges.
         device: where they run.
-        requests: what each journey asks for; with them `side_correct` is scored too.
+        asked: what each journey's description asks for; with it `side_correct` is scored too.
         truth: true counterfactuals of rendered patients; with them `truth_psnr inside` and `truth_psnr outside`, in dB,
             over the journeys that have one.
     """
@@ -43,52 +51,48 @@ class ValidationScore:
         *,
         judges_dir: str | Path,
         device: torch.device | str = "cpu",
-        requests: Requests | None = None,
+        asked: AskedFindings | None = None,
         truth: TrueCounterfactuals | None = None,
     ) -> None:
         self.work, self.judges_dir, self.device = Path(work), judges_dir, device
-        self.requests, self.truth = requests, truth
+        self.asked, self.truth = asked, truth
 
     def __call__(self, journey_ids: Sequence[str], images: np.ndarray) -> dict[str, float]:
-        """Score.
+        """Score images.
 
         Args:
             journey_ids: of pairs.parquet.
             images: counterfactuals in the same order, float in [0, 1], shape (N, H, W).
 
         Returns:
-            SCORES by name, and those that were asked for; NaN where there is too little to compute one.
+            SCORES by name, and the further measures of the tuning's table whose data are given; NaN where unknown.
 
         Raises:
             TableError: if pairs.parquet lacks a journey.
         """
         pairs = read_table(self.work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register").set_index("journey_id")
-        strangers = [journey for journey in journey_ids if journey not in pairs.index]
-        if strangers:
+        missing = [journey for journey in journey_ids if journey not in pairs.index]
+        if missing:
             raise TableError(
                 f"{self.work / PAIRS_FILE} must hold every journey of the latent cache",
-                found=f"{len(strangers)} that it lacks",
+                found=f"{len(missing)} that it lacks",
                 action="Run `biomedjourney encode` again",
             )
         journeys = pairs.loc[list(journey_ids)].reset_index()
         rows = {journey: {"journey_id": journey, "index": place} for place, journey in enumerate(journey_ids)}
         system = Counterfactuals(rows, images)
         judges = load_judges(self.judges_dir, device=self.device)
-        measures = [] if self.requests is None else [SideCorrectness(self.requests)]
-        measures += [] if self.truth is None else [TruthError(self.truth)]
-        frames, _ = score_systems(journeys, [system], judges, work=self.work, measures=measures)
-        weights = draw_patient_weights(journeys["subject_id"], replicates=0, generator=np.random.default_rng(0))
-        summary = summarise(frames[system.name], read_truth(journeys), weights=weights)
-        scores = {name: float(summary[name][OVERALL].values[0]) for name in SCORES}
-        return scores | self._further(frames[system.name], weights)
-
-    def _further(self, scores: pandas.DataFrame, weights: np.ndarray) -> dict[str, float]:
-        wanted = [] if self.requests is None else [("side_correct", OVERALL)]
-        wanted += [] if self.truth is None else [("truth_psnr", part) for part in REGIONS]
-        if not wanted:
-            return {}
-        summary = summarise_further(scores, weights=weights)
-        return {
-            metric if part == OVERALL else f"{metric} {part}": float(summary[metric][part].values[0])
-            for metric, part in wanted
-        }
+        scorers: list[Scorer] = [] if self.asked is None else [SideCorrectness(self.asked)]
+        scorers += [] if self.truth is None else [TruthError(self.truth)]
+        frames, _ = score_systems(journeys, [system], judges, work=self.work, scorers=scorers)
+        weights = draw_patient_weights(
+            journeys["subject_id"].to_numpy(), replicates=0, generator=np.random.default_rng(0)
+        )
+        scored = Scored(frames[system.name], read_truth(journeys), weights)
+        scores = {measure.key: float(scored.statistics(measure)[OVERALL].values[0]) for measure in HEADLINES}
+        for measure in MEASURES:
+            if measure.section == PAPER or not any(f"{measure.key} {part}" in scored.scores for part in measure.tuning):
+                continue
+            for part in measure.tuning:
+                scores[score_name(measure, part)] = float(scored.statistics(measure)[part].values[0])
+        return scores

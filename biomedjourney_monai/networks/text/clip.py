@@ -1,4 +1,4 @@
-"""CLIP's text tower from a folder in the layout of Hugging Face, as Stable Diffusion 1.5 carries it."""
+"""CLIP's text tower from a folder in Hugging Face's layout, as in Stable Diffusion 1.5."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-OFFLINE = {"trust_remote_code": False, "local_files_only": True}
+OFFLINE: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 NO_TOKEN = -1
-"""Stands past a text's end: CLIP pads with its end token, which would then look like a part of the text."""
+"""Padding: CLIP pads with its end token, which would look like a part of the text."""
 
 
 class ClipTokenizer:
-    """Texts and a length to token ids of shape (B, length), cut, and filled up with `NO_TOKEN`.
+    """Texts and a length to token ids of shape (B, length), cut or padded with `NO_TOKEN`.
 
     Args:
-        tokenizer: CLIP's, of the transformers library.
+        tokenizer: CLIP's, from the transformers library.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -29,7 +29,7 @@ class ClipTokenizer:
 
 
 class HubClipStates(nn.Module):
-    """Token states after CLIP's last norm. Causal, so that a text's own states need no padding and no mask."""
+    """Token states after CLIP's last norm. CLIP is causal, so that they need neither padding nor mask."""
 
     def __init__(self, clip: nn.Module) -> None:
         super().__init__()
@@ -40,16 +40,17 @@ class HubClipStates(nn.Module):
         return self.clip(input_ids=ids).last_hidden_state
 
 
-def read_clip_text(folder: Path) -> tuple[nn.Module, ClipTokenizer, list[str]]:
-    """Read text tower and tokenizer of a folder, offline; an image tower beside it is left out.
+def read_clip_text(folder: Path) -> tuple[Any, ClipTokenizer, list[str]]:
+    """Read text tower and tokenizer of a folder, offline, without its image tower.
 
     Returns:
-        The tower, its tokenizer, and the names of tensors that the weights lack or that have another shape.
+        The tower, its tokenizer, and the names of tensors that are missing or have another shape.
     """
     import transformers
 
-    clip, fit = transformers.CLIPTextModel.from_pretrained(
+    library: Any = transformers  # its types describe neither the loading info nor all tokenizers
+    clip, fit = library.CLIPTextModel.from_pretrained(
         str(folder), output_loading_info=True, dtype=torch.float32, **OFFLINE
     )
-    tokenizer = transformers.CLIPTokenizerFast.from_pretrained(str(folder), **OFFLINE)
+    tokenizer = library.CLIPTokenizerFast.from_pretrained(str(folder), **OFFLINE)
     return clip, ClipTokenizer(tokenizer), sorted(map(str, [*fit["missing_keys"], *fit["mismatched_keys"]]))

@@ -1,4 +1,4 @@
-"""The frozen text encoder: descriptions to token states of one fixed shape, for BiomedCLIP and for the small tower."""
+"""The frozen text encoder: descriptions to token states of a fixed shape, for BiomedCLIP and for the small tower."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ _CACHE_LOCK = threading.Lock()
 class TextEncoder(nn.Module):
     """Turns descriptions into token states for cross-attention; frozen, always in evaluation mode.
 
-    Padding is decided here and nowhere else: **every text has L token states, and those past its end are zero.**
-    MONAI's cross-attention has no mask, so all L positions are attended to, as in InstructPix2Pix; a zero state adds
-    nothing but the constant of the learned projection. Two texts therefore differ by their words alone, and the null
-    text, the empty string, is its two special tokens and zeros. Padding also need not be computed: each text runs
-    alone at its own length, so its states do not depend, to the last bit, on the texts it is encoded with.
+    **Every text has L token states, and those after its end are zero.** MONAI's cross-attention has no mask, so all L
+    positions are attended to, as in InstructPix2Pix; a zero state adds only the constant of the learned projection. The
+    null text, the empty string, is its two special tokens and zeros. Each text is encoded alone at its own length, so
+    its states do not depend, to the last bit, on the other texts of a batch.
 
     Args:
-        tower: what `load_text_tower` found.
+        tower: from `load_text_tower`.
         cache_size: texts whose states are kept for the next call, the last used ones.
 
     Attributes:
         width: W, features of a token state.
         context_length: L, token states of a text (BiomedCLIP 256, the small tower 64).
-        weights_hash: SHA-256 over the tower's files; models trained on its states should keep it.
-        truncated: texts, so far, that were longer than L tokens and were cut.
+        weights_hash: SHA-256 of the tower's files, which models trained with it keep.
+        truncated: number of texts so far that were longer than L tokens and were cut.
 
     Example:
         >>> encoder = TextEncoder.from_folder("bundle/models/text_tower")  # doctest: +SKIP
@@ -57,19 +56,11 @@ class TextEncoder(nn.Module):
 
     @classmethod
     def from_folder(cls, folder: str | Path, *, cache_size: int = 512) -> TextEncoder:
-        """Load a text tower from a local folder, with no network access; image tower and projection are dropped.
-
-        Args:
-            folder: see `text_folder.load_text_tower`.
-            cache_size: texts to keep.
-
-        Raises:
-            WeightsError: if a file is missing, not whole, or does not fit the others.
-        """
+        """Load a text tower from a local folder, without network access; see `folder.load_text_tower`."""
         return cls(load_text_tower(folder), cache_size=cache_size)
 
     def train(self, mode: bool = True) -> TextEncoder:
-        """Stay in evaluation mode, whatever the module around this one does."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
     def forward(self, descriptions: Sequence[str]) -> Tensor:
@@ -81,11 +72,11 @@ class TextEncoder(nn.Module):
         """Encode descriptions.
 
         Args:
-            descriptions: B texts; "" is the null text. What is longer than L tokens is cut, and a warning says in how
-                many texts (a text still in the cache is not counted again).
+            descriptions: B texts; "" is the null text. Texts of more than L tokens are cut, with a warning that counts
+                them (a text in the cache is not counted again).
 
         Returns:
-            Token states, float32, shape (B, L, W), zero past the end of each text, on the encoder's device.
+            Token states, float32, shape (B, L, W), zero after the end of each text, on the encoder's device.
 
         Raises:
             TypeError: if `descriptions` is one string or holds anything but strings.
@@ -110,7 +101,7 @@ class TextEncoder(nn.Module):
         return states
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text, the special ones included, before anything is cut; more than L is L + 1 at least."""
+        """Number of tokens of a text, including the special ones, without cutting it."""
         length = self.context_length + 1
         while self._tokenize(text, length=length)[0, -1] != self._pad_token_id and length < 64 * self.context_length:
             length *= 2

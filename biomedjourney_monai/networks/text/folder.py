@@ -1,6 +1,6 @@
-"""Text towers in a local folder: which files it must hold, and how they become a network, without any network access.
+"""Load a text tower from a local folder, without network access.
 
-Four kinds of folder are read, as their makers publish them:
+Four kinds of folder are read, as they are published:
 
 - an open_clip model with a Hugging Face text tower (BiomedCLIP, and the small tower of this package);
 - an open_clip model with CLIP's own text tower;
@@ -35,7 +35,7 @@ CLIP_MODELS = ("clip", "clip_text_model")
 """`model_type` of a whole CLIP and of its text tower alone."""
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth")
 PLAIN_BERT_CONTEXT = 256
-"""Context length of a plain BERT, which states none: BiomedCLIP's."""
+"""Context length of a plain BERT, whose files state none: BiomedCLIP's."""
 
 _FROM_CLIP = "It is published with the open_clip model, e.g. microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 _FROM_HUB_CLIP = (
@@ -50,15 +50,15 @@ _FROM_BERT = (
 
 @dataclass(frozen=True)
 class LoadedTower:
-    """A text tower as it came out of its folder.
+    """A text tower loaded from its folder.
 
     Args:
         transformer: (ids, mask), both of shape (B, N), to token states of shape (B, N, W).
         tokenizer: texts and a length to token ids of shape (B, length), padded and cut.
         pad_token_id: id of the padding token.
         width: W, features of a token state.
-        context_length: L, the most tokens of a text, with its first and last special token.
-        files_hash: SHA-256 over all files that decide the token states.
+        context_length: L, the most tokens of a text, including its first and last special token.
+        files_hash: SHA-256 of all files that determine the token states.
     """
 
     transformer: nn.Module
@@ -85,8 +85,7 @@ def load_text_tower(folder: str | Path) -> LoadedTower:
         raise WeightsError(
             f"{folder} must be the folder of a text tower",
             found="no such folder",
-            action="Put BiomedCLIP or another text encoder there, as docs/how-to/text-encoders.md of the bundle says, or pass "
-            "the folder that holds one",
+            action="Put a text encoder there (docs/how-to/text-encoders.md of the bundle), or pass the folder of one",
         )
     for file in _weights(folder):
         refuse_pointer(file)
@@ -113,18 +112,17 @@ class BertStates(nn.Module):
 class ClipStates(nn.Module):
     """Token states of CLIP's own causal text transformer, after its last norm."""
 
-    def __init__(self, text: nn.Module) -> None:
+    def __init__(self, text: Any) -> None:
         super().__init__()
         text.output_tokens = True
         text.text_projection = None  # only the pooled output needs it
-        self.text = text
+        self.text: Any = text
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token ids, shape (B, N), to states, shape (B, N, W); a causal tower needs no mask."""
         length = ids.shape[1]
-        whole = nn.functional.pad(
-            ids, (0, self.text.context_length - length), value=self.text.pad_id
-        )  # its mask has one size
+        missing = self.text.context_length - length  # the tower's mask has a fixed size
+        whole = nn.functional.pad(ids, (0, missing), value=self.text.pad_id)
         return self.text(whole)[1][:, :length]
 
 
@@ -160,6 +158,7 @@ def _load_plain_bert(folder: Path) -> LoadedTower:
     import transformers
     from open_clip.tokenizer import HFTokenizer
 
+    bert: Any
     with _readable_failure(folder):
         bert, fit = transformers.AutoModel.from_pretrained(
             str(folder), output_loading_info=True, add_pooling_layer=False, dtype=torch.float32, **OFFLINE
@@ -207,7 +206,7 @@ def _read_model_type(folder: Path) -> str:
         return str(json.loads((folder / BERT_CONFIG).read_text(encoding="utf-8"))["model_type"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"{folder / BERT_CONFIG} must be a model's configuration, with model_type in it",
+            f"{folder / BERT_CONFIG} must be a model's configuration that contains model_type",
             found=type(error).__name__,
             action=_FROM_BERT,
         ) from error
@@ -221,14 +220,14 @@ def _read_text_config(folder: Path) -> dict[str, Any]:
         is_bert, has_tokenizer = (bool(text_config.get(f"hf_{part}_name")) for part in ("model", "tokenizer"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"{path} must be open_clip's configuration, with model_cfg and text_cfg in it",
+            f"{path} must be open_clip's configuration, with model_cfg and text_cfg",
             found=type(error).__name__,
             action=_FROM_CLIP,
         ) from error
-    if is_bert and not has_tokenizer:  # open_clip would silently take CLIP's tokenizer for a BERT
+    if is_bert and not has_tokenizer:  # open_clip would silently use CLIP's tokenizer with a BERT
         raise WeightsError(
             f"{path} must name hf_tokenizer_name where it names hf_model_name",
-            found="none",
+            found="no such entry",
             action="Set it to the same name as hf_model_name; the files are read from the folder",
         )
     return text_config
@@ -264,13 +263,13 @@ def _readable_failure(folder: Path) -> Iterator[None]:
         raise WeightsError(
             f"the files in {folder} must be whole and fit each other",
             found=f"{type(error).__name__}: {found}",
-            action="Copy the folder again from its source; weights are read as tensors only, configurations unedited",
+            action="Copy the folder from its source again; weights are read as tensors only",
         ) from error
 
 
 @contextmanager
 def quiet_root_logger() -> Iterator[None]:
-    """Keep open_clip's chatter off the root logger, where `logging.info` would also install a handler."""
+    """Silence open_clip's messages on the root logger, where `logging.info` would also install a handler."""
     root = logging.getLogger()
     level = root.level
     keeper = logging.NullHandler()

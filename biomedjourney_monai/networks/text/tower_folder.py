@@ -77,7 +77,7 @@ class TowerGeometry:
             "num_hidden_layers": self.layers,
             "num_attention_heads": self.heads,
             "intermediate_size": 4 * self.width,
-            "initializer_range": 0.08,  # 1 over the root of the width: BERT's own 0.02 suits 768 and learns slowly here
+            "initializer_range": 0.08,  # about width ** -0.5: BERT's 0.02 suits a width of 768 and learns slowly here
             "max_position_embeddings": self.context_length,
             "type_vocab_size": 1,
             "hidden_dropout_prob": 0.0,
@@ -87,10 +87,10 @@ class TowerGeometry:
 
 
 def write_tower_folder(folder: str | Path, vocabulary: Sequence[str], *, geometry: TowerGeometry) -> None:
-    """Write all files of a tower but its weights.
+    """Write all files of a tower except its weights.
 
     Args:
-        folder: made if absent.
+        folder: created if absent.
         vocabulary: word pieces by token id.
         geometry: sizes of the tower.
     """
@@ -103,8 +103,8 @@ def write_tower_folder(folder: str | Path, vocabulary: Sequence[str], *, geometr
         temporary.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
 
 
-def build_tower(folder: Path) -> tuple[nn.Module, Any]:
-    """The open_clip model of a folder with random weights, and its tokenizer."""
+def build_tower(folder: Path) -> tuple[Any, Any]:
+    """The open_clip model of a folder, with random weights, and its tokenizer. open_clip has no types."""
     import open_clip
 
     text_cfg = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]

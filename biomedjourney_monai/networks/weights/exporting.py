@@ -1,22 +1,71 @@
-"""Writing a model as a diffusers folder: UNet, autoencoder and scheduler, as safetensors with their configs."""
+"""Write a model as a diffusers folder: UNet, autoencoder and scheduler, as safetensors with their configs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.networks.schedulers import Scheduler
 from torch import nn
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.files import write_json, written_atomically
+from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.weights.configured import build_networks
 from biomedjourney_monai.networks.weights.formats import diffusers, diffusers_config
 from biomedjourney_monai.networks.weights.formats.channels import to_colour
 from biomedjourney_monai.networks.weights.formats.renaming import StateDict
+from biomedjourney_monai.networks.weights.geometry import geometry_of, require_same_geometry
+from biomedjourney_monai.networks.weights.model_file import load_model, load_tensors
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+
+
+def export_weights(
+    file: str | Path,
+    out: str | Path,
+    *,
+    model: ModelConfig | None = None,
+    text_width: int | None = None,
+    colour: bool = False,
+    half: bool = False,
+    progress: Callable[[str], object] = lambda line: None,
+) -> Path:
+    """Write a model file as a diffusers folder.
+
+    Args:
+        file: model file that training or `import_weights` wrote.
+        out: new folder.
+        model, text_width: the networks of the file; see `build_networks`.
+        colour, half: see `write_diffusers`.
+        progress: called with a line before each slow step.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: if the configuration cannot be used.
+        WeightsError: if the file does not fit the networks, or diffusers cannot compute what the model does.
+    """
+    file, folder = Path(file), Path(out)
+    progress("reading ...")  # at full size this and writing take half a minute
+    state, info = load_tensors(file)
+    networks = build_networks(model, text_width=text_width, empty=False)
+    require_same_geometry(info, geometry_of(**networks.parts()), file=file.name)
+    load_model({"autoencoder": networks.autoencoder, "denoiser": networks.denoiser}, state, file=file.name)
+    progress("writing ...")
+    write_diffusers(
+        folder,
+        denoiser=networks.denoiser,
+        autoencoder=networks.autoencoder,
+        noise_scheduler=networks.noise_scheduler,
+        colour=colour,
+        half=half,
+    )
+    return folder
 
 
 def write_diffusers(
@@ -24,7 +73,7 @@ def write_diffusers(
     *,
     denoiser: Denoiser,
     autoencoder: nn.Module,
-    noise_scheduler: Any,
+    noise_scheduler: Scheduler,
     colour: bool = False,
     half: bool = False,
 ) -> None:
@@ -34,19 +83,19 @@ def write_diffusers(
 
     Args:
         folder: must not exist, or be empty.
-        denoiser: without `prior_expectation` and `residual_to_prior`, which diffusers' UNet cannot do.
+        denoiser: without `prior_expectation` and `residual_to_prior`, which diffusers' UNet does not have.
         autoencoder: a `StableDiffusionAutoencoder`.
         noise_scheduler: gives `betas` and `prediction_type`.
-        colour: write an autoencoder of three equal channels for one of grey images.
+        colour: give an autoencoder of grey images three equal channels.
         half: store float16.
 
     Raises:
-        WeightsError: if the folder is taken, diffusers cannot compute what the model does, or a weight is too large
+        WeightsError: if the folder is not empty, diffusers cannot compute what the model does, or a weight is too large
             for float16.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WeightsError("--out must be a new or empty folder", found="one that is taken", action="Pass another")
+        raise WeightsError("--out must be a new or empty folder", found="one with files in it", action="Pass another")
     unet_config = diffusers_config.unet_config(denoiser.geometry)
     geometry = dict(getattr(autoencoder, "geometry", {"class": type(autoencoder).__name__}))
     state = dict(autoencoder.state_dict())

@@ -1,4 +1,4 @@
-"""Models of other projects, read into the names of our networks together with what they say of themselves."""
+"""Models of other projects, read under the names of our networks, with what their files say about themselves."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ WEIGHTS_FILES = tuple(
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """A model in our names, not yet fitted to our networks.
+    """A model under our names, not yet fitted to our networks.
 
     Args:
         denoiser: tensors of the denoiser.
         autoencoder: tensors of the autoencoder.
-        geometry: what the source says of itself, by part, as far as it does.
-        scale_factor: the latent multiplier, if the source fixes one.
+        geometry: what the source states about itself, by part.
+        scale_factor: the latent multiplier, if the source states one.
         surplus: names in the source of no known kind.
-        remarks: sentences on what was taken and what was set aside.
+        remarks: sentences on what was used and what was set aside.
     """
 
     denoiser: StateDict
@@ -55,9 +55,9 @@ def read_compvis(sources: Sequence[Path], *, averaged: bool = True, **_: Any) ->
     ):
         if not state:
             raise WeightsError(
-                f"a CompVis checkpoint must hold {prefix}*, the {name}",
+                f"a CompVis checkpoint must contain {prefix}*, the {name}",
                 found=f"none, and {len(parts.surplus)} tensors of no known kind" if parts.surplus else "none",
-                action="Check --format, and that the file is a whole model",
+                action="Check --format, and that the file contains a whole model",
             )
     remarks = [f"took the UNet's {'averaged' if parts.averaged else 'plain'} weights"]
     remarks += [f"set aside {count} tensors: {kind}" for kind, count in parts.set_aside.items()]
@@ -102,7 +102,7 @@ def read_generative(sources: Sequence[Path], *, with_projection: bool = False, *
 
     Args:
         sources: the two files.
-        with_projection: whether our autoencoder's attention has an output projection (`include_fc`).
+        with_projection: whether the attention of our autoencoder has an output projection (`include_fc`).
     """
     states = [read_tensor_file(source) for source in sources]
     autoencoders = [state for state in states if monai_generative.is_autoencoder(state)]
@@ -140,7 +140,7 @@ def _read_part(sources: Sequence[Path], subfolder: str, network: str) -> tuple[d
         files = [folder / name for name in WEIGHTS_FILES if (folder / name).is_file()]
         if not files:
             raise WeightsError(
-                f"the folder of {network} must hold its weights as one file",
+                f"the folder of {network} must contain its weights as one file",
                 found=f"none of {', '.join(WEIGHTS_FILES)}",
                 action="Save it with save_pretrained(..., max_shard_size='10GB') if it is in shards",
             )
@@ -158,5 +158,5 @@ def _read_config(path: Path) -> dict[str, Any]:
         if not isinstance(config, dict):
             raise ValueError("not an object")
     except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path.name} must hold a JSON object", found=type(error).__name__) from error
+        raise WeightsError(f"{path.name} must contain a JSON object", found=type(error).__name__) from error
     return config

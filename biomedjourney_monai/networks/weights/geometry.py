@@ -1,7 +1,7 @@
-"""What the numbers of a weights file mean: the sizes and epsilons of its networks, and the noise they were trained on.
+"""The geometry of a model: the sizes and epsilons of its networks, and its noise schedule.
 
-Names and shapes of tensors do not tell the number of attention heads, an epsilon or what a denoiser predicts; a network
-of another geometry can load the tensors and compute something else. So a model file carries its geometry and its hash.
+Names and shapes of tensors do not show the number of attention heads, an epsilon or what a denoiser predicts; a network
+of another geometry can load the tensors and compute something else. A model file therefore contains its geometry.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from monai.networks.schedulers import Scheduler
 from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
@@ -21,16 +22,15 @@ UNKNOWN = "(absent)"
 
 
 def geometry_of(**parts: nn.Module) -> dict[str, dict[str, Any]]:
-    """Describe networks, and a noise schedule, by name.
+    """Describe networks and a noise schedule, by name, as JSON content.
 
     Args:
-        parts: networks. One with an attribute `geometry` is described by it, a noise schedule by its values, any other
-            by the name of its class alone.
-
-    Returns:
-        By part: numbers, strings and lists that JSON can hold.
+        parts: a network with an attribute `geometry` is described by it, a noise schedule by its values, another
+            network by the name of its class.
     """
-    return json.loads(json.dumps({name: _describe(part) for name, part in parts.items()}))
+    geometry: dict[str, dict[str, Any]] = {name: _describe(part) for name, part in parts.items()}
+    geometry = json.loads(json.dumps(geometry))
+    return geometry
 
 
 def geometry_hash(geometry: Mapping[str, Any]) -> str:
@@ -39,7 +39,7 @@ def geometry_hash(geometry: Mapping[str, Any]) -> str:
 
 
 def geometry_differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """Say which keys differ, of the parts that both describe; numbers are equal within one part in ten thousand."""
+    """List the keys that differ, of the parts that both describe; numbers may differ by one part in ten thousand."""
     differences = []
     for part in (name for name in expected if name in found):
         one, other = found[part], expected[part]
@@ -55,8 +55,8 @@ def require_same_geometry(info: Mapping[str, Any], expected: Mapping[str, Any], 
     """Refuse weights of another geometry.
 
     Args:
-        info: the facts beside the weights; without a geometry, as older files are, nothing is checked.
-        expected: `geometry_of` the networks that the weights are for.
+        info: the facts of the weights file; without a geometry, as in older files, nothing is checked.
+        expected: `geometry_of` the networks that the weights are loaded into.
         file: name of the file, for the error.
 
     Raises:
@@ -68,13 +68,13 @@ def require_same_geometry(info: Mapping[str, Any], expected: Mapping[str, Any], 
         raise WeightsError(
             f"{file} must be loaded with the configuration it was made with",
             found="; ".join(differences),
-            action="Lay the overlay that it was made with over the configuration (--overlay FILE, or the last of "
-            "--config_file), or pass another model file",
+            action="Add the overlay that it was made with (--overlay FILE, or the last of --config_file), or pass "
+            "another model file",
         )
 
 
 def signal_facts(alphas_cumprod: Tensor, prediction_type: str) -> dict[str, Any]:
-    """Describe a noise schedule by the share of the signal at three timesteps, and by what is predicted."""
+    """Describe a noise schedule by the share of signal at three timesteps and by the prediction type."""
     places = {"first": 0, "middle": len(alphas_cumprod) // 2, "last": -1}
     return {
         "prediction_type": str(prediction_type),
@@ -84,27 +84,17 @@ def signal_facts(alphas_cumprod: Tensor, prediction_type: str) -> dict[str, Any]
 
 
 def _describe(part: nn.Module) -> dict[str, Any]:
-    if hasattr(part, "geometry"):
-        return dict(part.geometry)
-    if hasattr(part, "alphas_cumprod") and hasattr(part, "prediction_type"):
-        return signal_facts(part.alphas_cumprod, part.prediction_type)
+    geometry: Any = getattr(part, "geometry", None)
+    if geometry is not None:
+        return dict(geometry)
+    if isinstance(part, Scheduler):
+        return signal_facts(part.alphas_cumprod, str(part.prediction_type))
     return {"class": type(part).__name__}
 
 
 def _equal(one: Any, other: Any) -> bool:
-    one, other = list(_leaves(one)), list(_leaves(other))
-    return len(one) == len(other) and all(map(_equal_leaf, one, other))
-
-
-def _equal_leaf(one: Any, other: Any) -> bool:
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (one, other)):
         return math.isclose(one, other, rel_tol=1e-4)
-    return type(one) is type(other) and one == other
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _leaves(item)
-    else:
-        yield value
+    return type(one) is type(other) and bool(one == other)

@@ -1,41 +1,124 @@
-"""Fitting a model of another project to our networks, so that it can be written as a model file."""
+"""Turn a model of another project into a model file of this package, tensor for tensor."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
-from biomedjourney_monai.networks.denoiser import Denoiser
-from biomedjourney_monai.networks.weights.foreign_models import ForeignModel
+from biomedjourney_monai.files import file_hash
+from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.networks.weights.configured import ConfiguredNetworks, build_networks
+from biomedjourney_monai.networks.weights.foreign_models import READERS, ForeignModel
 from biomedjourney_monai.networks.weights.formats.channels import DENOISER_INPUT, IMAGE_INPUT, to_grey, widen_input
 from biomedjourney_monai.networks.weights.formats.renaming import StateDict
-from biomedjourney_monai.networks.weights.geometry import geometry_differences, geometry_of
-from biomedjourney_monai.networks.weights.model_file import UnfitWeightsError, require_finite, require_fit
+from biomedjourney_monai.networks.weights.geometry import (
+    GEOMETRY_KEY,
+    HASH_KEY,
+    geometry_differences,
+    geometry_hash,
+    geometry_of,
+)
+from biomedjourney_monai.networks.weights.model_file import (
+    UnfitWeightsError,
+    require_finite,
+    require_fit,
+    save_tensors,
+)
+from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 
 TEXT_PROJECTIONS = ("random", "identity")
 
 
-def fit_model(
-    model: ForeignModel,
+@dataclass(frozen=True)
+class ImportedWeights:
+    """The model file, what it holds, the hash of its configuration, and what was added, changed or left out."""
+
+    file: Path
+    tensors: int
+    numbers: int
+    scale_factor: float
+    config_hash: str
+    remarks: list[str]
+
+
+def import_weights(
+    sources: Sequence[str | Path],
+    out: str | Path,
     *,
-    denoiser: Denoiser,
-    autoencoder: nn.Module,
-    noise_scheduler: nn.Module,
-    scale_factor: float,
+    source_format: str,
+    model: ModelConfig | None = None,
+    text_width: int | None = None,
+    averaged: bool = True,
     text_projection: str = "random",
     seed: int = 0,
+    half: bool = False,
+    progress: Callable[[str], object] = lambda line: None,
+) -> ImportedWeights:
+    """Read a model of another project and write it as a model file. Nothing in a source is executed.
+
+    Args:
+        sources: one file or folder, or two.
+        out: model file to write.
+        source_format: "compvis", "diffusers" or "monai-generative".
+        model, text_width: the networks to write it for; see `build_networks`.
+        averaged: take CompVis' averaged weights where there are any.
+        text_projection, seed: how the projection of the token states starts; see `fit_model`.
+        half: store float16; False stores what the source does.
+        progress: called with a line before each slow step.
+
+    Raises:
+        ConfigError: if the configuration cannot be used.
+        WeightsError: if the source cannot be read or does not fit the networks tensor for tensor.
+    """
+    out, paths = Path(out), [Path(source) for source in sources]
+    if out.is_dir():
+        raise WeightsError("--out must be a file", found="a folder", action="Name the model file, e.g. sd15.pt")
+    if source_format not in READERS:
+        raise WeightsError(f"a format must be one of {', '.join(READERS)}", found=source_format)
+    networks = build_networks(model, text_width=text_width, empty=True)
+    progress(f"reading {source_format} weights ...")  # at full size this and writing take half a minute
+    projection = any(name.endswith(".attn.out_proj.weight") for name in networks.autoencoder.state_dict())
+    foreign = READERS[source_format](paths, averaged=averaged, with_projection=projection)
+    state, remarks = fit_model(foreign, networks, text_projection=text_projection, seed=seed)
+    remarks = [*foreign.remarks, *remarks]
+    geometry, scale_factor = geometry_of(**networks.parts()), float(state["denoiser.scale_factor"])
+    info = {
+        GEOMETRY_KEY: geometry,
+        HASH_KEY: geometry_hash(geometry),
+        "scale_factor": scale_factor,
+        IMAGE_SIZE_KEY: networks.image_size,
+        "imported": {"format": source_format, "files": _hashes(paths), "remarks": remarks},
+    }
+    progress("writing ...")
+    save_tensors(out, state, info=info, half=half)
+    numbers = sum(value.numel() for value in state.values())
+    return ImportedWeights(out, len(state), numbers, scale_factor, geometry_hash(geometry), remarks)
+
+
+def _hashes(sources: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of each file that was given, and of each weights file in a folder that was given."""
+    files = {}
+    for source in sources:
+        inside = sorted(path for kind in ("safetensors", "bin") for path in source.rglob(f"diffusion_*.{kind}"))
+        for path in [source] if source.is_file() else inside:
+            files[path.name if path == source else path.relative_to(source).as_posix()] = file_hash(path)
+    return files
+
+
+def fit_model(
+    model: ForeignModel, networks: ConfiguredNetworks, *, text_projection: str = "random", seed: int = 0
 ) -> tuple[StateDict, list[str]]:
-    """Give a foreign model what our networks have beyond it, and check that it fits them tensor for tensor.
+    """Add to a foreign model what only our networks have, and check that it fits them tensor for tensor.
 
     Args:
         model: the foreign model.
-        denoiser: ours, with any weights; it may be on the meta device.
-        autoencoder: ours, likewise.
-        noise_scheduler: ours; compared with the model's own where that is known.
-        scale_factor: the configured latent multiplier, for a model that fixes none.
+        networks: ours; the denoiser may be on the meta device. The noise scheduler is compared with the model's own
+            where that is known, and the scale factor is for a model that has none.
         text_projection: how to start the projection of the token states, which Stable Diffusion does not have: `random`
             (uniform, as torch starts a linear layer) or `identity` (needs equal widths; the model then reads token
             states as they are).
@@ -46,11 +129,12 @@ def fit_model(
 
     Raises:
         UnfitWeightsError: if tensors are missing, surplus or of another shape; it names all of them.
-        WeightsError: if the model says that it is of another geometry or noise schedule, or holds NaN or infinity.
+        WeightsError: if the model has another geometry or noise schedule, or contains NaN or infinity.
     """
+    denoiser, autoencoder = networks.denoiser, networks.autoencoder
     remarks: list[str] = []
-    _require_geometry(model, denoiser=denoiser, autoencoder=autoencoder, noise_scheduler=noise_scheduler)
-    state = {"scale_factor": torch.tensor(model.scale_factor or float(scale_factor)), **model.denoiser}
+    _require_geometry(model, networks)
+    state = {"scale_factor": torch.tensor(model.scale_factor or networks.scale_factor), **model.denoiser}
     if DENOISER_INPUT in state:
         given = state[DENOISER_INPUT].shape
         state = widen_input(state, in_channels=2 * denoiser.latent_channels)
@@ -77,8 +161,8 @@ def fit_model(
     return state, remarks
 
 
-def _require_geometry(model: ForeignModel, **parts: nn.Module) -> None:
-    expected = geometry_of(**parts)
+def _require_geometry(model: ForeignModel, networks: ConfiguredNetworks) -> None:
+    expected = geometry_of(**networks.parts())
     shared = {
         part: {key: value for key, value in expected[part].items() if key in facts} | {"class": ""}
         for part, facts in model.geometry.items()
@@ -93,18 +177,16 @@ def _require_geometry(model: ForeignModel, **parts: nn.Module) -> None:
 
 
 def _require_all(state: StateDict, own: dict[str, Tensor], surplus: list[str]) -> None:
-    unknown = [f"{name} (of no known kind)" for name in surplus]
+    faults: dict[str, list[str]] = {}
     try:
         require_fit(state, own, network="the configured model")
     except UnfitWeightsError as error:
-        raise UnfitWeightsError(error.network, {**error.by_fault, **_more(error, unknown)}) from None
-    if unknown:
-        raise UnfitWeightsError("the configured model", {"surplus": unknown})
-
-
-def _more(error: UnfitWeightsError, unknown: list[str]) -> dict[str, list[str]]:
-    surplus = [*error.by_fault.get("surplus", []), *unknown]
-    return {"surplus": surplus} if surplus else {}
+        faults = error.by_fault
+    if surplus:
+        unknown = [f"{name} (of no known kind)" for name in surplus]
+        faults = {**faults, "surplus": [*faults.get("surplus", []), *unknown]}
+    if faults:
+        raise UnfitWeightsError("the configured model", faults)
 
 
 def _start_projection(projection: nn.Linear, *, kind: str, seed: int) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
-"""Weights on disk: named tensors and a few facts about them, loaded as tensors only and matched strictly.
+"""Model files: named tensors and facts about them, read as tensors only and matched strictly.
 
-A file holds `{"model": state_dict, "info": {…}}`. The key `model` is the one that Ignite, MONAI's `CheckpointLoader`
-and MONAI Label look for, so they read these files too. Equal tensors and facts give equal bytes.
+A file contains `{"model": state_dict, "info": {…}}`. Ignite, MONAI's `CheckpointLoader` and MONAI Label look for the
+key `model`, so they read these files too. Equal tensors and facts give equal bytes.
 """
 
 from __future__ import annotations
@@ -28,45 +28,45 @@ LFS_POINTER = b"version https://git-lfs"
 def save_tensors(
     path: str | Path, state_dict: Mapping[str, torch.Tensor], *, info: Mapping[str, Any], half: bool = False
 ) -> None:
-    """Write tensors and facts about them to one file, whole or not at all.
+    """Write tensors and facts about them to one file, completely or not at all.
 
     Args:
         path: the file to write.
-        state_dict: tensors by name, of any shape; they are stored detached, contiguous and on the CPU.
-        info: facts that JSON can hold, such as the configuration that the weights belong to.
-        half: store floating-point tensors of more than 16 bits as float16, except single numbers, such as the scale
-            factor, which stay exact; `load_into` widens them again.
+        state_dict: tensors by name.
+        info: facts as JSON content, such as the configuration that the weights belong to.
+        half: store floating-point tensors of more than 16 bits as float16, except scalars, such as the scale factor;
+            `load_into` widens them again.
 
     Raises:
-        WeightsError: if a value is not a tensor, a number is too large for float16, or `info` is not JSON.
+        WeightsError: if a value is not a tensor, a number is too large for float16, or `info` is not JSON content.
     """
     tensors = {name: _stored(name, value, half=half) for name, value in state_dict.items()}
     try:
         facts = json.loads(json.dumps(dict(info)))
     except (TypeError, ValueError) as error:
         raise WeightsError(
-            "facts beside weights must be plain JSON",
+            "facts in a weights file must be plain JSON",
             found=type(error).__name__,
             action="Pass strings, numbers, lists and dicts only",
         ) from error
     with written_atomically(path) as temporary, temporary.open("wb") as stream:
-        torch.save({MODEL_KEY: tensors, INFO_KEY: facts}, stream)  # given a path, torch puts its name into the bytes
+        torch.save({MODEL_KEY: tensors, INFO_KEY: facts}, stream)  # given a path, torch writes its name into the file
 
 
 def load_tensors(path: str | Path, *, mmap: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read tensors by name, and the facts beside them; nothing in the file is executed.
+    """Read tensors by name, and the facts about them; nothing in the file is executed.
 
-    A bare state dict, as Ignite's checkpoints of one network are, is read too; its facts are empty.
+    A plain state dict, such as Ignite's checkpoint of one network, is read too, without facts.
 
     Args:
         path: the file.
-        mmap: leave the numbers on the disk until they are used, if the file is of torch's kind of today.
+        mmap: leave the numbers on the disk until they are used, if the file is a zip archive, torch's current format.
 
     Returns:
-        The state dict, on the CPU, in the types it was stored in; and the facts.
+        The state dict, on the CPU, in the stored types; and the facts.
 
     Raises:
-        WeightsError: if the file is absent, cut short, holds anything but tensors, or is of another kind.
+        WeightsError: if the file is absent, truncated, contains anything but tensors, or has another format.
     """
     path = Path(path)
     if not path.is_file():
@@ -75,28 +75,15 @@ def load_tensors(path: str | Path, *, mmap: bool = False) -> tuple[dict[str, tor
         )
     content = read_tensors_only(path, mmap=mmap and zipfile.is_zipfile(path))
     state, info = (content[MODEL_KEY], content.get(INFO_KEY, {})) if _is_nested(content) else (content, {})
-    if not isinstance(state, Mapping) or not state:
-        raise WeightsError(
-            f"{path} must hold tensors by name", found=_kind(state), action="Pass a file written by this package"
-        )
-    strangers = [str(name) for name, value in state.items() if not isinstance(value, torch.Tensor)]
-    if strangers:
-        raise WeightsError(
-            f"{path} must hold tensors by name",
-            found=f"{len(strangers)} entries of another kind, first {strangers[0]}",
-            action="Pass the file of one network, not of a whole training run",
-        )
-    return {str(name): value for name, value in state.items()}, dict(info) if isinstance(info, Mapping) else {}
+    state = require_tensors(state, source=str(path), action="Pass the file of one network, not of a whole training run")
+    return state, dict(info) if isinstance(info, Mapping) else {}
 
 
 def load_info(path: str | Path) -> dict[str, Any]:
-    """Read the facts beside weights, and leave the numbers on the disk.
-
-    Returns:
-        The facts; empty where the file has none.
+    """Read the facts of a weights file, without its numbers; empty if the file has none.
 
     Raises:
-        WeightsError: as `load_tensors`, as far as the numbers are not needed to tell.
+        WeightsError: as `load_tensors`, except for errors that only reading the numbers shows.
     """
     path = Path(path)
     content = read_tensors_only(path, mmap=zipfile.is_zipfile(path))
@@ -105,16 +92,16 @@ def load_info(path: str | Path) -> dict[str, Any]:
 
 
 def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor], *, take_over: bool = False) -> nn.Module:
-    """Copy tensors into a network, every one and only those; float16 widens to the network's own type.
+    """Copy tensors into a network, which must match exactly; float16 is widened to the network's own type.
 
-    A network on the meta device, which has shapes but no numbers, takes the tensors over as they are stored: nothing
-    is held twice, and nothing is drawn at random only to be overwritten. With `take_over` any network does.
+    A network on the meta device, which has no numbers, uses the tensors as they are, without a copy; so does any
+    network with `take_over`.
 
     Returns:
         The same network.
 
     Raises:
-        WeightsError: naming the first missing, surplus and misshapen tensors; the network is then unchanged.
+        UnfitWeightsError: if tensors are missing, surplus or of another shape; the network is then unchanged.
     """
     require_fit(state_dict, module.state_dict(), network=type(module).__name__)
     take_over = take_over or any(value.is_meta for value in module.parameters())
@@ -123,7 +110,7 @@ def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor], *, take
 
 
 class UnfitWeightsError(WeightsError):
-    """Weights of another network. The message names the first few tensors, `faults` all of them, a sentence each."""
+    """Weights of another network. The message names the first few tensors, `faults` all of them."""
 
     def __init__(self, network: str, faults: Mapping[str, list[str]]) -> None:
         summaries = [
@@ -139,7 +126,7 @@ class UnfitWeightsError(WeightsError):
 
     @property
     def faults(self) -> list[str]:
-        """One sentence for each tensor at fault."""
+        """One line for each tensor that does not fit."""
         return [f"{fault}: {name}" for fault, names in self.by_fault.items() for name in names]
 
 
@@ -148,7 +135,7 @@ def require_fit(state_dict: Mapping[str, torch.Tensor], own: Mapping[str, torch.
 
     Args:
         state_dict: tensors to load.
-        own: the network's own; they may be on the meta device.
+        own: those of the network; they may be on the meta device.
         network: its name, for the error.
 
     Raises:
@@ -168,7 +155,7 @@ def require_fit(state_dict: Mapping[str, torch.Tensor], own: Mapping[str, torch.
 
 
 def load_model(parts: Mapping[str, nn.Module], state_dict: Mapping[str, torch.Tensor], *, file: str) -> None:
-    """Copy a model file's tensors into its networks, every one and only those.
+    """Copy a model file's tensors into its networks, which must match exactly.
 
     Args:
         parts: networks by the prefix of their tensors.
@@ -181,7 +168,7 @@ def load_model(parts: Mapping[str, nn.Module], state_dict: Mapping[str, torch.Te
     strangers = [key for key in state_dict if not key.startswith(tuple(f"{name}." for name in parts))]
     if strangers:
         raise WeightsError(
-            f"{file} must hold the autoencoder's and the denoiser's tensors only",
+            f"{file} must contain the autoencoder's and the denoiser's tensors only",
             found=f"{len(strangers)} others, first {strangers[0]}",
             action="Pass a model file that training wrote",
         )
@@ -205,7 +192,7 @@ def weights_hash(path: str | Path) -> str:
 
 def _stored(name: str, value: Any, *, half: bool) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
-        raise WeightsError(f"weight {name} must be a tensor", found=_kind(value), action="Pass a state dict")
+        raise WeightsError(f"weight {name} must be a tensor", found=type(value).__name__, action="Pass a state dict")
     tensor = value.detach().cpu()
     if half and tensor.ndim and tensor.is_floating_point() and tensor.element_size() > 2:
         narrow = tensor.half()
@@ -222,7 +209,7 @@ def _stored(name: str, value: Any, *, half: bool) -> torch.Tensor:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Refuse the text file that Git LFS leaves where a large file was not fetched.
+    """Refuse the text file that Git LFS writes in place of a file that was not fetched.
 
     Raises:
         WeightsError: if the file is one.
@@ -231,39 +218,52 @@ def refuse_pointer(path: Path) -> None:
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             raise WeightsError(
                 f"{path} must be the weights themselves",
-                found="a pointer of Git LFS, the weights were not fetched",
-                action="Run `git lfs pull` where it was cloned, or download the file itself",
+                found="a Git LFS pointer; the weights were not fetched",
+                action="Run `git lfs pull` in its clone, or download the file itself",
             )
 
 
-def require_finite(state_dict: Mapping[str, torch.Tensor], *, source: str) -> None:
-    """Refuse weights with NaN or infinity in them, with which a network computes nothing.
-
-    Args:
-        state_dict: tensors by name.
-        source: what they are, for the error.
+def require_tensors(content: Any, *, source: str, action: str) -> dict[str, torch.Tensor]:
+    """Refuse anything but a mapping from names to tensors.
 
     Raises:
-        WeightsError: naming the first such tensor.
+        WeightsError: naming the source, what was found and the action.
+    """
+    rule = f"{source} must contain tensors by name"
+    if not isinstance(content, Mapping):
+        raise WeightsError(rule, found=type(content).__name__, action=action)
+    if not content:
+        raise WeightsError(rule, found="an empty mapping", action=action)
+    others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        raise WeightsError(rule, found=f"{len(others)} entries of another kind, first {others[0]}", action=action)
+    return {str(name): value for name, value in content.items()}
+
+
+def require_finite(state_dict: Mapping[str, torch.Tensor], *, source: str) -> None:
+    """Refuse weights with NaN or infinity.
+
+    Raises:
+        WeightsError: naming the source and the first such tensor.
     """
     broken = [name for name, value in state_dict.items() if not bool(value.isfinite().all())]
     if broken:
         raise WeightsError(
             f"{source} must be finite numbers",
             found=f"NaN or infinity in {len(broken)} tensors, first {broken[0]}",
-            action="Take another copy, or one of higher precision; a training that diverged leaves such weights",
+            action="Use another copy, or one of higher precision; a training that diverged writes such weights",
         )
 
 
 def read_tensors_only(path: Path, *, mmap: bool = False) -> Any:
-    """Read what torch saved, if it is tensors, numbers, strings and containers of them; nothing is executed.
+    """Read a file of torch's that contains only tensors, numbers, strings and containers; nothing is executed.
 
     Args:
         path: the file.
-        mmap: leave tensors on the disk until they are used; for torch's files of today, which are zip archives.
+        mmap: leave tensors on the disk until they are used; for zip archives, torch's current format.
 
     Raises:
-        WeightsError: if the file is cut short, of another kind, or names a class or function.
+        WeightsError: if the file is truncated, has another format, or names a class or function.
     """
     refuse_pointer(path)
     try:
@@ -271,24 +271,25 @@ def read_tensors_only(path: Path, *, mmap: bool = False) -> Any:
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise WeightsError(
-            f"{path} must hold tensors only",
-            found=f"{named[1] if named else 'something else'} in it, perhaps code, which was not run",
+            f"{path} must contain tensors only",
+            found=f"{named[1] if named else 'another object'} in it, possibly code, which was not run",
             action="Get the weights as tensors (.safetensors) from a source you trust",
         ) from error
     except Exception as error:  # torch's unpickler raises many kinds on hostile bytes
-        raise WeightsError(
-            f"{path} must be a whole weights file",
-            found=f"one that is cut short or of another kind ({type(error).__name__})",
-            action="Copy or download the file again",
-        ) from error
+        raise broken_file(path, error) from error
+
+
+def broken_file(path: Path, error: Exception) -> WeightsError:
+    """The error for a weights file that cannot be read to its end."""
+    return WeightsError(
+        f"{path} must be a complete weights file",
+        found=f"a file that is cut short or has another format ({type(error).__name__})",
+        action="Copy or download the file again",
+    )
 
 
 def _is_nested(content: Any) -> bool:
     return isinstance(content, Mapping) and isinstance(content.get(MODEL_KEY), Mapping)
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if isinstance(value, Mapping) and not value else type(value).__name__
 
 
 def _shape(value: torch.Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Reading weights files of other projects, as tensors only: safetensors, and what torch saved."""
+"""Read weights files of other projects, safetensors or saved by torch, as tensors only."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ import torch
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.weights.formats.renaming import StateDict
-from biomedjourney_monai.networks.weights.model_file import read_tensors_only, refuse_pointer
+from biomedjourney_monai.networks.weights.model_file import (
+    broken_file,
+    read_tensors_only,
+    refuse_pointer,
+    require_tensors,
+)
 
 NESTED_KEYS = ("state_dict", "model")
 
 
 class _Inert:
-    """Stands in for what checkpoints name beside their tensors; it takes anything and does nothing."""
+    """Replaces other classes that checkpoints name: it accepts any arguments and does nothing."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -27,20 +32,17 @@ class _Inert:
 
 
 LIGHTNING_CALLBACK = "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"
-"""The published checkpoints of Stable Diffusion name this class, as the key of a training state that is not used."""
+"""Named by the published checkpoints of Stable Diffusion, as the key of a training state that is not used."""
 NUMPY_SCALAR = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode")
-"""A number of NumPy's and its bytes, such as the best loss so far, which some checkpoints keep in that state."""
-STANDINS = [(_Inert, name) for name in (LIGHTNING_CALLBACK, *NUMPY_SCALAR)]
+"""A NumPy number, such as the best loss, which some checkpoints keep in that state."""
+STANDINS: list[Any] = [(_Inert, name) for name in (LIGHTNING_CALLBACK, *NUMPY_SCALAR)]
 
 
 def read_tensor_file(path: str | Path) -> StateDict:
-    """Read a file's tensors by name, from the top or below `state_dict` or `model`; nothing is executed.
-
-    Args:
-        path: a file of safetensors, whatever its name, or one that torch saved.
+    """Read a file's tensors by name, at the top level or below `state_dict` or `model`; nothing is executed.
 
     Raises:
-        WeightsError: if the file is absent, cut short, names code, or holds no tensors by name.
+        WeightsError: if the file is absent, truncated, names code, or does not contain tensors by name.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,20 +53,12 @@ def read_tensor_file(path: str | Path) -> StateDict:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    if not isinstance(content, Mapping) or not content:
-        raise WeightsError("the source must hold tensors by name", found=type(content).__name__)
-    strangers = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
-    if strangers:
-        raise WeightsError(
-            "the source must hold tensors by name",
-            found=f"{len(strangers)} entries of another kind, first {strangers[0]}",
-            action="Pass the file of the model's weights",
-        )
-    return {str(name).removeprefix("module."): value for name, value in content.items()}  # DataParallel's prefix
+    state = require_tensors(content, source="the source", action="Pass the file of the model's weights")
+    return {name.removeprefix("module."): value for name, value in state.items()}  # DataParallel's prefix
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By name, or by the JSON object that follows the length of the header; torch's files start with PK or a pickle."""
+    """By name, or by the JSON object after the header's length; torch's files start with PK or a pickle."""
     if path.suffix == ".safetensors":
         return True
     with path.open("rb") as stream:
@@ -79,13 +73,9 @@ def _read_safetensors(path: Path) -> StateDict:
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError, RuntimeError, MemoryError) as error:
-        raise WeightsError(
-            f"{path} must be a whole file of safetensors",
-            found=f"one that is cut short or of another kind ({type(error).__name__})",
-            action="Copy or download the file again",
-        ) from error
+        raise broken_file(path, error) from error
 
 
 def _read_pickle(path: Path) -> Any:
     with torch.serialization.safe_globals(STANDINS):
-        return read_tensors_only(path, mmap=zipfile.is_zipfile(path))  # a checkpoint may hold twice what is taken
+        return read_tensors_only(path, mmap=zipfile.is_zipfile(path))  # not all of a checkpoint is used

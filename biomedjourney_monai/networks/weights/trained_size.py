@@ -1,4 +1,4 @@
-"""At which size the images were that weights were trained on."""
+"""The size of the images that weights were trained on."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 from biomedjourney_monai.networks.weights.model_file import load_info
 
 IMAGE_SIZE_KEY = "image_size"
-"""In the facts beside weights: the side of the images, in pixels."""
+"""In the facts of a weights file: the side of the images, in pixels."""
 
 
 def trained_size(bundle_root: str | Path, model_file: str | Path) -> int | None:
-    """The side of the images that weights were trained on, in pixels: as they say themselves, or the bundle's metadata.
+    """The side of the images that weights were trained on, in pixels, from their file or the bundle's metadata.
 
     Args:
-        bundle_root: the bundle's folder. Its metadata speak of its own `models/model.pt`.
+        bundle_root: the bundle's folder. Its metadata describe its own `models/model.pt`.
         model_file: the weights.
 
     Returns:
-        None where nobody says, as for older files of one's own, or where there is no such file.
+        None if neither states it, or if there is no such file.
 
     Raises:
         WeightsError: if the file cannot be read.

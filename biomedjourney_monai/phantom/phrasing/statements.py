@@ -79,11 +79,7 @@ def name_finding(voice: Voice, finding: str, severities: Severities) -> str:
 
 
 def deny(voice: Voice, labels: Sequence[str], *, plain_only: bool = False) -> list[str]:
-    """Deny findings, several in one clause where possible.
-
-    Args:
-        plain_only: use only "no …", for a short impression.
-    """
+    """Deny findings, several in one clause where possible; `plain_only` uses only "no …", for a short impression."""
     clauses, listed = [], []
     for label in voice.shuffle(labels):
         if label == "Cardiomegaly" and not (plain_only and voice.chance(0.5)):
@@ -104,8 +100,7 @@ def deny(voice: Voice, labels: Sequence[str], *, plain_only: bool = False) -> li
 def describe(voice: Voice, finding: str, severities: Severities, *, may_trail: bool) -> Phrase:
     """Build the noun phrase of a present finding.
 
-    Args:
-        may_trail: allow ", small on the left and large on the right" after the noun.
+    `may_trail` allows ", small on the left and large on the right" after the noun.
     """
     if finding in UNSIDED:
         return _describe_unsided(voice, finding, severities[0])

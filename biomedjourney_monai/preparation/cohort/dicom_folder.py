@@ -21,7 +21,7 @@ from biomedjourney_monai.preparation.cohort.mimic_tables import known_races
 from biomedjourney_monai.preparation.cohort.report_files import ReportFinder
 from biomedjourney_monai.preparation.cohort.source import Source, most_frequent
 from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
-from biomedjourney_monai.preparation.parallel import CRASHED, map_in_processes
+from biomedjourney_monai.preparation.parallel import ALONE, CRASHED, Workers, map_in_processes
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.radiographs.read.dicom_header import read_header
 from biomedjourney_monai.radiographs.read.marked_files import COUNTERFACTUAL, DICOM_KEYWORDS, header_carries_mark
@@ -52,8 +52,7 @@ def read_dicom_folder(
     reports: str | Path | None = None,
     texts: str | Path = "work/reports",
     key: bytes = b"",
-    processes: int = 1,
-    scheduler: str | None = None,
+    workers: Workers = ALONE,
 ) -> Source:
     """Read the headers of all DICOM files below a folder.
 
@@ -64,8 +63,7 @@ def read_dicom_folder(
         texts: folder for the texts of a table, one file per study.
         key: secret that the numbers depend on, up to 64 bytes; without it, whoever knows an identifier can compute
             its number.
-        processes: on this machine.
-        scheduler: address of a Dask scheduler to use instead.
+        workers: that read headers.
 
     Returns:
         The source, without labels: they are read from the reports.
@@ -85,9 +83,8 @@ def read_dicom_folder(
         paths,
         title="headers",
         unit="files",
-        processes=processes,
-        scheduler=scheduler,
         on_death=lambda path: _unusable(path, CRASHED),
+        **vars(workers),
     )
     rejections = Rejections()
     files = pd.DataFrame(list(rows))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from biomedjourney_monai.preparation.parallel import map_in_processes
+from biomedjourney_monai.preparation.parallel import ALONE, Workers, map_in_processes
 from biomedjourney_monai.preparation.reports.sections import read_report
 from biomedjourney_monai.preparation.reports.text_labels import read_labels
 from biomedjourney_monai.schema import CHEXPERT_LABELS
@@ -14,29 +14,18 @@ from biomedjourney_monai.schema import CHEXPERT_LABELS
 UNCERTAIN = ("mask", "zeros", "ones")
 
 
-def read_study_labels(report_paths: Sequence[str], *, processes: int = 1, scheduler: str | None = None) -> pd.DataFrame:
-    """Read the 14 labels from reports.
-
-    Args:
-        report_paths: one per study; "" if there is no report.
-        processes: on this machine.
-        scheduler: address of a Dask scheduler to use instead.
+def read_study_labels(report_paths: Sequence[str], workers: Workers = ALONE) -> pd.DataFrame:
+    """Read the 14 labels from reports, one path per study, "" if there is no report.
 
     Returns:
         One row per study in the same order, the 14 labels as float32 in {1, 0, -1, NaN}; all NaN without a report.
     """
-    paths = list(report_paths)
-    rows = map_in_processes(_read_one, paths, title="labels", unit="reports", processes=processes, scheduler=scheduler)
+    rows = map_in_processes(_read_one, list(report_paths), title="labels", unit="reports", **vars(workers))
     return pd.DataFrame(list(rows), columns=list(CHEXPERT_LABELS), dtype="float32")
 
 
 def apply_uncertain(labels: pd.DataFrame, policy: str) -> pd.DataFrame:
-    """Replace -1 in the label columns.
-
-    Args:
-        labels: has the 14 label columns.
-        policy: "mask" leaves -1, which metrics leave out; "zeros" and "ones" replace it.
-    """
+    """Replace -1 in the label columns: "mask" leaves it, which metrics leave out; "zeros" and "ones" replace it."""
     if policy == "mask":
         return labels
     columns = list(CHEXPERT_LABELS)

@@ -19,16 +19,13 @@ SUFFIXES = (".jpg", ".dcm")
 def read_mimic(
     root: str | Path, *, reports: str | Path | None = None, labels: str = "chexpert", official_split: bool = False
 ) -> Source:
-    """Read the tables of a source.
+    """Read the tables of a source; a TableError names a missing or malformed one.
 
     Args:
         root: the folder of MIMIC-CXR-JPG, with MIMIC-IV's tables in it or below it.
         reports: the folder that holds the reports' `files`; by default found below the root.
         labels: "chexpert", "negbio" or "report" (read from the reports later).
         official_split: also read MIMIC-CXR-JPG's split.
-
-    Raises:
-        TableError: if a table is missing or malformed.
     """
     root, rejections = Path(root), Rejections()
     metadata = tables.read_metadata(root)

@@ -38,11 +38,7 @@ def find_table(root: Path, name: str) -> Path | None:
 
 
 def read_metadata(root: Path) -> pd.DataFrame:
-    """Read one row per image; identifiers and times as text.
-
-    Raises:
-        TableError: if the table is missing, lacks a column or lists an image twice.
-    """
+    """Read one row per image; identifiers and times as text."""
     table = _read(
         _require(root, METADATA),
         {"dicom_id": str, "subject_id": str, "study_id": str, "ViewPosition": str, "Rows": float, "Columns": float}
@@ -62,14 +58,7 @@ def read_metadata(root: Path) -> pd.DataFrame:
 
 
 def read_labels(root: Path, name: str = CHEXPERT) -> pd.DataFrame:
-    """Read one row per study: study_id and the 14 labels as float32 in {1, 0, -1, NaN}.
-
-    Args:
-        name: `CHEXPERT` or `NEGBIO`.
-
-    Raises:
-        TableError: if the table is missing, lacks a column, lists a study twice or holds another value.
-    """
+    """Read one row per study from `CHEXPERT` or `NEGBIO`: study_id and the 14 labels as float32 in {1, 0, -1, NaN}."""
     columns = {"study_id": str} | dict.fromkeys(CHEXPERT_LABELS, "float32")
     table = _unique(_read(_require(root, name), columns), ["study_id"], name)
     for label in CHEXPERT_LABELS:
@@ -82,11 +71,7 @@ def read_labels(root: Path, name: str = CHEXPERT) -> pd.DataFrame:
 
 
 def read_split(root: Path) -> pd.DataFrame:
-    """Read dicom_id → split of MIMIC-CXR-JPG's official split.
-
-    Raises:
-        TableError: if the table is missing or malformed, or puts one patient into two splits.
-    """
+    """Read dicom_id → split of MIMIC-CXR-JPG's official split."""
     table = _read(_require(root, SPLIT), {"dicom_id": str, "subject_id": str, "split": str})
     unknown = set(table["split"].dropna()) - set(SPLITS)
     if unknown:

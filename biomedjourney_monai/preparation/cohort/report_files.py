@@ -32,11 +32,7 @@ class ReportFinder:
 
     @classmethod
     def open(cls, reports: str | Path | None, *, texts: Path) -> ReportFinder:
-        """Read the table, or list the folder.
-
-        Raises:
-            TableError: if neither exists, or the table lacks a column, repeats a key or is empty.
-        """
+        """Read the table, or list the folder; a TableError says what is missing or repeated."""
         if reports is None:
             return cls(texts)
         reports = Path(reports)
@@ -47,11 +43,7 @@ class ReportFinder:
         raise TableError("the reports must be a table or a folder", found="no such path", action="Check --reports")
 
     def find(self, studies: pd.DataFrame) -> pd.Series:
-        """Give the path of each study's report, "" if it has none; texts of a table are written to files.
-
-        Args:
-            studies: study_id, accession_number, study_instance_uid.
-        """
+        """Give the path of each study's report, "" if it has none; texts of a table are written to files."""
         keys = zip(studies["study_id"], studies["accession_number"], studies["study_instance_uid"])
         return pd.Series([self._find_one(*key) for key in keys], index=studies.index, dtype=object)
 

@@ -14,11 +14,11 @@ import pandas as pd
 from biomedjourney_monai.errors import ConfigError, SettingError, refuse_unknown_keywords
 from biomedjourney_monai.files import write_json, write_table, written_atomically
 from biomedjourney_monai.preparation.cohort.dicom_folder import read_dicom_folder
-from biomedjourney_monai.preparation.cohort.mimic import read_mimic
+from biomedjourney_monai.preparation.cohort.mimic import LABELS, read_mimic
 from biomedjourney_monai.preparation.cohort.selection import Cohort, CohortSettings, select_studies
 from biomedjourney_monai.preparation.cohort.source import Source
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker, open_view_model
-from biomedjourney_monai.preparation.parallel import count_processes
+from biomedjourney_monai.preparation.parallel import Workers
 from biomedjourney_monai.preparation.quality.page import COHORT_COUNTS, write_cohort_page
 from biomedjourney_monai.preparation.rejections import write_rejected
 from biomedjourney_monai.schema import STUDIES_FILE
@@ -88,15 +88,14 @@ def find_studies(
         ConfigError: if a setting is out of range, or settings contradict each other.
         TableError: if the source is missing or malformed, or no study is eligible.
     """
-    workers: dict[str, Any] = {"processes": count_processes(processes), "scheduler": scheduler}
-    rules = CohortSettings(
-        split, eligibility, validation_share, seed, uncertain, unknown_view, require_files, **workers
-    )
+    workers = Workers.of(processes, scheduler)
+    rules = CohortSettings(split, eligibility, validation_share, seed, uncertain, unknown_view, require_files, workers)
+    opener = _SourceOpener(kind, reports, labels, pseudonym_key)
+    opener.check(rules)
     _check_views(rules, check_views=check_views, extra=bool(check_mirrored or view_model))
-    _check_source(kind, rules, labels=labels, reports=reports, pseudonym_key=pseudonym_key)
     work = Path(work)
     checker = _open_checker(work, check_mirrored, view_model, workers) if check_views else None
-    opened = _open_source(source, work, rules, kind, reports, labels, pseudonym_key)
+    opened = opener.open(source, work, rules)
     return _write(work, select_studies(opened, rules, checker=checker), rules, checker, report=report)
 
 
@@ -107,52 +106,48 @@ def _check_views(rules: CohortSettings, *, check_views: bool, extra: bool) -> No
         raise ConfigError("--check-views opens the images, so it cannot be combined with --without-images")
 
 
-def _check_source(
-    kind: str,
-    rules: CohortSettings,
-    *,
-    labels: str | None,
-    reports: str | Path | None,
-    pseudonym_key: str | Path | None,
-) -> None:
-    if kind not in SOURCES:
-        raise SettingError("kind", f"must be one of {', '.join(SOURCES)}", found=repr(kind))
-    if kind == "mimic":
-        if pseudonym_key:
+@dataclass(frozen=True)
+class _SourceOpener:
+    kind: str
+    reports: str | Path | None
+    labels: str | None
+    pseudonym_key: str | Path | None
+
+    def check(self, rules: CohortSettings) -> None:
+        """Refuse values that do not exist, and settings that do not fit the kind of source."""
+        for name, choices in (("kind", SOURCES), ("labels", (None, *LABELS, "report"))):
+            value = getattr(self, name)
+            if value not in choices:
+                listed = ", ".join(choice for choice in choices if choice)
+                raise SettingError(name, f"must be one of {listed}", found=repr(value))
+        if self.kind == "mimic" and self.pseudonym_key:
             raise ConfigError("--pseudonym-key needs --dicom", found="--source")
-        return
-    if labels not in (None, "report"):
-        raise ConfigError("--dicom has no label tables", found=f"--labels {labels}", action="Use --labels report")
-    if rules.split == "official":
-        raise ConfigError("--split official is MIMIC-CXR-JPG's", found="--dicom", action="Use --split paper")
-    if not reports and rules.eligibility != "any":
-        raise ConfigError(
-            "labels of --dicom come from reports", found="no --reports", action="Pass them, or --eligibility any"
-        )
+        if self.kind == "mimic":
+            return
+        if self.labels not in (None, "report"):
+            labels = f"--labels {self.labels}"
+            raise ConfigError("--dicom has no label tables", found=labels, action="Use --labels report")
+        if rules.split == "official":
+            raise ConfigError("--split official is MIMIC-CXR-JPG's", found="--dicom", action="Use --split paper")
+        if not self.reports and rules.eligibility != "any":
+            action = "Pass them, or --eligibility any"
+            raise ConfigError("labels of --dicom come from reports", found="no --reports", action=action)
+
+    def open(self, source: str | Path, work: Path, rules: CohortSettings) -> Source:
+        """Read the source."""
+        if self.kind == "mimic":
+            official, labels = rules.split == "official", self.labels or "chexpert"
+            return read_mimic(source, reports=self.reports, labels=labels, official_split=official)
+        key = Path(self.pseudonym_key).read_bytes().strip()[:64] if self.pseudonym_key else b""
+        texts = work / "reports"
+        return read_dicom_folder(source, reports=self.reports, texts=texts, key=key, workers=rules.workers)
 
 
-def _open_checker(work: Path, mirror: bool, view_model: str | Path | None, workers: dict[str, Any]) -> ViewChecker:
+def _open_checker(work: Path, mirror: bool, view_model: str | Path | None, workers: Workers) -> ViewChecker:
     weights = str(Path(view_model).resolve()) if view_model else None  # workers may run in another folder
     if weights:
         open_view_model(weights)  # reports bad weights before the work begins
-    return ViewChecker(mirror, view_model=weights, record=work / VIEW_RECORD, **workers)
-
-
-def _open_source(
-    source: str | Path,
-    work: Path,
-    rules: CohortSettings,
-    kind: str,
-    reports: str | Path | None,
-    labels: str | None,
-    pseudonym_key: str | Path | None,
-) -> Source:
-    if kind == "mimic":
-        official = rules.split == "official"
-        return read_mimic(source, reports=reports, labels=labels or "chexpert", official_split=official)
-    key = Path(pseudonym_key).read_bytes().strip()[:64] if pseudonym_key else b""
-    workers: dict[str, Any] = {"processes": rules.processes, "scheduler": rules.scheduler}
-    return read_dicom_folder(source, reports=reports, texts=work / "reports", key=key, **workers)
+    return ViewChecker(mirror, view_model=weights, workers=workers, record=work / VIEW_RECORD)
 
 
 def _write(

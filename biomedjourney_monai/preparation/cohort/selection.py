@@ -20,6 +20,7 @@ from biomedjourney_monai.preparation.cohort.source import Source
 from biomedjourney_monai.preparation.cohort.splits import paper_split
 from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
+from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
@@ -47,8 +48,7 @@ class CohortSettings:
         unknown_view: images without ViewPosition and view code: "drop", or let the "image" decide, with a view
             checker; an image can separate frontal from lateral, but not PA from AP.
         require_files: False does not check that the image files exist.
-        processes: that read reports at once.
-        scheduler: address of a Dask scheduler to use instead.
+        workers: that read reports.
 
     Raises:
         SettingError: naming the setting and its range.
@@ -61,8 +61,7 @@ class CohortSettings:
     uncertain: str = "mask"
     unknown_view: str = "drop"
     require_files: bool = True
-    processes: int = 1
-    scheduler: str | None = None
+    workers: Workers = ALONE
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_share < 1:
@@ -102,8 +101,7 @@ def select_studies(
         checker: looks at the chosen images; None trusts the source's views.
 
     Returns:
-        The cohort. Labels keep their raw values, 1 present, 0 absent, -1 uncertain, NaN not mentioned, unless
-        `settings.uncertain` replaces them.
+        The cohort; labels keep their raw values unless `settings.uncertain` replaces them.
 
     Raises:
         TableError: if no study is eligible.
@@ -211,7 +209,7 @@ def _add_labels(studies: pd.DataFrame, source: Source, settings: CohortSettings)
     labels = source.labels
     if labels is None:
         paths = studies["report_path"].tolist()
-        labels = read_study_labels(paths, processes=settings.processes, scheduler=settings.scheduler)
+        labels = read_study_labels(paths, settings.workers)
         labels = labels.assign(study_id=studies["study_id"].to_numpy())
     return studies.merge(apply_uncertain(labels, settings.uncertain), on="study_id", how="left")
 

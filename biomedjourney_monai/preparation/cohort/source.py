@@ -51,10 +51,7 @@ class Source:
 
 
 def most_frequent(table: pd.DataFrame, column: str) -> tuple[pd.Series, pd.DataFrame]:
-    """The most frequent value of each patient; a tie goes to the first in alphabetical order.
-
-    Args:
-        table: subject_id and the column, without gaps.
+    """The most frequent value of a column without gaps for each patient; of equal ones the first in alphabetical order.
 
     Returns:
         subject_id → value, and the patients with several values: subject_id, the column, count, chosen.

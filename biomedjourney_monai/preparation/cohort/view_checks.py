@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.item_record import appending, read_lines
-from biomedjourney_monai.preparation.parallel import CRASHED, map_in_processes
+from biomedjourney_monai.preparation.parallel import ALONE, CRASHED, Workers, map_in_processes
 from biomedjourney_monai.radiographs import load_radiograph
 from biomedjourney_monai.radiographs.views.check import MIN_CORRELATION, check_view
 
@@ -31,17 +31,15 @@ class ViewChecker:
         mirror: also refuse what looks mirrored; see `check_view` about its errors.
         min_correlation: see `check_view`.
         view_model: local weights of torchxrayvision's ViewModel, which then separates frontal from lateral.
-        processes: on this machine.
-        record: file with the results, which the next run takes up; None keeps none.
-        scheduler: address of a Dask scheduler to use instead.
+        record: file with the results, which the next run reuses; None keeps none.
+        workers: that check images.
     """
 
     mirror: bool = False
     min_correlation: float = MIN_CORRELATION
     view_model: str | None = None
-    processes: int = 1
     record: Path | None = None
-    scheduler: str | None = None
+    workers: Workers = ALONE
 
     def check(self, paths: Sequence[str]) -> list[str]:
         """Give "" for each image, or why it is refused: "view check: lateral", or why it cannot be read."""
@@ -53,9 +51,8 @@ class ViewChecker:
             [paths[place] for place in todo],
             title="views",
             unit="images",
-            processes=self.processes,
-            scheduler=self.scheduler,
             on_death=lambda _path: CRASHED,
+            **vars(self.workers),
         )
         with appending(self.record if todo else None) as append:
             for place, reason in zip(todo, found):

@@ -44,11 +44,7 @@ class Case:
 
 
 def read_cases(pairs: pd.DataFrame, *, seed: int = 0) -> tuple[list[dict[str, Any]], list[Case], Counter[str]]:
-    """Read the reports and labels of each kept pair.
-
-    Args:
-        pairs: columns `schema.PAIR_COLUMNS`.
-        seed: chooses the wording, with the two study_ids.
+    """Read the reports and labels of each kept pair; the seed and the two study_ids choose the wording.
 
     Returns:
         The rows of `pairs` that have a case, the cases in the same order, and the dropped pairs by reason.
@@ -74,11 +70,7 @@ def read_cases(pairs: pd.DataFrame, *, seed: int = 0) -> tuple[list[dict[str, An
 
 
 def read_case(prior_report: str | Path, new_report: str | Path, *, seed: int = 0) -> Case:
-    """Make a case of two report files, the earlier one first.
-
-    Raises:
-        TableError: if a file cannot be read or holds no report.
-    """
+    """Make a case of two report files, the earlier one first; a TableError names the file without a report."""
     prior, new = read_report(prior_report), read_report(new_report)
     for option, report in (("--prior-report", prior), ("--new-report", new)):
         if not report.summary:
@@ -95,15 +87,11 @@ def compare_reports(
     seed: int = 0,
     keys: tuple[str, str] | None = None,
 ) -> Case:
-    """Make a case of two reports and their labels.
+    """Make a case of two reports and their labels, CheXpert label → 1, 0, -1 or NaN.
 
     Args:
-        prior: the earlier report.
-        new: the later report.
-        prior_labels: CheXpert label → 1, 0, -1 or NaN.
-        new_labels: the same for the later study.
         seed: chooses the wording, together with `keys`.
-        keys: what names the two studies; None takes their texts.
+        keys: name the two studies; None takes their texts.
     """
     keys = keys or (prior.summary, new.summary)
     draw = partial(_draw, seed, keys)

@@ -47,7 +47,7 @@ class LanguageModelSettings:
             shows nothing to people, and the provenance records it.
         concurrency: requests at once.
         retries: after status 429 and 5xx, and time-outs.
-        timeout_s: of one request, in seconds.
+        timeout: of one request, in seconds.
         cache: file of answers; None takes descriptions.sqlite in the working folder.
 
     Raises:
@@ -60,7 +60,7 @@ class LanguageModelSettings:
     attest_zero_retention: bool = False
     concurrency: int = 4
     retries: int = 5
-    timeout_s: float = 60.0
+    timeout: float = 60.0
     cache: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -68,14 +68,11 @@ class LanguageModelSettings:
             raise SettingError("concurrency", "must be >= 1", found=str(self.concurrency))
         if self.retries < 0:
             raise SettingError("retries", "must be >= 0", found=str(self.retries))
-        if not self.timeout_s > 0:
-            raise SettingError("timeout", "must be > 0 seconds", found=str(self.timeout_s))
+        if not self.timeout > 0:
+            raise SettingError("timeout", "must be > 0 seconds", found=str(self.timeout))
 
     def check(self, *, asks: bool = True) -> Endpoint:
-        """Check the address and the key.
-
-        Args:
-            asks: False for an estimate, which needs no key.
+        """Check the address and the key, which an estimate (asks=False) does not need.
 
         Raises:
             ConfigError: if the model is not named, the address is not allowed, or a remote service has no key.
@@ -88,12 +85,7 @@ class LanguageModelSettings:
         return endpoint
 
     def open(self, default_cache: str | Path, *, asks: bool = True) -> LanguageModel:
-        """Open the model with its cache of answers; errors as for `check`.
-
-        Args:
-            default_cache: file of the cache if the settings name none.
-            asks: False for an estimate, which creates no file.
-        """
+        """Open the model with its cache of answers; an estimate (asks=False) creates no file. Errors as for `check`."""
         endpoint = self.check(asks=asks)
         cache = self.cache or default_cache
         return LanguageModel(
@@ -103,7 +95,7 @@ class LanguageModelSettings:
             cache=AnswerCache(cache if asks or Path(cache).exists() else ":memory:"),
             api_key=os.environ.get(self.key_variable, ""),
             retries=self.retries,
-            timeout_s=self.timeout_s,
+            timeout_s=self.timeout,
         )
 
 
@@ -153,11 +145,7 @@ class LanguageModel:
         return self._cache.get(self._key(messages)) is not None
 
     def ask(self, messages: list[dict[str, str]]) -> str:
-        """Return the content of the answer, from the cache or the service.
-
-        Raises:
-            AnswerError: if there is none after all retries.
-        """
+        """Return the content of the answer, from the cache or the service; an AnswerError if there is none."""
         key = self._key(messages)
         content = self._cache.get(key)
         if content is not None:

@@ -51,14 +51,12 @@ def build_triples(
     write: Callable[[Case], Written] = write_by_rules,
     concurrency: int = 1,
 ) -> Triples:
-    """Write one triple for each kept pair.
+    """Write one triple for each kept pair of a table with columns `schema.PAIR_COLUMNS`.
 
     Args:
-        pairs: columns `schema.PAIR_COLUMNS`.
         text: "progression" describes the change; "impression" takes the new study's impression instead, which is the
             paper's ablation, and describes the change only if there is none.
         seed: chooses the wording; a pair's wording does not depend on the other pairs.
-        write: the writer.
         concurrency: number of descriptions written at once.
 
     Returns:
@@ -88,12 +86,7 @@ def build_triples(
 
 
 def build_singles(studies: pd.DataFrame, work: Path, *, seed: int = 0) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Write one image–text pair for each study that has an image in images/.
-
-    Args:
-        studies: columns `schema.STUDY_COLUMNS`.
-        work: the working folder.
-        seed: chooses the wording where labels replace a missing report.
+    """Write one image–text pair for each study that has an image in images/; the seed chooses the wording.
 
     Returns:
         The rows of singles.jsonl, and the studies without a row by reason.

@@ -42,8 +42,7 @@ class Written:
 def write_by_rules(case: Case, *, only_changes: float = 0.0) -> Written:
     """Write by rules and check; where the check fails, write once more in other words.
 
-    Args:
-        only_changes: probability that the description leaves out what is unchanged.
+    `only_changes` is the probability that the description leaves out what is unchanged.
     """
     rejections: list[str] = []
     for attempt in range(2):
@@ -121,11 +120,7 @@ def estimate(
 ) -> Estimate:
     """Estimate the requests that are left, one for each pair (a rejected answer takes another), without asking.
 
-    Args:
-        cases: the pairs.
-        model: with its prompt and cache.
-        input_price: per million tokens read.
-        output_price: per million tokens written.
+    Prices are per million tokens.
     """
     requests = answered = characters = 0
     for case in cases:

@@ -51,13 +51,7 @@ class Losses:
 def count_steps(
     cohort: Mapping[str, Any] | None, journeys: Mapping[str, Any] | None, pairs: Mapping[str, Any] | None
 ) -> list[Step]:
-    """Count what is left, step by step.
-
-    Args:
-        cohort: as in cohort_drops.json, or None.
-        journeys: as in journeys_drops.json, or None.
-        pairs: as in register_drops.json, or None.
-    """
+    """Count what is left, step by step, from cohort_drops.json, journeys_drops.json and register_drops.json."""
     splits = (cohort or {}).get("kept_by_split", {})
     singles = splits.get("train", 0) + splits.get("validate", 0) if cohort else None
     steps = [

@@ -10,15 +10,9 @@ BIN_WIDTH = 0.025
 
 
 def draw_histogram(kept: np.ndarray, dropped: np.ndarray, *, threshold: float) -> str:
-    """Draw the number of pairs by score, dropped ones on top of kept ones.
+    """Draw the number of pairs by score in [-1, 1], dropped ones on top of kept ones, with a line at the threshold.
 
-    Args:
-        kept: scores in [-1, 1].
-        dropped: the same for dropped pairs; NaN is left out.
-        threshold: the score to mark with a line.
-
-    Returns:
-        SVG markup, without external text.
+    Scores that are NaN are left out. Returns SVG markup, without external text.
     """
     kept, dropped = (np.asarray(scores, float)[np.isfinite(scores)] for scores in (kept, dropped))
     edges = _edges(np.concatenate([kept, dropped, [threshold]]))

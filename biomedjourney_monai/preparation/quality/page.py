@@ -33,12 +33,8 @@ def write_cohort_page(work: str | Path, studies: pd.DataFrame, counts: Mapping[s
     """Write cohort_report.html: what is left after each step, the reasons, and the labels by split.
 
     Args:
-        work: the working folder.
         studies: columns `schema.STUDY_COLUMNS`.
         counts: as in cohort_drops.json.
-
-    Returns:
-        The page's path.
     """
     present = (studies[list(CHEXPERT_LABELS)] == 1).groupby(studies["split"]).sum()
     page = _render(
@@ -58,9 +54,6 @@ def write_quality_page(work: str | Path, pairs: pd.DataFrame, counts: Mapping[st
         work: the working folder; the counts of cohort and journeys are shown if they exist.
         pairs: columns `schema.PAIR_COLUMNS`.
         counts: as in register_drops.json.
-
-    Returns:
-        The page's path.
     """
     work = Path(work)
     stages = (_read_counts(work / COHORT_COUNTS, "cohort"), _read_counts(work / JOURNEYS_COUNTS, "journeys"), counts)

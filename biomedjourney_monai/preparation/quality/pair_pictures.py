@@ -37,10 +37,6 @@ class PairPictures:
 def choose_pairs(pairs: pd.DataFrame, *, per_kind: int = PER_KIND) -> list[tuple[str, int]]:
     """Choose pairs by score: the best, the median and the worst of all registered ones, and the worst kept.
 
-    Args:
-        pairs: columns `schema.PAIR_COLUMNS`.
-        per_kind: number of pairs of each kind.
-
     Returns:
         (kind, row number), each pair once, under the first kind that includes it.
     """
@@ -62,16 +58,7 @@ def choose_pairs(pairs: pd.DataFrame, *, per_kind: int = PER_KIND) -> list[tuple
 
 
 def draw_pair(kind: str, row: Mapping[str, Any], work: Path) -> PairPictures:
-    """Read a pair's pictures and measures.
-
-    Args:
-        kind: for the title.
-        row: of pairs.parquet.
-        work: the working folder.
-
-    Raises:
-        ImageError: if a picture is missing or unreadable.
-    """
+    """Read a pair's pictures and measures, from its row of pairs.parquet; an ImageError if a picture is missing."""
     prior, moved = read_png(work / row["prior_image"]), read_png(work / row["new_image"])
     new = read_png(work / IMAGES_FOLDER / f"{row['new_dicom_id']}.png")
     valid = read_mask(work / row["valid_mask"])

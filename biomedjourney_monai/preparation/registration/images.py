@@ -13,7 +13,7 @@ import pandas as pd
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.item_record import Item, ItemRecord, Outcome, content_hash, key_of
-from biomedjourney_monai.preparation.parallel import CRASHED
+from biomedjourney_monai.preparation.parallel import ALONE, CRASHED, Workers
 from biomedjourney_monai.radiographs import load_with_content, save_png
 from biomedjourney_monai.radiographs.views.check import check_view
 from biomedjourney_monai.schema import IMAGES_FOLDER
@@ -66,11 +66,7 @@ class Content:
     detail: str = field(default="", compare=False)
 
     def mask(self, size: int) -> np.ndarray:
-        """The box as bool, shape (size, size).
-
-        Raises:
-            ValueError: if there is no picture.
-        """
+        """The box as bool, shape (size, size); a ValueError if there is no picture."""
         if self.box is None:
             raise ValueError(f"a content mask needs a picture; this one has none: {self.reason}")
         top, left, rows, columns = self.box
@@ -80,7 +76,7 @@ class Content:
 
 
 def convert_studies(
-    studies: pd.DataFrame, work: Path, load: LoadStudy, *, processes: int = 1, scheduler: str | None = None
+    studies: pd.DataFrame, work: Path, load: LoadStudy, workers: Workers = ALONE
 ) -> tuple[dict[str, Content], ItemRecord]:
     """Write images/<dicom_id>.png for each study whose picture is not there from an earlier run.
 
@@ -88,10 +84,6 @@ def convert_studies(
 
     Args:
         studies: columns `schema.STUDY_COLUMNS`.
-        work: the working folder.
-        load: from a file to a square image.
-        processes: on this machine.
-        scheduler: address of a Dask scheduler to use instead.
 
     Returns:
         dicom_id → its content, or the reason why there is no picture; and the record, with the number done and reused.
@@ -108,8 +100,7 @@ def convert_studies(
         on_death=partial(_image_crashed, work=work),
         title="images",
         unit="images",
-        processes=processes,
-        scheduler=scheduler,
+        workers=workers,
     )
     contents = {}
     for name, outcome in outcomes.items():

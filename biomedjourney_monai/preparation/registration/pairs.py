@@ -12,6 +12,7 @@ import pandas as pd
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.item_record import Item, ItemRecord, Outcome, content_hash, key_of
+from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
 from biomedjourney_monai.preparation.registration.images import UNREADABLE, Content
 from biomedjourney_monai.preparation.registration.register import MIN_SCORE, PairRegistrar, Registration, rejection
@@ -34,9 +35,7 @@ def register_journeys(
     contents: Mapping[str, Content],
     work: Path,
     register: RegisterPair | None = None,
-    *,
-    processes: int = 1,
-    scheduler: str | None = None,
+    workers: Workers = ALONE,
 ) -> tuple[pd.DataFrame, ItemRecord]:
     """Register the new image of each journey onto its prior image, unless an earlier run did.
 
@@ -46,10 +45,7 @@ def register_journeys(
     Args:
         journeys: columns `schema.JOURNEY_COLUMNS`.
         contents: what `convert_studies` returned.
-        work: the working folder with images/.
-        register: from two square images to a registration; None takes `PairRegistrar`'s defaults.
-        processes: on this machine.
-        scheduler: address of a Dask scheduler to use instead.
+        register: None takes `PairRegistrar`'s defaults.
 
     Returns:
         Columns `schema.PAIR_COLUMNS` and `stretch`, with kept = False and a drop_reason where no registration could
@@ -73,8 +69,7 @@ def register_journeys(
         on_death=_pair_crashed,
         title="register",
         unit="pairs",
-        processes=processes,
-        scheduler=scheduler,
+        workers=workers,
     )
     results = [_dropped(reason) if reason else outcomes[name].result for name, reason in rows]
     pairs = pd.concat([journeys, pd.DataFrame(results, index=journeys.index)], axis=1)
@@ -82,15 +77,7 @@ def register_journeys(
 
 
 def decide(pairs: pd.DataFrame, *, min_score: float = MIN_SCORE) -> pd.DataFrame:
-    """Decide which registrations to keep, and say why not.
-
-    Args:
-        pairs: what `register_journeys` returned.
-        min_score: gradient correlation that a pair must reach.
-
-    Returns:
-        Columns `schema.PAIR_COLUMNS`.
-    """
+    """Decide which results of `register_journeys` to keep, and say why not: columns `schema.PAIR_COLUMNS`."""
     rows = (dict(zip(_MEASURES, row)) for row in pairs[list(_MEASURES)].itertuples(index=False, name=None))
     reasons = [known or rejection(row, min_score=min_score) for known, row in zip(pairs["drop_reason"], rows)]
     decided = pairs.assign(drop_reason=reasons)
@@ -114,7 +101,8 @@ def _register_pair(item: tuple[str, str, Content, Content], *, work: Path, regis
     save_png(work / names["new_image"], registration.image)
     save_png(work / names["valid_mask"], registration.valid)
     write_transform(work / names["transform_file"], registration.transform)
-    row = {**names, **registration.measures, "kept": True, "drop_reason": ""}
+    measures = {name: registration.measures[name] for name in _MEASURES}
+    row = {**names, **measures, "kept": True, "drop_reason": ""}
     return Outcome(row, {name: content_hash(work / name) for name in written})
 
 

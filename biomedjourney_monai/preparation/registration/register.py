@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biomedjourney_monai.errors import ConfigError, ImageError
+from biomedjourney_monai.errors import ConfigError, ImageError, SettingError
 from biomedjourney_monai.preparation.registration import elastix, simpleitk
 from biomedjourney_monai.preparation.registration.gradient_correlation import gradient_correlation
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
@@ -101,13 +101,11 @@ class PairRegistrar:
         """Check the settings before any work.
 
         Raises:
-            ConfigError: for "deformable" without `accept_erased_disease`, or with elastix.
-            ValueError: if the transform or the toolkit is unknown.
+            ConfigError: for an unknown value, or for "deformable" without `accept_erased_disease` or with elastix.
         """
-        if self.transform not in TRANSFORMS or self.toolkit not in TOOLKITS:
-            raise ValueError(
-                f"transform must be one of {TRANSFORMS}, toolkit of {TOOLKITS}; got {self.transform}, {self.toolkit}"
-            )
+        for name, choices in (("transform", TRANSFORMS), ("toolkit", TOOLKITS)):
+            if getattr(self, name) not in choices:
+                raise SettingError(name, f"must be one of {', '.join(choices)}", found=repr(getattr(self, name)))
         if self.transform == "deformable" and not self.accept_erased_disease:
             raise ConfigError(
                 "deformable registration undoes 56-98 % of a heart's widening and up to 91 % of an effusion",
@@ -163,12 +161,10 @@ def register(
         new: the moving image, same shape.
         prior_content: bool, same shape, False in the letterbox; None for content everywhere.
         new_content: the same for the new image.
-        settings: of `PairRegistrar`.
+        settings: of `PairRegistrar`, whose errors are raised too.
 
     Raises:
-        ConfigError: for "deformable" without `accept_erased_disease`, or with elastix.
         ImageError: if the shapes differ or are not square, or the optimiser finds no overlap.
-        ValueError: if the transform or the toolkit is unknown.
     """
     if prior.shape != new.shape or prior.ndim != 2 or prior.shape[0] != prior.shape[1]:
         raise ImageError("images to register must be square and of one size", found=f"{prior.shape} and {new.shape}")
@@ -193,12 +189,7 @@ def apply_transform(transform: sitk.Transform, pair: ImagePair) -> Registration:
 
 
 def rejection(measures: Mapping[str, Any], *, min_score: float = MIN_SCORE) -> str:
-    """Say why a registration cannot be trusted; "" if it can.
-
-    Args:
-        measures: `Registration.measures`.
-        min_score: gradient correlation that a pair must reach.
-    """
+    """Say why a registration with these `Registration.measures` cannot be trusted; "" if it can."""
     score, stretch = measures["gradient_correlation"], measures["stretch"]
     if measures["mirrored_correlation"] > max(score, min_score):
         return "fits better mirrored"

@@ -15,7 +15,7 @@ import pandas as pd
 from biomedjourney_monai.errors import ConfigError, SettingError, TableError, refuse_unknown_keywords
 from biomedjourney_monai.files import read_table, write_json, write_table
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
-from biomedjourney_monai.preparation.parallel import count_processes
+from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.quality.page import write_quality_page
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
 from biomedjourney_monai.preparation.registration.images import Content, LoadStudy, StudyLoader, convert_studies
@@ -101,7 +101,7 @@ def register_pairs(
     registrar = PairRegistrar(transform, toolkit, check_mirrored, accept_erased_disease)
     registrar.check()
     options: dict[str, Any] = {"min_score": min_score, "calibrate": calibrate, "report": report}
-    return register_all(work, load, registrar, **options, processes=count_processes(processes), scheduler=scheduler)
+    return register_all(work, load, registrar, **options, workers=Workers.of(processes, scheduler))
 
 
 def register_files(
@@ -120,13 +120,11 @@ def register_files(
         prior: the earlier image.
         new: the later image.
         out: the PNG file to write.
-        size: side of the square images in pixels, in [32, 2048].
-        check_views: refuse what is not an upright frontal chest film.
-        min_score: gradient correlation that the pair must reach; None takes 0.25.
+        size, check_views, min_score: as for `register_pairs`.
         settings: of `PairRegistrar`.
 
     Returns:
-        The registration, and the reason why a run would drop this pair, "" if it would keep it.
+        The registration, and the reason why `register_pairs` would drop this pair, "" if it would keep it.
 
     Raises:
         ConfigError: if a setting is out of range, or settings contradict each other.
@@ -149,26 +147,17 @@ def register_all(
     min_score: float | None = None,
     calibrate: float | None = None,
     report: bool = False,
-    processes: int = 1,
-    scheduler: str | None = None,
+    workers: Workers = ALONE,
 ) -> RegisteredPairs:
-    """As `register_pairs`, with any functions for a study and for a pair.
-
-    Args:
-        load: from a file to a square image and its content.
-        register: from two square images to a registration.
-        calibrate: wins over `min_score`.
-    """
+    """As `register_pairs`, with any functions for a study and for a pair; `calibrate` wins over `min_score`."""
     threshold = _threshold(min_score, calibrate)
     work = Path(work)
     studies = read_studies(work)
     journeys = read_table(work / JOURNEYS_FILE, columns=JOURNEY_COLUMNS, made_by="journeys")
     _remove_leftovers(work)
-    contents, images = convert_studies(studies, work, load, processes=processes, scheduler=scheduler)
+    contents, images = convert_studies(studies, work, load, workers)
     _remove_leftovers(work)
-    measured, registered = register_journeys(
-        journeys, contents, work, register, processes=processes, scheduler=scheduler
-    )
+    measured, registered = register_journeys(journeys, contents, work, register, workers)
     if calibrate is not None:
         threshold = calibrated_score(measured, percentile=calibrate)
     pairs = decide(measured, min_score=threshold)
@@ -181,27 +170,14 @@ def register_all(
 
 
 def require_pairs(registered: RegisteredPairs) -> None:
-    """Refuse a run that kept nothing, once everything that explains it is written.
-
-    Raises:
-        TableError: if no pair is kept.
-    """
+    """Raise a TableError if a run kept no pair, once everything that explains it is written."""
     if not registered.counts["kept"]:
         dropped = list_reasons(registered.counts["dropped"])
         raise TableError("some pairs must be kept", found=f"dropped: {dropped}", action="Check the images, --min-score")
 
 
 def list_rejected(studies: pd.DataFrame, contents: Mapping[str, Content], pairs: pd.DataFrame) -> pd.DataFrame:
-    """List images that cannot be used and pairs that are dropped, with their reasons.
-
-    Args:
-        studies: columns `schema.STUDY_COLUMNS`.
-        contents: what `convert_studies` returned.
-        pairs: columns `schema.PAIR_COLUMNS`.
-
-    Returns:
-        Columns of `rejections.REJECTED_COLUMNS` but the stage.
-    """
+    """List unusable images and dropped pairs with their reasons: `rejections.REJECTED_COLUMNS` but the stage."""
     details = {dicom_id: content.detail for dicom_id, content in contents.items() if content.box is None}
     images = studies[studies["dicom_id"].isin(details)]
     images = images.assign(level="image", reason=images["dicom_id"].map(details))
@@ -212,14 +188,10 @@ def list_rejected(studies: pd.DataFrame, contents: Mapping[str, Content], pairs:
 
 
 def calibrated_score(measured: pd.DataFrame, *, percentile: float) -> float:
-    """Compute a percentile of the scores of pairs that pass every other limit.
-
-    Args:
-        measured: what `register_journeys` returned.
-        percentile: in [0, 50].
+    """Compute a percentile, in [0, 50], of the scores of pairs within every other limit.
 
     Raises:
-        TableError: if fewer than 20 pairs pass.
+        TableError: if there are fewer than 20 such pairs.
     """
     sane = decide(measured, min_score=-1.0)
     scores = sane.loc[sane["kept"], "gradient_correlation"]

@@ -44,14 +44,7 @@ def find_transform(pair: ImagePair, *, transform: str, seed: int) -> sitk.Transf
 
 
 def find_deformation(pair: ImagePair, *, seed: int) -> sitk.Transform:
-    """Find a similarity and a B-spline on top of it. This erases disease; see `register`.
-
-    Returns:
-        A composite transform, the similarity first.
-
-    Raises:
-        ImageError: if the optimiser loses the overlap.
-    """
+    """Find a similarity and a B-spline on top of it, as a composite transform. This erases disease; see `register`."""
     linear = find_transform(pair, transform="similarity", seed=seed)
     method = _new_method(pair, seed=seed)
     method.SetMovingInitialTransform(linear)

@@ -33,11 +33,7 @@ def to_image(array: np.ndarray) -> sitk.Image:
 
 
 def resample(array: np.ndarray, transform: sitk.Transform) -> np.ndarray:
-    """Move an image by a transform that maps output points to input points.
-
-    Args:
-        array: shape (S, S).
-        transform: in pixels.
+    """Move an image of shape (S, S) by a transform from output points to input points, in pixels.
 
     Returns:
         float32 on the same grid, interpolated linearly, 0 outside.
@@ -53,11 +49,9 @@ def resample(array: np.ndarray, transform: sitk.Transform) -> np.ndarray:
 
 
 def measure_motion(transform: sitk.Transform, size: int) -> dict[str, Any]:
-    """Measure how an image moves: the inverse of the transform, which maps the prior's points to the new image's.
+    """Measure how an image of side `size` moves: the inverse of the transform from the prior's points to the new's.
 
-    Args:
-        transform: in pixels; of a composite transform only the first, linear part is measured.
-        size: side of the image in pixels.
+    Of a composite transform only the first, linear part is measured.
 
     Returns:
         `scale`, `rotation_degrees`, `shift_x_px`, `shift_y_px` and `stretch`, as in `Registration`.
@@ -91,11 +85,7 @@ def record_transform(transform: sitk.Transform) -> list[dict[str, Any]]:
 
 
 def rebuild_transform(record: Sequence[Mapping[str, Any]]) -> sitk.Transform:
-    """Rebuild the transform that `record_transform` described.
-
-    Raises:
-        ValueError: if a kind is unknown.
-    """
+    """Rebuild the transform that `record_transform` described; a ValueError names an unknown kind."""
     parts = []
     for row in record:
         if row["kind"] not in _MAKERS:
@@ -114,11 +104,7 @@ def write_transform(path: Path, transform: sitk.Transform) -> None:
 
 
 def undo_linear(image: np.ndarray, transform: sitk.Transform) -> np.ndarray:
-    """Bring an image on the prior's grid back to the new image's own frame.
-
-    Args:
-        image: float, shape (S, S).
-        transform: from the prior's points to the new image's, in pixels.
+    """Bring an image on the prior's grid, shape (S, S), back to the new image's own frame.
 
     Returns:
         float32, same shape; 0 where the prior's grid has nothing.

@@ -6,48 +6,17 @@ import re
 from dataclasses import dataclass
 
 IMPRESSION_HEADINGS = (
-    "impression",
-    "impressions",
-    "final impression",
-    "conclusion",
-    "conclusions",
-    "opinion",
-    "interpretation",
-    "summary",
-    "findings and impression",
-    "findings & impression",
-    "findings/impression",
-    "findings and conclusion",
-    "findings/conclusion",
-    "impression and findings",
-    "impression/findings",
-    "impression and recommendation",
-    "impression and recommendations",
-    "impression/recommendation",
-    "impression/recommendations",
+    *("impression", "impressions", "final impression", "conclusion", "conclusions", "opinion", "interpretation"),
+    *("summary", "findings and impression", "findings & impression", "findings/impression", "findings and conclusion"),
+    *("findings/conclusion", "impression and findings", "impression/findings", "impression and recommendation"),
+    *("impression and recommendations", "impression/recommendation", "impression/recommendations"),
 )
 FINDINGS_HEADINGS = ("finding", "findings", "chest findings", "report", "description")
 COMPARISON_HEADINGS = ("comparison", "comparisons", "comparison study", "comparison studies", "comparison films")
 OTHER_HEADINGS = (
-    "addendum",
-    "clinical history",
-    "clinical indication",
-    "clinical information",
-    "exam",
-    "examination",
-    "final report",
-    "history",
-    "indication",
-    "indications",
-    "notification",
-    "procedure",
-    "reason for exam",
-    "reason for examination",
-    "recommendation",
-    "recommendation(s)",
-    "recommendations",
-    "technique",
-    "wet read",
+    *("addendum", "clinical history", "clinical indication", "clinical information", "exam", "examination"),
+    *("final report", "history", "indication", "indications", "notification", "procedure", "reason for exam"),
+    *("reason for examination", "recommendation", "recommendation(s)", "recommendations", "technique", "wet read"),
 )
 
 

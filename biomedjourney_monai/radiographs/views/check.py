@@ -55,8 +55,8 @@ def check_view(image: np.ndarray, *, mirror: bool = False, min_correlation: floa
 
     Args:
         image: float in [0, 1], shape (H, W), bright is dense; a black letterbox is cut off.
-        mirror: also look for a mirrored chest. It errs: bundle/docs/how-to/cohort.md says how often. A heart on the right is
-            real in one patient of ten thousand, so this asks for a human eye and mends nothing.
+        mirror: also look for a mirrored chest; bundle/docs/how-to/cohort.md has its error rate. The heart is on the
+            right in one patient of ten thousand, so a person must look; nothing is corrected here.
         min_correlation: below this with every template it is not a chest.
 
     Returns:

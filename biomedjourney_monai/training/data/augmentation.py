@@ -24,15 +24,15 @@ SIDES = {"left": "right", "right": "left"}
 
 @dataclass(frozen=True)
 class Jitter:
-    """One change, to be applied to both images of a journey.
+    """One change, applied to both images of a journey.
 
     Attributes:
         rotation_degrees: counter-clockwise.
         shift_x, shift_y: share of the side, to the right and down.
         scale: above 1 enlarges.
         contrast: factor around mid-grey.
-        brightness: added, of a range of 1.
-        mirrored: only where the paper's flip is reproduced.
+        brightness: added, for a range of 1.
+        mirrored: only to reproduce the paper's flip.
     """
 
     rotation_degrees: float = 0.0
@@ -46,17 +46,17 @@ class Jitter:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which change a variant of an image is; everybody who asks for the same variant gets the same change.
+    """Draws the change of each variant of an image, reproducibly.
 
     Args:
-        kind: "none"; "crop", a window of at least 1 / 1.125 of the side, enlarged; "jitter", a small turn, shift,
+        kind: "none"; "crop", a window of at least 1 / 1.125 of the side, enlarged; "jitter", a small rotation, shift,
             scaling and change of contrast and brightness.
         seed: of all changes.
-        reproduce_paper_flip: mirror every other variant, as the paper did. Image and words then agree on the side, but
-            the heart lies on the wrong one, and "left" no longer means the patient's left.
+        reproduce_paper_flip: mirror every other variant, as the paper did. Image and text then agree on the side, but
+            the heart is on the wrong one, and "left" no longer means the patient's left.
 
     Raises:
-        ConfigError: for another kind.
+        ConfigError: for any other kind.
     """
 
     kind: str = "none"
@@ -69,31 +69,31 @@ class Augmentation:
 
     @property
     def leaves_gaps(self) -> bool:
-        """Whether a changed image may have parts without content."""
+        """Whether a changed image may have areas without content."""
         return self.kind == "jitter"
 
     @property
     def changes(self) -> bool:
-        """Whether one variant differs from another."""
+        """Whether variants differ from each other."""
         return self.kind != "none" or self.reproduce_paper_flip
 
     def draw(self, name: str, variant: int) -> Jitter:
         """The change of a variant; 0 is the image as it is.
 
         Args:
-            name: what shares one change, e.g. the prior image's file; other names get other changes.
+            name: what shares one change, e.g. the prior image's file; another name gets another change.
             variant: >= 0.
         """
-        mirrored = self.reproduce_paper_flip and variant % 2 == 1
+        change = Jitter()
         if self.kind == "jitter":
-            return draw_jitter(seed=self.seed, name=name, variant=variant, reproduce_paper_flip=mirrored)
-        if self.kind == "crop":
-            return replace(draw_crop(seed=self.seed, name=name, variant=variant), mirrored=mirrored)
-        return Jitter(mirrored=mirrored)
+            change = draw_jitter(seed=self.seed, name=name, variant=variant)
+        elif self.kind == "crop":
+            change = draw_crop(seed=self.seed, name=name, variant=variant)
+        return replace(change, mirrored=self.reproduce_paper_flip and variant % 2 == 1)
 
 
 def draw_crop(*, seed: int, name: str, variant: int) -> Jitter:
-    """Draw a window that lies within the image; variant 0 is the whole image. Arguments as of `draw_jitter`."""
+    """Draw a window inside the image; variant 0 is the whole image. Arguments as of `Augmentation`."""
     if variant == 0:
         return Jitter()
     draws = _draws(seed, name, variant, 3)
@@ -101,23 +101,8 @@ def draw_crop(*, seed: int, name: str, variant: int) -> Jitter:
     return Jitter(scale=scale, shift_x=draws[1] * (scale - 1) / 2, shift_y=draws[2] * (scale - 1) / 2)
 
 
-def _draws(seed: int, name: str, variant: int, count: int) -> list[float]:
-    """Uniform in [-1, 1)."""
-    digest = hashlib.sha256(f"{seed}/{variant}/{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-    return (2 * torch.rand(count, generator=generator, dtype=torch.float64) - 1).tolist()
-
-
-def draw_jitter(*, seed: int, name: str, variant: int, reproduce_paper_flip: bool = False) -> Jitter:
-    """Draw the change of a variant; variant 0 is the image as it is.
-
-    Args:
-        seed: of all changes.
-        name: what shares one change, e.g. the prior image's file; other names get other changes.
-        variant: number of the variant, >= 0.
-        reproduce_paper_flip: mirror every other variant, as the paper did. Image and words then agree on the side, but
-            the heart lies on the wrong one, and "left" no longer means the patient's left.
-    """
+def draw_jitter(*, seed: int, name: str, variant: int) -> Jitter:
+    """Draw a change of position and brightness; variant 0 is the image as it is. Arguments as of `Augmentation`."""
     if variant == 0:
         return Jitter()
     draws = _draws(seed, name, variant, 6)
@@ -128,17 +113,24 @@ def draw_jitter(*, seed: int, name: str, variant: int, reproduce_paper_flip: boo
         scale=1 + SCALE * draws[3],
         contrast=1 + CONTRAST * draws[4],
         brightness=BRIGHTNESS * draws[5],
-        mirrored=reproduce_paper_flip and variant % 2 == 1,
     )
+
+
+def _draws(seed: int, name: str, variant: int, count: int) -> list[float]:
+    """Uniform in [-1, 1)."""
+    digest = hashlib.sha256(f"{seed}/{variant}/{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    draws: list[float] = (2 * torch.rand(count, generator=generator, dtype=torch.float64) - 1).tolist()
+    return draws
 
 
 def apply_jitter(image: Tensor, jitter: Jitter, *, intensity: bool = True) -> Tensor:
     """Move and shade an image.
 
     Args:
-        image: float in [0, 1], shape (H, W); what comes in from outside is 0.
+        image: float in [0, 1], shape (H, W); the area outside is 0.
         jitter: the change.
-        intensity: off moves only, for masks.
+        intensity: False for masks, which are moved only.
 
     Returns:
         Same shape, values in [0, 1].
@@ -152,7 +144,7 @@ def apply_jitter(image: Tensor, jitter: Jitter, *, intensity: bool = True) -> Te
     matrix = torch.cat([turn, (turn @ shift)[:, None]], dim=1)  # (2, 3), output place to input place
     grid = torch.nn.functional.affine_grid(matrix[None].float(), [1, 1, *image.shape], align_corners=False)
     edge = 1 - 1 / torch.tensor(image.shape[::-1])  # centres of the outermost pixels, x and y
-    grid = torch.where(grid.abs() <= 1, grid.clamp(-edge, edge), grid)  # a pixel has its value up to its own rim
+    grid = torch.where(grid.abs() <= 1, grid.clamp(-edge, edge), grid)  # a pixel has its value up to its own edge
     moved = torch.nn.functional.grid_sample(image[None, None].float(), grid, align_corners=False)[0, 0]
     if jitter.mirrored:
         moved = moved.flip(-1)
@@ -162,24 +154,19 @@ def apply_jitter(image: Tensor, jitter: Jitter, *, intensity: bool = True) -> Te
 
 
 def move_mask(mask: Tensor, jitter: Jitter) -> Tensor:
-    """Move a mask as its image is moved; what comes in from outside, or lies on the edge, is False.
-
-    Args:
-        mask: bool, shape (H, W).
-        jitter: the change.
-    """
+    """Move a mask, bool, shape (H, W), as its image is moved. The area outside and the edge become False."""
     return mask if jitter == Jitter() else apply_jitter(mask.float(), jitter, intensity=False) > 0.99
 
 
 def swap_sides(text: str) -> str:
-    """Say right for left and left for right, keeping upper and lower case.
+    """Replace left by right and right by left, keeping upper and lower case.
 
     Example:
         >>> swap_sides("Left effusion; the RIGHT lung is clear, leftward shift.")
         'Right effusion; the LEFT lung is clear, rightward shift.'
     """
 
-    def swapped(match: re.Match) -> str:
+    def swapped(match: re.Match[str]) -> str:
         word = match[0]
         other = SIDES[word.lower()]
         if word.isupper():
@@ -187,17 +174,3 @@ def swap_sides(text: str) -> str:
         return other.capitalize() if word[0].isupper() else other
 
     return re.sub("left|right", swapped, text, flags=re.IGNORECASE)
-
-
-def require_no_mirroring(flip_probability: float, *, reproduce_paper_flip: bool) -> None:
-    """Refuse to mirror chests.
-
-    Raises:
-        ConfigError: if a mirroring is asked for without `reproduce_paper_flip`.
-    """
-    if flip_probability and not reproduce_paper_flip:
-        raise ConfigError(
-            "chests must not be mirrored: left would mean right, and the heart would lie on the wrong side",
-            found=f"a flip probability of {flip_probability}",
-            action="Leave it 0, or pass reproduce_paper_flip to reproduce the paper, which swaps side words too",
-        )

@@ -1,37 +1,48 @@
-"""Encode a part of the images, masks or texts into files of the latent cache; what is there already is left alone."""
+"""Encode parts of the images, masks and texts into files of the latent cache. Files that exist are kept."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
+import numpy as np
+import torch
+from monai.networks.nets import AutoencoderKL
+from torch import Tensor
 
-    from biomedjourney_monai.training.data.augmentation import Augmentation
+from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.files import file_hash, written_atomically
+from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.networks.text.encoder import TextEncoder
+from biomedjourney_monai.radiographs.read.prepared import read_square_images
+from biomedjourney_monai.training import first_stage
+from biomedjourney_monai.training.data.augmentation import Augmentation, apply_jitter, move_mask
+from biomedjourney_monai.training.data.latents import encode_images, valid_at_latent_resolution
 
 IMAGES_PER_SHARD = 512
 TEXTS_PER_SHARD = 256
 KEY_DIGITS = 16
+ARRAYS = {"images": ("mean", "log_variance"), "masks": ("valid",), "texts": ("text_states",)}
+"""The arrays of the latent cache, by the kind of shard that they are written from."""
+
+Picture = tuple[str, str]
+"""A file of the working folder ("" for a mask that is valid everywhere), and the name that its changes are drawn by."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A part of what is to be encoded.
+    """A part of the images, masks or texts.
 
     Attributes:
-        kind: "images", "masks" or "texts".
+        kind: a key of `ARRAYS`.
         number: of its kind, from 0.
-        entries: texts; or, for images and masks, pairs of a file ("" for a mask that is valid everywhere) and of the
-            name that shares its changes.
+        entries: texts; or, for images and masks, pictures.
     """
 
     kind: str
@@ -39,8 +50,8 @@ class Shard:
     entries: tuple[Any, ...]
 
 
-def cut_into_shards(kind: str, entries: list[Any]) -> list[Shard]:
-    """Parts of a fixed size, in order."""
+def cut_into_shards(kind: str, entries: Sequence[Any]) -> list[Shard]:
+    """Cut into parts of a fixed size, in order."""
     size = TEXTS_PER_SHARD if kind == "texts" else IMAGES_PER_SHARD
     starts = range(0, len(entries), size)
     return [Shard(kind, number, tuple(entries[start : start + size])) for number, start in enumerate(starts)]
@@ -48,28 +59,29 @@ def cut_into_shards(kind: str, entries: list[Any]) -> list[Shard]:
 
 @dataclass(frozen=True)
 class ShardWriter:
-    """Encodes a shard and writes its arrays; a function without state, for use in many processes.
+    """Encodes a shard and writes its arrays. Stateless and picklable, for worker processes.
 
-    The files' names end with a hash of everything that decides their content: the bytes of each image, the weights of
-    the autoencoder, the changes, the precision. So a stopped run goes on where it was, and nothing stale is reused.
+    The names of the files end with a hash of everything that decides their content: the bytes of each image, the
+    weights of the autoencoder, the changes, the precision. A stopped run therefore continues, and no outdated file is
+    used.
 
     Attributes:
-        work: the working folder.
-        folder: of the latent cache.
-        networks: the command line's `bundle` and `overlay`, as absolute paths.
+        work: working folder, an absolute path.
+        folder: folder of the latent cache.
+        model: names the networks, with absolute paths; the autoencoder's weights are the working folder's own.
         autoencoder_hash, text_encoder_hash: of the weights.
         size: side of the images in pixels.
-        factor: pixels of a latent position.
-        variants: of each image and mask, the first as it is.
-        augmentation: draws the changes of the others.
+        factor: pixels per latent position.
+        variants: of each image and mask, the first unchanged.
+        augmentation: draws the changes of the other variants.
         precision: of latents and token states, "float16" or "float32".
-        batch_size: images at once.
-        threads: of each process; 0 leaves it to torch.
+        batch_size: images per batch.
+        threads: of each process; 0 for torch's default.
     """
 
-    work: str
-    folder: str
-    networks: tuple[tuple[str, str | None], ...]
+    work: Path
+    folder: Path
+    model: ModelConfig
     autoencoder_hash: str
     text_encoder_hash: str
     size: int
@@ -81,74 +93,64 @@ class ShardWriter:
     threads: int = 0
 
     def __call__(self, shard: Shard) -> dict[str, str]:
-        """Write the shard's arrays.
-
-        Returns:
-            Array name -> file name.
-        """
-        import numpy as np
-        import torch
-
-        from biomedjourney_monai.files import written_atomically
-
+        """Write the shard's arrays; returns the file name of each array."""
         if self.threads:
             torch.set_num_threads(self.threads)
         key = self._key(shard)
-        arrays = {"images": ("mean", "log_variance"), "masks": ("valid",), "texts": ("text_states",)}[shard.kind]
-        names = {array: f"{array}-{shard.number:05d}-{key}.npy" for array in arrays}
-        if all((Path(self.folder) / name).is_file() for name in names.values()):
+        names = {array: f"{array}-{shard.number:05d}-{key}.npy" for array in ARRAYS[shard.kind]}
+        if all((self.folder / name).is_file() for name in names.values()):
             return names
-        encode = {"images": self._encode_images, "masks": self._move_masks, "texts": self._encode_texts}[shard.kind]
-        for array, content in zip(arrays, encode(shard.entries)):
-            with written_atomically(Path(self.folder) / names[array]) as temporary:
+        encoders: dict[str, Callable[[Any], tuple[np.ndarray, ...]]] = {
+            "images": self._encode_images,
+            "masks": self._move_masks,
+            "texts": self._encode_texts,
+        }
+        for name, content in zip(names.values(), encoders[shard.kind](shard.entries)):
+            with written_atomically(self.folder / name) as temporary:
                 np.save(temporary, content)
         return names
 
+    def read_image(self, file: str) -> np.ndarray:
+        """Read a prepared image: float32 in [0, 1], shape (size, size)."""
+        return read_square_images(self.work, [file], size=self.size)[0]
+
+    def load_autoencoder(self) -> AutoencoderKL:
+        """The working folder's autoencoder."""
+        return load_autoencoder(self.model, str(autoencoder_file(self.work)), self.autoencoder_hash)
+
     def _key(self, shard: Shard) -> str:
+        content: list[object]
         if shard.kind == "texts":
-            content: list[Any] = [self.text_encoder_hash, self.precision, shard.entries]
+            content = [self.text_encoder_hash, self.precision, shard.entries]
         else:
             hashes = [[_file_hash(self.work, file), name] for file, name in shard.entries]
-            content = [self.size, self.variants, asdict(self.augmentation), hashes]
             own = [self.autoencoder_hash, self.precision] if shard.kind == "images" else [self.factor]
-            content += own
+            content = [self.size, self.variants, asdict(self.augmentation), hashes, *own]
         return hashlib.sha256(json.dumps([shard.kind, content]).encode()).hexdigest()[:KEY_DIGITS]
 
-    def _encode_images(self, entries: tuple[tuple[str, str], ...]) -> tuple[np.ndarray, np.ndarray]:
-        from biomedjourney_monai.training.data.latents import encode_images
+    def _encode_images(self, entries: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
+        images = self._changed_images(entries)
+        return encode_images(self.load_autoencoder(), images, batch_size=self.batch_size, precision=self.precision)
 
-        autoencoder = load_autoencoder(self.networks, str(self._weights()), self.autoencoder_hash)
-        return encode_images(
-            autoencoder, self._changed_images(entries), batch_size=self.batch_size, precision=self.precision
-        )
-
-    def _changed_images(self, entries: tuple[tuple[str, str], ...]) -> Iterator[np.ndarray]:
-        from biomedjourney_monai.training.data.augmentation import apply_jitter
-
+    def _changed_images(self, entries: Sequence[Picture]) -> Iterator[np.ndarray]:
         for file, name in entries:
-            image = self._read(file)
+            image = torch.from_numpy(self.read_image(file))
             for variant in range(self.variants):
                 yield apply_jitter(image, self.augmentation.draw(name, variant)).numpy()
 
-    def _move_masks(self, entries: tuple[tuple[str, str], ...]) -> tuple[np.ndarray]:
-        import numpy as np
-        import torch
-
-        from biomedjourney_monai.training.data.augmentation import move_mask
-        from biomedjourney_monai.training.data.latents import valid_at_latent_resolution
-
+    def _move_masks(self, entries: Sequence[Picture]) -> tuple[np.ndarray]:
         reduced = []
         for file, name in entries:
-            mask = self._read(file) > 0.5 if file else torch.ones(self.size, self.size, dtype=torch.bool)
+            mask: Tensor = torch.ones(self.size, self.size, dtype=torch.bool)
+            if file:
+                mask = torch.from_numpy(self.read_image(file)) > 0.5
             for variant in range(self.variants):
                 moved = move_mask(mask, self.augmentation.draw(name, variant))
                 reduced.append(valid_at_latent_resolution(moved.numpy(), factor=self.factor))
         return (np.stack(reduced),)
 
-    def _encode_texts(self, texts: tuple[str, ...]) -> tuple[np.ndarray]:
-        import numpy as np
-
-        encoder = load_text_encoder(self.networks)
+    def _encode_texts(self, texts: Sequence[str]) -> tuple[np.ndarray]:
+        encoder = load_text_encoder(self.model)
         logger = logging.getLogger(type(encoder).__module__)
         logger.disabled = True  # it warns of every text that is cut; the summary counts them
         try:
@@ -157,48 +159,33 @@ class ShardWriter:
             logger.disabled = False
         return (np.stack(states),)
 
-    def _read(self, file: str) -> Tensor:
-        import torch
 
-        from biomedjourney_monai.cli.bundle_model import read_square_images
-
-        return torch.from_numpy(read_square_images(Path(self.work), [file], size=self.size)[0])
-
-    def _weights(self) -> Path:
-        return Path(self.work) / "runs" / "autoencoder.pt"
+def autoencoder_file(work: Path) -> Path:
+    """Where a working folder keeps its autoencoder's weights."""
+    return work / "runs" / "autoencoder.pt"
 
 
 @lru_cache(maxsize=1)
-def load_autoencoder(networks: tuple[tuple[str, str | None], ...], weights: str, _hash: str) -> Any:
-    """The autoencoder on the GPU where there is one; once for each process and each content of the file."""
-    from biomedjourney_monai.cli.bundle_model import compose_networks
-    from biomedjourney_monai.training import first_stage
-
-    autoencoder = compose_networks(argparse.Namespace(**dict(networks))).get_parsed_content("autoencoder").eval()
-    return first_stage.load_autoencoder(autoencoder.to(device()), weights)
+def load_autoencoder(model: ModelConfig, weights: str, _hash: str) -> AutoencoderKL:
+    """Load an autoencoder, onto the GPU if there is one; once for each process and each content of the file."""
+    autoencoder: AutoencoderKL = model.compose().get_parsed_content("autoencoder").eval()
+    return first_stage.load_autoencoder(autoencoder.to(_device()), weights)
 
 
 @lru_cache(maxsize=1)
-def load_text_encoder(networks: tuple[tuple[str, str | None], ...]) -> Any:
-    """The text encoder, likewise."""
-    from biomedjourney_monai.cli.bundle_model import compose_networks
+def load_text_encoder(model: ModelConfig) -> TextEncoder:
+    """Load the text encoder, onto the GPU if there is one; once for each process."""
+    encoder: TextEncoder = model.compose().get_parsed_content("text_encoder")
+    return encoder.to(_device())
 
-    return compose_networks(argparse.Namespace(**dict(networks))).get_parsed_content("text_encoder").to(device())
 
-
-def device() -> str:
-    """Where to encode."""
-    import torch
-
+def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _file_hash(work: str, file: str) -> str:
-    from biomedjourney_monai.errors import ImageError
-    from biomedjourney_monai.files import file_hash
-
+def _file_hash(work: Path, file: str) -> str:
     try:
-        return file_hash(Path(work) / file) if file else ""
+        return file_hash(work / file) if file else ""
     except OSError as error:
         raise ImageError(
             "a prepared image must be readable",

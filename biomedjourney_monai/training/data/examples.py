@@ -1,4 +1,4 @@
-"""Where a stage's examples come from: the latent cache, or the images themselves."""
+"""Open the training examples of a stage, from the latent cache or from the images themselves."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from biomedjourney_monai.training.data.live_images import Encoders, ImageDataset
 def open_examples(
     folder: str | Path, *, encoders: Encoders | None = None, reproduce_paper_flip: bool = False, **more: Any
 ) -> LatentDataset | ImageDataset:
-    """Open what `biomedjourney encode` left.
+    """Open the examples that `biomedjourney encode` wrote.
 
     Args:
-        folder: of the latents.
-        encoders: what encodes images while training goes on; None where they were encoded beforehand.
-        reproduce_paper_flip: whether every other variant shall be mirrored.
+        folder: the latent cache.
+        encoders: encode images during training; None if they were encoded in advance.
+        reproduce_paper_flip: whether mirrored variants are wanted.
         **more: of both datasets.
 
     Raises:
-        ConfigError: if mirrored variants are wanted and there are none, or the other way round.
+        ConfigError: if mirrored variants are wanted and there are none, or the reverse.
     """
     more["reproduce_paper_flip"] = reproduce_paper_flip
     dataset = LatentDataset(folder, **more) if encoders is None else ImageDataset(folder, encoders=encoders, **more)
     if reproduce_paper_flip and not dataset.mirrored:
         raise ConfigError(
             "--reproduce_paper_flip needs mirrored variants of the images",
-            found="none",
+            found="a latent cache without mirrored variants",
             action="Run `biomedjourney encode --reproduce-paper-flip` first",
         )
     return dataset
 
 
 def sample_pairs(folder: str | Path, *, count: int, encoders: Encoders | None = None) -> tuple[Tensor, Tensor]:
-    """Latents of some training triples, evenly spread among them all.
+    """Unscaled latents of at most `count` training triples, evenly spread among all of them.
 
     Args:
-        folder: of the latents.
+        folder: the latent cache.
         count: how many, at most.
-        encoders: as for `open_examples`.
+        encoders: as of `open_examples`.
 
     Returns:
-        Latents of the prior and of the new images, unscaled, shape (N, C, h, w) each.
+        Latents of the prior and the new images, shape (N, C, h, w) each.
 
     Raises:
-        TableError: if there is no triple.
+        TableError: if there are no triples.
     """
     encoding = read_json(Path(folder) / ENCODING_FILE, made_by="encode")
     mirrored = encoding.get("mirrored", encoding.get("augmentation", {}).get("reproduce_paper_flip", False))
@@ -59,4 +59,5 @@ def sample_pairs(folder: str | Path, *, count: int, encoders: Encoders | None = 
         folder, encoders=encoders, stage="finetune", split="train", reproduce_paper_flip=bool(mirrored)
     )
     items = [triples[index] for index in range(0, len(triples), -(-len(triples) // count))]
-    return tuple(torch.stack([item[name].float().cpu() for item in items]) for name in ("prior_latent", "new_mean"))
+    prior, new = (torch.stack([item[name].float().cpu() for item in items]) for name in ("prior_latent", "new_mean"))
+    return prior, new

@@ -38,10 +38,10 @@ TRIPLE_KEYS = ("prior_image", "new_image", "split", "valid_mask", "progression_d
 
 @dataclass(frozen=True)
 class LatentRow:
-    """One training example by its places in the cache.
+    """One training example, by its places in the cache.
 
-    `prior` is -1 for the dummy prior; `valid` is -1 where the whole image is valid. `journey_id` names the journey of a
-    triple, a running number without an identifier in it. `mirrored_text` is the text of mirrored variants.
+    `prior` is -1 for the dummy prior, `valid` is -1 if the whole image is valid. `journey_id` is the running number of
+    a triple's journey. `mirrored_text` is the text of mirrored variants, -1 for none.
     """
 
     stage: str
@@ -58,18 +58,19 @@ class LatentRow:
 def encode_images(
     autoencoder: AutoencoderKL, images: Iterable[np.ndarray], *, batch_size: int = 64, precision: str = "float16"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Encode images to posterior mean and log-variance, never to a sample: the noise is drawn anew in training.
+    """Encode images to posterior mean and log-variance, not to a sample: training draws new noise each time.
 
     Args:
-        autoencoder: first stage.
+        autoencoder: on its own device.
         images: float arrays of shape (H, W), values in [0, 1].
-        batch_size: images at once.
+        batch_size: images per batch.
         precision: of the result, "float16" or "float32".
 
     Returns:
         Mean and log-variance, shape (N, C, h, w) each.
     """
-    means, log_variances, batch = [], [], []
+    means, log_variances = [], []
+    batch: list[np.ndarray] = []
     device = next((parameter.device for parameter in autoencoder.parameters()), "cpu")
 
     def flush() -> None:
@@ -89,7 +90,7 @@ def encode_images(
 
 
 def valid_at_latent_resolution(mask: np.ndarray, *, factor: int) -> np.ndarray:
-    """Reduce a pixel mask: a latent position is valid only if all of its pixels are.
+    """Reduce a pixel mask: a latent position is valid only if all its pixels are.
 
     Args:
         mask: bool, shape (H, W).
@@ -99,7 +100,7 @@ def valid_at_latent_resolution(mask: np.ndarray, *, factor: int) -> np.ndarray:
         bool, shape (H / factor, W / factor).
     """
     height, width = mask.shape
-    return mask.reshape(height // factor, factor, width // factor, factor).all(axis=(1, 3))
+    return np.asarray(mask.reshape(height // factor, factor, width // factor, factor).all(axis=(1, 3)))
 
 
 def compute_scale_factor(means: np.ndarray, log_variances: np.ndarray) -> float:
@@ -112,7 +113,7 @@ def compute_scale_factor(means: np.ndarray, log_variances: np.ndarray) -> float:
 class LatentCache:
     """A folder of memory-mapped arrays in shards, and the rows that join them to training examples.
 
-    Every image lies there in `variants` versions, one after another: version 0 as it is, the others changed.
+    It contains each image in `variants` successive variants; variant 0 is the image as it is.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -134,7 +135,7 @@ class LatentCache:
         self.text = self._open(TEXT_FILE)
 
     def _open(self, name: str) -> ShardedArray:
-        shards = self.encoding.get("shards", {})  # without, each array is one file
+        shards = self.encoding.get("shards", {})  # without shards, each array is one file
         return ShardedArray(self.folder, shards.get(Path(name).stem, [name]))
 
     @staticmethod
@@ -148,10 +149,7 @@ class LatentCache:
         rows: Sequence[LatentRow],
         encoding: dict[str, Any],
     ) -> None:
-        """Write a whole cache that fits in memory.
-
-        The rows come last, so that an interrupted write is not mistaken for a cache.
-        """
+        """Write a whole cache that fits in memory, the rows last, so that an interrupted write is not a cache."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ROWS_FILE).unlink(missing_ok=True)
@@ -182,11 +180,12 @@ class LatentDataset(StageExamples):
         self.cache = LatentCache(folder)
         rows = {place: row for place, row in enumerate(self.cache.rows) if row.stage == stage}
         mirrored = bool(self.cache.encoding.get("mirrored"))
-        facts = {"encoding": self.cache.encoding, "mirrored": mirrored, "held_by": "the latent cache"}
-        super().__init__(rows, stage=stage, **facts, **choice)
+        super().__init__(
+            rows, encoding=self.cache.encoding, mirrored=mirrored, held_by="the latent cache", stage=stage, **choice
+        )
 
     def describe(self) -> dict[str, Any]:
-        """A fingerprint of the examples, 64 hexadecimal digits, and how many there are."""
+        """Fingerprint and number of the examples; see `StageExamples.fingerprint`."""
         files = [self.cache.folder / name for name in (ENCODING_FILE, ROWS_FILE)]
         return self.fingerprint(files, (self.places, self.cache.mean.shape, self.cache.text.shape))
 
@@ -214,9 +213,7 @@ class LatentDataset(StageExamples):
 
 
 def require_fresh(folder: str | Path) -> None:
-    """Compare what the cache was made from with what lies beside it now: both tables, and a few of the images.
-
-    What is not there any more, and what a cache says nothing about, cannot be compared.
+    """Compare the tables and some images of the working folder with those that the cache was made from, if they exist.
 
     Raises:
         TableError: if they differ.
@@ -228,7 +225,7 @@ def require_fresh(folder: str | Path) -> None:
         if path.is_file() and file_hash(path) != known:
             raise TableError(
                 "the latent cache must be made from the working folder as it is now",
-                found=f"another {name}" if name in (SINGLES_FILE, TRIPLES_FILE) else "images that were changed since",
+                found=f"a changed {name}" if name in (SINGLES_FILE, TRIPLES_FILE) else "images that were changed since",
                 action="Run `biomedjourney encode` again",
             )
 

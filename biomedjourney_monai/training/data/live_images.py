@@ -1,4 +1,4 @@
-"""Training examples that are encoded while training goes on, from the images themselves: nothing is stored."""
+"""Training examples that are encoded during training, from the images themselves: nothing is stored."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from monai.networks.nets import AutoencoderKL
+from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from biomedjourney_monai.errors import ConfigError, ImageError
+from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.files import read_json, read_json_lines
+from biomedjourney_monai.networks.text.encoder import TextEncoder
+from biomedjourney_monai.radiographs.read.prepared import read_square_images
 from biomedjourney_monai.schema import SINGLES_FILE, TRIPLES_FILE
 from biomedjourney_monai.training.data.augmentation import (
     Augmentation,
@@ -28,16 +31,15 @@ from biomedjourney_monai.training.data.latents import (
     encode_images,
     valid_at_latent_resolution,
 )
-from biomedjourney_monai.training.data.prepared_images import read_prepared_image
 from biomedjourney_monai.training.data.stage_examples import StageExamples
 
 
 @dataclass(frozen=True)
 class Encoders:
-    """The frozen networks that `biomedjourney encode` would have used."""
+    """The frozen networks that `biomedjourney encode` would use."""
 
-    autoencoder: nn.Module
-    text_encoder: nn.Module
+    autoencoder: AutoencoderKL
+    text_encoder: TextEncoder
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ class ImageRow:
 
 
 class ImageDataset(StageExamples):
-    """The items of `LatentDataset`, encoded when they are asked for, a batch at a time.
+    """The items of `LatentDataset`, encoded when they are read, a batch at a time.
 
-    Where the encoding says so, each pass over the data changes every image anew.
+    With an augmentation, each pass over the data draws new changes.
 
     Args:
-        folder: where `biomedjourney encode --no-cache` left the encoding; the tables and images lie beside it.
+        folder: latent cache of `biomedjourney encode --no-cache`, in the working folder of the tables and images.
         stage: "pretrain" or "finetune".
         encoders: the networks that encode.
         **choice: which of the stage's examples; see `StageExamples`.
@@ -74,11 +76,12 @@ class ImageDataset(StageExamples):
         self.augmentation, self.size = Augmentation(**encoding["augmentation"]), int(encoding["image_size"])
         rows = {row.place: row for row in read_rows(self.folder.parent, stage=stage)}
         mirrored = self.augmentation.reproduce_paper_flip
-        facts = {"encoding": encoding, "mirrored": mirrored, "held_by": "the working folder"}
-        super().__init__(rows, stage=stage, **facts, **choice)
+        super().__init__(
+            rows, encoding=encoding, mirrored=mirrored, held_by="the working folder", stage=stage, **choice
+        )
 
     def describe(self) -> dict[str, Any]:
-        """A fingerprint of the examples, 64 hexadecimal digits, and how many there are."""
+        """Fingerprint and number of the examples; see `StageExamples.fingerprint`."""
         table = SINGLES_FILE if self.stage == "pretrain" else TRIPLES_FILE
         return self.fingerprint([self.folder / ENCODING_FILE, self.folder.parent / table], self.places)
 
@@ -86,10 +89,10 @@ class ImageDataset(StageExamples):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Tensor]]:
-        """The items of a batch; torch's loader asks for them together."""
+        """The items of a batch, which torch's loader reads together."""
         if get_worker_info() is not None and next(self.encoders.autoencoder.parameters()).is_cuda:
             raise ConfigError(
-                "without a latent cache the GPU must be used by the training process alone",
+                "without a latent cache only the training process may use the GPU",
                 found="--num_workers above 0",
                 action="Pass --num_workers 0, or run `biomedjourney encode` without --no-cache",
             )
@@ -123,19 +126,14 @@ class ImageDataset(StageExamples):
         return torch.from_numpy(moments[0]), torch.from_numpy(moments[1])
 
     def _read(self, file: str) -> Tensor:
-        image = read_prepared_image(self.folder.parent / file)
-        if image.shape != (self.size, self.size):
-            raise ImageError(
-                f"prepared images must be {self.size}×{self.size}",
-                found=f"{image.shape[0]}×{image.shape[1]}",
-                action=f"Run `biomedjourney register --size {self.size}` again",
-            )
-        return image
+        return torch.from_numpy(read_square_images(self.folder.parent, [file], size=self.size)[0])
 
     def _valid(self, row: ImageRow, jitter: Jitter, *, factor: int) -> Tensor:
         if not row.valid_mask and not self.augmentation.leaves_gaps:
             return torch.ones(1, self.size // factor, self.size // factor)
-        mask = self._read(row.valid_mask) > 0.5 if row.valid_mask else torch.ones(self.size, self.size, dtype=bool)
+        mask = torch.ones(self.size, self.size, dtype=torch.bool)
+        if row.valid_mask:
+            mask = self._read(row.valid_mask) > 0.5
         valid = valid_at_latent_resolution(move_mask(mask, jitter).numpy(), factor=factor)
         return torch.from_numpy(valid).float()[None]
 
@@ -153,15 +151,8 @@ def read_rows(work: str | Path, *, stage: str) -> list[ImageRow]:
             ImageRow(place, row["split"], row["image"], "", "", row["impression"]) for place, row in enumerate(singles)
         ]
     triples = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=TRIPLE_KEYS)
+    keys = ("split", "new_image", "prior_image", "valid_mask", "progression_description")
     return [
-        ImageRow(
-            place,
-            row["split"],
-            row["new_image"],
-            row["prior_image"],
-            row["valid_mask"],
-            row["progression_description"],
-            row.get("journey_id", ""),
-        )
+        ImageRow(place, *(row[key] for key in keys), row.get("journey_id", ""))
         for place, row in enumerate(triples, start=len(singles))
     ]

@@ -1,4 +1,4 @@
-"""In which order a training sees its examples: a function of the seed and of how far it has come, nothing else."""
+"""The order of the training examples: a function of the seed and the iteration only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ignite.engine import Engine, Events
 from torch.utils.data import Sampler
 
 
-class ShuffledBatches(Sampler):
-    """Batches of places in the dataset, without end.
+class ShuffledBatches(Sampler[list[int]]):
+    """An endless stream of batches of places in the dataset.
 
-    The stream is one shuffle of the dataset after another. A batch is the next `batch_size · processes` places of it,
-    and each process takes every `processes`-th of them. So a resumed training goes on with the batch it would have
-    seen, also in the middle of an epoch, and several processes see together what one would see alone. Where examples
-    have variants, each shuffle shows the next one of each: place `item + number · items` is variant `number`.
+    The stream is one shuffle of the dataset after another. A batch is its next `batch_size · processes` places, of
+    which each process takes every `processes`-th. A resumed training therefore continues with the next batch, also
+    within an epoch, and several processes together see the same examples as one. Each shuffle shows the next variant of
+    each example: place `item + number · items` is variant `number`.
 
     Args:
         items: length of the dataset.
@@ -23,7 +23,7 @@ class ShuffledBatches(Sampler):
         batch_size: examples per batch and process.
         seed: of the shuffles.
         process: number of this process.
-        processes: how many train together.
+        processes: number of processes that train together.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class ShuffledBatches(Sampler):
         self.first_batch = 0
 
     def __len__(self) -> int:
-        """Batches in an epoch: once through the data, but for what does not fill a batch, which opens the next."""
+        """Batches per epoch: once through the data; examples that do not fill a batch begin the next epoch."""
         return max(1, self.items // (self.batch_size * self.processes))
 
     def __iter__(self) -> Iterator[list[int]]:
         share = self.batch_size * self.processes
-        batch, shuffle, shuffled = self.first_batch, None, -1
+        batch, shuffle, shuffled = self.first_batch, list[int](), -1
         while True:
             places = []
             for position in range(batch * share + self.process, (batch + 1) * share, self.processes):
@@ -64,4 +64,5 @@ class ShuffledBatches(Sampler):
 
     def _shuffle(self, number: int) -> list[int]:
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * number)
-        return torch.randperm(self.items, generator=generator).tolist()
+        order: list[int] = torch.randperm(self.items, generator=generator).tolist()
+        return order

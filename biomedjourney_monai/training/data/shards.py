@@ -1,4 +1,4 @@
-"""One array in several files: read as one, without loading more than is asked for."""
+"""One array in several memory-mapped files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from biomedjourney_monai.errors import TableError
 
 
 class ShardedArray:
-    """Memory-mapped files of NumPy's, joined along their first axis.
+    """Memory-mapped NumPy files, joined along their first axis.
 
     Args:
         folder: of the files.
@@ -26,12 +26,12 @@ class ShardedArray:
     def __init__(self, folder: str | Path, names: Sequence[str]) -> None:
         self.shards = [_open(Path(folder) / name) for name in names]
         if not self.shards:
-            raise TableError("a latent cache must have files", found="none", action="Run `biomedjourney encode` again")
+            raise TableError("a latent cache must have files", found="0", action="Run `biomedjourney encode` again")
         first = self.shards[0]
         if any((shard.shape[1:], shard.dtype) != (first.shape[1:], first.dtype) for shard in self.shards):
             raise TableError(
-                f"{Path(folder)} must hold files of one shape and type",
-                found="different ones",
+                f"{Path(folder)} must hold arrays of one shape and type",
+                found=", ".join(sorted({f"{shard.dtype} {shard.shape[1:]}" for shard in self.shards})),
                 action="Run `biomedjourney encode` again",
             )
         self._ends = list(accumulate(len(shard) for shard in self.shards))
@@ -41,7 +41,7 @@ class ShardedArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the whole."""
+        """Of the joined array."""
         return (len(self), *self.shards[0].shape[1:])
 
     @property

@@ -1,4 +1,4 @@
-"""What the datasets of training examples have in common, wherever their numbers come from."""
+"""The base of the datasets of training examples."""
 
 from __future__ import annotations
 
@@ -10,30 +10,28 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.errors import ConfigError, TableError
 from biomedjourney_monai.files import file_hash
-from biomedjourney_monai.training.data.augmentation import require_no_mirroring
 
 
-class StageExamples(Dataset):
+class StageExamples(Dataset[dict[str, torch.Tensor]]):
     """The examples of one stage and split, each in several variants.
 
-    Indices past the number of examples are further variants of them: `index + number · len(dataset)` is variant
-    `number`, for prior and new image alike.
+    `index + number · len(dataset)` is variant `number` of an example, for both prior and new image.
 
     Args:
-        rows: the stage's examples by their places among all of them; each has a `split`.
-        encoding: what `biomedjourney encode` says of itself.
+        rows: the stage's examples by their places among all examples; each has a `split`.
+        encoding: the content of `encoding.json`.
         mirrored: whether there are mirrored variants.
-        held_by: what must hold examples, for the error.
+        held_by: where the examples are, for the error.
         stage: "pretrain" or "finetune".
         split: one of schema.SPLITS.
-        process, processes: take every `processes`-th example, from `process` on.
+        process, processes: take every `processes`-th example, starting with `process`.
         reproduce_paper_flip: whether mirrored variants are wanted.
 
     Raises:
         TableError: if there is no example.
-        ConfigError: if there are mirrored variants and they are not wanted.
+        ConfigError: if there are mirrored variants that are not wanted.
     """
 
     def __init__(
@@ -49,7 +47,12 @@ class StageExamples(Dataset):
         processes: int = 1,
         reproduce_paper_flip: bool = False,
     ) -> None:
-        require_no_mirroring(0.5 if mirrored else 0.0, reproduce_paper_flip=reproduce_paper_flip)
+        if mirrored and not reproduce_paper_flip:
+            raise ConfigError(
+                "chests must not be mirrored: left would mean right, and the heart would be on the wrong side",
+                found="mirrored variants",
+                action="Encode without --reproduce-paper-flip, or train with --reproduce_paper_flip true",
+            )
         self.stage, self.mirrored, self.variants = stage, mirrored, int(encoding.get("variants", 1))
         chosen = [place for place, row in rows.items() if row.split == split]
         self.places = chosen[process::processes]
@@ -57,7 +60,7 @@ class StageExamples(Dataset):
         if not self.rows:
             raise TableError(
                 f"{held_by} must hold {stage} examples of split {split}",
-                found="none",
+                found=f"{len(rows)} examples of other splits",
                 action="Prepare more patients, or choose another split",
             )
         self.dummy_prior = torch.tensor(encoding["dummy_prior"], dtype=torch.float32)  # (C,)
@@ -66,7 +69,7 @@ class StageExamples(Dataset):
         return len(self.rows)
 
     def locate(self, index: int) -> tuple[int, int]:
-        """The number of the example among `rows`, and that of the variant.
+        """The number of an example in `rows`, and of its variant.
 
         Raises:
             IndexError: if there is no such variant.
@@ -77,15 +80,15 @@ class StageExamples(Dataset):
         return number, variant
 
     def dummy_like(self, latent: torch.Tensor) -> torch.Tensor:
-        """The latent of the dummy prior, of the shape (C, h, w) of another."""
+        """The latent of the dummy prior, in the shape (C, h, w) of another latent."""
         return self.dummy_prior[:, None, None].expand_as(latent).clone()
 
-    def fingerprint(self, files: Iterable[Path], facts: Any) -> dict[str, Any]:
-        """64 hexadecimal digits that tell these examples from others, and how many there are.
+    def fingerprint(self, files: Iterable[Path], facts: object) -> dict[str, Any]:
+        """A hash that identifies these examples, 64 hexadecimal digits, and their number.
 
         Args:
             files: that the examples come from.
-            facts: which of them, with a `repr` of its own.
+            facts: which of them; its `repr` is hashed.
         """
         digest = hashlib.sha256()
         for file in files:

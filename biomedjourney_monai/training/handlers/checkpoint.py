@@ -1,4 +1,4 @@
-"""Checkpoints that a training goes on from, and the model that it leaves behind."""
+"""Checkpoints that a training continues from, and the model file at its end."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ logger = logging.getLogger(__name__)
 
 
 class StageCheckpoint:
-    """Save everything a stage needs to go on; load it before the first iteration.
+    """Save the whole state of a stage, and load it before the first iteration.
 
-    The same command therefore resumes where it stopped, with the same noise, the same order of the data and the same
-    random numbers: on a CPU the weights at the end are those of an uninterrupted training, bit for bit.
+    A resumed training has the same noise, the same order of the data and the same random numbers: on a CPU its final
+    weights are those of an uninterrupted training, bit for bit.
 
     Args:
         path: the checkpoint file.
         states: objects with `state_dict` and `load_state_dict`, by name.
-        generators: random generators whose states are part of the checkpoint, by name.
+        generators: random generators, by name.
         every_epochs: epochs between checkpoints.
         every_iterations: iterations between checkpoints within an epoch; 0 for none.
         resume: load the checkpoint if there is one.
@@ -58,7 +58,7 @@ class StageCheckpoint:
             remove_unfinished(self.path)
         if self.resume and self.path.is_file():
             self._load(engine)
-            if engine.state.epoch >= engine.state.max_epochs:  # Ignite would start over, counting from 0
+            if engine.state.epoch >= (engine.state.max_epochs or 0):  # Ignite would start again from 0
                 progress = (engine.state.epoch, engine.state.iteration)
                 engine.add_event_handler(Events.STARTED, self._stop, progress)
         if self.every_iterations:
@@ -66,10 +66,10 @@ class StageCheckpoint:
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every_epochs), self.save)
 
     def save(self, engine: Engine) -> None:
-        """Write the checkpoint, in the first process alone; the one before stays whole until this one is.
+        """Write the checkpoint, in the first process only; it replaces the previous one when it is complete.
 
         Raises:
-            ConfigError: if it cannot be written, e.g. onto a full disk.
+            ConfigError: if it cannot be written, e.g. on a full disk.
         """
         if this_process() != 0:
             return
@@ -78,12 +78,12 @@ class StageCheckpoint:
         content["random"] = random_states()
         content["engine"] = {"iteration": engine.state.iteration}
         content["kinds"] = self._kinds()
-        action = "Make room and run the same command again: the checkpoint before is whole"
+        action = "Free disk space and run the same command again; the previous checkpoint is intact"
         with _writable(self.path, action), written_atomically(self.path) as temporary:
             torch.save(content, temporary)
 
     def _kinds(self) -> dict[str, str]:
-        """Classes of what is no network: an optimiser takes another's state without a word, and breaks later."""
+        """Classes of the states that are not networks: an optimiser accepts another's state, and fails later."""
         kinds = {name: type(state).__name__ for name, state in self.states.items()}
         return {name: kind for name, kind in kinds.items() if not isinstance(self.states[name], torch.nn.Module)}
 
@@ -104,8 +104,8 @@ class StageCheckpoint:
             raise
         except Exception as error:  # unpickling and missing keys raise many kinds
             raise self._refusal(type(error).__name__) from error
-        engine.state.epoch = engine.state.iteration // engine.state.epoch_length  # whole ones
-        logger.info(f"Go on from epoch {engine.state.epoch}, iteration {engine.state.iteration}.")
+        engine.state.epoch = engine.state.iteration // (engine.state.epoch_length or 1)  # completed epochs
+        logger.info(f"Continue from epoch {engine.state.epoch}, iteration {engine.state.iteration}.")
 
     def _require_same_tensors(self, state: Any, saved: Mapping[str, Any]) -> None:
         if isinstance(state, torch.nn.Module):
@@ -117,7 +117,7 @@ class StageCheckpoint:
         return WeightsError(
             f"{self.path} must be a checkpoint of this configuration",
             found=found,
-            action="Train into another --output_dir, or pass --resume false to start afresh",
+            action="Train into another --output_dir, or pass --resume false to start again",
         )
 
     def _stop(self, engine: Engine, progress: tuple[int, int]) -> None:
@@ -127,14 +127,14 @@ class StageCheckpoint:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what a killed process had begun to write under a temporary name of `files.written_atomically`."""
+    """Remove incomplete files of a killed process, which have a temporary name of `files.written_atomically`."""
     for unfinished in path.parent.glob(f".{path.stem}-????????{path.suffix}"):
         unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
 def _writable(path: Path, action: str) -> Iterator[None]:
-    """Turn what a full disk raises into one line."""
+    """Report a full disk in one line."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError where the disk is full
@@ -143,7 +143,7 @@ def _writable(path: Path, action: str) -> Iterator[None]:
 
 
 def differing_tensors(own: Mapping[str, torch.Tensor], saved: Mapping[str, Any]) -> list[str]:
-    """Names of the tensors that one of the two lacks or that have another shape, with both shapes."""
+    """Names of the tensors that are missing on one side or differ in shape, with both shapes."""
 
     def shape(tensors: Mapping[str, Any], name: str) -> str:
         return str(tuple(tensors[name].shape)) if name in tensors else "none"
@@ -155,7 +155,8 @@ def differing_tensors(own: Mapping[str, torch.Tensor], saved: Mapping[str, Any])
 
 def random_states() -> dict[str, Any]:
     """The states of the global generators of Python, NumPy and torch (CPU and GPUs), as tensors and plain numbers."""
-    algorithm, keys, position, has_gauss, cached = np.random.get_state()
+    state: Any = np.random.get_state()
+    algorithm, keys, position, has_gauss, cached = state
     return {
         "python": random.getstate(),
         "numpy": (algorithm, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached),
@@ -165,7 +166,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: Mapping[str, Any]) -> None:
-    """Set what `random_states` gave; GPUs only where there are as many."""
+    """Restore `random_states`; those of GPUs only if there are as many."""
     random.setstate(states["python"])
     algorithm, keys, *rest = states["numpy"]
     np.random.set_state((algorithm, keys.numpy().astype(np.uint32), *rest))
@@ -175,17 +176,17 @@ def set_random_states(states: Mapping[str, Any]) -> None:
 
 
 class ExportModel:
-    """When a stage ends, write the model that it leaves behind; or write the best so far, when told to.
+    """Write the model file at the end of a stage, and the best model so far when `keep_best` is called.
 
-    Of several processes the first writes.
+    Of several processes only the first writes.
 
     Args:
         save: called with the path and the info, e.g. `CounterfactualGenerator.save`.
         path: the model file.
-        info: what made these weights, saved with them.
-        averaged: the averaged network (EMA), whose weights are written in place of those of `network`.
-        network: the network that was trained.
-        keep: "last" leaves the weights at the end behind, "best" the best so far, where there are any.
+        info: facts about the training, saved with the weights.
+        averaged: the averaged network (EMA), whose weights are written instead of those of `network`.
+        network: the network that is trained.
+        keep: "last" writes the final weights, "best" the best so far if there are any.
     """
 
     def __init__(
@@ -205,7 +206,7 @@ class ExportModel:
 
     @property
     def best_path(self) -> Path:
-        """Where the best model so far goes."""
+        """The file of the best model so far."""
         return self.path.with_name(f"best_{self.path.name}")
 
     def attach(self, engine: Engine) -> None:
@@ -213,7 +214,7 @@ class ExportModel:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Write the model. The network's weights are the average from now on."""
+        """Write the model. The network then has the averaged weights."""
         if self.keep == "best" and self.best_path.is_file():
             with written_atomically(self.path) as temporary:
                 shutil.copyfile(self.best_path, temporary)
@@ -222,17 +223,18 @@ class ExportModel:
             self._write(engine, self.path)
 
     def keep_best(self, engine: Engine) -> None:
-        """Write the model as the best so far, and leave the network that is trained as it is."""
-        own = None if self.network is None else {k: v.clone() for k, v in self.network.state_dict().items()}
+        """Write the model as the best so far, without changing the network that is trained."""
+        if self.network is None:
+            return self._write(engine, self.best_path)
+        own = {name: value.clone() for name, value in self.network.state_dict().items()}
         self._write(engine, self.best_path)
-        if own is not None:
-            self.network.load_state_dict(own)
+        self.network.load_state_dict(own)
 
     def _write(self, engine: Engine, path: Path) -> None:
         if self.averaged is not None and self.network is not None:
             self.network.load_state_dict(self.averaged.state_dict())
         if this_process() != 0:
             return
-        with _writable(path, "Make room and run the same command again: it goes on from the last checkpoint"):
+        with _writable(path, "Free disk space and run the same command again; it continues from the last checkpoint"):
             self.save(path, info={**self.info, "iterations": engine.state.iteration})
         logger.info(f"Wrote {path}.")

@@ -1,4 +1,4 @@
-"""What is still done when a training breaks."""
+"""Calls that are made when a training fails."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CALLS = "_calls_on_failure"
 
 
 def call_on_failure(engine: Engine, call: Callable[[Engine], Any]) -> None:
-    """Call it when the run raises, and let the error through afterwards.
+    """Call a function when the run raises an error, which is raised afterwards.
 
-    Ignite hands an error to the handlers of EXCEPTION_RAISED instead of raising it, and a handler that raises keeps the
-    next from being called; so there is one handler for all calls.
+    Ignite passes an error to the handlers of EXCEPTION_RAISED instead of raising it, and a handler that raises prevents
+    the next; so there is one handler for all calls.
     """
     if not hasattr(engine, CALLS):
         setattr(engine, CALLS, [])

@@ -1,4 +1,4 @@
-"""A large network's backward pass frees activations between gradients that stay: holes that glibc keeps."""
+"""Return memory to the system that a backward pass frees between gradients, which glibc would keep."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from biomedjourney_monai.memory import give_back_freed_memory
 
 
 class GiveBackFreedMemory:
-    """Return the holes to the system a few times in each backward pass: a peak some 5 % lower, for 1 % of the time.
+    """Return freed memory a few times in each backward pass: about 5 % less peak memory for 1 % more time.
 
-    Returned as well, the gradients of a step that is done would cost a tenth of the next: its activations take their
-    place, and fresh pages are slow. On a CPU alone, and for a network of some size alone, beside whose steps the ten
-    milliseconds of each time are nothing.
+    Only on a CPU and for a large network, compared with whose steps 10 ms are negligible. The memory of the gradients
+    is kept, because the next step's activations reuse it, and new pages are slow (a tenth of a step).
 
     Args:
         parameters: of the network that is trained.
-        times: in a backward pass, evenly over the gradients.
-        smallest_network: parameters below which nothing is done.
+        times: per backward pass, evenly over the gradients.
+        smallest_network: number of parameters below which nothing is done.
     """
 
     def __init__(
@@ -33,23 +32,24 @@ class GiveBackFreedMemory:
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def attach(self, engine: Engine) -> None:
-        """Watch the gradients while the engine runs."""
+        """Hook into the gradients while the engine runs."""
         if self.parameters:
-            engine.add_event_handler(Events.STARTED, self._watch)
-            engine.add_event_handler(Events.COMPLETED, self._rest)
+            engine.add_event_handler(Events.STARTED, self._add_hooks)
+            engine.add_event_handler(Events.COMPLETED, self._remove_hooks)
 
-    def _watch(self) -> None:
+    def _add_hooks(self) -> None:
         chosen = _evenly(self.parameters, self.times)
         self._hooks = [parameter.register_post_accumulate_grad_hook(_give_back) for parameter in chosen]
 
-    def _rest(self) -> None:
+    def _remove_hooks(self) -> None:
         for hook in self._hooks:
             hook.remove()
 
 
 def _evenly(parameters: Sequence[torch.nn.Parameter], times: int) -> list[torch.nn.Parameter]:
-    """Those at which each `times`-th of all numbers is passed, from the last parameter, whose gradient comes first."""
-    total, passed, chosen = sum(parameter.numel() for parameter in parameters), 0, []
+    """The parameters at which each `times`-th of all numbers is reached, from the last, whose gradient comes first."""
+    total, passed = sum(parameter.numel() for parameter in parameters), 0
+    chosen: list[torch.nn.Parameter] = []
     for parameter in reversed(parameters):
         passed += parameter.numel()
         if passed * times >= total * (len(chosen) + 1):

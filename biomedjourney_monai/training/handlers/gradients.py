@@ -1,22 +1,23 @@
-"""What is done to the gradients between the backward pass and the optimiser's step."""
+"""Clip gradients between the backward pass and the optimiser's step."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from ignite.engine import Engine
-from monai.engines import IterationEvents
+from monai.engines import IterationEvents, SupervisedTrainer
 from monai.utils.enums import CommonKeys
 
 from biomedjourney_monai.errors import ConfigError
 
 
 def steps_now(engine: Engine) -> bool:
-    """Whether the running iteration ends in a step of the optimiser: each `accumulation_steps`-th and an epoch's last.
+    """Whether this iteration ends with an optimiser step: each `accumulation_steps`-th, and the last of an epoch.
 
-    Source: `monai.engines.SupervisedTrainer`, whose rule this repeats.
+    Source: the rule of `monai.engines.SupervisedTrainer`.
     """
     accumulated = getattr(engine, "accumulation_steps", 1)
     length = engine.state.epoch_length or engine.state.iteration + 1
@@ -25,14 +26,14 @@ def steps_now(engine: Engine) -> bool:
 
 
 class ClipGradients:
-    """Clip the norm of all gradients before each optimiser step; stop the run if the loss or that norm is not finite.
+    """Clip the norm of all gradients before each optimiser step; stop the run if the loss or the norm is not finite.
 
-    The norm before clipping is left in `engine.state.gradient_norm`.
+    The norm before clipping is kept in `engine.state.gradient_norm`.
 
     Args:
         parameters: of the network that is trained.
-        max_norm: in units of the gradient's Euclidean norm.
-        checkpoint: named in the error as the one to go on from.
+        max_norm: largest Euclidean norm of all gradients together.
+        checkpoint: named in the error as the one to continue from.
     """
 
     def __init__(
@@ -46,17 +47,18 @@ class ClipGradients:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Raises: ConfigError: if the loss or a gradient is not finite; the last checkpoint stays as it is."""
-        self._require_finite("training loss", float(engine.state.output[CommonKeys.LOSS].detach()), engine)
+        """Raises: ConfigError: if the loss or a gradient is not finite; the last checkpoint is kept."""
+        state: Any = engine.state
+        self._require_finite("training loss", float(state.output[CommonKeys.LOSS].detach()), engine)
         if not steps_now(engine):
             return
         scaler = getattr(engine, "scaler", None)
         if scaler is not None:
-            scaler.unscale_(engine.optimizer)
+            scaler.unscale_(cast(SupervisedTrainer, engine).optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
-        if scaler is None:  # which would leave such a step out, and try a smaller scale
+        if scaler is None:  # a scaler would skip such a step and reduce its scale
             self._require_finite("norm of the gradients", float(norm), engine)
-        engine.state.gradient_norm = norm
+        state.gradient_norm = norm
 
     def _require_finite(self, name: str, value: float, engine: Engine) -> None:
         if not math.isfinite(value):

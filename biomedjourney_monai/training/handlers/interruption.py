@@ -1,4 +1,4 @@
-"""What happens when a training is told to stop: it saves, says so, and ends."""
+"""Stop a training on SIGTERM: save a checkpoint and exit."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 class SaveOnSignal:
-    """On SIGTERM, end after the running iteration: save a checkpoint, export nothing, and leave with status 143.
+    """On SIGTERM, end after the current iteration: save a checkpoint, write no model file, and exit with status 143.
 
-    A batch system that sends SIGTERM before it kills therefore loses one iteration at most, and the same command goes
-    on. Any process of several may be told; all stop together.
+    With a batch system that sends SIGTERM before it kills, at most one iteration is lost, and the same command
+    continues. If one of several processes receives the signal, all stop.
 
     Args:
         save: called with the trainer, e.g. `StageCheckpoint.save`.
@@ -29,15 +29,15 @@ class SaveOnSignal:
     def __init__(self, save: Callable[[Engine], Any]) -> None:
         self.save = save
         self.asked = False
-        self._before: Any = None
+        self._before: Any = None  # the handler to restore
 
     def attach(self, engine: Engine) -> None:
-        """Listen while the trainer runs."""
+        """Handle the signal while the trainer runs."""
         engine.add_event_handler(Events.STARTED, self._listen)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop_if_asked)
-        engine.add_event_handler(Events.COMPLETED, self._listen_no_more)
-        engine.add_event_handler(Events.TERMINATE, self._listen_no_more)
-        call_on_failure(engine, self._listen_no_more)
+        engine.add_event_handler(Events.COMPLETED, self._restore)
+        engine.add_event_handler(Events.TERMINATE, self._restore)
+        call_on_failure(engine, self._restore)
 
     def _listen(self, engine: Engine) -> None:
         self.asked = False
@@ -52,18 +52,18 @@ class SaveOnSignal:
             self.save(engine)
             engine.terminate(skip_completed=True)
 
-    def _listen_no_more(self, engine: Engine) -> None:
+    def _restore(self, engine: Engine) -> None:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
             self._before = None
 
 
 def leave_if_stopped(trainer: Engine) -> None:
-    """End the process after a training that was told to stop, so that no later stage begins.
+    """End the process after a training that SIGTERM stopped, so that no later stage begins.
 
     Raises:
-        SystemExit: with status 143, which is what SIGTERM gives.
+        SystemExit: with status 143, as after SIGTERM.
     """
     if trainer.should_terminate == "skip_completed":
-        logger.info(f"Stopped at iteration {trainer.state.iteration} and saved. The same command goes on from here.")
+        logger.info(f"Stopped at iteration {trainer.state.iteration} and saved. The same command continues from here.")
         sys.exit(128 + signal.SIGTERM)

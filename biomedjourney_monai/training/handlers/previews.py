@@ -1,4 +1,4 @@
-"""Counterfactuals of a few validation examples while training goes on: pictures to look at, and a score to stop by."""
+"""Counterfactuals of a few validation examples during training: pictures to look at, and a score to stop by."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from biomedjourney_monai.files import written_atomically
+from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.training.data.latents import LatentDataset
 from biomedjourney_monai.training.processes import any_process, this_process
 
@@ -32,15 +34,15 @@ class SampleValidation:
         averaged: the averaged denoiser.
         null_text_states: token states of the empty description, shape (1, L, W).
         device: where to sample.
-        batch_size: examples at once.
+        batch_size: examples per batch.
     """
 
     def __init__(
         self,
         dataset: LatentDataset,
         *,
-        generator: Any,
-        averaged: torch.nn.Module,
+        generator: CounterfactualGenerator,
+        averaged: Denoiser,
         null_text_states: torch.Tensor,
         device: torch.device | str = "cpu",
         batch_size: int = 16,
@@ -50,7 +52,7 @@ class SampleValidation:
 
     @torch.no_grad()
     def __call__(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sample the first `count` examples, each with its own place as its seed.
+        """Sample the first `count` examples, each with its place as the seed.
 
         Returns:
             Priors, counterfactuals and new images, float32 in [0, 1], shape (N, H, W) each.
@@ -66,23 +68,25 @@ class SampleValidation:
                 torch.stack([item[key] for item in items]).to(self.device)
                 for key in ("prior_latent", "new_mean", "text_states")
             )
-            drawn = self.generator.sampler(self.averaged, prior, text, self.null_text_states, seeds=list(places))
-            for part, latent in zip(parts, (prior, drawn / self.averaged.scale_factor, new)):
+            sampled = self.generator.sampler(self.averaged, prior, text, self.null_text_states, seeds=list(places))
+            for part, latent in zip(parts, (prior, sampled.latent / self.averaged.scale_factor, new)):
                 part.append(self._decode(latent))
         self.averaged.train(training)
-        return tuple(np.concatenate(part) for part in parts)
+        priors, counterfactuals, news = (np.concatenate(part) for part in parts)
+        return priors, counterfactuals, news
 
     def _decode(self, latent: torch.Tensor) -> np.ndarray:
         pixels = self.generator.autoencoder.decode(latent)[:, 0]
-        return ((pixels + 1) / 2).clamp(0, 1).float().cpu().numpy()
+        image: np.ndarray = ((pixels + 1) / 2).clamp(0, 1).float().cpu().numpy()
+        return image
 
 
 class PreviewGrid:
     """Write a grid of prior, counterfactual and new image, one row for each example.
 
     Args:
-        sample: gives the pictures.
-        folder: where `iteration-000200.png` and the like go.
+        sample: makes the images.
+        folder: for files such as `iteration-000200.png`.
         every: iterations between two grids; 0 for none.
         count: rows of a grid.
     """
@@ -101,7 +105,7 @@ class PreviewGrid:
 
 
 def draw_grid(priors: np.ndarray, counterfactuals: np.ndarray, news: np.ndarray) -> Image.Image:
-    """Three columns under a caption that says which of them is synthetic; float in [0, 1], shape (N, H, W) each."""
+    """Three columns under a caption that marks the synthetic one; images in [0, 1], shape (N, H, W) each."""
     columns = [np.concatenate(list(part)) for part in (priors, counterfactuals, news)]
     pixels = np.rint(np.concatenate(columns, axis=1) * 255).astype(np.uint8)
     width = priors.shape[2]
@@ -114,18 +118,18 @@ def draw_grid(priors: np.ndarray, counterfactuals: np.ndarray, news: np.ndarray)
 
 
 class ScoreSamples:
-    """Score counterfactuals of validation journeys; keep the best model so far, and stop when it gets no better.
+    """Score counterfactuals of validation journeys, save the best model so far, and stop without improvement.
 
-    The scores are left in `engine.state.metrics` under `sampled_…`.
+    The scores are kept in `engine.state.metrics` under `sampled_…`.
 
     Args:
-        sample: gives the pictures.
+        sample: makes the images.
         score: journey ids and counterfactuals (N, H, W) to scores by name, higher is better.
-        every_epochs: epochs between two looks; 0 for none.
+        every_epochs: epochs between two evaluations; 0 for none.
         count: journeys to score.
         key: the score that decides.
-        save_best: called when the key score is the best so far.
-        patience: looks without a better score before training stops; 0 never stops.
+        save_best: called when that score is the best so far.
+        patience: evaluations without improvement before training stops; 0 never stops.
     """
 
     def __init__(
@@ -162,7 +166,7 @@ class ScoreSamples:
             engine.terminate()
 
     def _judge(self, engine: Engine, score: float) -> bool:
-        """Keep the model if it is the best so far; whether it is time to stop."""
+        """Save the model if it is the best so far; returns whether to stop."""
         if score > self.best:
             self.best, self.without_better = score, 0
             if self.save_best is not None:
@@ -171,13 +175,15 @@ class ScoreSamples:
         self.without_better += 1
         if not self.patience or self.without_better < self.patience:
             return False
-        logger.info(f"No better {self.key} in {self.patience} looks: training ends with epoch {engine.state.epoch}.")
+        logger.info(
+            f"No better {self.key} in {self.patience} evaluations: training ends at epoch {engine.state.epoch}."
+        )
         return True
 
     def state_dict(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
+        """For the checkpoint."""
         return {"best": self.best, "without_better": self.without_better}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on from a checkpoint."""
+        """From a checkpoint."""
         self.best, self.without_better = float(state["best"]), int(state["without_better"])

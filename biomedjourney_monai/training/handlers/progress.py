@@ -1,6 +1,8 @@
-"""A progress bar for MONAI's handler lists."""
+"""A progress bar as a handler in MONAI's configs."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from ignite.engine import Engine
@@ -12,7 +14,7 @@ class TrainingProgress:
     """Show iterations, rate and loss on the terminal.
 
     Args:
-        description: what is being trained.
+        description: name of the training.
     """
 
     def __init__(self, description: str) -> None:
@@ -25,5 +27,5 @@ class TrainingProgress:
 
 
 def _loss(output: object) -> dict[str, float]:
-    first = output[0] if isinstance(output, (list, tuple)) else output
+    first: Any = output[0] if isinstance(output, (list, tuple)) else output
     return {"loss": float(torch.as_tensor(first[CommonKeys.LOSS]).detach())}

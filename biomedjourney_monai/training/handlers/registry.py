@@ -1,4 +1,4 @@
-"""Put the model that a stage left behind into MLflow's registry, with the shape of what it takes and gives."""
+"""Register a stage's model in MLflow's registry, with the shapes of its input and output."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SERVED_MODEL = Path(__file__).with_name("served_model.py")
 class RegisterModel:
     """Log a model with its signature and register a new version of it.
 
-    The registered model is a folder with the weights, the text tower and what builds the networks. MLflow loads it with
-    `mlflow.pyfunc.load_model`; `predict(images, params={"description": "…", "seed": 0})` gives counterfactuals.
+    The registered model is a folder with the weights, the text tower and the configuration. MLflow loads it with
+    `mlflow.pyfunc.load_model`; `predict(images, params={"description": "…", "seed": 0})` makes counterfactuals.
 
     Args:
         name: in the registry; None registers nothing.
-        model: file of the weights, written before this is called.
+        model: the model file, written before this is called.
         common_file: `common.yaml` of the bundle.
         sections: what the training laid over it.
         text_encoder_dir: folder of the text encoder.
@@ -50,7 +50,7 @@ class RegisterModel:
         self.artifacts = {"model": str(model), "text_tower": str(text_encoder_dir), "common": str(common_file)}
 
     def __call__(self, tracking_uri: str, run_id: str) -> None:
-        """Register the model as one that this run made."""
+        """Register the model as a result of this run."""
         import mlflow
 
         if self.name is None:
@@ -71,9 +71,9 @@ class RegisterModel:
 
 @contextmanager
 def tracking_at(uri: str) -> Iterator[None]:
-    """Let MLflow's functions use an address inside the block, and only there.
+    """Let MLflow's functions use an address inside the block only.
 
-    `mlflow.set_tracking_uri` leaves the address in MLFLOW_TRACKING_URI, which wins over the `tracking_uri` of MONAI's
+    `mlflow.set_tracking_uri` also sets MLFLOW_TRACKING_URI, which has precedence over the `tracking_uri` of MONAI's
     handler: later trainings of the same Python process would be recorded in the wrong place.
     """
     import mlflow
@@ -83,13 +83,13 @@ def tracking_at(uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(None)  # takes the variable out of the environment
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # removes the variable from the environment
         if before is not None:
             os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def make_signature(image_size: int) -> Any:
-    """One channel in, one channel out, values in [0, 1]; the description and the seed are parameters."""
+    """One channel in and out, values in [0, 1]; description and seed are parameters. MLflow's `ModelSignature`."""
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 

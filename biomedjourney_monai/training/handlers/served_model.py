@@ -1,4 +1,4 @@
-"""What MLflow runs to serve a registered model. MLflow loads this file by itself, as code."""
+"""The code with which MLflow serves a registered model. MLflow loads this file itself."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import numpy as np
 import torch
 
 from biomedjourney_monai.configuration import compose
+from biomedjourney_monai.networks.generator import CounterfactualGenerator
 
 
-class ServedGenerator(mlflow.pyfunc.PythonModel):
-    """The generator of the folder's configs with the folder's weights."""
+class ServedGenerator(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]  # a lazy module
+    """The generator, with the configs and weights of the registered folder."""
 
     def load_context(self, context: Any) -> None:
         """Build the generator."""
         sections = json.loads(Path(context.artifacts["sections"]).read_text(encoding="utf-8"))
         sections["text_encoder_dir"] = context.artifacts["text_tower"]
         parser = compose(context.artifacts["common"], sections)
-        self.generator = parser.get_parsed_content("generator")
+        self.generator: CounterfactualGenerator = parser.get_parsed_content("generator")
         self.generator.load(context.artifacts["model"])
         self.generator.eval()
 
@@ -30,7 +31,8 @@ class ServedGenerator(mlflow.pyfunc.PythonModel):
         params = params or {}
         seeds = [int(params.get("seed", 0))] * len(model_input)
         images = torch.from_numpy(np.asarray(model_input, np.float32))
-        return self.generator(images, params.get("description"), seeds=seeds).numpy()
+        made: np.ndarray = self.generator(images, params.get("description"), seeds=seeds).numpy()
+        return made
 
 
 mlflow.models.set_model(ServedGenerator())

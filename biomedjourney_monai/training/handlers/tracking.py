@@ -1,4 +1,4 @@
-"""What MLflow is told of a training: both stages under one parent run, with all that is needed to tell runs apart."""
+"""Record a training in MLflow: both stages under one parent run, with everything that identifies a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from biomedjourney_monai.training.handlers.failures import call_on_failure
 logger = logging.getLogger(__name__)
 
 KIND_TAG = "mlflow.experimentKind"
-"""With this tag MLflow's page opens an experiment as a training, not as one of language models."""
+"""With this tag MLflow's page shows an experiment as a training, not as one of language models."""
 
 STAGE_TAG = "biomedjourney.stage"
 FOLDER_TAG = "biomedjourney.output_dir"
@@ -30,23 +30,26 @@ PARENT = "parent"
 
 
 class StageTracker(MLFlowHandler):
-    """MONAI's MLflow handler, with a parent run, the machine's figures, the configs and the pictures.
+    """MONAI's MLflow handler, with a parent run, throughput and memory, the configs and the pictures.
 
-    The stages that are trained into one folder share a parent run. A training that goes on from a checkpoint goes on
-    in its run; one that has nothing to do opens none. The loss is read from `engine.state.loss` (`SharedLoss`).
+    The stages that are trained into one folder share a parent run. A training that continues from a checkpoint
+    continues its run; one that is complete opens none. The loss is read from `engine.state.loss` (`SharedLoss`).
 
     Args:
-        folder: where the stages are trained into; it identifies the parent run.
+        folder: output folder of the stages, which identifies the parent run.
         stage: name of this stage.
         every: iterations between two records of loss, learning rate, gradient norm, throughput and memory.
         examples: examples per iteration, of all processes.
-        parameters: what does not change during the run.
-        config_files: kept with the run.
-        datasets: name to fingerprint and number of examples.
-        pictures: folder whose PNGs are kept with the run.
+        parameters: settings of the run.
+        config_files: saved with the run.
+        datasets: fingerprint and number of examples of each dataset.
+        pictures: folder whose PNGs are saved with the run.
         register: called with tracking URI and run id when the stage is done, e.g. `RegisterModel`.
         **more: of MONAI's `MLFlowHandler`.
     """
+
+    experiment: Any  # MONAI's class declares these as None
+    cur_run: Any
 
     def __init__(
         self,
@@ -84,8 +87,8 @@ class StageTracker(MLFlowHandler):
         call_on_failure(engine, lambda engine: self._end(engine, "FAILED"))
 
     def start(self, engine: Engine) -> None:
-        """Open the run, or go on in it."""
-        if engine.state.epoch >= engine.state.max_epochs:
+        """Open the run, or continue it."""
+        if engine.state.epoch >= (engine.state.max_epochs or 0):
             return
         self._set_experiment()
         if KIND_TAG not in self.experiment.tags:
@@ -99,15 +102,15 @@ class StageTracker(MLFlowHandler):
             parent = self.cur_run.data.tags[MLFLOW_PARENT_RUN_ID]
         for run in (parent, self.cur_run.info.run_id):
             self.client.update_run(run, status="RUNNING")
-        known = self.cur_run.data.params
-        self.experiment_param = {key: value for key, value in self.experiment_param.items() if key not in known}
+        known, given = self.cur_run.data.params, self.experiment_param or {}
+        self.experiment_param = {key: value for key, value in given.items() if key not in known}
         super().start(engine)
         self._send_configs()
         self._send_datasets()
         self.clock.restart()
 
     def _parent(self) -> str:
-        """The parent run of this folder, unless this stage was already trained under it."""
+        """The id of this folder's parent run; a new one if this stage was already trained under it."""
         for run in self._runs_of_folder():
             if run.data.tags.get(STAGE_TAG) == PARENT:
                 return run.info.run_id
@@ -124,7 +127,7 @@ class StageTracker(MLFlowHandler):
         return None
 
     def _runs_of_folder(self) -> list[Run]:
-        """Latest first."""
+        """The folder's runs, latest first."""
         query = f"tags.`{FOLDER_TAG}` = '{self.folder}'"
         return list(self.client.search_runs([self.experiment.experiment_id], query, order_by=["start_time DESC"]))
 
@@ -151,15 +154,16 @@ class StageTracker(MLFlowHandler):
 
     def _default_iteration_log(self, engine: Engine) -> None:
         steps, seconds, waited = self.clock.lap()
+        trainer: Any = engine
         metrics = {
-            "loss": engine.state.loss,
-            "learning_rate": float(engine.optimizer.param_groups[0]["lr"]),
+            "loss": trainer.state.loss,
+            "learning_rate": float(trainer.optimizer.param_groups[0]["lr"]),
             "examples_per_second": steps * self.examples / max(seconds, 1e-9),
             "share_waiting_for_data": waited / max(seconds, 1e-9),
             "peak_memory_gib": peak_memory_gib(),
         }
         if hasattr(engine.state, "gradient_norm"):
-            metrics["gradient_norm"] = float(engine.state.gradient_norm)
+            metrics["gradient_norm"] = float(trainer.state.gradient_norm)
         if self.cur_run is not None:
             self._log_metrics(metrics, step=engine.state.iteration)
 
@@ -180,23 +184,23 @@ class StageTracker(MLFlowHandler):
 
 
 class StepClock:
-    """How long the steps took, and how much of it was waiting for data; what happens between steps is left out."""
+    """Measures the time of the steps and the time of waiting for data in them, without the time between steps."""
 
     def __init__(self) -> None:
         self.restart()
 
     def attach(self, engine: Engine) -> None:
-        """Listen to the trainer."""
+        """Register with the trainer."""
         engine.add_event_handler(Events.GET_BATCH_STARTED, self._ask)
         engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._get)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._finish)
 
     def restart(self) -> None:
-        """Begin anew."""
+        """Start again from 0."""
         self._steps, self._busy, self._waited, self._asked = 0, 0.0, 0.0, time.perf_counter()
 
     def lap(self) -> tuple[int, float, float]:
-        """Steps, their seconds and the seconds of waiting in them, since the last lap."""
+        """Number of steps, their seconds and the seconds of waiting in them, since the last call."""
         result = (self._steps, self._busy, self._waited)
         self.restart()
         return result
@@ -213,14 +217,14 @@ class StepClock:
 
 
 def peak_memory_gib() -> float:
-    """Peak memory of this process in GiB: of its GPU where it has used one, else resident."""
+    """Peak memory of this process in GiB: on its GPU if it has used one, else resident."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux gives KiB
 
 
 def git_tags() -> dict[str, str]:
-    """The revision of the package's checkout, if it lies in one."""
+    """The revision of the package's git checkout, if there is one."""
     folder = Path(__file__).parent
     try:
         done = subprocess.run(

@@ -1,6 +1,8 @@
-"""The validation loss: the mean, and by how noisy the latent was."""
+"""The validation loss by noise level."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from ignite.exceptions import NotComputableError
@@ -14,15 +16,15 @@ from biomedjourney_monai.training.prepare_batch import WeightedTarget
 class LossByTimestep(Metric):
     """Mean of weight · (prediction - target)² in bands of timesteps, low to high noise.
 
-    Computes a dictionary, `{"val_loss_0_249": …, "val_loss_250_499": …}`; a band that saw no example is left out.
+    Computes a dictionary, `{"val_loss_0_249": …, "val_loss_250_499": …}`, without bands that have no examples.
 
     Args:
-        bands: how many bands of equal width.
+        bands: number of bands of equal width.
         timesteps: T of the noise schedule.
         **more: of Ignite's `Metric`; `output_transform` gives (prediction, weighted target).
     """
 
-    def __init__(self, *, bands: int = 4, timesteps: int = 1000, **more) -> None:
+    def __init__(self, *, bands: int = 4, timesteps: int = 1000, **more: Any) -> None:
         if not 1 <= bands <= timesteps:
             raise ValueError(f"bands must be in [1, {timesteps}], found {bands}")
         self.bands, self.timesteps = bands, timesteps
@@ -30,7 +32,7 @@ class LossByTimestep(Metric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Forget what was seen."""
+        """Start again."""
         self._sums = torch.zeros(self.bands, dtype=torch.float64, device=self._device)
         self._counts = torch.zeros(self.bands, dtype=torch.float64, device=self._device)
 
@@ -48,7 +50,7 @@ class LossByTimestep(Metric):
         """The mean of each band.
 
         Raises:
-            NotComputableError: if nothing was seen.
+            NotComputableError: if there were no examples.
         """
         if not self._counts.sum():
             raise NotComputableError("the loss by timestep needs at least one example")

@@ -1,6 +1,6 @@
-"""What a judge must not mind: the shifts and black wedges of registration, a little blur, noise, another exposure.
+"""Changes that a judge must tolerate: shifts and black wedges of registration, slight blur, noise, another exposure.
 
-Nothing here mirrors: left lung and right lung are different structures.
+Images are never mirrored: left lung and right lung are different structures.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ NOISE = 0.03  # of the full range
 LOG_GAMMA = 0.2
 
 
-def augment(images: Tensor, masks: Tensor | None = None, *, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-    """Vary images as registration and generation would.
+def augment(images: Tensor, masks: Tensor | None = None, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Vary images as registration and generation do.
 
     Args:
         images: shape (B, 1, H, W) in [0, 1].
-        masks: shape (B, C, H, W), moved with the images; or None.
+        masks: shape (B, C, H, W), moved with the images; None for none.
         generator: the source of all randomness.
 
     Returns:
-        Images in [0, 1] and masks, same shapes.
+        Images in [0, 1] and masks, same shapes; empty masks for None.
     """
     grid = _random_affine(images, generator)
     images = grid_sample(images, grid, padding_mode="zeros", align_corners=False)
-    if masks is not None:
+    masks = images.new_empty(0) if masks is None else masks
+    if len(masks):
         masks = grid_sample(masks.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
     images = _blur(images, generator)
-    black = images <= 1e-4  # collimation and wedges stay black under another exposure
+    black = images <= 1e-4  # collimation and wedges stay black at any exposure
     images = images.clamp(0, 1) ** torch.exp(LOG_GAMMA * _normal(images, generator))
     images = images * (1 + 0.06 * _normal(images, generator)) + 0.03 * _normal(images, generator)
     amount = NOISE * _uniform(images, generator) * (_uniform(images, generator) < 0.5)
@@ -44,7 +45,7 @@ def augment(images: Tensor, masks: Tensor | None = None, *, generator: torch.Gen
 
 
 def _random_affine(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw a similarity per image (a fifth keep still) and give its sampling grid, (B, H, W, 2)."""
+    """Draw a similarity transform per image, none for a fifth of them; returns the sampling grid, (B, H, W, 2)."""
     moves = (torch.rand(len(images), generator=generator) < 0.8).float()
     angle = moves * math.radians(ROTATION_DEGREES) * torch.randn(len(images), generator=generator) / 1.5
     scale = torch.exp(moves * LOG_SCALE * torch.randn(len(images), generator=generator) / 1.5)
@@ -55,7 +56,7 @@ def _random_affine(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _blur(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Blur half of the images by a Gaussian of up to BLUR_SIGMA_PX."""
+    """Blur half of the images with a Gaussian of up to BLUR_SIGMA_PX."""
     drawn = torch.rand((2, len(images)), generator=generator)
     sigma = BLUR_SIGMA_PX * drawn[0] * (drawn[1] < 0.5) + 1e-3
     taps = torch.arange(-3, 4).float()

@@ -1,10 +1,12 @@
-"""Training of the judges for rendered radiographs, and their marks on patients they never saw."""
+"""Train the judges of rendered radiographs, and mark them on patients that they were not trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,44 +14,88 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
 from tqdm import tqdm
 
-from biomedjourney_monai.evaluation.judges.loading import Judges
-from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, PhantomClassifier, PhantomSegmenter
+from biomedjourney_monai import __version__
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
+from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, SEGMENTER_FILE, save_weights
+from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
+from biomedjourney_monai.files import write_json
+from biomedjourney_monai.phantom.labelled import LabelledImages, draw_labelled
 from biomedjourney_monai.radiographs import scale_intensity
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 from biomedjourney_monai.training.judges.augmentation import augment
 
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 2e-3
+HELD_OUT_SHARE = 0.15
+SEGMENTER_SHARE = 0.4
+"""Steps of the segmenter, as a share of the classifier's."""
+
+Network = TypeVar("Network", bound=nn.Module)
+LossFunction = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+"""Loss of a network on images (B, 1, H, W) and their rows (B,)."""
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """Rendered radiographs with their truth, one image per patient.
+class TrainedJudges:
+    """The folder of the weights, how many patients they were trained and marked on, and the marks by name."""
 
-    Attributes:
-        images: uint8 as a file holds them, shape (N, H, W).
-        labels: 1 or 0 for each finding of `schema.FINDINGS`, shape (N, 5).
-        group: index in RACE_GROUPS, shape (N,).
-        age: years, shape (N,).
-        masks: bool, in the order of `schema.STRUCTURES`, shape (N, 6, H, W).
+    folder: Path
+    trained_on: int
+    held_out: int
+    marks: dict[str, float]
+
+
+def train_judges(
+    out: str | Path = "judges",
+    *,
+    seed: int = 900001,
+    images: int = 3200,
+    steps: int = 1000,
+    processes: int | None = None,
+) -> TrainedJudges:
+    """Train a classifier (findings, group, age) and a segmenter on rendered patients that no cohort contains.
+
+    Writes phantom_classifier.pt, phantom_segmenter.pt and phantom_judges.json. Same arguments, same weights.
+
+    Args:
+        out: folder for the weights.
+        seed: of the patients and of the training.
+        images: patients to render, one image each; at least 20, of which 15 % are held out.
+        steps: optimiser steps of the classifier.
+        processes: that render; None for all cores.
+
+    Raises:
+        ConfigError: if a number is too small.
     """
-
-    images: np.ndarray
-    labels: np.ndarray
-    group: np.ndarray
-    age: np.ndarray
-    masks: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def rows(self, chosen: slice) -> LabelledImages:
-        """Give some of the rows."""
-        return replace(self, **{name: value[chosen] for name, value in vars(self).items()})
+    if images < 20 or steps < 1 or (processes is not None and processes < 1):
+        raise ConfigError(
+            "--images must be >= 20, --steps and --processes >= 1", found=f"{images}, {steps} and {processes}"
+        )
+    folder = Path(out)
+    data = draw_labelled(images, seed=seed, size=JUDGE_SIZE, processes=processes, with_masks=True)
+    held_out = max(1, round(HELD_OUT_SHARE * images))
+    train, test = data.rows(slice(held_out, None)), data.rows(slice(held_out))
+    segmenter_steps = max(1, round(SEGMENTER_SHARE * steps))
+    save_weights(train_classifier(train, steps=steps, seed=seed), folder / CLASSIFIER_FILE)
+    save_weights(train_segmenter(train, steps=segmenter_steps, seed=seed), folder / SEGMENTER_FILE)
+    judges = load_judges(folder)
+    done = TrainedJudges(folder, len(train), len(test), mark_judges(judges, test))
+    facts = {
+        "command": f"biomedjourney train-judges --seed {seed} --images {images} --steps {steps}",
+        "version": __version__,
+        "trained_on": done.trained_on,
+        "held_out": done.held_out,
+        "held_out_marks": done.marks,
+        "files": judges.provenance()["files"],
+    }
+    write_json(folder / "phantom_judges.json", facts)
+    return done
 
 
 def train_classifier(data: LabelledImages, *, steps: int, seed: int) -> PhantomClassifier:
@@ -86,7 +132,7 @@ def train_segmenter(data: LabelledImages, *, steps: int, seed: int) -> PhantomSe
 
 
 def normalise(images: np.ndarray) -> Tensor:
-    """Bring stored images to what `radiographs.load_radiograph` gives: (N, H, W) uint8 to (N, 1, H, W) in [0, 1]."""
+    """Scale stored images as `radiographs.load_radiograph` does: (N, H, W) uint8 to (N, 1, H, W) in [0, 1]."""
     whole = np.ones(images.shape[1:], bool)
     return torch.from_numpy(np.stack([scale_intensity(image.astype(np.float32), whole) for image in images]))[:, None]
 
@@ -112,9 +158,11 @@ def mark_judges(judges: Judges, data: LabelledImages) -> dict[str, float]:
     return {name: float(value) for name, value in (marks | {"dice": overlap.mean()}).items()}
 
 
-def _train(network: nn.Module, data: LabelledImages, loss_on: Callable, *, steps: int, seed: int, title: str):
+def _train(
+    network: Network, data: LabelledImages, loss_on: LossFunction, *, steps: int, seed: int, title: str
+) -> Network:
     images = normalise(data.images)
-    network = network.to(memory_format=torch.channels_last).train()
+    network.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=0.02)
     lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, PEAK_LEARNING_RATE, total_steps=max(steps, 2), pct_start=0.1
@@ -134,14 +182,14 @@ def _train(network: nn.Module, data: LabelledImages, loss_on: Callable, *, steps
     return network.to(memory_format=torch.contiguous_format).eval()
 
 
-def _forward(network: nn.Module, images: Tensor):
+def _forward(network: nn.Module, images: Tensor) -> Any:
     images = (images * 2 - 1).to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):  # half the time of float32
         return network(images)
 
 
 def _batches(rows: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Shuffle without end; the rest of a round that fills no batch waits for the next shuffle."""
+    """Shuffle endlessly; rows that do not fill the last batch of a shuffle are left out of it."""
     size = min(BATCH_SIZE, rows)
     while True:
         yield from torch.randperm(rows, generator=generator)[: rows - rows % size].split(size)
@@ -149,7 +197,7 @@ def _batches(rows: int, generator: torch.Generator) -> Iterator[Tensor]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed initialisation and dropout, which know only the global generator, and leave that as it was."""
+    """Seed initialisation and dropout, which use the global generator, and restore its state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,7 +1,7 @@
-"""Sentences about change with a known meaning, to train and to probe the small text tower.
+"""Random sentences about change with a known meaning, to train and to probe the small text tower.
 
-A story says, for each of the five findings, what happened to it, on which side and how severe it is now. The same story
-can be told in many words; the tower must keep what they have in common.
+A story states for each of the five findings how it changed, on which side, and how severe it is now. The same story has
+many wordings, of which the tower must keep the common meaning.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from biomedjourney_monai.schema import FINDINGS
 STATUSES = ("unmentioned", "absent", "resolved", "present", "new", "worse", "better", "unchanged")
 HAS_SEVERITY = STATUSES[3:]
 SIDED = ("Atelectasis", "Pleural Effusion", "Pneumothorax")
+ATTRIBUTE_CLASSES = tuple(size for _ in FINDINGS for size in (len(STATUSES), 4, 4))
+"""Number of classes of each of `story_targets`' 15 numbers."""
 
 _STATUS_SHARES = (0.44, 0.06, 0.10, 0.08, 0.12, 0.07, 0.07, 0.06)
 
@@ -82,12 +84,12 @@ _ASIDES = (
 
 @dataclass(frozen=True)
 class FindingChange:
-    """What a story says of one finding.
+    """What a story says about one finding.
 
     Args:
         status: one of `STATUSES`.
-        left: severity now on the patient's left, 0 to 3; of the whole, for a finding without sides.
-        right: severity now on the patient's right, 0 to 3; 0 for a finding without sides.
+        left: current severity on the patient's left, 0 to 3; the severity of a finding without sides.
+        right: current severity on the patient's right, 0 to 3; 0 for a finding without sides.
     """
 
     status: str = "unmentioned"
@@ -99,7 +101,7 @@ Story = dict[str, FindingChange]
 
 
 def draw_story(rng: np.random.Generator) -> Story:
-    """Draw what happened to each of the five findings; at least one is mentioned."""
+    """Draw the change of each of the five findings; at least one is mentioned."""
     while True:
         story = {finding: _draw_change(rng, finding) for finding in FINDINGS}
         if any(change.status != "unmentioned" for change in story.values()):
@@ -107,7 +109,7 @@ def draw_story(rng: np.random.Generator) -> Story:
 
 
 def tell_story(rng: np.random.Generator, story: Story) -> str:
-    """Tell a story in drawn words and order.
+    """Word a story, with random words and order.
 
     Returns:
         Sentences such as "New moderate left pleural effusion. Cardiomegaly has resolved."
@@ -116,11 +118,11 @@ def tell_story(rng: np.random.Generator, story: Story) -> str:
 
 
 def tell_in_parts(rng: np.random.Generator, story: Story) -> list[tuple[str, int]]:
-    """Tell a story, and say what each part of it is about.
+    """Word a story in parts, each with its finding.
 
     Returns:
-        Parts in order, to be joined by `join_parts`; with each the index in `schema.FINDINGS` of what it is about, 5
-        for an aside, or -1 for words that several findings share and for punctuation.
+        Parts in order, for `join_parts`, each with the index of its finding in `schema.FINDINGS`; 5 for an aside, -1
+        for punctuation and for words that several findings share.
     """
     sentences = [_tell_group(rng, story, group) for group in _draw_groups(rng, story)]
     if rng.random() < 0.3:
@@ -129,17 +131,17 @@ def tell_in_parts(rng: np.random.Generator, story: Story) -> list[tuple[str, int
 
 
 def join_parts(parts: list[tuple[str, int]]) -> str:
-    """Join the parts of `tell_in_parts` to sentences."""
+    """Join the parts of `tell_in_parts` into sentences."""
     text = re.sub(r" +", " ", " ".join(part for part, _ in parts)).strip()
     sentences = re.sub(r" ([,.])", r"\1", text).split(". ")
     return ". ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
 
 
 def story_targets(story: Story) -> np.ndarray:
-    """Turn a story into class numbers.
+    """Class numbers of a story: for each finding its status (index in `STATUSES`), severity left and severity right.
 
     Returns:
-        int64, shape (15,): for each finding its status (index in `STATUSES`), its severity left and right.
+        int64, shape (15,).
     """
     numbers = [(STATUSES.index(story[name].status), story[name].left, story[name].right) for name in FINDINGS]
     return np.array(numbers, dtype=np.int64).reshape(-1)
@@ -200,7 +202,7 @@ def _tell(rng: np.random.Generator, finding: str, change: FindingChange) -> str:
 
 
 def _fill_slots(rng: np.random.Generator, finding: str, change: FindingChange) -> dict[str, str]:
-    """Word the slots of a frame: <name>, <sided> with its side, <full> with severity too, <severity> alone."""
+    """Words for the slots of a frame: <name>, <sided> with its side, <full> also with severity, <severity> alone."""
     name = _pick(rng, _NOUNS[finding])
     scale = _SEVERITIES[finding in _SMALL_FINDINGS]
     left, right = (_pick(rng, scale[severity]) for severity in (change.left, change.right))

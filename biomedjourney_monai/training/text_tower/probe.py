@@ -1,4 +1,4 @@
-"""What frozen token states still know: small probes read side, severity and change of each finding from them."""
+"""Probe frozen token states: predict side, severity and change of each finding from them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from tqdm import tqdm
 
 from biomedjourney_monai.networks.text.encoder import TextEncoder
 from biomedjourney_monai.schema import FINDINGS
-from biomedjourney_monai.training.text_tower.change_sentences import STATUSES, draw_story, story_targets, tell_story
-
-_CLASSES = tuple(size for _ in FINDINGS for size in (len(STATUSES), 4, 4))
+from biomedjourney_monai.training.text_tower.change_sentences import (
+    ATTRIBUTE_CLASSES,
+    draw_story,
+    story_targets,
+    tell_story,
+)
 
 
 def probe_meaning(encoder: TextEncoder, *, seed: int, texts: int = 3000, steps: int = 300) -> dict[str, float]:
-    """Fit probes on two thirds of drawn change sentences, and score them on the rest.
+    """Fit probes on two thirds of random change sentences, and score them on the others.
 
-    A probe is linear, on the mean of the L token states or on their mean weighted by one learned attention.
+    A probe is linear, on the mean of the L token states or on their mean with one learned attention.
 
     Args:
         encoder: frozen.
-        seed: draws the sentences; other ones than `train_text_tower` draws with the same seed.
-        texts: how many sentences.
+        seed: of the sentences, which differ from those of `fit_text_tower` with the same seed.
+        texts: number of sentences.
         steps: of fitting.
 
     Returns:
-        For "mean" and "attention" pooling the accuracy of `…_change` (8 classes), `…_severity` and `…_side`, each over
-        all findings that the sentence mentions with such an attribute, and of all that is said of a finding.
+        For "mean" and "attention" pooling the accuracy of `…_change` (8 classes), `…_severity` and `…_side`, over all
+        findings that a sentence mentions with such an attribute, and of everything that it says about a finding.
     """
     rng = np.random.default_rng([seed, 0x70726F6265])
     stories = [draw_story(rng) for _ in range(texts)]
@@ -48,24 +51,25 @@ def probe_meaning(encoder: TextEncoder, *, seed: int, texts: int = 3000, steps: 
 
 
 class _MeanProbe(nn.Module):
-    """Linear on the mean over all positions, padding included, as cross-attention without a mask would have it."""
+    """Linear on the mean over all positions, including padding, as in cross-attention without a mask."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(width, affine=False)
-        self.linear = nn.Linear(width, sum(_CLASSES))
+        self.linear = nn.Linear(width, sum(ATTRIBUTE_CLASSES))
 
     def forward(self, states: Tensor) -> tuple[Tensor, ...]:
-        return self.linear(self.norm(states.mean(1))).split(_CLASSES, dim=1)
+        parts: tuple[Tensor, ...] = self.linear(self.norm(states.mean(1))).split(ATTRIBUTE_CLASSES, dim=1)
+        return parts
 
 
 class _AttentionProbe(nn.Module):
-    """For each of the 15 attributes one learned query over all positions, then a linear layer."""
+    """For each of the 15 attributes a learned query over all positions and a linear layer."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.queries = nn.Linear(width, len(_CLASSES))
-        self.linears = nn.ModuleList(nn.Linear(width, size) for size in _CLASSES)
+        self.queries = nn.Linear(width, len(ATTRIBUTE_CLASSES))
+        self.linears = nn.ModuleList(nn.Linear(width, size) for size in ATTRIBUTE_CLASSES)
 
     def forward(self, states: Tensor) -> tuple[Tensor, ...]:
         weights = self.queries(states).softmax(1)  # (B, L, 15)

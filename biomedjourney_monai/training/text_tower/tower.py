@@ -1,8 +1,8 @@
-"""The small text tower: an open_clip model of BiomedCLIP's family, made and trained from scratch in minutes.
+"""The small text tower: an open_clip model in BiomedCLIP's layout, trained from scratch in minutes.
 
-Three losses train it together: open_clip's contrastive loss between radiographs and their reports; the words that were
-masked in reports and change sentences; and the meaning of change sentences, read off every token and off the mean of
-all, so that side, severity and change of each finding stay apart.
+Three losses train it together: open_clip's contrastive loss between radiographs and their reports; masked words in
+reports and change sentences; and the meaning of change sentences, predicted from every token and from their mean, so
+that side, severity and change of each finding remain distinguishable.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from biomedjourney_monai.networks.text.tower_folder import (
 )
 from biomedjourney_monai.schema import FINDINGS
 from biomedjourney_monai.training.text_tower.change_sentences import (
+    ATTRIBUTE_CLASSES,
     STATUSES,
     draw_story,
     join_parts,
@@ -42,19 +43,17 @@ from biomedjourney_monai.training.text_tower.change_sentences import (
 from biomedjourney_monai.training.text_tower.vocabulary import SPECIAL_TOKENS, build_vocabulary
 
 TRAINING_FILE = "training.json"
-ATTRIBUTE_CLASSES = tuple(size for _ in FINDINGS for size in (len(STATUSES), 4, 4))
-"""Classes of each of `story_targets`' 15 numbers."""
 
 _TOKEN_CLASSES = ((len(FINDINGS) + 1) * len(STATUSES), (len(FINDINGS) + 1) * 4, (len(FINDINGS) + 1) * 4)
-"""Classes of a token: what its sentence is about, together with the status, and the severity left and right."""
+"""Classes of a token: its finding together with the status, with the severity left, and with the severity right."""
 
 _HELD_OUT = 0.1
 _IMAGE_EVERY = 3
-"""Steps from one batch of images to the next: the states of words matter more here than the images."""
+"""Steps from one batch of images to the next: text states matter more here than images."""
 _LOSS_WEIGHTS = {"meaning": 4.0, "token_meaning": 2.0, "words": 0.5, "report_words": 0.5, "contrastive": 1.0}
 
 
-def train_text_tower(
+def fit_text_tower(
     images: np.ndarray,
     texts: Sequence[Sequence[str]],
     *,
@@ -64,22 +63,22 @@ def train_text_tower(
     batch_size: int = 24,
     geometry: TowerGeometry | None = None,
 ) -> dict[str, float]:
-    """Train a small text tower and write its folder, whole or not at all.
+    """Train a small text tower and write its folder, completely or not at all.
 
     Args:
         images: uint8, shape (N, H, W), N >= 8, H = W = the geometry's image size. The last tenth is held out.
-        texts: for each image the texts that say what is on it, at least one; a step takes one of them.
+        texts: for each image one or more texts that describe it; a step uses one of them.
         out: the folder to write.
-        seed: decides everything that is drawn; equal seeds on one machine with as many threads give equal bytes.
+        seed: of everything random; equal seeds and numbers of threads give equal bytes on one machine.
         steps: optimiser steps, at least 1.
-        batch_size: pairs of image and text in a step; twice as many change sentences are added.
-        geometry: sizes; None is the default tower.
+        batch_size: pairs of image and text per step, with twice as many change sentences.
+        geometry: sizes; None for the default tower.
 
     Returns:
-        Figures on the held-out pairs: see `measure_retrieval`; and the last losses.
+        Figures on the held-out pairs, see `measure_retrieval`, and the last losses.
 
     Raises:
-        ConfigError: if the images and texts do not fit each other or the geometry.
+        ConfigError: if images, texts and geometry do not fit.
     """
     geometry = geometry or TowerGeometry()
     _check_pairs(images, texts, geometry, steps)
@@ -103,13 +102,13 @@ def train_text_tower(
 
 @torch.no_grad()
 def measure_retrieval(
-    model: nn.Module, tokenizer: Any, images: np.ndarray, texts: Sequence[Sequence[str]]
+    model: Any, tokenizer: Any, images: np.ndarray, texts: Sequence[Sequence[str]]
 ) -> dict[str, float]:
-    """Find each image's own text among the texts of all images.
+    """Rank the texts of all images by similarity to each image.
 
     Returns:
         `pairs`, their number N; `recall_at_1` and `recall_at_10`, shares of images whose own text is among the first;
-        `median_rank`, from 1 to N. By chance they are 1/N, 10/N and (N + 1)/2. Texts with equal words share a rank.
+        `median_rank`, from 1 to N. By chance they are 1/N, 10/N and (N + 1)/2. Equal texts share a rank.
     """
     model.eval()
     image_features = torch.cat([model.encode_image(_as_input(part), normalize=True) for part in _chunks(images)])
@@ -126,11 +125,9 @@ def measure_retrieval(
 
 
 class _TowerTrainer:
-    """The training loop, with the heads that only training needs."""
+    """The training loop, with the heads that only training needs. open_clip's model and tokenizer have no types."""
 
-    def __init__(
-        self, model: nn.Module, tokenizer: Any, rng: np.random.Generator, *, steps: int, batch_size: int
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Any, rng: np.random.Generator, *, steps: int, batch_size: int) -> None:
         from open_clip import ClipLoss
 
         self.model, self.tokenizer, self.rng = model, tokenizer, rng
@@ -152,7 +149,7 @@ class _TowerTrainer:
         )
 
     def train(self, images: np.ndarray, texts: Sequence[Sequence[str]]) -> dict[str, float]:
-        """Run all steps; returns the mean of each loss over the last fifth of them."""
+        """Run all steps; returns the mean of each loss over the last fifth."""
         self.model.train()
         history: list[dict[str, float]] = []
         order: list[int] = []
@@ -174,22 +171,22 @@ class _TowerTrainer:
         return {name: float(np.mean([losses[name] for losses in last if name in losses])) for name in names}
 
     def _change_losses(self, ids: Tensor, targets: Tensor, token_targets: Tensor) -> dict[str, Tensor]:
-        """Read the meaning of C change sentences, and guess words in some.
+        """Losses of the meaning of C change sentences, and of masked words in a quarter of them.
 
         Args:
             ids: token ids, shape (C, N).
             targets: of the whole text, shape (C, 15).
-            token_targets: of each token's own sentence, shape (C, N, 3), -1 where it has none.
+            token_targets: of each token's own sentence, shape (C, N, 3), -1 for none.
         """
         with _fast_on_cpu():
             states, pooled = self._read(ids)
             meanings = self.meaning_head(pooled).float().split(ATTRIBUTE_CLASSES, dim=1)
-            spoken_of = token_targets[..., 0] >= 0  # (C, N)
-            token_meanings = self.token_head(states[spoken_of]).float().split(_TOKEN_CLASSES, dim=1)
+            has_target = token_targets[..., 0] >= 0  # (C, N)
+            token_meanings = self.token_head(states[has_target]).float().split(_TOKEN_CLASSES, dim=1)
             words = self._masked_word_loss(ids[::4])
         losses = [functional.cross_entropy(part, target) for part, target in zip(meanings, targets.T)]
         token_losses = [
-            functional.cross_entropy(part, target) for part, target in zip(token_meanings, token_targets[spoken_of].T)
+            functional.cross_entropy(part, target) for part, target in zip(token_meanings, token_targets[has_target].T)
         ]
         return {
             "meaning": torch.stack(losses).mean(),
@@ -198,7 +195,7 @@ class _TowerTrainer:
         }
 
     def _pair_losses(self, images: np.ndarray, ids: Tensor) -> dict[str, Tensor]:
-        """Tell B images and their reports, token ids (B, N), from each other, and guess words in some reports."""
+        """Contrastive loss of B images and their reports, token ids (B, N), and of masked words in half of these."""
         with _fast_on_cpu():
             image_features = self.model.encode_image(_as_input(_shifted(images, self.rng)), normalize=True)
             text_features = self.model.encode_text(ids, normalize=True)
@@ -211,7 +208,7 @@ class _TowerTrainer:
 
     def _descend(self, losses: dict[str, Tensor]) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        sum(_LOSS_WEIGHTS[name] * loss for name, loss in losses.items()).backward()
+        torch.as_tensor(sum(_LOSS_WEIGHTS[name] * loss for name, loss in losses.items())).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.lr_scheduler.step()
@@ -219,13 +216,13 @@ class _TowerTrainer:
             self.model.logit_scale.clamp_(0, math.log(100))
 
     def _draw_changes(self, *, batches: int = 4) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Draw batches of change sentences for `_change_losses`, each of similar length, to pad less."""
+        """Draw batches of change sentences for `_change_losses`, each of similar length, to reduce padding."""
         stories = [draw_story(self.rng) for _ in range(batches * 2 * self.batch_size)]
         told = [tell_in_parts(self.rng, story) for story in stories]
         ids = self._tokenize([join_parts(parts) for parts in told])
         numbers = np.stack([story_targets(story) for story in stories])
         targets = torch.from_numpy(numbers)
-        token_targets = torch.from_numpy(self._token_targets(tuple(ids.shape), numbers, told))
+        token_targets = torch.from_numpy(self._token_targets(ids, numbers, told))
         order = (ids != 0).sum(1).argsort(stable=True).chunk(batches)
         drawn = []
         for rows in (order[part] for part in self.rng.permutation(batches)):
@@ -233,22 +230,20 @@ class _TowerTrainer:
             drawn.append((trimmed, targets[rows], token_targets[rows, : trimmed.shape[1]]))
         return drawn
 
-    def _token_targets(
-        self, shape: tuple[int, int], numbers: np.ndarray, told: list[list[tuple[str, int]]]
-    ) -> np.ndarray:
-        """Tell each token what its own part of the text says.
+    def _token_targets(self, ids: Tensor, numbers: np.ndarray, told: list[list[tuple[str, int]]]) -> np.ndarray:
+        """The meaning of each token's own part of the text.
 
         Args:
-            shape: (C, N) of the token ids.
+            ids: token ids, shape (C, N).
             numbers: `story_targets` of each text, shape (C, 15).
-            told: each text's parts, as `tell_in_parts` gives them.
+            told: the parts of each text, from `tell_in_parts`.
 
         Returns:
-            int64, shape (C, N, 3): classes in `_TOKEN_CLASSES`; -1 for special tokens and words that findings share.
+            int64, shape (C, N, 3): classes in `_TOKEN_CLASSES`; -1 for special tokens and shared words.
         """
         pieces = self.tokenizer.tokenizer([part for parts in told for part, _ in parts], add_special_tokens=False)
-        lengths = iter([len(ids) for ids in pieces.input_ids])
-        targets = np.full((*shape, 3), -1, dtype=np.int64)
+        lengths = iter([len(piece) for piece in pieces.input_ids])
+        targets = np.full((*ids.shape, 3), -1, dtype=np.int64)
         for row, parts in enumerate(told):
             place = 1  # after [CLS]
             for _, subject in parts:
@@ -271,7 +266,7 @@ class _TowerTrainer:
         return out.last_hidden_state, self.model.text.pooler(out, mask)
 
     def _masked_word_loss(self, ids: Tensor) -> Tensor:
-        """Hide a quarter of the tokens, at least one, and guess them."""
+        """Mask a quarter of the tokens, at least one, and predict them."""
         hidden = torch.from_numpy(self.rng.random(tuple(ids.shape)) < 0.25) & (ids >= len(SPECIAL_TOKENS))
         hidden[0, 1] = True
         states, _ = self._read(ids.masked_fill(hidden, SPECIAL_TOKENS.index("[MASK]")))
@@ -288,7 +283,7 @@ def _check_pairs(images: np.ndarray, texts: Sequence[Sequence[str]], geometry: T
         )
     if len(images) != len(texts) or len(images) < 8:
         raise ConfigError(
-            "there must be at least 8 images, with texts for each",
+            "there must be at least 8 images, each with texts",
             found=f"{len(images)} images and {len(texts)} groups of texts",
             action="Pass a larger number of images",
         )
@@ -304,7 +299,7 @@ def _as_input(images: np.ndarray) -> Tensor:
 
 
 def _shifted(images: np.ndarray, rng: np.random.Generator, *, most: int = 4) -> np.ndarray:
-    """Move all images of a batch by the same few pixels; never mirrored."""
+    """Shift all images of a batch by the same few pixels, without mirroring."""
     down, across = rng.integers(-most, most + 1, size=2)
     padded = np.pad(images, ((0, 0), (most, most), (most, most)), mode="edge")
     height, width = images.shape[1:]
@@ -313,13 +308,13 @@ def _shifted(images: np.ndarray, rng: np.random.Generator, *, most: int = 4) -> 
 
 @contextmanager
 def _fast_on_cpu() -> Iterator[None]:
-    """bfloat16, and plain attention: the backward pass of the fused one takes ten times as long on a CPU."""
+    """bfloat16, and plain attention: the backward pass of fused attention is ten times slower on a CPU."""
     with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", dtype=torch.bfloat16):
         yield
 
 
 def _trimmed(ids: Tensor) -> Tensor:
-    """Drop the columns that are padding in every row."""
+    """Remove the columns that are padding in every row."""
     return ids[:, : int((ids != 0).sum(1).max())]
 
 

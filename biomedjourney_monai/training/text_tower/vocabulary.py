@@ -1,4 +1,4 @@
-"""The word pieces of the small text tower: the words of its texts, words common in radiology, and single characters."""
+"""The word pieces of the small text tower: words of its texts, common words of radiology, and single characters."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ _RADIOLOGY_WORDS = """
 def build_vocabulary(texts: Iterable[str], *, limit: int = 1500) -> list[str]:
     """Choose the word pieces, in a fixed order, so that equal texts give equal vocabularies.
 
-    Every printable ASCII character is a piece, so no such word is unknown; then come the suffixes, the radiology
-    words, and the most frequent words of `texts` until the limit.
+    Every printable ASCII character is a piece, so no ASCII word is unknown. Suffixes, words of radiology, and the most
+    frequent words of `texts` follow, up to the limit.
 
     Args:
-        texts: the texts to be read by the tower.
-        limit: the most pieces.
+        texts: that the tower is trained on.
+        limit: largest number of pieces.
 
     Returns:
         The pieces, special tokens first; the index is the token id.

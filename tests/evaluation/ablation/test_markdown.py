@@ -1,11 +1,11 @@
 import pytest
 
-from biomedjourney_monai.evaluation.ablation.markdown import TITLES, format_study
-from biomedjourney_monai.evaluation.ablation.table import STUDY_METRICS
+from biomedjourney_monai.evaluation.ablation.markdown import TITLES, format_ablation
+from biomedjourney_monai.evaluation.ablation.table import METRICS
 
 
 def _numbers(value, **more):
-    return {metric: {"value": value, "low": value - 0.1, "high": value + 0.1} | more for metric in STUDY_METRICS}
+    return {metric: {"value": value, "low": value - 0.1, "high": value + 0.1} | more for metric in METRICS}
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def content():
     }
 
 
-def test_every_metric_of_the_study_has_a_column():
-    assert tuple(TITLES) == STUDY_METRICS
+def test_every_metric_of_the_ablation_has_a_column():
+    assert tuple(TITLES) == METRICS
 
 
 def test_cells_baselines_effects_and_differences_are_rows(content):
-    lines = format_study(content).splitlines()
+    lines = format_ablation(content).splitlines()
     assert "| impression | yes |" + " 0.500 (0.400 to 0.600) |" * 6 in lines
     assert "| *copy-prior* |  |" + " 0.250 (0.150 to 0.350) |" * 6 in lines
     assert "| registration: False → True (4) |" + " +0.125 (+0.025 to +0.225) |" * 6 in lines
@@ -39,7 +39,7 @@ def test_cells_baselines_effects_and_differences_are_rows(content):
 
 
 def test_rows_of_a_table_have_as_many_columns_as_its_head(content):
-    lines = format_study(content).splitlines()
+    lines = format_ablation(content).splitlines()
     for n, line in enumerate(lines):
         if line.startswith("|---"):
             rows = [lines[n - 1], line]
@@ -48,32 +48,32 @@ def test_rows_of_a_table_have_as_many_columns_as_its_head(content):
 
 
 def test_the_budget_and_the_failures_are_said(content):
-    text = format_study(content)
+    text = format_ablation(content)
     assert "trained for 12 iterations in all" in text and "4 of them on stage 1" in text
     assert "- `two`: no space left" in text
 
 
-def test_a_study_without_any_result_still_says_why(content):
+def test_an_ablation_without_any_result_still_says_why(content):
     content["cells"], content["baselines"], content["differences"], content["effects"] = (
         content["cells"][1:],
         {},
         [],
         [],
     )
-    assert "no space left" in format_study(content)
+    assert "no space left" in format_ablation(content)
 
 
 def test_unknown_numbers_are_dashes(content):
     content["cells"][0]["metrics"]["age_r"] = {"value": None, "low": None, "high": None}
-    assert "| – |" in format_study(content)
+    assert "| – |" in format_ablation(content)
 
 
 def test_variants_say_what_their_iterations_cost(content):
-    assert "What an iteration costs" not in format_study(content)
+    assert "What an iteration costs" not in format_ablation(content)
     for n, cell in enumerate(content["cells"]):
         cell["factors"] = {**cell["factors"], "variant": "v"}
         cell["training_seconds"] = 61.4 + n
-    text = format_study(content)
+    text = format_ablation(content)
     assert "| impression | yes | v |" in text
     assert "| `one` | 61 |" in text and "| `two` | 62 |" not in text, "the second has no result"
     assert "one stage 1 per text encoder and variant" in text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from biomedjourney_monai.evaluation.ablation.grid import read_study
+from biomedjourney_monai.evaluation.ablation.grid import read_ablation
 from biomedjourney_monai.evaluation.ablation.plan import Plan
 from biomedjourney_monai.evaluation.ablation.variants import Variant
 
@@ -12,13 +12,13 @@ BUNDLE = Path(__file__).resolve().parents[3] / "bundle"
 
 
 @pytest.fixture
-def study():
-    return read_study(BUNDLE / "configs" / "study.yaml", bundle=BUNDLE)
+def ablation():
+    return read_ablation(BUNDLE / "configs" / "ablation.yaml", bundle=BUNDLE)
 
 
 @pytest.fixture
-def plan(study, tmp_path):
-    return Plan(study, study.cells, tmp_path, bundle=BUNDLE, image_size=128)
+def plan(ablation, tmp_path):
+    return Plan(ablation, ablation.cells, tmp_path, bundle=BUNDLE, image_size=128)
 
 
 def _value(step, option):
@@ -49,10 +49,10 @@ def test_each_step_comes_after_those_that_it_needs(plan):
         seen.add(step.name)
 
 
-def test_budgets_are_equal_in_the_commands_themselves(plan, study):
+def test_budgets_are_equal_in_the_commands_themselves(plan, ablation):
     steps = {step.name: step for step in plan.steps()}
     first = int(_value(steps["pretrain-small"], "--pretrain_epochs"))
-    for cell in study.cells:
+    for cell in ablation.cells:
         train = steps[f"finetune-{cell.name}"]
         epochs = int(_value(train, "--finetune_epochs")) + (first if cell.stages == 2 else 0)
         assert epochs * int(_value(train, "--epoch_length")) == 1200
@@ -60,9 +60,9 @@ def test_budgets_are_equal_in_the_commands_themselves(plan, study):
         assert _value(train, "--batch_size") == "32"
 
 
-def test_cells_differ_in_their_switches_alone(plan, study):
+def test_cells_differ_in_their_switches_alone(plan, ablation):
     steps = {step.name: step for step in plan.steps()}
-    for cell in study.cells:
+    for cell in ablation.cells:
         train, sample = steps[f"finetune-{cell.name}"], steps[f"sample-{cell.name}"]
         latents = Path(_value(train, "--dataset_dir")).name
         how = "registered" if cell.registration else "unregistered"
@@ -75,40 +75,40 @@ def test_cells_differ_in_their_switches_alone(plan, study):
     assert "--transform" not in steps["register-registered"].command
 
 
-def test_a_cell_alone_needs_only_its_own_way(plan, study):
-    cell = next(cell for cell in study.cells if cell.name == "impression-unregistered-1stage-small")
+def test_a_cell_alone_needs_only_its_own_way(plan, ablation):
+    cell = next(cell for cell in ablation.cells if cell.name == "impression-unregistered-1stage-small")
     names = [step.name for step in plan.for_cells([cell]).steps()]
     assert [name for name in names if name in plan.own_steps(cell)] == plan.own_steps(cell)
     assert names[-1] == plan.last_step(cell)
     assert not any("pretrain" in name or "progression" in name for name in names)
 
 
-def test_a_source_is_read_and_not_rendered(study, tmp_path):
+def test_a_source_is_read_and_not_rendered(ablation, tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "metadata.csv").write_text("x")
-    study = replace(study, source=tmp_path / "source")
-    steps = Plan(study, study.cells, tmp_path / "out", bundle=BUNDLE, image_size=128).steps()
+    ablation = replace(ablation, source=tmp_path / "source")
+    steps = Plan(ablation, ablation.cells, tmp_path / "out", bundle=BUNDLE, image_size=128).steps()
     assert steps[0].name == "cohort"
     assert steps[0].reads == [tmp_path / "source" / "metadata.csv"]
 
 
 @pytest.fixture
-def variants(study, tmp_path):
+def variants(ablation, tmp_path):
     """The shipped grid once without a variant and once with one that changes networks and training."""
-    study = replace(
-        study,
-        cells=tuple(replace(cell, variant=name) for name in ("none", "v") for cell in study.cells),
+    ablation = replace(
+        ablation,
+        cells=tuple(replace(cell, variant=name) for name in ("none", "v") for cell in ablation.cells),
         networks={"denoiser": {"channels": [64, 96, 96], "num_res_blocks": 2}},
         variants={"v": Variant({"denoiser": {"num_res_blocks": 3}}, {"learning_rate": 0.5, "batch_size": 8})},
     )
-    return Plan(study, study.cells, tmp_path, bundle=BUNDLE, image_size=128)
+    return Plan(ablation, ablation.cells, tmp_path, bundle=BUNDLE, image_size=128)
 
 
 def test_without_variants_nothing_is_done_anew(plan, variants):
     mine = {step.name: list(step.command) for step in plan.steps()}
     theirs = {step.name: list(step.command) for step in variants.steps()}
     assert {name: theirs[name] for name in mine} == mine
-    assert plan._overlay(plan.study.cells[0], stages=1).name == "small-1stage.json"
+    assert plan._overlay(plan.ablation.cells[0], stages=1).name == "small-1stage.json"
 
 
 def test_variants_share_data_and_have_networks_of_their_own(variants, tmp_path):
@@ -126,7 +126,7 @@ def test_variants_share_data_and_have_networks_of_their_own(variants, tmp_path):
     assert variants.training_steps(variants.cells[-1]) == ["pretrain-small-v", f"finetune-{name}-v"]
 
 
-def test_a_variants_networks_and_settings_lie_over_the_studys(variants):
+def test_a_variants_networks_and_settings_lie_over_the_ablations(variants):
     steps = {step.name: step for step in variants.steps()}
     overlays = {}
     for cell in variants.cells:
@@ -141,23 +141,23 @@ def test_a_variants_networks_and_settings_lie_over_the_studys(variants):
 
 
 @pytest.fixture
-def latents(study, tmp_path):
+def latents(ablation, tmp_path):
     """The shipped grid with one text encoder more, once without a variant and once with an autoencoder of its own."""
-    encoders = study.text_encoders | {"other": study.text_encoders["small"]}
-    study = replace(
-        study,
+    encoders = ablation.text_encoders | {"other": ablation.text_encoders["small"]}
+    ablation = replace(
+        ablation,
         cells=tuple(
             replace(cell, variant=variant, text_encoder=name)
             for variant in ("none", "fine")
             for name in encoders
-            for cell in study.cells
+            for cell in ablation.cells
         ),
         text_encoders=encoders,
         networks={"autoencoder": {"blocks": 1}},
         model=tmp_path / "given.pt",
         variants={"fine": Variant({"autoencoder": {"patch": 4, "latent_channels": 6}})},
     )
-    return Plan(study, study.cells, tmp_path, bundle=BUNDLE, image_size=128)
+    return Plan(ablation, ablation.cells, tmp_path, bundle=BUNDLE, image_size=128)
 
 
 def test_a_variant_that_changes_the_autoencoder_has_latents_of_its_own(latents, tmp_path):
@@ -178,11 +178,11 @@ def test_a_variant_that_changes_the_autoencoder_has_latents_of_its_own(latents, 
         assert ("autoencoder-fine" in encode.needs) == (cell.variant == "fine")
 
 
-def test_a_study_that_changes_the_autoencoder_trains_it_unless_it_is_given(study, tmp_path):
-    changed = replace(study, networks={"autoencoder": {"patch": 16}})
+def test_an_ablation_that_changes_the_autoencoder_trains_it_unless_it_is_given(ablation, tmp_path):
+    changed = replace(ablation, networks={"autoencoder": {"patch": 16}})
     given = replace(changed, model=tmp_path / "given.pt")
     trains, takes = (
-        Plan(asked, study.cells, tmp_path, bundle=BUNDLE, image_size=128).steps() for asked in (changed, given)
+        Plan(asked, ablation.cells, tmp_path, bundle=BUNDLE, image_size=128).steps() for asked in (changed, given)
     )
     assert "autoencoder-none" in [step.name for step in trains]
     assert "autoencoder-none" not in [step.name for step in takes]

@@ -8,14 +8,13 @@ import time
 import pytest
 
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.evaluation.ablation.launch import AblationStoppedError, launcher
 from biomedjourney_monai.evaluation.ablation.steps import (
     Step,
-    StudyStoppedError,
     describe_time,
     estimate_seconds,
     fingerprints,
     last_error,
-    launcher,
     read_state,
     run_steps,
 )
@@ -88,9 +87,9 @@ def test_a_failed_step_costs_only_what_needs_it_and_is_named(steps, tmp_path):
     assert runs.ran[-2:] == ["train-a", "test-a"]
 
 
-def test_an_interrupt_ends_the_study_and_the_next_run_goes_on(steps, tmp_path):
+def test_an_interrupt_ends_the_ablation_and_the_next_run_goes_on(steps, tmp_path):
     runs, go, _ = _run(steps(), tmp_path, train_b=143)
-    with pytest.raises(StudyStoppedError, match="same command again"):
+    with pytest.raises(AblationStoppedError, match="same command again"):
         go()
     assert runs.ran == ["cohort", "train-a", "test-a", "train-b"]
     runs.statuses = {}
@@ -131,7 +130,7 @@ def test_a_changed_input_is_noticed_by_its_bytes(steps, tmp_path):
     assert all(first[name] != second[name] for name in first), "everything rests on the cohort"
 
 
-def test_a_study_may_be_moved(tmp_path):
+def test_an_ablation_may_be_moved(tmp_path):
     marks = []
     for folder in (tmp_path / "here", tmp_path / "there"):
         marks.append(fingerprints([Step("one", "one", ["python", "--work", f"{folder}/shared"])], folder))
@@ -181,26 +180,26 @@ def test_the_launcher_runs_a_process_and_keeps_its_output(tmp_path):
     assert log.read_text() == "hello\n"
 
 
-def test_two_studies_in_one_folder_are_refused(tmp_path):
-    with launcher(tmp_path), pytest.raises(BiomedJourneyError, match="one study at a time"), launcher(tmp_path):
+def test_two_ablations_in_one_folder_are_refused(tmp_path):
+    with launcher(tmp_path), pytest.raises(BiomedJourneyError, match="one ablation at a time"), launcher(tmp_path):
         pass
 
 
-def test_a_stopped_study_stops_its_command(tmp_path):
+def test_a_stopped_ablation_stops_its_command(tmp_path):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from biomedjourney_monai.evaluation.ablation.steps import launcher\n"
+        "from biomedjourney_monai.evaluation.ablation.launch import launcher\n"
         "with launcher(Path(sys.argv[1])) as launch:\n"
         "    launch([sys.executable, '-u', '-c', 'import os, time; print(os.getpid()); time.sleep(100)'],"
         " Path(sys.argv[1]) / 'log')\n"
     )
-    study = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.DEVNULL)
+    ablation = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.DEVNULL)
     log, deadline = tmp_path / "log", time.monotonic() + 60
     while time.monotonic() < deadline and not (log.is_file() and log.read_text().endswith("\n")):
         time.sleep(0.1)
     child = int(log.read_text())
-    study.terminate()
-    assert study.wait(timeout=60) != 0
+    ablation.terminate()
+    assert ablation.wait(timeout=60) != 0
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)

@@ -1,4 +1,4 @@
-"""How a variant is laid over a study, and that the shipped ones are what their names say."""
+"""How a variant is laid over a ablation, and that the shipped ones are what their names say."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from biomedjourney_monai.configuration import compose
-from biomedjourney_monai.evaluation.ablation.grid import read_study
+from biomedjourney_monai.evaluation.ablation.grid import read_ablation
 from biomedjourney_monai.evaluation.ablation.variants import lay_over
 from biomedjourney_monai.training.prepare_batch import DiffusionPrepareBatch, WeightedLatentLoss
 
 BUNDLE = Path(__file__).resolve().parents[3] / "bundle"
-SHIPPED = BUNDLE / "configs" / "study_networks.yaml"
+SHIPPED = BUNDLE / "configs" / "ablation_networks.yaml"
 TOKENS = 4
 
 
-def test_a_key_wins_over_the_studys_and_leaves_its_neighbours():
+def test_a_key_wins_over_the_ablations_and_leaves_its_neighbours():
     base = {"denoiser": {"channels": [1], "norm_eps": 0.1}, "sampler": {"steps": 5}}
     laid = lay_over(base, {"denoiser": {"norm_eps": None}, "noise_scheduler": {"schedule": "cosine"}})
     assert laid == {
@@ -33,11 +33,11 @@ def test_another_class_replaces_the_section():
 
 @pytest.fixture(scope="module")
 def shipped():
-    return read_study(SHIPPED, bundle=BUNDLE)
+    return read_ablation(SHIPPED, bundle=BUNDLE)
 
 
-def _parser(study, name):
-    changes = lay_over(study.networks, study.variants[name].networks)
+def _parser(ablation, name):
+    changes = lay_over(ablation.networks, ablation.variants[name].networks)
     return compose(BUNDLE / "configs" / "common.yaml", changes | {"bundle_root": str(BUNDLE)})
 
 

@@ -20,7 +20,7 @@ from biomedjourney_monai.evaluation.judges.clinical import (
     load_clinical_judges,
     to_xrv_range,
 )
-from biomedjourney_monai.evaluation.judges.loading import choose_judges
+from biomedjourney_monai.evaluation.judges.loading import load_judges
 
 
 class TinyAge(nn.Module):
@@ -81,6 +81,7 @@ def test_pixels_of_another_range_are_refused(bad):
         to_xrv_range(bad, 224)
 
 
+@pytest.mark.slow
 def test_the_four_networks_say_what_torchxrayvision_says(weights, no_network, images, monkeypatch):
     judges = load_clinical_judges(weights)
     scores = judges.score(images)
@@ -174,7 +175,7 @@ def test_an_unknown_name_is_refused(weights):
     with pytest.raises(ConfigError, match="chex, nih, pc, all"):
         load_clinical_judges(weights, trained_on="imagenet")
     with pytest.raises(ConfigError, match="phantom, xrv"):
-        choose_judges("nobody", weights)
+        load_judges(weights, kind="nobody")
 
 
 def test_evaluate_names_missing_weights_and_never_downloads(tmp_path, no_network, capsys):

@@ -3,7 +3,7 @@ import torch
 from biomedjourney_monai.evaluation.judges.equal_groups import equal_groups
 from biomedjourney_monai.evaluation.judges.feature_bank import extract_known
 from biomedjourney_monai.evaluation.judges.loading import load_judges
-from biomedjourney_monai.evaluation.systems.scoring import score_one_by_one_if_need_be
+from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
 
 
 def test_every_image_is_in_one_group_and_all_groups_are_of_one_size():
@@ -38,7 +38,7 @@ def test_judges_see_batches_of_one_size_and_say_the_same_as_of_all_images_togeth
     judges = RecordsSizes(load_judges(models))
     images = torch.rand((19, 1, 32, 32), generator=torch.Generator().manual_seed(0))
     for count in (19, 3, 8):
-        scores, faults = score_one_by_one_if_need_be(judges, images[:count])
+        scores, faults = score_safely(judges, images[:count])
         assert faults == {}
         torch.testing.assert_close(scores, judges.judges.score(images[:count]), rtol=1e-4, atol=1e-4)
         features = extract_known(judges.features, images[:count], torch.ones(count, dtype=torch.bool).numpy())

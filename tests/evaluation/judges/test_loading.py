@@ -1,10 +1,13 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.errors import WeightsError
-from biomedjourney_monai.evaluation.judges.loading import CLASSIFIER_FILE, load_judges, save_weights
+from biomedjourney_monai.errors import ConfigError, WeightsError
+from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.judges.networks import PhantomClassifier
+from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +81,15 @@ def test_weights_survive_saving(tmp_path):
     again.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     image = torch.rand(1, 1, 128, 128)
     torch.testing.assert_close(network(image)[0], again(image)[0], atol=0.02, rtol=0.02)
+
+
+def test_the_images_of_a_result_are_scored_like_a_batch(judges):
+    squares = np.random.default_rng(0).random((2, 32, 32)).astype(np.float32)
+    scored = judges.score(SimpleNamespace(squares=squares))
+    expected = judges.score(torch.from_numpy(squares)[:, None])
+    torch.testing.assert_close(scored.as_columns(), expected.as_columns())
+
+
+def test_clinical_judges_need_a_folder_of_weights():
+    with pytest.raises(ConfigError, match="--judge-weights"):
+        load_judges(kind="xrv")

@@ -7,16 +7,14 @@ import pytest
 
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.phantom.labelled import draw_labelled
-from biomedjourney_monai.training.judges.train import LabelledImages, mark_judges
+from biomedjourney_monai.training.judges.train import mark_judges
 
 MODELS = Path(__file__).parents[3] / "bundle" / "models"
 
 
 @pytest.fixture(scope="module")
 def marks():
-    drawn = draw_labelled(48, seed=31, size=128, with_masks=True)
-    data = LabelledImages(drawn.images, drawn.labels, drawn.group, drawn.age, drawn.masks)
-    return mark_judges(load_judges(MODELS), data)
+    return mark_judges(load_judges(MODELS), draw_labelled(48, seed=31, size=128, with_masks=True))
 
 
 @pytest.mark.parametrize(

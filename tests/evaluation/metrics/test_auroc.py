@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from monai.metrics import compute_roc_auc
 from sklearn.metrics import roc_auc_score
 
-from biomedjourney_monai.evaluation import compute_auroc, compute_finding_aurocs, compute_group_aurocs
+from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc, compute_finding_aurocs, compute_group_aurocs
 
 
 def test_hand_worked_value_with_a_tie():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biomedjourney_monai.evaluation import clamped_terms, compute_cmig, compute_cmig_with_dice
+from biomedjourney_monai.evaluation.metrics.cmig import clamped_terms, compute_cmig, compute_cmig_with_dice
 
 TABLE_1 = {  # model: pathology AUC, race AUC, age r, Dice of Table 4, two-term and three-term score by hand
     "SD": (49.90, 77.13, 2.73, 1.37, 26.91, 18.16),

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr
 
-from biomedjourney_monai.evaluation import compute_pearson_r
+from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 
 
 @given(st.integers(0, 10_000))

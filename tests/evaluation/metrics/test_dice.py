@@ -3,7 +3,7 @@ import torch
 from monai.metrics import compute_dice
 from sklearn.metrics import f1_score
 
-from biomedjourney_monai.evaluation import compute_structure_dice
+from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice
 
 
 def _masks(seed):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import kl_div, rel_entr
 
-from biomedjourney_monai.evaluation import compute_kl
+from biomedjourney_monai.evaluation.metrics.divergence import compute_kl
 
 rows = st.lists(st.lists(st.floats(0.001, 0.999), min_size=10, max_size=10), min_size=1, max_size=5)
 

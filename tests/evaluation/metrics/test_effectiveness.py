@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.judges.loading import JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import JudgeScores
 from biomedjourney_monai.evaluation.metrics.effectiveness import Effectiveness
-from biomedjourney_monai.evaluation.systems.asked_findings import Request
+from biomedjourney_monai.evaluation.systems.asked_findings import AskedFinding
 from biomedjourney_monai.schema import FINDINGS
 
 
@@ -24,7 +24,7 @@ def _measure(requests, before, after, **labels):
 
 
 def test_what_is_to_appear_must_be_seen_and_what_is_to_go_must_not():
-    requests = {"Edema": Request({"": 2}), "Cardiomegaly": Request(denied=frozenset([""]))}
+    requests = {"Edema": AskedFinding({"": 2}), "Cardiomegaly": AskedFinding(denied=frozenset([""]))}
     before, after = [0.1, 0.9, 0.1, 0.2, 0.1], [0.1, 0.6, 0.8, 0.2, 0.4]
     found = _measure(requests, before, after, Cardiomegaly=1.0)
     assert found["effectiveness Edema"] == 1
@@ -35,9 +35,9 @@ def test_what_is_to_appear_must_be_seen_and_what_is_to_go_must_not():
 
 def test_growth_doubt_and_a_partial_denial_ask_for_nothing_that_a_threshold_can_tell():
     requests = {
-        "Pleural Effusion": Request({"left": 3}),
-        "Edema": Request({"": 1}, uncertain=True),
-        "Pneumothorax": Request({"left": 1}, denied=frozenset(["right"])),
+        "Pleural Effusion": AskedFinding({"left": 3}),
+        "Edema": AskedFinding({"": 1}, uncertain=True),
+        "Pneumothorax": AskedFinding({"left": 1}, denied=frozenset(["right"])),
     }
     found = _measure(requests, [0.9] * 5, [0.9] * 5, **{"Pleural Effusion": 1.0, "Pneumothorax": 1.0})
     assert all(np.isnan(found[f"effectiveness {finding}"]) for finding in FINDINGS)

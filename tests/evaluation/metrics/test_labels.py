@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from biomedjourney_monai.evaluation import RACE_GROUPS, apply_label_policy, changed_only, race_group
+from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, apply_label_policy, changed_only, race_group
 
 
 @pytest.mark.parametrize(

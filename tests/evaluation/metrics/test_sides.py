@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.judges.loading import JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import JudgeScores
 from biomedjourney_monai.evaluation.metrics.sides import SideCorrectness, is_side_correct, only_half
-from biomedjourney_monai.evaluation.systems.asked_findings import Request
+from biomedjourney_monai.evaluation.systems.asked_findings import AskedFinding
 from biomedjourney_monai.schema import FINDINGS
 
 
@@ -56,7 +56,10 @@ def test_the_rule_by_hand(named, other, before, expected):
 
 
 def test_an_image_with_the_finding_on_the_named_side_is_correct_and_one_with_it_opposite_is_not():
-    requests = {"a": {"Pleural Effusion": Request({"left": 2})}, "b": {"Pleural Effusion": Request({"left": 2})}}
+    requests = {
+        "a": {"Pleural Effusion": AskedFinding({"left": 2})},
+        "b": {"Pleural Effusion": AskedFinding({"left": 2})},
+    }
     prior = torch.full((2, 1, 16, 20), 0.1)
     images = prior.clone()
     images[0, 0, 8, 17] = 0.9  # image right is the patient's left
@@ -71,7 +74,7 @@ def test_an_image_with_the_finding_on_the_named_side_is_correct_and_one_with_it_
 
 
 def test_mirroring_an_image_turns_correct_into_wrong():
-    requests = {"a": {"Pneumothorax": Request({"right": 1})}}
+    requests = {"a": {"Pneumothorax": AskedFinding({"right": 1})}}
     prior = torch.full((1, 1, 16, 20), 0.1)
     image = prior.clone()
     image[0, 0, 4, 3] = 0.8
@@ -82,7 +85,7 @@ def test_mirroring_an_image_turns_correct_into_wrong():
 
 
 def test_a_journey_without_such_a_request_or_without_a_prior_is_unknown():
-    requests = {"b": {"Pneumothorax": Request({"right": 1})}}
+    requests = {"b": {"Pneumothorax": AskedFinding({"right": 1})}}
     prior = torch.full((2, 1, 16, 20), 0.1)
     batch = _batch(prior, [_row("a"), _row("b")])
     batch.prior.good[1] = False

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.judges.loading import JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import JudgeScores
 from biomedjourney_monai.evaluation.metrics.target_change import TargetChange, target_region
-from biomedjourney_monai.evaluation.systems.asked_findings import Request
+from biomedjourney_monai.evaluation.systems.asked_findings import AskedFinding
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 
 SIDE = 50
@@ -64,7 +64,7 @@ def _measure(requests, image, labels=None):
 
 
 def test_change_inside_and_outside_by_hand():
-    requests = {"a": {"Pleural Effusion": Request({"left": 2})}}
+    requests = {"a": {"Pleural Effusion": AskedFinding({"left": 2})}}
     image = torch.full((1, 1, SIDE, SIDE), 0.5)
     image[0, 0, 20, 38] = 0.9  # in the left lung
     image[0, 0, 20, 10] = 0.4  # in the right one
@@ -77,7 +77,7 @@ def test_change_inside_and_outside_by_hand():
 
 
 def test_where_nothing_is_to_change_all_change_is_outside():
-    requests = {"a": {"Edema": Request({"": 2}, unchanged=frozenset([""]))}}
+    requests = {"a": {"Edema": AskedFinding({"": 2}, unchanged=frozenset([""]))}}
     image = torch.full((1, 1, SIDE, SIDE), 0.6)
     found = _measure(requests, image, {"prior_Edema": 1.0})
     assert found["change_outside overall"] == pytest.approx(0.1)
@@ -85,7 +85,7 @@ def test_where_nothing_is_to_change_all_change_is_outside():
 
 
 def test_what_was_there_before_is_no_onset_and_an_unknown_request_says_nothing():
-    requests = {"a": {"Edema": Request({"": 3})}}
+    requests = {"a": {"Edema": AskedFinding({"": 3})}}
     image = torch.full((1, 1, SIDE, SIDE), 0.6)
     assert np.isnan(_measure(requests, image, {"prior_Edema": 1.0})["change_at Edema"])
     assert np.isfinite(_measure(requests, image, {"prior_Edema": np.nan})["change_at Edema"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.evaluation.judges.loading import JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import JudgeScores
 from biomedjourney_monai.evaluation.page.anatomy import contour_path, outline
 from biomedjourney_monai.schema import STRUCTURES
 

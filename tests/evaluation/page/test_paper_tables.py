@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from biomedjourney_monai.evaluation.ablation.table import STUDY_METRICS
+from biomedjourney_monai.evaluation.ablation.table import METRICS
 from biomedjourney_monai.evaluation.page.paper_tables import result_tables
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 
@@ -31,11 +31,11 @@ def metrics():
 
 def _cell(text, registration, stages, encoder, value=0.5):
     factors = {"text": text, "registration": registration, "stages": stages, "text_encoder": encoder}
-    return {"name": "x", "factors": factors, "metrics": {metric: _number(value) for metric in STUDY_METRICS}}
+    return {"name": "x", "factors": factors, "metrics": {metric: _number(value) for metric in METRICS}}
 
 
 @pytest.fixture
-def study():
+def ablation():
     cells = [
         _cell(text, registration, stages, "small")
         for text in ("impression", "progression")
@@ -49,9 +49,9 @@ def test_an_evaluation_makes_tables_1_3_and_4(metrics):
     assert [table.number for table in result_tables(metrics)] == [1, 3, 4]
 
 
-def test_every_row_has_a_number_for_each_column(metrics, study):
-    study["cells"].append(_cell("progression", True, 1, "other"))
-    for table in result_tables(metrics, study):
+def test_every_row_has_a_number_for_each_column(metrics, ablation):
+    ablation["cells"].append(_cell("progression", True, 1, "other"))
+    for table in result_tables(metrics, ablation):
         for line in (*table.here, *table.paper):
             assert len(line.numbers) == len(table.columns), (table.number, line.name)
 
@@ -70,24 +70,24 @@ def test_numbers_measured_here_keep_their_intervals_and_the_papers_have_none(met
     assert third.here[0].numbers[0] == metrics["systems"][0]["metrics"]["pathology_auroc"]["Atelectasis"]
 
 
-def test_a_study_makes_table_2_with_eight_rows_on_both_sides(metrics, study):
-    table = result_tables(metrics, study)[1]
+def test_an_ablation_makes_table_2_with_eight_rows_on_both_sides(metrics, ablation):
+    table = result_tables(metrics, ablation)[1]
     assert table.number == 2
     assert sorted(line.name for line in table.here) == sorted(line.name for line in table.paper)
     assert len(table.here) == 8 and "12 iterations" in table.remark
 
 
-def test_table_5_compares_encoders_at_equal_settings(metrics, study):
-    study["cells"] += [_cell("progression", True, 1, name) for name in ("random", "words")]
-    tables = {table.number: table for table in result_tables(metrics, study)}
+def test_table_5_compares_encoders_at_equal_settings(metrics, ablation):
+    ablation["cells"] += [_cell("progression", True, 1, name) for name in ("random", "words")]
+    tables = {table.number: table for table in result_tables(metrics, ablation)}
     assert [line.name.split(" · ")[0] for line in tables[5].here] == ["small", "random", "words"]
     assert len(tables[2].here) == 8
 
 
-def test_a_study_without_results_adds_no_table(metrics, study):
-    for cell in study["cells"]:
+def test_an_ablation_without_results_adds_no_table(metrics, ablation):
+    for cell in ablation["cells"]:
         cell["metrics"] = {}
-    assert [table.number for table in result_tables(metrics, study)] == [1, 3, 4]
+    assert [table.number for table in result_tables(metrics, ablation)] == [1, 3, 4]
 
 
 def test_the_papers_figures_are_the_text_of_the_paper():
@@ -104,11 +104,11 @@ def test_the_papers_figures_are_the_text_of_the_paper():
     assert missing == [], json.dumps(missing)
 
 
-def test_of_a_study_with_variants_the_first_ones_cells_are_shown(metrics, study):
-    others = [{**cell, "factors": {**cell["factors"], "variant": "v"}} for cell in study["cells"]]
-    for cell in study["cells"]:
+def test_of_an_ablation_with_variants_the_first_ones_cells_are_shown(metrics, ablation):
+    others = [{**cell, "factors": {**cell["factors"], "variant": "v"}} for cell in ablation["cells"]]
+    for cell in ablation["cells"]:
         cell["factors"]["variant"] = "plain"
-    study["cells"] += others
-    (table,) = [table for table in result_tables(metrics, study) if table.number == 2]
+    ablation["cells"] += others
+    (table,) = [table for table in result_tables(metrics, ablation) if table.number == 2]
     names = [line.name for line in table.here]
     assert len(names) == len(set(names)) == 8

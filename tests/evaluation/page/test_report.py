@@ -6,15 +6,16 @@ import pandas
 import pytest
 
 from biomedjourney_monai.errors import ImageError, TableError
-from biomedjourney_monai.evaluation.evaluate import SCORES_FILE, EvaluationSettings, evaluate
+from biomedjourney_monai.evaluation.comparison import compare_systems
+from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.page.report import (
-    ReportOptions,
     format_days,
     format_number,
     order_subgroups,
     write_report,
 )
+from biomedjourney_monai.evaluation.systems.scoring import SCORES_FILE
 from biomedjourney_monai.files import write_json, write_table
 
 
@@ -50,37 +51,37 @@ class Page(html.parser.HTMLParser):
 
 
 def _evaluated(work, models):
-    content, scores = evaluate(work, load_judges(models), settings=EvaluationSettings(bootstrap=10))
+    content, scores = compare_systems(work, load_judges(models), settings=EvaluationSettings(bootstrap=10))
     write_json(work / "metrics.json", content)
     write_table(work / SCORES_FILE, scores)
     return content
 
 
 def _page(work, **options):
-    counts = write_report(work, work / "report", options=ReportOptions(**options))
-    return Page((work / "report" / "index.html").read_text(encoding="utf-8")), counts
+    report = write_report(work, tracking_uri="none", **({"judge_weights": work / "nowhere"} | options))
+    return Page(report.page.read_text(encoding="utf-8")), report
 
 
 def test_page_is_whole_and_loads_nothing_from_outside(work, models):
     _evaluated(work, models)
-    page, counts = _page(work)
+    page, report = _page(work)
     assert page.open == []
     assert all(source.startswith("data:") for source in page.loads)
-    assert (counts["shown"], counts["left out"]) == (10, 0)
+    assert (report.shown, report.left_out) == (10, 0)
 
 
 def test_each_panel_has_five_pictures(work, models):
     _evaluated(work, models)
-    page, counts = _page(work, panels=3)
+    page, report = _page(work, panels=3)
     five = ["Prior", "Counterfactual", "Real next image", "Counterfactual − prior", "Real − prior"]
     assert page.images == five * (3 + 6), "three chosen by what changed, and the three best and worst"
-    assert counts["no judges"] == "no folder of the judges' weights was given (--judge-weights)"
+    assert report.no_judges == "the judges' weights are not in the folder given"
 
 
 def test_the_evaluations_judges_add_heat_maps_and_contours(work, models):
     _evaluated(work, models)
-    page, counts = _page(work, panels=3, judge_weights=models)
-    assert counts["no judges"] == ""
+    page, report = _page(work, panels=3, judge_weights=models)
+    assert report.no_judges == ""
     assert sum(name.startswith("Judge: ") for name in page.images) == 3 + 6
     assert page.labels.count("Prior with contours of six structures") == 3
 
@@ -91,9 +92,9 @@ def test_other_judges_draw_nothing_and_the_page_says_so(work, models, tmp_path):
     content = _evaluated(work, models)
     content["judges"]["files"]["phantom_classifier.pt"] = "0" * 64
     write_json(work / "metrics.json", content)
-    page, counts = _page(work, panels=3, judge_weights=shutil.copytree(models, tmp_path / "again"))
-    assert "not those of the evaluation" in counts["no judges"]
-    assert counts["no judges"] in " ".join(" ".join(page.text).split())
+    page, report = _page(work, panels=3, judge_weights=shutil.copytree(models, tmp_path / "again"))
+    assert "not those of the evaluation" in report.no_judges
+    assert report.no_judges in " ".join(" ".join(page.text).split())
     assert page.labels == []
 
 
@@ -117,10 +118,10 @@ def test_the_papers_tables_stand_beside_marked_as_another_data_set(work, models)
     assert text.count("another data set (MIMIC-CXR)") == 3
 
 
-def test_a_study_that_is_not_there_is_refused(work, models):
+def test_an_ablation_that_is_not_there_is_refused(work, models):
     _evaluated(work, models)
-    with pytest.raises(TableError, match="biomedjourney study"):
-        _page(work, study=work)
+    with pytest.raises(TableError, match="biomedjourney ablation"):
+        _page(work, ablation=work)
 
 
 def test_a_ladder_without_a_strip_is_refused(work, models):
@@ -147,7 +148,7 @@ def test_page_shows_the_numbers_of_the_evaluation(work, models):
 
 def test_text_from_outside_is_escaped(work, models):
     _evaluated(work, models)
-    write_report(work, work / "report")
+    write_report(work, tracking_uri="none")
     source = (work / "report" / "index.html").read_text(encoding="utf-8")
     assert "New &lt;b&gt;effusion&lt;/b&gt;" in source
     assert "<b>effusion</b>" not in source
@@ -159,7 +160,7 @@ def test_page_names_no_patient_or_study(work, models):
     pairs["new_study_id"], pairs["prior_dicom_id"] = "secret-study", "secret-dicom"
     pairs.to_parquet(work / "pairs.parquet")
     _evaluated(work, models)
-    write_report(work, work / "report")
+    write_report(work, tracking_uri="none")
     assert "secret" not in (work / "report" / "index.html").read_text(encoding="utf-8")
 
 
@@ -173,8 +174,8 @@ def test_baselines_alone_make_a_page(baseline_work, models):
 def test_journey_without_a_readable_picture_is_left_out_and_counted(work, models):
     _evaluated(work, models)
     (work / "images" / "j000001_new.png").write_bytes(b"not a picture")
-    page, counts = _page(work)
-    assert counts["shown"] == 9 and counts["left out"] >= 1
+    page, report = _page(work)
+    assert report.shown == 9 and report.left_out >= 1
     assert "pictures of this page" in " ".join(page.text)
 
 
@@ -191,7 +192,7 @@ def test_missing_or_foreign_metrics_are_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "metrics.json").write_text(content)
     with pytest.raises(TableError, match="biomedjourney evaluate"):
-        write_report(tmp_path, tmp_path / "report")
+        write_report(tmp_path, tracking_uri="none")
     assert not (tmp_path / "report").exists()
 
 

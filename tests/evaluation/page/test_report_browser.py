@@ -6,9 +6,11 @@ import numpy as np
 import pandas
 import pytest
 
-from biomedjourney_monai.evaluation.evaluate import SCORES_FILE, EvaluationSettings, evaluate
+from biomedjourney_monai.evaluation.comparison import compare_systems
+from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.loading import load_judges
-from biomedjourney_monai.evaluation.page.report import ReportOptions, write_report
+from biomedjourney_monai.evaluation.page.report import write_report
+from biomedjourney_monai.evaluation.systems.scoring import SCORES_FILE
 from biomedjourney_monai.files import write_json, write_table
 from biomedjourney_monai.radiographs import save_png
 
@@ -28,10 +30,10 @@ def page_file(work, models):
     for name in pairs["new_dicom_id"]:
         save_png(work / "images" / f"{name}.png", np.random.default_rng(5).random((32, 32)))
     pairs.to_parquet(work / "pairs.parquet")
-    content, scores = evaluate(work, load_judges(models), settings=EvaluationSettings(bootstrap=5))
+    content, scores = compare_systems(work, load_judges(models), settings=EvaluationSettings(bootstrap=5))
     write_json(work / "metrics.json", content)
     write_table(work / SCORES_FILE, scores)
-    write_report(work, work / "report", options=ReportOptions(panels=4, judge_weights=models))
+    write_report(work, panels=4, judge_weights=models, tracking_uri="none")
     return work / "report" / "index.html"
 
 

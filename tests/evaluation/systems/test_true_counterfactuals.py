@@ -6,9 +6,11 @@ from monai.metrics import DiceMetric
 from skimage.metrics import peak_signal_noise_ratio
 
 from biomedjourney_monai.errors import ImageError, TableError
-from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, Material, evaluate
+from biomedjourney_monai.evaluation.comparison import compare_systems
+from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.loading import load_judges
-from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals, changed_region
+from biomedjourney_monai.evaluation.metrics.truth_error import changed_region
+from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual
@@ -50,7 +52,7 @@ def rendered_work(baseline_work, renderings):
 def _evaluate(work, models, **material):
     truth = TrueCounterfactuals(work / "truth", size=SIZE)
     settings = EvaluationSettings(bootstrap=5, limit=2)
-    return evaluate(work, load_judges(models), settings=settings, material=Material(truth=truth, **material))
+    return compare_systems(work, load_judges(models), settings=settings, truth=truth, **material)
 
 
 def test_the_changed_region_of_a_left_effusion_is_on_image_right(renderings):
@@ -90,7 +92,7 @@ def test_a_journey_without_a_truth_is_a_counted_failure_of_the_true_system(rende
 
 
 def test_without_the_folder_the_numbers_are_null_with_the_reason(baseline_work, models):
-    content, _ = evaluate(baseline_work, load_judges(models), settings=EvaluationSettings(bootstrap=5))
+    content, _ = compare_systems(baseline_work, load_judges(models), settings=EvaluationSettings(bootstrap=5))
     number = content["systems"][0]["further"]["truth_psnr"]["overall"]
     assert np.isnan(number["value"])
     assert "--truth" in number["note"]

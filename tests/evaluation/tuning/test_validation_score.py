@@ -5,8 +5,9 @@ import pandas
 import pytest
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.evaluation.evaluate import EvaluationSettings, Material, evaluate
-from biomedjourney_monai.evaluation.systems.asked_findings import Request
+from biomedjourney_monai.evaluation.comparison import compare_systems
+from biomedjourney_monai.evaluation.journeys import EvaluationSettings
+from biomedjourney_monai.evaluation.systems.asked_findings import AskedFinding
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.evaluation.tuning.validation_score import SCORES, ValidationScore
 from biomedjourney_monai.radiographs import save_png
@@ -17,7 +18,7 @@ def test_the_scores_are_those_of_the_evaluation(work, models):
     from biomedjourney_monai.evaluation.systems.sources import read_counterfactuals
     from biomedjourney_monai.schema import SAMPLES_FOLDER
 
-    content, _ = evaluate(work, load_judges(models), settings=EvaluationSettings(bootstrap=0))
+    content, _ = compare_systems(work, load_judges(models), settings=EvaluationSettings(bootstrap=0))
     (expected,) = [system["metrics"] for system in content["systems"] if system["name"] == "counterfactual"]
     samples = read_counterfactuals(work / SAMPLES_FOLDER)
     images = np.stack([samples.image({"journey_id": journey}) for journey in samples.rows])
@@ -34,12 +35,15 @@ def test_side_and_error_against_the_truth_are_those_of_the_evaluation_too(work, 
 
     samples = read_counterfactuals(work / SAMPLES_FOLDER)
     journeys = sorted(samples.rows)[:3]
-    truth, requests = write_truths(work, count=2), {j: {"Pleural Effusion": Request({"left": 2})} for j in journeys}
+    truth, requests = (
+        write_truths(work, count=2),
+        {j: {"Pleural Effusion": AskedFinding({"left": 2})} for j in journeys},
+    )
     assert [truth.has({"prior_dicom_id": f"p{n}", "new_study_id": f"n{n}"}) for n in range(3)] == [True, True, False]
-    settings, material = EvaluationSettings(bootstrap=0, limit=3), Material(requests=requests, truth=truth)
-    content, _ = evaluate(work, load_judges(models), settings=settings, material=material)
+    settings = EvaluationSettings(bootstrap=0, limit=3)
+    content, _ = compare_systems(work, load_judges(models), settings=settings, asked=requests, truth=truth)
     (expected,) = [system["further"] for system in content["systems"] if system["name"] == "counterfactual"]
-    score = ValidationScore(work, judges_dir=models, requests=requests, truth=truth)
+    score = ValidationScore(work, judges_dir=models, asked=requests, truth=truth)
     found = score(journeys, np.stack([samples.image({"journey_id": journey}) for journey in journeys]))
     assert set(found) == {*SCORES, "side_correct", "truth_psnr inside", "truth_psnr outside"}
     assert found["side_correct"] == pytest.approx(expected["side_correct"]["overall"]["value"], nan_ok=True)

@@ -12,6 +12,7 @@ from monai.networks.schedulers import DDPMScheduler
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.denoiser import Denoiser
 from biomedjourney_monai.networks.stable_diffusion import StableDiffusionAutoencoder
+from biomedjourney_monai.networks.weights.configured import ConfiguredNetworks
 from biomedjourney_monai.networks.weights.foreign_models import read_compvis
 from biomedjourney_monai.networks.weights.importing import fit_model
 
@@ -27,17 +28,15 @@ def fit(tmp_path):
     with torch.device("meta"):
         denoiser = Denoiser(**foreign.DENOISER)
     sizes = {"channels": (8, 16, 16), "latent_channels": 4, "norm_num_groups": 4}
-    networks = {
-        "denoiser": denoiser,
-        "autoencoder": StableDiffusionAutoencoder(in_channels=1, out_channels=1, **sizes),
-        "noise_scheduler": DDPMScheduler(
-            schedule="scaled_linear_beta", beta_start=0.00085, beta_end=0.012, prediction_type="epsilon"
-        ),
-    }
+    autoencoder = StableDiffusionAutoencoder(in_channels=1, out_channels=1, **sizes)
+    noise_scheduler = DDPMScheduler(
+        schedule="scaled_linear_beta", beta_start=0.00085, beta_end=0.012, prediction_type="epsilon"
+    )
+    networks = ConfiguredNetworks(denoiser, autoencoder, noise_scheduler, scale_factor=1.0, image_size=32)
 
     def run(state, **settings):
         torch.save(state, tmp_path / "w.ckpt")
-        return fit_model(read_compvis([tmp_path / "w.ckpt"]), **networks, scale_factor=1.0, **settings)
+        return fit_model(read_compvis([tmp_path / "w.ckpt"]), networks, **settings)
 
     return run
 

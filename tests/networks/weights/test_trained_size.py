@@ -46,5 +46,5 @@ def test_the_facts_of_any_weights_file_are_read(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert load_info(tmp_path / "bare.pt") == load_info(tmp_path / "old.pt") == {}
     (tmp_path / "cut.pt").write_bytes((tmp_path / "ours.pt").read_bytes()[:200])
-    with pytest.raises(WeightsError, match="whole weights file"):
+    with pytest.raises(WeightsError, match="complete weights file"):
         load_info(tmp_path / "cut.pt")

@@ -10,6 +10,7 @@ from biomedjourney_monai.preparation.cohort import view_checks
 from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import CohortSettings, select_studies
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
+from biomedjourney_monai.preparation.parallel import Workers
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_each_image_gets_its_reason(paths):
 
 
 def test_processes_do_not_change_the_answer(paths):
-    assert ViewChecker(processes=2).check(paths) == EXPECTED
+    assert ViewChecker(workers=Workers(2)).check(paths) == EXPECTED
 
 
 def test_a_second_run_looks_only_at_what_is_new_or_changed(paths, tmp_path, monkeypatch, pictures):

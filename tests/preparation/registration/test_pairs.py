@@ -7,6 +7,7 @@ from biomedjourney_monai.preparation import item_record
 from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import select_studies
 from biomedjourney_monai.preparation.journeys import build_journeys
+from biomedjourney_monai.preparation.parallel import Workers
 from biomedjourney_monai.preparation.registration.images import StudyLoader, convert_studies
 from biomedjourney_monai.preparation.registration.pairs import decide, register_journeys
 from biomedjourney_monai.preparation.registration.register import PairRegistrar
@@ -17,8 +18,8 @@ from biomedjourney_monai.schema import PAIR_COLUMNS
 def prepare(source: Path, work: Path, *, processes: int = 1, size: int = 96, min_score: float = 0.25) -> pd.DataFrame:
     studies = select_studies(read_mimic(source)).studies
     journeys, _drops = build_journeys(studies)
-    contents, _done = convert_studies(studies, work, StudyLoader(size), processes=processes)
-    pairs, _done = register_journeys(journeys, contents, work, PairRegistrar(), processes=processes)
+    contents, _done = convert_studies(studies, work, StudyLoader(size), Workers(processes))
+    pairs, _done = register_journeys(journeys, contents, work, PairRegistrar(), Workers(processes))
     return decide(pairs, min_score=min_score)
 
 

@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
-from biomedjourney_monai.errors import ConfigError, ImageError
+from biomedjourney_monai.errors import ConfigError, ImageError, SettingError
 from biomedjourney_monai.preparation.registration.gradient_correlation import gradient_correlation
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
 from biomedjourney_monai.preparation.registration.register import (
@@ -132,7 +132,7 @@ def test_shapes_and_names_are_checked():
         register(np.zeros((8, 8)), np.zeros((9, 9)))
     with pytest.raises(ImageError, match="square"):
         register(np.zeros((8, 9)), np.zeros((8, 9)))
-    with pytest.raises(ValueError, match="bspline"):
+    with pytest.raises(SettingError, match="bspline"):
         register(np.zeros((8, 8)), np.zeros((8, 8)), transform="bspline")
 
 

@@ -12,14 +12,21 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
-from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.errors import ConfigError, SettingError, TableError
 from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import select_studies
 from biomedjourney_monai.preparation.journeys import build_journeys
+from biomedjourney_monai.preparation.parallel import Workers
 from biomedjourney_monai.preparation.registration.images import StudyLoader
 from biomedjourney_monai.preparation.registration.pairs import decide
 from biomedjourney_monai.preparation.registration.register import PairRegistrar
-from biomedjourney_monai.preparation.registration.run import calibrated_score, register_all
+from biomedjourney_monai.preparation.registration.run import (
+    calibrated_score,
+    register_all,
+    register_files,
+    register_pairs,
+    require_pairs,
+)
 from biomedjourney_monai.preparation.rejections import REJECTED_COLUMNS, write_rejected
 from biomedjourney_monai.radiographs import load_with_content, read_mask, read_png
 from biomedjourney_monai.schema import JOURNEYS_FILE, STUDIES_FILE
@@ -209,7 +216,7 @@ def test_real_radiographs_laterals_are_rejected_and_same_patient_frontals_kept(t
         dicom_id=[f"first{number}" for number in range(len(laterals))],
     )
     work = write_studies(pd.concat([frontal, first, follow], ignore_index=True), tmp_path / "work")
-    pairs = register_all(work, StudyLoader(256), PairRegistrar(), processes=2).pairs
+    pairs = register_all(work, StudyLoader(256), PairRegistrar(), workers=Workers(2)).pairs
     lateral = pairs["new_dicom_id"].isin(laterals["dicom_id"])
     assert lateral.sum() == len(laterals) >= 5 and not pairs.loc[lateral, "kept"].any()
     assert (~lateral).sum() >= 10 and pairs.loc[~lateral, "kept"].mean() >= 0.9
@@ -242,3 +249,33 @@ def test_the_loader_checks_views_when_asked(tmp_path):
     with pytest.raises(Exception, match="upright frontal") as caught:
         StudyLoader(SIZE, check_views=True)(tmp_path / "noise.png")
     assert caught.value.reason == "view check: not_a_chest"
+
+
+def test_the_stage_as_a_function_gives_the_files_and_their_counts(work, tmp_path):
+    registered = register_pairs(work, size=SIZE, report=True, processes=1)
+    pd.testing.assert_frame_equal(registered.pairs, pd.read_parquet(work / "pairs.parquet"), check_dtype=False)
+    assert registered.counts == json.loads((work / "register_drops.json").read_text())
+    assert (registered.images_done, registered.images_reused) == (7, 0) and registered.report.is_file()
+    registered = register_pairs(work, size=SIZE, min_score=1.0, processes=1)
+    assert (registered.images_done, registered.pairs_done, registered.report) == (0, 0, None)
+    with pytest.raises(TableError, match="score below threshold 3"):
+        require_pairs(registered)
+
+
+def test_two_files_are_registered_and_judged(work, tmp_path):
+    paths = pd.read_parquet(work / STUDIES_FILE)["image_path"][:2]
+    result, reason = register_files(*paths, tmp_path / "out.png", size=SIZE)
+    assert reason == "" and np.abs(read_png(tmp_path / "out.png") - result.image).max() < 1 / 255
+    assert register_files(*paths, tmp_path / "out.png", size=SIZE, min_score=1.0)[1] == "score below threshold"
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [({"size": 8}, "size"), ({"min_score": 2.0}, "min_score"), ({"calibrate": 60}, "calibrate"), ({"siz": 64}, "siz")],
+)
+def test_a_setting_out_of_range_is_named(work, settings, name):
+    with pytest.raises(SettingError) as caught:
+        register_pairs(work, **settings)
+    assert caught.value.name == name and not (work / "images").exists()
+    with pytest.raises(ConfigError, match="both set the threshold"):
+        register_pairs(work, min_score=0.3, calibrate=5)

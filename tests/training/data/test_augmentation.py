@@ -13,7 +13,6 @@ from biomedjourney_monai.training.data.augmentation import (
     draw_crop,
     draw_jitter,
     move_mask,
-    require_no_mirroring,
     swap_sides,
 )
 
@@ -75,7 +74,7 @@ def test_the_same_name_gets_the_same_change_and_others_another(seed, variant):
 
 
 def test_the_papers_flip_mirrors_every_other_variant():
-    mirrored = [draw_jitter(seed=0, name="a", variant=v, reproduce_paper_flip=True).mirrored for v in range(4)]
+    mirrored = [Augmentation("jitter", reproduce_paper_flip=True).draw("a", v).mirrored for v in range(4)]
     assert mirrored == [False, True, False, True]
     image = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
     flipped = apply_jitter(image, Jitter(mirrored=True), intensity=False)
@@ -100,13 +99,6 @@ def test_swapping_sides_twice_gives_the_text_back(words):
 )
 def test_side_words_are_swapped(text, swapped):
     assert swap_sides(text) == swapped
-
-
-def test_mirroring_is_refused_unless_the_paper_is_reproduced():
-    with pytest.raises(ConfigError, match=r"heart would lie on the wrong side; found a flip probability of 0.5"):
-        require_no_mirroring(0.5, reproduce_paper_flip=False)
-    require_no_mirroring(0.5, reproduce_paper_flip=True)
-    require_no_mirroring(0.0, reproduce_paper_flip=False)
 
 
 @given(seed=st.integers(0, 50), variant=st.integers(1, 9), name=st.sampled_from(["a", "b"]))

@@ -76,7 +76,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(make_training, tmp_path,
 
     more = make_training(tmp_path, max_epochs=2)
     monkeypatch.setattr(torch, "save", fill_disk)
-    with pytest.raises(ConfigError, match=r"No space left on device. Make room"):
+    with pytest.raises(ConfigError, match=r"No space left on device. Free disk space"):
         more.run()
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
     assert (tmp_path / "checkpoint.pt").read_bytes() == before

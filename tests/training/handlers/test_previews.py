@@ -4,6 +4,7 @@ import torch
 from ignite.engine import Engine
 from PIL import Image
 
+from biomedjourney_monai.networks.generator import Sampled
 from biomedjourney_monai.training.data.latents import LatentRow
 from biomedjourney_monai.training.handlers.previews import PreviewGrid, SampleValidation, ScoreSamples, draw_grid
 
@@ -34,7 +35,7 @@ class Generator:
     def sampler(self, denoiser, prior, text, null, *, seeds):
         assert not denoiser.training
         self.seeds += seeds
-        return 2 * prior * denoiser.scale_factor
+        return Sampled(2 * prior * denoiser.scale_factor)
 
     def decode(self, latent):
         return latent[:, :1].repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.evaluation.judges.loading import PhantomJudges
+from biomedjourney_monai.evaluation.judges.phantom import PhantomJudges
+from biomedjourney_monai.phantom.labelled import LabelledImages
 from biomedjourney_monai.radiographs import load_radiograph, save_png
 from biomedjourney_monai.training.judges.train import (
-    LabelledImages,
     mark_judges,
     normalise,
     train_classifier,
@@ -23,7 +23,8 @@ def data():
     masks = np.zeros((rows, 6, 64, 64), bool)
     masks[:, :, 16:48, 8:40] = True
     images[:, 16:48, 8:40] += (60 + 120 * labels[:, 0]).astype(np.uint8)[:, None, None]
-    return LabelledImages(images, labels, np.arange(rows) % 3, generator.normal(60, 15, rows), masks)
+    age, sex = generator.normal(60, 15, rows), np.full(rows, "F")
+    return LabelledImages(images, labels, np.arange(rows) % 3, age, sex, masks, reports=[""] * rows)
 
 
 def test_classifier_learns_what_is_there(data):

@@ -8,7 +8,7 @@ from torch import nn
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.networks.text.encoder import TextEncoder
 from biomedjourney_monai.networks.text.tower_folder import TowerGeometry
-from biomedjourney_monai.training.text_tower.tower import measure_retrieval, train_text_tower
+from biomedjourney_monai.training.text_tower.tower import fit_text_tower, measure_retrieval
 
 TINY = TowerGeometry(
     width=32, layers=1, heads=2, embed_dim=16, image_size=32, image_width=24, image_layers=1, patch_size=16
@@ -28,7 +28,7 @@ def pairs(count=40, *, side=32):
 def tower(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tower")
     images, texts = pairs()
-    figures = train_text_tower(images, texts, out=folder, seed=3, steps=6, batch_size=8, geometry=TINY)
+    figures = fit_text_tower(images, texts, out=folder, seed=3, steps=6, batch_size=8, geometry=TINY)
     return folder, figures
 
 
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_generator_alon
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
-    train_text_tower(images, texts, out=tmp_path, seed=3, steps=6, batch_size=8, geometry=TINY)
+    fit_text_tower(images, texts, out=tmp_path, seed=3, steps=6, batch_size=8, geometry=TINY)
     assert torch.equal(torch.rand(3), expected)
     for file in sorted(tower[0].iterdir()):
         assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
@@ -64,15 +64,15 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_generator_alon
 
 def test_another_seed_gives_another_tower(tower, tmp_path):
     images, texts = pairs()
-    train_text_tower(images, texts, out=tmp_path, seed=4, steps=6, batch_size=8, geometry=TINY)
+    fit_text_tower(images, texts, out=tmp_path, seed=4, steps=6, batch_size=8, geometry=TINY)
     assert TextEncoder.from_folder(tmp_path).weights_hash != TextEncoder.from_folder(tower[0]).weights_hash
 
 
 def test_training_learns_which_text_goes_with_which_image(tmp_path):
     images, texts = pairs(80)
     texts = [choice[:1] for choice in texts]
-    before = train_text_tower(images, texts, out=tmp_path / "a", seed=0, steps=1, batch_size=16, geometry=TINY)
-    after = train_text_tower(images, texts, out=tmp_path / "b", seed=0, steps=150, batch_size=16, geometry=TINY)
+    before = fit_text_tower(images, texts, out=tmp_path / "a", seed=0, steps=1, batch_size=16, geometry=TINY)
+    after = fit_text_tower(images, texts, out=tmp_path / "b", seed=0, steps=150, batch_size=16, geometry=TINY)
     assert after["meaning"] < 0.8 * before["meaning"]
     assert after["words"] < 0.8 * before["words"]
     assert after["recall_at_1"] == 1.0  # equal texts share a rank
@@ -105,7 +105,7 @@ def test_retrieval_counts_the_texts_that_score_better():
 )
 def test_wrong_input_is_refused_before_anything_is_written(tmp_path, images, texts, steps, rule):
     with pytest.raises(ConfigError, match=rule):
-        train_text_tower(images, texts, out=tmp_path / "tower", seed=0, steps=steps, geometry=TINY)
+        fit_text_tower(images, texts, out=tmp_path / "tower", seed=0, steps=steps, geometry=TINY)
     assert not (tmp_path / "tower").exists()
 
 

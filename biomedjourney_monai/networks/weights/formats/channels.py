@@ -1,4 +1,4 @@
-"""Weights for other numbers of channels: 4 to 8 at the denoiser's input, 3 to 1 where images are grey, and back."""
+"""Weights for other numbers of channels: 4 to 8 at the denoiser's input, 3 to 1 for grey images, and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGE_INPUT = "encoder.blocks.0.conv.weight"
 def widen_input(state: Mapping[str, Tensor], *, in_channels: int) -> StateDict:
     """Give the denoiser's first convolution zeros for the channels of the prior latent, unless it has weights for them.
 
-    A text-to-image model so becomes the start of InstructPix2Pix's training, with the same output.
+    This makes a text-to-image model the start of InstructPix2Pix's training, with the same output.
 
     Args:
         state: a denoiser's tensors.
@@ -51,7 +51,7 @@ def to_grey(state: Mapping[str, Tensor]) -> StateDict:
     folded = dict(state)
     folded[IMAGE_INPUT] = state[IMAGE_INPUT].double().sum(1, keepdim=True).to(state[IMAGE_INPUT].dtype)
     for name in (f"{output}.weight", f"{output}.bias"):
-        if name in state and state[name].shape[:1] == (3,):  # else the caller finds it, with all that does not fit
+        if name in state and state[name].shape[:1] == (3,):  # otherwise the caller reports it
             folded[name] = state[name].double().mean(0, keepdim=True).to(state[name].dtype)
     return folded
 

@@ -1,4 +1,4 @@
-"""Names of the original latent-diffusion code (CompVis; Stable Diffusion 1.5, InstructPix2Pix) against diffusers'."""
+"""Names of the original latent-diffusion code (CompVis; Stable Diffusion 1.5, InstructPix2Pix) to diffusers' names."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class CompVisParts:
     """A checkpoint taken apart, names without prefixes.
 
     Args:
-        unet: tensors of the UNet, averaged ones where the checkpoint has them and they were asked for.
+        unet: tensors of the UNet, averaged if `averaged`.
         autoencoder: tensors of the first stage.
         averaged: whether the UNet's tensors are the averaged ones.
         set_aside: how many tensors of each known kind are not used.
@@ -79,7 +79,7 @@ def take_apart(state: Mapping[str, Tensor], *, averaged: bool = True) -> CompVis
 
     Args:
         state: the checkpoint's `state_dict`.
-        averaged: take the exponential moving average of the UNet where it is there.
+        averaged: take the exponential moving average of the UNet if there is one.
 
     Raises:
         WeightsError: if the average lacks a tensor that the UNet has.
@@ -137,7 +137,7 @@ def unet_to_diffusers(state: Mapping[str, Tensor]) -> StateDict:
                 return f"down_blocks.{level}.downsamplers.0.conv.{rest.removeprefix('op.')}"
             return f"down_blocks.{level}.{'attentions' if part else 'resnets'}.{place}.{inner(rest)}"
         level, place = divmod(block, per_level)
-        if rest.startswith("conv."):  # at .1 where the level has no attention, else at .2
+        if rest.startswith("conv."):  # at .1 if the level has no attention, else at .2
             return f"up_blocks.{level}.upsamplers.0.{rest}"
         return f"up_blocks.{level}.{'attentions' if part else 'resnets'}.{place}.{inner(rest)}"
 
@@ -161,27 +161,22 @@ def autoencoder_to_diffusers(state: Mapping[str, Tensor]) -> StateDict:
 
 
 def _averaged(unet: StateDict, average: StateDict, surplus: list[str]) -> StateDict:
-    """The average's tensors under the UNet's names; CompVis stores them with the dots taken out."""
-    taken = {}
-    missing = []
-    for name in unet:
-        key = f"{UNET_PREFIX.removeprefix('model.')}{name}".replace(".", "")
-        if key in average:
-            taken[name] = average.pop(key)
-        else:
-            missing.append(name)
+    """The averaged tensors under the UNet's names; CompVis stores them without the dots."""
+    keys = {name: f"{UNET_PREFIX.removeprefix('model.')}{name}".replace(".", "") for name in unet}
+    missing = [name for name, key in keys.items() if key not in average]
     if missing:
         raise WeightsError(
             "an averaged UNet must have every tensor of the UNet",
             found=f"{len(missing)} missing, first {missing[0]}",
             action="Pass --no-ema to take the weights that are not averaged",
         )
+    taken = {name: average.pop(key) for name, key in keys.items()}
     surplus += [f"{AVERAGE_PREFIX}{name}" for name in average]
     return taken
 
 
 def _blocks_per_level(state: Mapping[str, Tensor]) -> int:
-    """Residual blocks of a level: those before the first downsampling, or all where there is none."""
+    """Residual blocks of a level: those before the first downsampling, or all if there is none."""
     blocks = [int(match[1]) for name in state if (match := re.match(r"input_blocks\.(\d+)\.0\.", name))]
     stops = [int(match[1]) for name in state if (match := re.match(r"input_blocks\.(\d+)\.0\.op\.", name))]
     return min(stops) - 1 if stops else max(blocks, default=1)

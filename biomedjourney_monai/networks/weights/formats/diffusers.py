@@ -1,12 +1,12 @@
-"""Names of diffusers' `UNet2DConditionModel` and `AutoencoderKL` against those of the denoiser and the autoencoder.
+"""Names of diffusers' `UNet2DConditionModel` and `AutoencoderKL` to those of our networks, and back.
 
-All functions are pure, take any geometry, and neither copy nor convert tensors unless their shape changes.
+The functions take any geometry, and do not copy or convert tensors unless their shape changes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -52,10 +52,9 @@ _FORMER_ATTENTION = (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("pr
 
 
 def denoiser_from_diffusers(state: Mapping[str, Tensor]) -> StateDict:
-    """Rename a `UNet2DConditionModel`'s tensors to those of `Denoiser`.
+    """Rename a `UNet2DConditionModel`'s tensors to those of `Denoiser`, without text projection and scale factor.
 
-    The text projection and the scale factor, which Stable Diffusion does not have, are not in the result unless the
-    UNet has a text projection of its own.
+    Stable Diffusion has neither; a UNet's own text projection is kept.
     """
     to_ours = renamer(UNET_NAMES)
 
@@ -86,21 +85,14 @@ def autoencoder_from_diffusers(state: Mapping[str, Tensor]) -> StateDict:
     """Rename an `AutoencoderKL`'s tensors to those of `StableDiffusionAutoencoder`.
 
     Raises:
-        WeightsError: if the names tell of no level, or the quantising convolution cannot be halved.
+        WeightsError: if the names show no levels, or the quantising convolution cannot be halved.
     """
     state = rename_all(state, renamer(_FORMER_ATTENTION), of="an autoencoder of diffusers")
     levels, blocks = _depth(state)
     places = dict(_places(levels, blocks))
     inner = renamer(_BLOCK_NAMES)
 
-    def rename(name: str) -> str:
-        parts = name.split(".")
-        for length in range(len(parts) - 1, 0, -1):
-            if place := places.get(".".join(parts[:length])):
-                return ".".join([place, inner(".".join(parts[length:]))])
-        return name
-
-    renamed = rename_all(state, rename, of="an autoencoder of diffusers")
+    renamed = rename_all(state, lambda name: _move(name, places, inner) or name, of="an autoencoder of diffusers")
     result: StateDict = {}
     for name, value in renamed.items():
         if name.startswith("quant_conv."):
@@ -124,13 +116,8 @@ def autoencoder_to_diffusers(state: Mapping[str, Tensor], *, levels: int, num_re
     inner = renamer(_BLOCK_NAMES, backward=True)
     result: StateDict = {}
     for name, value in state.items():
-        parts = name.split(".")
-        place, length = next(
-            ((places[".".join(parts[:n])], n) for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in places),
-            ("", 0),
-        )
-        if place:
-            result[".".join([place, inner(".".join(parts[length:]))])] = value
+        if moved := _move(name, places, inner):
+            result[moved] = value
         elif not name.startswith("quant_conv_"):
             raise WeightsError("weights must be a Stable Diffusion autoencoder's", found=name)
     for kind in ("weight", "bias"):
@@ -139,8 +126,17 @@ def autoencoder_to_diffusers(state: Mapping[str, Tensor], *, levels: int, num_re
     return result
 
 
+def _move(name: str, places: Mapping[str, str], inner: Callable[[str], str]) -> str | None:
+    """Replace the longest leading part of a name that has a place, and rename the rest; None if it has none."""
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        if place := places.get(".".join(parts[:length])):
+            return ".".join([place, inner(".".join(parts[length:]))])
+    return None
+
+
 def _places(levels: int, blocks: int) -> Iterator[tuple[str, str]]:
-    """Where each module of diffusers' autoencoder sits in MONAI's flat lists of blocks."""
+    """The modules of diffusers' autoencoder, and their places in MONAI's flat lists of blocks."""
     middle = ("mid_block.resnets.0", "mid_block.attentions.0", "mid_block.resnets.1")
     ends = ("conv_norm_out", "", "conv_out")  # the activation between them has no weights
     down, up = [], []
@@ -176,12 +172,12 @@ def _depth(state: Mapping[str, Tensor]) -> tuple[int, int]:
 
 
 def _as_convolution(name: str, value: Tensor) -> Tensor:
-    """A 1×1 convolution from the linear layer that some UNets have in its place."""
+    """A 1×1 convolution, from the linear layer that some UNets use instead."""
     is_linear = re.search(r"\.proj_(in|out)\.conv\.weight$", name) and value.ndim == 2
     return value[:, :, None, None] if is_linear else value
 
 
 def _as_linear(name: str, value: Tensor) -> Tensor:
-    """A linear layer from the 1×1 convolution that older autoencoders have in its place."""
+    """A linear layer, from the 1×1 convolution that older autoencoders use instead."""
     is_convolution = re.search(r"\.attn\.[a-z_]+\.weight$", name) and value.shape[2:] == (1, 1)
     return value[:, :, 0, 0] if is_convolution else value

@@ -1,4 +1,4 @@
-"""diffusers' `config.json` of UNet, autoencoder and scheduler against the geometry of our networks, both ways."""
+"""diffusers' `config.json` of UNet, autoencoder and scheduler to the geometry of our networks, and back."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ _AUTOENCODER_FIXED: dict[str, Any] = {
     "use_post_quant_conv": True,
     "use_quant_conv": True,
 }
-"""What our networks do, by the settings that would make diffusers' do otherwise."""
+"""Settings with which diffusers' networks compute the same as ours."""
 
 
 def denoiser_geometry(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The geometry of a `Denoiser` for a UNet's config; its class, its input and what text it sees are not in it.
+    """The geometry of a `Denoiser` for a UNet's config, without its class, its input and its text width.
 
     Raises:
-        WeightsError: if the UNet does something that the denoiser cannot.
+        WeightsError: if the denoiser cannot compute what the UNet does.
     """
     _require_fixed(config, _UNET_FIXED, network="UNet2DConditionModel")
     channels = list(config.get("block_out_channels", (320, 640, 1280, 1280)))
@@ -100,8 +100,8 @@ def unet_config(geometry: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("prior_expectation", "residual_to_prior"):
         if geometry.get(key):
             raise WeightsError(
-                "a denoiser for diffusers must predict by its UNet alone",
-                found=f"denoiser#{key}, which adds what the prior latent tells to the UNet's output",
+                "a denoiser for diffusers must predict with its UNet alone",
+                found=f"denoiser#{key}, which adds an estimate from the prior latent to the UNet's output",
                 action="Train without it, as sd15.yaml does",
             )
     if geometry["transformer_norm_eps"] != TRANSFORMER_NORM_EPS:
@@ -131,10 +131,10 @@ def unet_config(geometry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def autoencoder_geometry(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The geometry of a `StableDiffusionAutoencoder` for an autoencoder's config, channels of the image left out.
+    """The geometry of a `StableDiffusionAutoencoder` for an autoencoder's config, without the image's channels.
 
     Raises:
-        WeightsError: if the autoencoder does something that ours cannot.
+        WeightsError: if ours cannot compute what the autoencoder does.
     """
     _require_fixed(config, _AUTOENCODER_FIXED, network="AutoencoderKL")
     kinds = {*config.get("down_block_types", ()), *config.get("up_block_types", ())}
@@ -181,7 +181,7 @@ def scheduler_signal(config: Mapping[str, Any]) -> torch.Tensor:
     """The cumulative product of 1 - beta of a scheduler's config, float64, shape (T,).
 
     Raises:
-        WeightsError: if the schedule is of another kind than given, linear or scaled linear.
+        WeightsError: if the schedule is not given in numbers, linear or scaled linear.
     """
     count = config.get("num_train_timesteps", 1000)
     start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)

@@ -1,8 +1,8 @@
-"""Names of monai-generative 0.2.3, the project that MONAI took its generative networks from, against MONAI's own.
+"""Names of monai-generative 0.2.3, the origin of MONAI's generative networks, to MONAI's own.
 
 Its self-attention has a projection `proj_attn` that it never applies. MONAI's `load_old_state_dict` copies it into a
-projection that is applied, and the network then computes something else. Here it is set aside; where the network has
-a projection, it becomes the identity.
+projection that is applied, which changes the result. Here it is set aside; if the network has a projection, that
+becomes the identity.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _UPSAMPLER = re.compile(r"(decoder\.blocks\.\d+)\.conv\.conv\.")
 
 
 def is_autoencoder(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are an autoencoder's tensors; else they may be a denoiser's."""
+    """Whether these are an autoencoder's tensors."""
     return any(name.startswith(("encoder.", "decoder.", "quant_conv_")) for name in state)
 
 
 def denoiser_from_generative(state: Mapping[str, Tensor]) -> StateDict:
-    """Rename a conditional `DiffusionModelUNet`'s tensors to those of `Denoiser`; projection and scale are not in it.
+    """Rename a conditional `DiffusionModelUNet`'s tensors to those of `Denoiser`, without projection and scale factor.
 
     Raises:
-        WeightsError: if the UNet is not conditioned on text, so that its attention is of another kind.
+        WeightsError: if the UNet is not conditioned on text, which changes its attention.
     """
     unconditional = [name for name in state if name.endswith(".proj_attn.weight")]
     if unconditional:
@@ -49,8 +49,7 @@ def autoencoder_from_generative(state: Mapping[str, Tensor], *, with_projection:
 
     Args:
         state: the tensors.
-        with_projection: whether the network to be loaded has an output projection (`include_fc`), which is then the
-            identity.
+        with_projection: add an identity output projection, for a network that has one (`include_fc`).
 
     Returns:
         The tensors, and the names of the projections that were set aside.

@@ -1,4 +1,4 @@
-"""Renaming tensors by pairs of dotted names, one way or the other."""
+"""Rename tensors by pairs of dotted names, in either direction."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rename_all(state: Mapping[str, Tensor], rename: Callable[[str], str], *, of:
     """Rename every tensor.
 
     Raises:
-        WeightsError: if two tensors get one name, which means that the weights are not what `of` says.
+        WeightsError: if two tensors get the same name, so that the weights are not what `of` says.
     """
     renamed: StateDict = {}
     for name, value in state.items():

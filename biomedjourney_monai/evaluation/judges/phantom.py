@@ -1,0 +1,118 @@
+"""The judges of rendered radiographs: a classifier and a segmenter, with weights that hold tensors only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
+from biomedjourney_monai.evaluation.judges.scores import HasSquares, JudgeScores, as_batch, on_grid
+from biomedjourney_monai.files import file_hash, written_atomically
+
+CLASSIFIER_FILE = "phantom_classifier.pt"
+SEGMENTER_FILE = "phantom_segmenter.pt"
+
+
+class PhantomJudges:
+    """The judges for rendered radiographs.
+
+    Args:
+        classifier: findings, group and age.
+        segmenter: the six structures.
+        hashes: file name -> SHA-256, for the provenance.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        classifier: PhantomClassifier,
+        segmenter: PhantomSegmenter,
+        *,
+        hashes: dict[str, str] | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.classifier = classifier.eval().to(device)
+        self.segmenter = segmenter.eval().to(device)
+        self.device = torch.device(device)
+        self._hashes = hashes or {}
+
+    @torch.inference_mode()
+    def score(self, images: Tensor | HasSquares) -> JudgeScores:
+        """Score images of shape (B, 1, H, W) in [0, 1], or the images of a result; sizes other than 128 are resampled.
+
+        Raises:
+            ValueError: if the shape is another or a pixel is not finite.
+        """
+        batch = as_batch(images)
+        prepared = self._prepare(batch)
+        findings, groups, age = self.classifier(prepared)
+        structures = on_grid(self.segmenter(prepared), batch.shape[-2:]) > 0
+        return JudgeScores(findings.sigmoid().cpu(), groups.softmax(dim=1).cpu(), age.cpu(), structures.cpu())
+
+    def finding_logits(self, images: Tensor) -> Tensor:
+        """The logit of each finding of images as in `score`, shape (B, 5); differentiable, for heat maps."""
+        return self.classifier(self._prepare(images))[0]
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> Tensor:
+        """The classifier's pooled features of images as in `score`, shape (B, 272)."""
+        return self.classifier.features(self._prepare(images)).cpu()
+
+    def provenance(self) -> dict[str, Any]:
+        """Name, and the SHA-256 of each weights file."""
+        return {"name": "phantom", "files": dict(self._hashes)}
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        """The networks' input: (B, 1, 128, 128) in [-1, 1] on their device."""
+        images = as_batch(images)
+        if not torch.isfinite(images).all():
+            raise ValueError("images must be finite; found NaN or infinite pixels.")
+        return on_grid(images.to(self.device, torch.float32), (JUDGE_SIZE, JUDGE_SIZE)) * 2 - 1
+
+
+def load_phantom_judges(folder: str | Path, *, device: str | torch.device = "cpu") -> PhantomJudges:
+    """Load the two networks whose weights lie in a folder.
+
+    Raises:
+        WeightsError: if a file is missing, unreadable or does not fit its network.
+    """
+    classifier, segmenter, folder = PhantomClassifier(), PhantomSegmenter(), Path(folder)
+    networks: dict[str, nn.Module] = {CLASSIFIER_FILE: classifier, SEGMENTER_FILE: segmenter}
+    hashes = {name: load_weights(network, folder / name) for name, network in networks.items()}
+    return PhantomJudges(classifier, segmenter, hashes=hashes, device=device)
+
+
+def save_weights(network: nn.Module, path: str | Path) -> None:
+    """Write a network's tensors and nothing else; floating point as float16."""
+    tensors = {
+        name: tensor.detach().cpu().to(torch.float16) if tensor.is_floating_point() else tensor.detach().cpu()
+        for name, tensor in network.state_dict().items()
+    }
+    with written_atomically(path) as temporary:
+        torch.save(tensors, temporary)
+
+
+def load_weights(network: nn.Module, path: str | Path) -> str:
+    """Fill a network from a file of `save_weights`, strictly and as tensors only.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        WeightsError: if the file is missing, unreadable or does not fit.
+    """
+    path = Path(path)
+    action = f"Put {path.name} into {path.parent}, or train it with `biomedjourney train-judges --out {path.parent}`"
+    if not path.is_file():
+        raise WeightsError(f"the judges need the weights {path}", found="no such file", action=action)
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
+    except Exception as error:  # unpickling hostile or truncated bytes raises many kinds
+        raise WeightsError(
+            f"{path} must hold the tensors of {type(network).__name__}", found=type(error).__name__, action=action
+        ) from error
+    return file_hash(path)

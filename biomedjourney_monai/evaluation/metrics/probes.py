@@ -1,0 +1,120 @@
+"""Measures of further samples: axioms of counterfactuals, ladders of severity, diversity over seeds.
+
+Source: Monteiro et al. 2023, Measuring axiomatic soundness of counterfactual image models (composition,
+reversibility); Wang et al. 2003 (MS-SSIM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+from monai.metrics.regression import compute_ms_ssim
+from torch import Tensor
+
+from biomedjourney_monai.evaluation.metrics.measure import ASKED, KEPT, PROBES, REAL, Measure, column_means
+from biomedjourney_monai.schema import FINDINGS
+
+NULL_STEPS = 3
+"""How often the empty description is followed."""
+
+
+def mean_ms_ssim(samples: Sequence[Tensor]) -> np.ndarray:
+    """Average the multi-scale structural similarity over all pairs of samples of one request; 1 is no diversity.
+
+    Args:
+        samples: K >= 2 tensors of shape (B, 1, H, W), in [0, 1]: one sample of each of B requests.
+
+    Returns:
+        Shape (B,); NaN for images under 112 pixels, which have too few for five scales. Windows are 11 pixels wide, 7
+        for images under 176 pixels.
+    """
+    side = min(samples[0].shape[-2:])
+    if side // 16 <= 6:
+        return np.full(len(samples[0]), np.nan)
+    size = 11 if side // 16 > 10 else 7
+    pairs = [compute_ms_ssim(x, y, spatial_dims=2, kernel_size=size)[:, 0] for x, y in combinations(samples, 2)]
+    return torch.stack(pairs).mean(dim=0).double().numpy()
+
+
+def _measure(
+    key: str,
+    title: str,
+    meaning: str,
+    *,
+    topic: str,
+    parts: Sequence[str] = (),
+    nothing: str = "every prior shows all findings",
+    lower_is_better: bool = False,
+    has_best: bool = True,
+) -> Measure:
+    return Measure(
+        key=key,
+        title=title,
+        meaning=meaning,
+        compute=column_means(key, parts, without=nothing, nothing=nothing),
+        section=PROBES,
+        topic=topic,
+        lower_is_better=lower_is_better,
+        has_best=has_best,
+    )
+
+
+LADDERS = (
+    _measure(
+        "ladder_judge",
+        "Rising ladders, by the judge",
+        "Small, moderate and large from one noise: the share of ladders in which the judge's probability"
+        " rises at both steps.",
+        topic=ASKED,
+    ),
+    _measure(
+        "ladder_change",
+        "Rising ladders, by the change",
+        "The same, with how much the picture differs from the prior.",
+        topic=ASKED,
+    ),
+    _measure(
+        "ladder_change_at",
+        "Rising ladders, by the change in place",
+        "The same, only at the finding's anatomy: what else the picture changes does not count.",
+        topic=ASKED,
+        nothing="no anatomy was seen, or every prior shows all findings",
+    ),
+)
+AXIOMS = (
+    _measure(
+        "composition_drift",
+        "Drift without an instruction",
+        "Mean absolute difference from the prior after following the empty description, once and repeatedly.",
+        topic=KEPT,
+        parts=[f"after {n}" for n in range(1, NULL_STEPS + 1)],
+        lower_is_better=True,
+    ),
+    _measure(
+        "reversibility_error",
+        "There and back: error",
+        "A finding is asked for and then said to have resolved: how far the picture then is from the prior.",
+        topic=KEPT,
+        lower_is_better=True,
+    ),
+    _measure(
+        "reversibility_recovered",
+        "There and back: finding gone",
+        "Of the findings that had appeared, the share that has disappeared again.",
+        topic=KEPT,
+        parts=FINDINGS,
+        nothing="nothing appeared to be undone",
+    ),
+)
+DIVERSITY = _measure(
+    "diversity_ms_ssim",
+    "Likeness of samples",
+    "How alike samples of one request with different seeds are (MS-SSIM): 1 is no diversity. Neither end is best.",
+    topic=REAL,
+    nothing="images under 112 pixels",
+    has_best=False,
+)
+PROBE_MEASURES = (*LADDERS, *AXIOMS, DIVERSITY)
