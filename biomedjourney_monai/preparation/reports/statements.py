@@ -7,8 +7,9 @@ for each finding it names, and negation, uncertainty, side, severity and trend a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 from biomedjourney_monai.preparation.reports import vocabulary as words
 from biomedjourney_monai.preparation.reports.wording import expand_abbreviations, is_foreign, plain_words
@@ -43,8 +44,12 @@ class Statement:
         return bool(self.severities)
 
 
-def read_statements(text: str) -> dict[str, Statement]:
-    """Read what a text says about the findings in `vocabulary.TERMS` and `vocabulary.OTHER_TERMS`.
+_NAMES_OTHERS = re.compile("|".join(words.OTHER_TERMS.values()))
+
+
+@lru_cache(maxsize=2048)
+def read_statements(text: str) -> Mapping[str, Statement]:
+    """Read what a text says about the findings in `vocabulary.TERMS` and `vocabulary.OTHER_TERMS`; do not change it.
 
     Example:
         >>> read_statements("Small left pleural effusion. No edema.")["Pleural Effusion"].severities
@@ -53,31 +58,34 @@ def read_statements(text: str) -> dict[str, Statement]:
     if is_foreign(text):
         return {}
     sentences = split_sentences(text)
-    others = _read_terms(sentences, {**words.TERMS, **words.OTHER_TERMS})
-    return _read_terms(sentences, words.TERMS) | {k: v for k, v in others.items() if k in words.OTHER_TERMS}
+    others = _join(
+        [s for sentence in sentences if _NAMES_OTHERS.search(sentence) for s in read_segments(sentence, True)]
+    )
+    named = _join([segment for sentence in sentences for segment in read_segments(sentence)])
+    return named | {label: others[label] for label in words.OTHER_TERMS if label in others}
 
 
-def _read_terms(sentences: list[str], terms: Mapping[str, str]) -> dict[str, Statement]:
+def _join(segments: Sequence[Segment]) -> dict[str, Statement]:
+    """Join the segments of a text by finding."""
     statements: dict[str, Statement] = {}
     certain: set[str] = set()
-    for sentence in sentences:
-        for segment in read_segments(sentence, terms):
-            statement = statements.setdefault(segment.label, Statement())
-            if segment.is_negated:
-                sides = segment.sides() or {WHOLE}
-                statement.denied.update(sides)
-                if segment.says_gone:
-                    statement.changes = dict.fromkeys(sides, "resolved") | statement.changes
-                continue
-            changes = segment.changes()
-            for side, severity in segment.severities().items():
-                statement.severities[side] = max(severity, statement.severities.get(side, 0))
-                statement.changes[side] = changes[side] or statement.changes.get(side, "")
-                trend = segment.trend if changes[side] in ("", "new") else changes[side]
-                if trend:
-                    statement.trends[side] = trend
-            if not segment.is_uncertain:
-                certain.add(segment.label)
+    for segment in segments:
+        statement = statements.setdefault(segment.label, Statement())
+        if segment.is_negated:
+            sides = segment.sides or {WHOLE}
+            statement.denied.update(sides)
+            if segment.says_gone:
+                statement.changes = dict.fromkeys(sides, "resolved") | statement.changes
+            continue
+        for side, severity in segment.severities.items():
+            change = segment.changes[side]
+            statement.severities[side] = max(severity, statement.severities.get(side, 0))
+            statement.changes[side] = change or statement.changes.get(side, "")
+            trend = segment.trend if change in ("", "new") else change
+            if trend:
+                statement.trends[side] = trend
+        if not segment.is_uncertain:
+            certain.add(segment.label)
     for label, statement in statements.items():
         _drop_unnamed_side(statement)
         statement.uncertain = statement.is_present and label not in certain
@@ -120,7 +128,7 @@ class Segment:
     is_a_doubted_cause: bool
     is_one_of_two: bool = False  # "atelectasis versus pneumonia at the left base"
 
-    @property
+    @cached_property
     def is_negated(self) -> bool:
         if self.label in words.NAMED_WITH_PREDICATE and words.NEGATED_WITHIN.search(self.term):
             return True
@@ -128,7 +136,7 @@ class Segment:
             return True
         return bool(words.NEGATED_AFTER.search(self.after))
 
-    @property
+    @cached_property
     def is_uncertain(self) -> bool:
         if self.is_a_doubted_cause or (self.is_one_of_two and " rather than " not in self.sentence):
             return True
@@ -137,20 +145,21 @@ class Segment:
         )  # uncertainty of its cause
         return bool(words.UNCERTAIN.search(f"{self.before} {self.term} | {after}"))
 
-    @property
+    @cached_property
     def trend(self) -> str:
         return _trend(f"{self.before} {self.term} {self.after}")
 
-    @property
+    @cached_property
     def says_gone(self) -> bool:
         """Whether a denied finding is said to have been present before, by its own words or by those of its list."""
         if words.GONE.search(f"{self.before} {self.term} {self.after}"):
             return True
         return bool(words.GONE.search(self.sentence)) and not words.DENIAL.search(self.before)
 
+    @cached_property
     def changes(self) -> dict[str, str]:
         """Side → "new", "worse", "better", "same" or "" of a finding that is present."""
-        sides = self.sides() or {WHOLE}
+        sides = self.sides or {WHOLE}
         pieces = self.before.split(" and ")
         if sides == {LEFT, RIGHT} and len(pieces) == 2:  # "increasing left and decreasing right effusion"
             paired = {side: _trend(piece) for piece in pieces for side in _sides(piece)}
@@ -164,6 +173,7 @@ class Segment:
             return "new"
         return self.trend or ("new" if words.NOW.search(text) else "")
 
+    @cached_property
     def sides(self) -> set[str]:
         if self.label in words.UNSIDED:
             return set()
@@ -171,6 +181,7 @@ class Segment:
         shares = self.is_alone or self.is_a_doubted_cause or self.is_one_of_two
         return found or (_sides(self.sentence) if shares else set())
 
+    @cached_property
     def severities(self) -> dict[str, int]:
         """Side → severity, as in "small left and large right effusions" or "effusions, small on the left, …"."""
         before, after = (words.SEVERITY_RANGE.sub("", text) for text in (self.before, self.after))
@@ -179,17 +190,19 @@ class Segment:
             return {WHOLE: _severity(after, last=True) or _severity(inside, last=True)}
         paired = _paired(before) | _paired(after)
         whole = _severity(after, last=True) or _severity(inside, last=True)
-        sides = self.sides() or {WHOLE}
+        sides = self.sides or {WHOLE}
         return {side: paired.get(side, whole) for side in sorted(sides)}
 
 
-def read_segments(sentence: str, terms: Mapping[str, str]) -> list[Segment]:
+@lru_cache(maxsize=8192)
+def read_segments(sentence: str, with_others: bool = False) -> tuple[Segment, ...]:
     """Cut a sentence of `split_sentences` into a segment for each finding that it names.
 
     Args:
-        terms: label → pattern, such as `vocabulary.TERMS`.
+        sentence: of `split_sentences`.
+        with_others: find `vocabulary.OTHER_TERMS` too.
     """
-    mentions = _mentions(sentence, terms)
+    mentions = _mentions(sentence, {**words.TERMS, **words.OTHER_TERMS} if with_others else words.TERMS)
     parts, doubted, joined, start = [], [], [False], 0
     for index, (label, match) in enumerate(mentions):
         following = mentions[index + 1][1].start() if index + 1 < len(mentions) else len(sentence)
@@ -200,7 +213,7 @@ def read_segments(sentence: str, terms: Mapping[str, str]) -> list[Segment]:
         joined.append(bool(words.ONE_OF_TWO.fullmatch(between)) and index + 1 < len(mentions))
         start = match.end() + cut
     negated = _negated_by_list(parts)
-    return [
+    return tuple(
         Segment(
             *part,
             negated[index],
@@ -211,7 +224,7 @@ def read_segments(sentence: str, terms: Mapping[str, str]) -> list[Segment]:
         )
         for index, part in enumerate(parts)
         if part[0] != OTHER
-    ]
+    )
 
 
 def _mentions(sentence: str, terms: Mapping[str, str]) -> list[tuple[str, re.Match[str]]]:

@@ -82,8 +82,8 @@ _ENGLISH = frozenset(
 _FOREIGN = frozenset(
     "el la los las del de sin con y por una izquierdo izquierda derecho derecha derrame pequeño pequeña kein keine"
     " keinen und der die das mit ohne links rechts nicht ist kleiner pas et du les une sans gauche droit"
-    " droite épanchement modérée il lo gli di senza sinistro destro versamento não sem esquerdo direito ingen inget och geen het een"
-    " zonder rechter linker niet".split()
+    " droite épanchement modérée il lo gli di senza sinistro destro versamento não sem esquerdo direito"
+    " ingen inget och geen het een zonder rechter linker niet".split()
 )
 _WORDS = re.compile(r"[^\W\d_]+")
 
@@ -105,6 +105,7 @@ def expand_abbreviations(text: str) -> str:
     return _SHORT.sub(lambda match: _ABBREVIATIONS[match[0]], _DOTTED.sub(r"\1", text).lower())
 
 
+@lru_cache(maxsize=8192)
 def plain_words(sentence: str) -> str:
     """Correct typing errors in the names of findings, and write degrees of change in the reader's words.
 
