@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from biomedjourney_monai.preparation.reports.headings import (
@@ -51,6 +52,7 @@ class Sections:
         return "\n".join(part for part in (self.summary, details, self.addendum) if part)
 
 
+@lru_cache(maxsize=512)  # a study's report is read as the new one, and then as the prior
 def parse_report(text: str) -> Sections:
     """Split a report into sections. Of several with one heading, the last one that is not empty counts.
 
@@ -94,6 +96,7 @@ def read_report(path: str | Path) -> Sections:
     return parse_report(text.replace("\0", " "))
 
 
+@lru_cache(maxsize=512)
 def clean(text: str) -> str:
     """Write text on one line without identifiers, de-identification marks, list numbers, and the gaps they leave."""
     text = strip_identifiers(_strip_list_numbers(text))
