@@ -12,6 +12,7 @@ Importing the package is light: each name is loaded at its first use.
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any
 
 __version__ = "0.1.0"
@@ -71,6 +72,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if inspect.isfunction(value):
+        value = importlib.import_module(f"{__name__}.errors").refuse_unknown_keywords(value)
     globals()[name] = value
     return value
 

@@ -44,3 +44,17 @@ def test_names_are_listed_and_others_are_refused():
 
 def test_star_import_and_repeated_access_give_the_same_objects():
     assert bj.load_model is bj.load_model
+
+
+@pytest.mark.parametrize(
+    ("call", "near"),
+    [
+        (lambda: bj.load_model(weight="x"), "weights"),
+        (lambda: bj.find_studies("x", wrok="y"), "work"),
+        (lambda: bj.evaluate("x", judge="phantom"), "judges"),
+        (lambda: bj.SamplingSettings(step=3), "steps"),
+    ],
+)
+def test_an_unknown_keyword_names_the_nearest_known_one(call, near):
+    with pytest.raises(bj.SettingError, match=f"Did you mean {near}"):
+        call()

@@ -71,10 +71,14 @@ def run(arguments: argparse.Namespace) -> None:
     given = [name for name in ("prior", "new", "out") if getattr(arguments, name)]
     if not given:
         _register_work(arguments, settings)
-    elif len(given) == 3:
-        _register_files(arguments, settings)
-    else:
+    elif len(given) < 3:
         raise ConfigError("--prior, --new and --out go together", found=f"only --{' and --'.join(given)}")
+    elif arguments.calibrate is not None:
+        raise ConfigError(
+            "--calibrate needs the pairs of a working folder", found="two files", action="Use --min-score"
+        )
+    else:
+        _register_files(arguments, settings)
 
 
 def _register_files(arguments: argparse.Namespace, settings: dict[str, Any]) -> None:

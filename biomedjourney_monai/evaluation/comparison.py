@@ -53,17 +53,8 @@ def compare_systems(
 ) -> tuple[dict[str, Any], pandas.DataFrame]:
     """Score the baselines, the folder's samples if there are any, and other systems, on the same journeys.
 
-    Without an optional input, the measures that need it are null, with the reason.
-
-    Args:
-        work: the working folder, with pairs.parquet and its images, and samples/ or not.
-        judges: score the images.
-        settings: of the evaluation.
-        others: further systems.
-        asked: what each journey's description asks for.
-        truth: the true counterfactuals of rendered patients.
-        imagenet: features for FID and KID besides the judges' own.
-        targets: how many images of training journeys to look for copies of; 0 for none.
+    Without an optional input, the measures that need it are null, with the reason. `targets` is how many images of
+    training journeys to look for copies of.
 
     Returns:
         The content of metrics.json, and the scores per journey and system.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas
 
-from biomedjourney_monai.errors import ConfigError, ImageError
+from biomedjourney_monai.errors import ConfigError, ImageError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.checks import require_at_least
 from biomedjourney_monai.evaluation.comparison import compare_systems
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
@@ -44,6 +44,7 @@ class Evaluation:
     scores_file: Path
 
 
+@refuse_unknown_keywords
 def evaluate(
     work: str | Path,
     *,

@@ -93,6 +93,9 @@ def _described_journeys(work: Path, split: str, count: int) -> tuple[pandas.Data
     pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
     chosen = pairs[(pairs["split"] == split) & pairs["kept"].astype(bool) & pairs["journey_id"].isin(set(by_journey))]
     if chosen.empty:
-        raise TableError(f"there must be described journeys in the split {split!r} to probe", found="none")
+        raise TableError(
+            f"there must be described journeys in the split {split!r} to probe",
+            found=f"{len(by_journey)} descriptions, none of a kept journey of the split",
+        )
     chosen = chosen.head(count)
     return chosen, [by_journey[journey] for journey in chosen["journey_id"]]

@@ -19,7 +19,7 @@ from biomedjourney_monai.evaluation.metrics.measure import Scored
 from biomedjourney_monai.evaluation.metrics.probes import NULL_STEPS, PROBE_MEASURES, mean_ms_ssim
 from biomedjourney_monai.evaluation.metrics.statistic import Summary
 from biomedjourney_monai.evaluation.metrics.target_change import target_region
-from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, WHOLE, is_absent
+from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, WHOLE, is_absent, prior_labels_of
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 Generate = Callable[[Tensor, Sequence[str], Sequence[int]], Tensor]
@@ -36,14 +36,7 @@ LADDER_COLUMNS = (
 
 @dataclass(frozen=True)
 class Probe:
-    """A finding that a patient's prior does not show, and the descriptions that ask for it.
-
-    Attributes:
-        finding: of `schema.FINDINGS`.
-        side: of the patient; WHOLE for a finding without sides.
-        ladder: three descriptions of rising severity.
-        undo: describes that it has resolved.
-    """
+    """A finding that the prior does not show, its side (or WHOLE), three severities in words, and its resolution."""
 
     finding: str
     side: str
@@ -74,17 +67,10 @@ def run_probes(
     samples: int = 3,
     turn: int = 0,
 ) -> pandas.DataFrame:
-    """Sample and measure one batch of prior images.
+    """Sample and measure one batch of prior images, shape (B, 1, H, W), in [0, 1].
 
-    Args:
-        images: prior images, shape (B, 1, H, W), in [0, 1].
-        rows: of pairs.parquet.
-        descriptions: of the journeys, for the diversity.
-        generate: the model.
-        judges: score the findings.
-        seed: of the first journey; the following journeys have the following seeds.
-        samples: seeds per journey for the diversity, >= 2.
-        turn: number of the first journey, so that findings take turns.
+    `descriptions` and `samples` >= 2 are for the diversity; `seed` and `turn` are those of the first journey, the
+    following ones have the following numbers.
 
     Returns:
         B rows, and a column for each measure of `PROBE_MEASURES` and part; NaN where a probe does not apply.
@@ -101,7 +87,7 @@ def run_probes(
     columns["composition_drift overall"] = drift[0]
     again = [generate(images, list(descriptions), [s + 10_007 * k for s in seeds]) for k in range(samples)]
     columns["diversity_ms_ssim overall"] = mean_ms_ssim(again)
-    probes = [choose_probe({f: row[f"prior_{f}"] for f in FINDINGS}, turn=turn + n) for n, row in enumerate(rows)]
+    probes = [choose_probe(prior_labels_of(row), turn=turn + n) for n, row in enumerate(rows)]
     asked = {n: probe for n, probe in enumerate(probes) if probe is not None}
     table = pandas.DataFrame(columns | {name: np.full(count, np.nan) for name in LADDER_COLUMNS})
     if asked:

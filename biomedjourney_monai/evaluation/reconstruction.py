@@ -14,7 +14,7 @@ from monai.metrics import SSIMMetric
 from torch import Tensor
 from tqdm import tqdm
 
-from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.errors import BiomedJourneyError, ImageError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.journeys import choose_journeys
 from biomedjourney_monai.evaluation.judges.judged import Row
 from biomedjourney_monai.evaluation.judges.loading import load_judges
@@ -180,13 +180,7 @@ class QualityGate:
 
 @dataclass(frozen=True)
 class AutoencoderCheck:
-    """The result of `check_autoencoder`.
-
-    Attributes:
-        marks: as measured.
-        verdict: each bar, and whether it is met.
-        table: marks and verdict as text.
-    """
+    """The result of `check_autoencoder`: marks, each bar with whether it is met, and both as text."""
 
     marks: ReconstructionMarks
     verdict: dict[str, bool]
@@ -198,6 +192,7 @@ class AutoencoderCheck:
         return all(self.verdict.values())
 
 
+@refuse_unknown_keywords
 def check_autoencoder(
     work: str | Path = "work",
     *,

@@ -264,7 +264,6 @@ class _Loaded:
             return self._generator
 
 
-@refuse_unknown_keywords
 def load_model(
     weights: str | Path | None = None,
     *,

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from biomedjourney_monai.phantom.chest import Visit, lateral_border
-from biomedjourney_monai.phantom.raster import (
-    bell,
-    chord,
-    draw_polyline,
-    draw_tubes,
-    fill_polygon,
-    smooth_curve,
-    step,
-)
+from biomedjourney_monai.phantom.raster import bell, chord, draw_polyline, draw_tubes, fill_polygon, smooth_curve, step
 
 RIBS = 10
 _RIB_SAMPLES = 300

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from biomedjourney_monai.errors import ConfigError, refuse_unknown_keywords
+from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.files import write_json, written_atomically
 from biomedjourney_monai.phantom.faults import PlannedImage, UntidyPatient, plant_faults
 from biomedjourney_monai.phantom.parallel import map_in_order
@@ -65,7 +65,6 @@ class CohortSummary:
     counterfactuals: int
 
 
-@refuse_unknown_keywords
 def write_phantom_cohort(
     out: str | Path,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -46,7 +47,8 @@ class LabelledImages:
 
     def rows(self, chosen: slice) -> LabelledImages:
         """Give some of the rows."""
-        return replace(self, **{name: None if value is None else value[chosen] for name, value in vars(self).items()})
+        parts: dict[str, Any] = {name: value[chosen] for name, value in vars(self).items() if value is not None}
+        return replace(self, **parts)
 
 
 def draw_labelled(

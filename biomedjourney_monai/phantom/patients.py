@@ -20,18 +20,11 @@ VISIT_COUNT_SHARES = (0.08, 0.24, 0.30, 0.22, 0.16)
 
 GROUP_SHARES = (0.46, 0.29, 0.25)
 
-RACES = (
+RACES: tuple[tuple[tuple[str, float], ...], ...] = (
+    (("WHITE", 0.86), ("WHITE - OTHER EUROPEAN", 0.07), ("WHITE - RUSSIAN", 0.04), ("WHITE - EASTERN EUROPEAN", 0.03)),
     (
-        ("WHITE", 0.86),
-        ("WHITE - OTHER EUROPEAN", 0.07),
-        ("WHITE - RUSSIAN", 0.04),
-        ("WHITE - EASTERN EUROPEAN", 0.03),
-    ),
-    (
-        ("BLACK/AFRICAN AMERICAN", 0.80),
-        ("BLACK/CAPE VERDEAN", 0.09),
-        ("BLACK/CARIBBEAN ISLAND", 0.06),
-        ("BLACK/AFRICAN", 0.05),
+        *(("BLACK/AFRICAN AMERICAN", 0.80), ("BLACK/CAPE VERDEAN", 0.09)),
+        *(("BLACK/CARIBBEAN ISLAND", 0.06), ("BLACK/AFRICAN", 0.05)),
     ),
     (("ASIAN", 0.42), ("ASIAN - CHINESE", 0.36), ("ASIAN - SOUTH EAST ASIAN", 0.14), ("ASIAN - ASIAN INDIAN", 0.08)),
 )

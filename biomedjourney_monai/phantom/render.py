@@ -26,15 +26,7 @@ from biomedjourney_monai.phantom.hardware import draw_devices
 from biomedjourney_monai.phantom.lateral import LateralLayers, lateral_layers
 from biomedjourney_monai.phantom.mediastinum import Mediastinum, shape_hila, shape_mediastinum
 from biomedjourney_monai.phantom.pathology import fill_lung, pleural_depth_cm
-from biomedjourney_monai.phantom.physics import (
-    Acquisition,
-    axes_of,
-    detect,
-    develop,
-    finish,
-    line_integral,
-    rotate,
-)
+from biomedjourney_monai.phantom.physics import Acquisition, axes_of, detect, develop, finish, line_integral, rotate
 from biomedjourney_monai.phantom.raster import draw_tubes, step
 
 WINDOW_SIZE = 48

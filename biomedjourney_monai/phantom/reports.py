@@ -35,8 +35,6 @@ LINE_WIDTH = 78
 _HEADER = " " * 33 + "FINAL REPORT"
 _RULE = " " + "_" * 78
 
-_PLEURA_AND_LUNGS = ("Edema", "Atelectasis", "Pleural Effusion", "Pneumothorax")
-
 
 @dataclass(frozen=True)
 class _Case:

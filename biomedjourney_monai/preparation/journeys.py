@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from biomedjourney_monai.errors import SettingError, TableError, refuse_unknown_keywords
+from biomedjourney_monai.errors import SettingError, TableError
 from biomedjourney_monai.files import write_json, write_table
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
 from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, JOURNEYS_FILE
@@ -36,7 +36,6 @@ class FoundJourneys:
     path: Path
 
 
-@refuse_unknown_keywords
 def find_journeys(work: str | Path = "work", *, min_days: float = 0.0, max_days: float = float("inf")) -> FoundJourneys:
     """Pair the consecutive studies in studies.parquet, and write journeys.parquet and journeys_drops.json.
 

@@ -16,7 +16,7 @@ from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.files import read_json_lines
 from biomedjourney_monai.networks.autoencoder import PatchAutoencoderKL, reconstruct
 from biomedjourney_monai.networks.weights.autoencoder_file import load_autoencoder
-from biomedjourney_monai.networks.weights.geometry import GEOMETRY_KEY, HASH_KEY, geometry_hash, geometry_of
+from biomedjourney_monai.networks.weights.geometry import geometry_facts
 from biomedjourney_monai.networks.weights.model_file import save_tensors
 from biomedjourney_monai.radiographs import read_png
 from biomedjourney_monai.schema import SINGLES_FILE
@@ -129,6 +129,5 @@ class FirstStage:
 
     def save(self, path: str | Path, *, info: Mapping[str, Any]) -> None:
         """Write the weights and their geometry."""
-        geometry = geometry_of(autoencoder=self.autoencoder)
-        facts = {**info, GEOMETRY_KEY: geometry, HASH_KEY: geometry_hash(geometry)}
+        facts = {**info, **geometry_facts(autoencoder=self.autoencoder)}
         save_tensors(path, self.autoencoder.state_dict(), info=facts)

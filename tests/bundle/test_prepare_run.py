@@ -1,9 +1,6 @@
 """The preparation config gives the bytes of `biomedjourney register`."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -71,11 +68,8 @@ def test_the_view_check_can_be_switched_on(work):
     assert "view check: inverted" in set(pd.read_parquet(work / "pairs.parquet")["drop_reason"])
 
 
-def test_it_runs_as_a_bundle_and_another_process_finds_everything_done(work):
-    command = [sys.executable, "-m", "monai.bundle", "run", "prepare", "--config_file", str(CONFIG)]
-    command += ["--dataset_dir", str(work), "--image_size", "64", "--processes", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+def test_it_runs_as_a_bundle_and_another_process_finds_everything_done(work, run_bundle):
+    done = run_bundle("prepare", "prepare.yaml", "--dataset_dir", work, "--image_size", 64, "--processes", 1)
     assert done.returncode == 0, done.stderr[-2000:]
     first = {path: path.stat().st_mtime_ns for path in (work / "images").iterdir()}
     prepare(work)

@@ -3,10 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from monai.metrics import MultiScaleSSIMMetric
 
 from biomedjourney_monai.evaluation.judges.scores import JudgeScores
-from biomedjourney_monai.evaluation.metrics.probes import mean_ms_ssim
 from biomedjourney_monai.evaluation.probes import (
     choose_probe,
     run_probes,
@@ -150,15 +148,6 @@ def test_where_nothing_can_be_asked_for_the_reason_is_given():
     assert diversity.note == "images under 112 pixels"
     assert summary["composition_drift"]["after 2"].values[0] == pytest.approx(0.02, abs=1e-6)
     assert summary["composition_drift"]["after 2"].count == 2
-
-
-@pytest.mark.parametrize("size, window", [(128, 7), (176, 11)])
-def test_ms_ssim_is_monais(size, window):
-    generator = torch.Generator().manual_seed(0)
-    samples = [torch.rand((2, 1, size, size), generator=generator) for _ in range(3)]
-    metric = MultiScaleSSIMMetric(spatial_dims=2, kernel_size=window, reduction="none")
-    pairs = [metric(samples[i], samples[j]).flatten() for i, j in ((0, 1), (0, 2), (1, 2))]
-    assert mean_ms_ssim(samples) == pytest.approx(torch.stack(pairs).mean(dim=0).numpy(), abs=1e-5)
 
 
 def test_one_sample_has_no_diversity():

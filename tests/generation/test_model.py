@@ -129,5 +129,3 @@ def test_a_missing_model_is_refused_when_it_is_loaded(bundle, tmp_path):
         _ = model.generator
     with pytest.raises(ConfigError, match="bundle folder"):
         load_model(bundle=tmp_path)
-    with pytest.raises(SettingError, match="Did you mean weights"):
-        load_model(weight=tmp_path)

@@ -49,7 +49,7 @@ def test_one_severity_is_changed_and_no_other(state, finding, side, severity):
 
 @pytest.mark.parametrize(("finding", "side"), [("Edema", "left"), ("Pneumothorax", ""), ("Pneumonia", "left")])
 def test_a_severity_where_there_is_no_such_finding_is_refused(finding, side):
-    with pytest.raises(ConfigError, match="must be one of the phantom's"):
+    with pytest.raises(ConfigError, match="must exist in the phantom"):
         FindingState().with_severity(finding, side, 1)
 
 

@@ -7,6 +7,7 @@ small model loses is not taken for a change.
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -32,20 +33,23 @@ def shown_hw(original_hw: tuple[int, int], side: int = SHOWN_SIDE) -> tuple[int,
     return max(96, round(height * side / longer)), max(96, round(width * side / longer))
 
 
+_picture_uri = functools.partial(picture_uri, optimize=False)  # the user is waiting
+
+
 def show_prior(prior: np.ndarray, original_hw: tuple[int, int]) -> str:
     """The prior as the model sees it, as a data URI; `prior` is the square, shape (S, S), in [0, 1]."""
-    return picture_uri(mark_synthetic(restore(prior, shown_hw(original_hw)), text="PRIOR"))
+    return _picture_uri(mark_synthetic(restore(prior, shown_hw(original_hw)), text="PRIOR"))
 
 
 def show_counterfactual(image: np.ndarray, original_hw: tuple[int, int], *, side: int = SHOWN_SIDE) -> str:
     """A generated square, marked, as a data URI."""
-    return picture_uri(mark_synthetic(restore(image, shown_hw(original_hw, side))))
+    return _picture_uri(mark_synthetic(restore(image, shown_hw(original_hw, side))))
 
 
 def show_difference(image: np.ndarray, prior: np.ndarray, original_hw: tuple[int, int]) -> str:
     """What became denser, red, and less dense, blue, over the dimmed prior, as a data URI."""
     hw = shown_hw(original_hw)
-    return picture_uri(_marked(colour_difference(restore(image, hw), restore(prior, hw))))
+    return _picture_uri(_marked(colour_difference(restore(image, hw), restore(prior, hw))))
 
 
 def show_heat(values: np.ndarray, image: np.ndarray, original_hw: tuple[int, int]) -> str:
@@ -60,14 +64,14 @@ def show_heat(values: np.ndarray, image: np.ndarray, original_hw: tuple[int, int
     smooth = cv2.GaussianBlur(np.asarray(values, np.float32), (0, 0), HEAT_SIGMA)
     full = float(np.percentile(np.abs(smooth), FULL_HEAT_PERCENTILE))
     shown = cv2.resize(smooth, (image.shape[1], image.shape[0])) / max(full, 1e-12)
-    return picture_uri(_marked(colour_signed(restore(shown, hw), restore(image, hw), full=1.0)))
+    return _picture_uri(_marked(colour_signed(restore(shown, hw), restore(image, hw), full=1.0)))
 
 
 def show_spread(mean: np.ndarray, deviation: np.ndarray, original_hw: tuple[int, int], *, highest: float) -> str:
     """How far the samples lie apart, from black over red to white, over their mean, as a data URI."""
     hw = shown_hw(original_hw)
     picture = colour_map(restore(mean, hw), restore(deviation, hw), highest=highest)
-    return picture_uri(picture / np.float32(255))
+    return _picture_uri(picture / np.float32(255))
 
 
 def show_samples(images: Sequence[np.ndarray], original_hw: tuple[int, int]) -> list[str]:
@@ -77,7 +81,7 @@ def show_samples(images: Sequence[np.ndarray], original_hw: tuple[int, int]) -> 
 
 def preview_uri(preview: np.ndarray) -> str:
     """An upload as it is, uint8 (H, W), as a data URI."""
-    return picture_uri(preview / np.float32(255))
+    return _picture_uri(preview / np.float32(255))
 
 
 def as_base64(content: bytes) -> str:

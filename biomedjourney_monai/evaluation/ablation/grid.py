@@ -45,13 +45,10 @@ class Training:
 
     Attributes:
         iterations: of a cell, both stages together.
-        pretrain_iterations: of them in stage 1, where a cell has two stages.
+        pretrain_iterations: of these in stage 1, where a cell has two stages.
         epoch_length: iterations per epoch; both numbers are multiples of it.
         autoencoder_epochs: of an autoencoder that the ablation or a variant trains, on top of that budget.
         settings: overrides of train.yaml, the same for every cell.
-
-    Raises:
-        ConfigError: if the numbers do not fit together, or a setting would give cells different budgets.
     """
 
     iterations: int
@@ -211,7 +208,9 @@ def _cells(grid: Any, also: Any, encoders: Sequence[str], variants: Sequence[str
     if not cells:
         raise ConfigError("the grid must have a cell", found="an axis without a value")
     if variants and all(cell.variant == NO_VARIANT for cell in cells):
-        raise ConfigError("variants must have a cell", found="none", action="Name them in grid.variant")
+        raise ConfigError(
+            "variants must have a cell", found=f"{len(cells)} cells without one", action="Name them in grid.variant"
+        )
     models = {(cell.text_encoder, cell.variant): cell.model for cell in cells}
     for model in models.values():
         if list(models.values()).count(model) > 1:

@@ -31,11 +31,7 @@ class AblationStoppedError(BiomedJourneyError):
 def launcher(folder: Path) -> Iterator[Launch]:
     """Give a `Launch` that runs commands as processes; only one ablation at a time may work in the folder.
 
-    The commands inherit the lock: after the ablation alone is killed, a new start is refused while an orphaned command
-    still writes.
-
-    Raises:
-        BiomedJourneyError: if another run works in the folder.
+    The commands inherit the lock: while an orphaned command writes, a new start is refused with a BiomedJourneyError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,30 +40,20 @@ BUNDLE_RUN = (sys.executable, "-m", "monai.bundle", "run", "training", "--config
 AUTOENCODER_FILE = "autoencoder.pt"
 
 
+@dataclass
 class Plan:
-    """Builds the steps of an ablation, each once.
+    """Builds the steps of some cells of an ablation, each step once; `folder` and `bundle` are absolute."""
 
-    Args:
-        ablation: its settings.
-        cells: those of its cells that are wanted.
-        folder: the ablation's folder, absolute.
-        bundle: the bundle's folder, absolute.
-        image_size: side of the model's images in pixels.
-    """
+    ablation: Ablation
+    cells: Sequence[Cell]
+    folder: Path
+    bundle: Path
+    image_size: int
+    _steps: dict[str, Step] = field(default_factory=dict, init=False)
 
-    def __init__(
-        self, ablation: Ablation, cells: Sequence[Cell], folder: Path, *, bundle: Path, image_size: int
-    ) -> None:
-        self.ablation, self.cells, self.folder, self.bundle, self.image_size = (
-            ablation,
-            cells,
-            folder,
-            bundle,
-            image_size,
-        )
-        self.model = ablation.model or bundle / "models" / "model.pt"
-        self.scored_on_registered = any(cell.registration for cell in ablation.cells)
-        self._steps: dict[str, Step] = {}
+    def __post_init__(self) -> None:
+        self.model = self.ablation.model or self.bundle / "models" / "model.pt"
+        self.scored_on_registered = any(cell.registration for cell in self.ablation.cells)
 
     def steps(self) -> list[Step]:
         """Every step, after those that it needs; steps that serve many cells come first."""
@@ -73,7 +64,7 @@ class Plan:
 
     def for_cells(self, cells: Sequence[Cell]) -> Plan:
         """The plan of other cells of the same ablation."""
-        return Plan(self.ablation, cells, self.folder, bundle=self.bundle, image_size=self.image_size)
+        return replace(self, cells=cells)
 
     def last_step(self, cell: Cell) -> str:
         """The step whose outcome is the cell's."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.errors import ConfigError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.ablation.grid import choose_cells, read_ablation
 from biomedjourney_monai.evaluation.ablation.launch import launcher
 from biomedjourney_monai.evaluation.ablation.markdown import format_ablation
@@ -38,6 +38,7 @@ class AblationResult:
     failed: dict[str, str]
 
 
+@refuse_unknown_keywords
 def run_ablation(
     config: str | Path,
     *,

@@ -71,11 +71,7 @@ def run_steps(
 ) -> dict[str, Outcome]:
     """Run the steps that are not done, in order. Only steps that need a failed step are left out.
 
-    Args:
-        steps: each after those that it needs.
-        folder: the ablation's folder, with the states and logs of the steps.
-        launch: runs a command.
-        say: called with a line for each step and the estimated remaining time.
+    `steps` are in the order of their needs. `say` is called with a line for each step and the estimated remaining time.
 
     Returns:
         Step name -> outcome.

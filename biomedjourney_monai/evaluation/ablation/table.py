@@ -31,14 +31,7 @@ BASELINES = (CopyPrior.name, RealReference.name)
 
 @dataclass(frozen=True)
 class ScoredCells:
-    """Cells on the journeys that all of them were scored on, with the same bootstrap replicates, which pairs them.
-
-    Attributes:
-        summaries: cell name, or baseline name -> statistics.
-        journeys: how many all cells share.
-        patients: theirs.
-        left_out: journeys that some cell lacks.
-    """
+    """Statistics of each cell and baseline on the journeys that all cells share, with the same bootstrap replicates."""
 
     summaries: dict[str, Summary]
     journeys: int
@@ -104,13 +97,10 @@ def compare_with(scored: ScoredCells, cells: Sequence[str], reference: str) -> l
 def switch_effects(scored: ScoredCells, cells: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The effect of a switch: the mean difference of the pairs of cells that differ in it alone.
 
-    Args:
-        scored: the cells' statistics.
-        cells: cell name -> its level on each axis, e.g. {"text": "impression", "stages": 1}.
+    `cells` gives each cell's level on each axis, e.g. {"text": "impression", "stages": 1}.
 
     Returns:
-        One entry per axis and two of its levels: axis, from, to, how many pairs of cells, and metric -> value, low,
-        high, p as `compare` gives them.
+        One entry per axis and two of its levels: axis, from, to, the number of pairs, and the differences by metric.
     """
     effects = []
     axes = list(next(iter(cells.values()))) if cells else []

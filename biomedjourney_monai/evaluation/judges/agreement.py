@@ -14,16 +14,11 @@ THRESHOLD = 0.5
 def agreement_of(
     pathology: np.ndarray, *, findings: Sequence[str] = FINDINGS, threshold: float = THRESHOLD
 ) -> dict[str, dict[str, float]]:
-    """Summarise the judge's probability of each finding over K samples.
-
-    Args:
-        pathology: probabilities, shape (K, F).
-        findings: names of the columns.
-        threshold: above it a finding counts as seen.
+    """Summarise the judge's probability of each finding, shape (K, F), over K samples.
 
     Returns:
         By finding: `mean`, `deviation` (with N - 1; 0 for one sample), `lowest`, `highest`, and `agreement`: the share
-        of the samples on the side of the majority, 0.5 to 1.
+        of the samples on the side of the majority, 0.5 to 1. Above the threshold a finding counts as seen.
 
     Raises:
         ValueError: if the shape does not fit the findings.

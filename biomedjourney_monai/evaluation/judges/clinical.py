@@ -74,15 +74,10 @@ class ClinicalNetworks:
 
 
 class ClinicalJudges:
-    """The judges of the paper: torchxrayvision's networks.
+    """The judges of the paper: torchxrayvision's networks, loaded and in evaluation mode.
 
-    Args:
-        networks: loaded, in evaluation mode.
-        pathology_columns: place of each of `schema.FINDINGS` in the classifier's output.
-        anatomy_channels: place of each of `schema.STRUCTURES` in the segmenter's output.
-        trained_on: key of PATHOLOGY_FILES.
-        hashes: file name -> SHA-256, for the provenance.
-        device: where to compute.
+    `pathology_columns` and `anatomy_channels` are the columns of `schema.FINDINGS` and `schema.STRUCTURES` in the
+    networks' outputs; `hashes` are the SHA-256 of the weights by file name.
 
     Source: Cohen et al. 2022 (torchxrayvision); Gichoya et al. 2022 (race); Ieki et al. 2022 (age); Lian et al. 2021
     (anatomy).
@@ -131,14 +126,10 @@ class ClinicalJudges:
 def load_clinical_judges(
     folder: str | Path, *, trained_on: str = "chex", device: str | torch.device = "cpu"
 ) -> ClinicalJudges:
-    """Load the four networks from a folder. Nothing is downloaded.
-
-    Args:
-        folder: holds the four files, under torchxrayvision's own names.
-        trained_on: which DenseNet-121, a key of PATHOLOGY_FILES.
+    """Load the four networks from a folder with files of torchxrayvision's own names. Nothing is downloaded.
 
     Raises:
-        ConfigError: for another `trained_on`.
+        ConfigError: for a `trained_on` that is not a key of PATHOLOGY_FILES.
         WeightsError: if a file is missing, unreadable or does not fit; all missing ones are named.
     """
     if trained_on not in PATHOLOGY_FILES:

@@ -17,11 +17,7 @@ GROUP = 8
 
 
 def equal_groups(images: Tensor, *, size: int = GROUP) -> Iterator[tuple[slice, Tensor]]:
-    """Divide images into groups of one size; the last one is filled up with its last image.
-
-    Args:
-        images: shape (B, C, H, W).
-        size: of every group.
+    """Divide images (B, C, H, W) into groups of one size; the last one is filled up with its last image.
 
     Yields:
         The positions of the group's images, and the group, shape (size, C, H, W). Outputs beyond the first

@@ -18,11 +18,7 @@ _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class InceptionFeatures:
-    """The 2,048 pooled features of torchvision's Inception v3.
-
-    Args:
-        path: the weights, tensors alone.
-        device: where to compute.
+    """The 2,048 pooled features of torchvision's Inception v3, with weights from a file of tensors.
 
     Raises:
         WeightsError: if the file is missing, unreadable or does not fit.

@@ -17,13 +17,9 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Judged:
-    """One system's images of B journeys, and the judges' scores of them.
+    """One system's images of B journeys, float32 (B, 1, H, W) in [0, 1], and the judges' scores of them.
 
-    Attributes:
-        system: the system's name.
-        images: float32, shape (B, 1, H, W), in [0, 1]; black where there is none.
-        scores: of the judges.
-        good: bool, shape (B,): whether the image could be read and judged.
+    `good`, bool (B,), is False where an image could not be read or judged; it is black then.
     """
 
     system: str

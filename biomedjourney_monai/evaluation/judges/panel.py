@@ -57,13 +57,9 @@ class JudgePanel(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor, reference_image: Tensor, prior_image: Tensor, valid: Tensor) -> Verdict:
-        """Score images.
+        """Score images (B, 1, H, W) in [0, 1], NaN throughout where there is none.
 
-        Args:
-            image: the images to score, shape (B, 1, H, W) in [0, 1]; NaN throughout where there is none.
-            reference_image: the real new images, in the same form.
-            prior_image: the prior images, in the same form.
-            valid: bool, shape (B, 1, H, W): where the reference has content.
+        `valid` is bool, of the same shape: where the reference has content.
         """
         (mine, readable), (reference, has_reference), (prior, has_prior) = (
             self._judge(images) for images in (image, reference_image, prior_image)

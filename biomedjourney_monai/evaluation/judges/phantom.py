@@ -18,14 +18,7 @@ SEGMENTER_FILE = "phantom_segmenter.pt"
 
 
 class PhantomJudges:
-    """The judges for rendered radiographs.
-
-    Args:
-        classifier: findings, group and age.
-        segmenter: the six structures.
-        hashes: file name -> SHA-256, for the provenance.
-        device: where to compute.
-    """
+    """The judges for rendered radiographs; `hashes` are the SHA-256 of the weights by file name."""
 
     def __init__(
         self,

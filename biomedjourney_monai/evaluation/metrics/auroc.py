@@ -68,7 +68,7 @@ def compute_group_aurocs(
         weights: as in `compute_auroc`.
 
     Returns:
-        Shape (G,), or (R, G) with weights; NaN for a group that nobody or everybody is in.
+        Shape (G,), or (R, G) with weights; NaN for a group with nobody or everybody in it.
     """
     group = np.asarray(group, np.float64)
     classes = np.arange(probabilities.shape[1])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
 from biomedjourney_monai.evaluation.metrics.measure import ASKED, KEPT, Measure, column_means
 from biomedjourney_monai.evaluation.systems.asked_findings import (
     NO_DESCRIPTIONS,
-    AskedFindings,
+    AskedScorer,
     is_absent,
+    prior_labels_of,
     targets_of,
 )
 from biomedjourney_monai.schema import FINDINGS
@@ -17,17 +18,10 @@ from biomedjourney_monai.schema import FINDINGS
 SEEN = 0.5
 
 
-class Effectiveness(Scorer):
-    """Whether each finding that must appear is seen, and each that must resolve is not; and how far the others move.
-
-    Args:
-        asked: what each journey asks for.
-    """
+class Effectiveness(AskedScorer):
+    """Whether each finding that must appear is seen, and each that must resolve is not; and how far the others move."""
 
     columns = (*(f"effectiveness {finding}" for finding in FINDINGS), "others_moved overall")
-
-    def __init__(self, asked: AskedFindings) -> None:
-        self.asked = asked
 
     def begin(self, batch: Batch) -> None:
         """Find what is asked for: 1 to be seen, 0 not to be seen, NaN for neither; and the findings not mentioned."""
@@ -37,7 +31,7 @@ class Effectiveness(Scorer):
             requests = self.asked.get(row["journey_id"])
             if not requests:
                 continue
-            labels = {finding: row[f"prior_{finding}"] for finding in FINDINGS}
+            labels = prior_labels_of(row)
             targets = {finding for finding, _ in targets_of(requests, prior_labels=labels)}
             for column, finding in enumerate(FINDINGS):
                 self._others[place, column] = finding not in targets and batch.prior.good[place]

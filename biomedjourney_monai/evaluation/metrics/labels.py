@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas
 
 from biomedjourney_monai.schema import FINDINGS
+
+if TYPE_CHECKING:
+    import pandas
 
 RACE_GROUPS = ("White", "Black", "Asian")
 """The groups that the race judge tells apart, in the order of its outputs. On rendered images a group is an invented

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas
 
 from biomedjourney_monai.evaluation.metrics.labels import Truth
 from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistics, mean_of, mean_of_parts, unknown
+
+if TYPE_CHECKING:
+    import pandas
 
 PAPER, FURTHER, PROBES = "metrics", "further", "probes"
 """Sections of metrics.json: the paper's metrics, others of the same images, and those that need further sampling."""

@@ -17,12 +17,8 @@ BLOCK = 256
 def rank_of_own(features: np.ndarray, gallery: np.ndarray, patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rank each image's own prior among the priors of other patients by likeness.
 
-    Likeness is the cosine of the features, standardised by the gallery's mean and spread.
-
-    Args:
-        features: of the images, shape (N, D); a row with NaN has no rank.
-        gallery: of the priors of the same journeys, in the same order, shape (N, D); a row with NaN is left out.
-        patients: of each journey, shape (N,); other priors of the same patient are not ranked.
+    Likeness is the cosine of the features, standardised by the gallery's mean and spread. `features` of the images and
+    `gallery` of the priors are of the same N journeys, shape (N, D); a row with NaN has no rank, or is not ranked.
 
     Returns:
         The rank, 1 for the nearest, ties to the image's disadvantage, shape (N,), NaN where unknown; and among how many
@@ -46,13 +42,7 @@ def rank_of_own(features: np.ndarray, gallery: np.ndarray, patients: np.ndarray)
 def nearest_likeness(
     features: np.ndarray, gallery: np.ndarray, *, patients: np.ndarray, gallery_patients: np.ndarray
 ) -> np.ndarray:
-    """Find the likeness of each image to the nearest image of another patient in a gallery.
-
-    Args:
-        features: shape (N, D).
-        gallery: such as the training targets, shape (M, D).
-        patients: shape (N,).
-        gallery_patients: shape (M,).
+    """Find the likeness of each image, (N, D), to the nearest image of another patient in a gallery, (M, D).
 
     Returns:
         The cosine of standardised features, shape (N,), at most 1; NaN where unknown or no image of another patient is

@@ -22,10 +22,7 @@ NULL_STEPS = 3
 
 
 def mean_ms_ssim(samples: Sequence[Tensor]) -> np.ndarray:
-    """Average the multi-scale structural similarity over all pairs of samples of one request; 1 is no diversity.
-
-    Args:
-        samples: K >= 2 tensors of shape (B, 1, H, W), in [0, 1]: one sample of each of B requests.
+    """Average the multi-scale structural similarity over all pairs of K >= 2 samples (B, 1, H, W); 1 is no diversity.
 
     Returns:
         Shape (B,); NaN for images under 112 pixels, which have too few for five scales. Windows are 11 pixels wide, 7

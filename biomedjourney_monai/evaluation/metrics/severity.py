@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
 from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc
 from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
 from biomedjourney_monai.evaluation.metrics.measure import ASKED, Measure, Scored
@@ -18,7 +18,7 @@ from biomedjourney_monai.evaluation.metrics.statistic import (
     mean_of_parts,
     unknown,
 )
-from biomedjourney_monai.evaluation.systems.asked_findings import NO_DESCRIPTIONS, AskedFindings, asked_severities
+from biomedjourney_monai.evaluation.systems.asked_findings import NO_DESCRIPTIONS, AskedScorer, asked_severities
 from biomedjourney_monai.schema import FINDINGS
 
 GRADES = (1, 2, 3)
@@ -60,17 +60,10 @@ def _concordance(scores: np.ndarray, grades: np.ndarray, weights: np.ndarray) ->
         return np.where(pairs > 0, won / pairs, np.nan)
 
 
-class AskedSeverity(Scorer):
-    """The severity that was asked for, 1 to 3, NaN where none is named; the same for every system.
-
-    Args:
-        asked: what each journey asks for.
-    """
+class AskedSeverity(AskedScorer):
+    """The severity that was asked for, 1 to 3, NaN where none is named; the same for every system."""
 
     columns = tuple(f"asked_severity {finding}" for finding in FINDINGS)
-
-    def __init__(self, asked: AskedFindings) -> None:
-        self.asked = asked
 
     def begin(self, batch: Batch) -> None:
         """Find what the descriptions ask for."""

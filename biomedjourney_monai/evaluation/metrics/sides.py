@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
 from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
 from biomedjourney_monai.evaluation.metrics.measure import ASKED, Measure, column_means
 from biomedjourney_monai.evaluation.systems.asked_findings import (
     NO_DESCRIPTIONS,
     SIDED,
     SIDES,
-    AskedFindings,
+    AskedScorer,
     one_sided_onsets,
+    prior_labels_of,
 )
 from biomedjourney_monai.schema import FINDINGS
 
@@ -25,16 +26,9 @@ SEEN = 0.5
 
 
 def only_half(side: str, images: Tensor, priors: Tensor, *, seam: float = 4) -> Tensor:
-    """Put one half of an image into the prior image.
+    """Put one half of images (B, 1, H, W) into the prior images, with a transition of `seam` pixels.
 
-    Args:
-        side: the patient's; the patient's left is image right.
-        images: shape (B, 1, H, W).
-        priors: same shape.
-        seam: width in pixels of the transition.
-
-    Returns:
-        Same shape.
+    The side is the patient's; the patient's left is image right.
     """
     columns = torch.arange(images.shape[-1]) + 0.5
     share = ((columns - images.shape[-1] / 2) / seam + 0.5).clamp(0, 1)
@@ -43,13 +37,9 @@ def only_half(side: str, images: Tensor, priors: Tensor, *, seam: float = 4) -> 
 
 
 def is_side_correct(named: np.ndarray, other: np.ndarray, before: np.ndarray, *, margin: float = MARGIN) -> np.ndarray:
-    """Decide for each request whether the finding has appeared on the named side alone.
+    """Decide for each of N requests whether the finding has appeared on the named side alone.
 
-    Args:
-        named: probability with only the named side's half taken from the image, shape (N,).
-        other: the same with the other half.
-        before: of the prior image.
-        margin: rise on the other side that does not count.
+    The probabilities are those with only the named side's half, with only the other half, and of the prior image.
 
     Returns:
         bool, shape (N,): on the named side above one half and above the prior's; on the other side not risen by more
@@ -60,26 +50,20 @@ def is_side_correct(named: np.ndarray, other: np.ndarray, before: np.ndarray, *,
     return raised & spared
 
 
-class SideCorrectness(Scorer):
+class SideCorrectness(AskedScorer):
     """Whether findings that were asked for on one side, and were on neither before, appear on that side alone.
 
     The judge sees the prior image with one half of the counterfactual in it, so that any difference to the prior comes
     from that half.
-
-    Args:
-        asked: what each journey asks for.
     """
 
     columns = ("side_correct overall", *(f"side_correct {finding}" for finding in SIDED))
-
-    def __init__(self, asked: AskedFindings) -> None:
-        self.asked = asked
 
     def begin(self, batch: Batch) -> None:
         """Find the batch's one-sided onsets."""
         self._onsets: list[tuple[int, str, str]] = []
         for place, row in enumerate(batch.rows):
-            labels = {finding: row[f"prior_{finding}"] for finding in SIDED}
+            labels = prior_labels_of(row)
             asked = one_sided_onsets(self.asked.get(row["journey_id"], {}), prior_labels=labels)
             if batch.prior.good[place]:
                 self._onsets += [(place, finding, side) for finding, side in asked.items()]

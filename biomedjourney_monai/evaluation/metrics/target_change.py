@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
+from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
 from biomedjourney_monai.evaluation.metrics.measure import KEPT, Measure, column_means
 from biomedjourney_monai.evaluation.systems.asked_findings import (
     NO_DESCRIPTIONS,
     SIDES,
     WHOLE,
-    AskedFindings,
+    AskedScorer,
     is_absent,
+    prior_labels_of,
     targets_of,
 )
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
@@ -33,9 +34,6 @@ def target_region(structures: np.ndarray, targets: Sequence[tuple[str, str]]) ->
     Args:
         structures: masks of `schema.STRUCTURES`, bool, shape (6, H, W).
         targets: (finding, side) of `asked_findings.targets_of`.
-
-    Returns:
-        bool, shape (H, W).
     """
     shape = structures.shape[-2:]
     region = np.zeros(shape, np.uint8)
@@ -67,12 +65,8 @@ def _fill_hull(region: np.ndarray, mask: np.ndarray) -> None:
         cv2.fillConvexPoly(region, cv2.convexHull(points), 1)
 
 
-class TargetChange(Scorer):
-    """Change outside the anatomy that must change, and change at each finding that must appear.
-
-    Args:
-        asked: what each journey asks for.
-    """
+class TargetChange(AskedScorer):
+    """Change outside the anatomy that must change, and change at each finding that must appear."""
 
     columns = (
         "change_outside overall",
@@ -80,15 +74,12 @@ class TargetChange(Scorer):
         *(f"change_at {finding}" for finding in FINDINGS),
     )
 
-    def __init__(self, asked: AskedFindings) -> None:
-        self.asked = asked
-
     def begin(self, batch: Batch) -> None:
         """Find what must change in each journey."""
         self._targets: list[list[tuple[str, str]] | None] = []
         self._onsets: list[set[str]] = []
         for place, row in enumerate(batch.rows):
-            labels = {finding: row[f"prior_{finding}"] for finding in FINDINGS}
+            labels = prior_labels_of(row)
             asked = self.asked.get(row["journey_id"])
             targets = targets_of(asked, prior_labels=labels) if asked and batch.prior.good[place] else None
             self._targets.append(targets)

@@ -26,15 +26,9 @@ NO_TRUTH = "no true counterfactuals: pass --truth"
 
 
 def changed_region(prior: Tensor, truth: Tensor, *, threshold: float = CHANGED) -> Tensor:
-    """Find where the truth differs from the prior, after averaging over 3 x 3 pixels.
+    """Find where the truth differs from the prior by more than the threshold, after averaging over 3 x 3 pixels.
 
-    Args:
-        prior: shape (B, 1, H, W), in [0, 1].
-        truth: same shape.
-        threshold: in grey levels of a range of 1.
-
-    Returns:
-        bool, same shape.
+    Images are of shape (B, 1, H, W), in [0, 1]; the region is bool, same shape.
     """
     smooth = avg_pool2d((truth - prior).float(), 3, stride=1, padding=1, count_include_pad=False)
     return smooth.abs() > threshold

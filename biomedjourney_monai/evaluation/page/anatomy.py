@@ -24,15 +24,10 @@ MIN_POINTS = 12
 
 @dataclass(frozen=True)
 class Outlined:
-    """One image with its contours.
+    """One image of size (H, W) with the SVG paths of `schema.STRUCTURES`, "" where the judge finds none.
 
-    Attributes:
-        caption: what it is.
-        uri: the image.
-        size: (H, W) in pixels, the unit of the paths.
-        paths: SVG path of each of `schema.STRUCTURES`, "" where the judge finds none.
-        goal: the reference's paths, drawn beneath; empty for the reference itself and for the prior.
-        dice: mean Dice with the reference; None where it is not known.
+    `goal` holds the reference's paths, drawn beneath; empty for the reference itself and for the prior. `dice` is the
+    mean Dice with the reference; None where it is unknown.
     """
 
     caption: str
@@ -57,7 +52,7 @@ def outline(
     return [
         Outlined(
             caption=caption,
-            uri=picture_uri(mark_synthetic(image) if caption in compared and min(image.shape) >= MIN_SIDE else image),
+            uri=picture_uri(marked_if_large(image) if caption in compared else image),
             size=image.shape,
             paths=paths[caption],
             goal=paths[goal] if caption in compared else (),
@@ -65,6 +60,11 @@ def outline(
         )
         for caption, image in images.items()
     ]
+
+
+def marked_if_large(image: np.ndarray) -> np.ndarray:
+    """The image with the mark of synthetic images, unless it is too small for it."""
+    return mark_synthetic(image) if min(image.shape) >= MIN_SIDE else image
 
 
 def contour_path(mask: np.ndarray) -> str:

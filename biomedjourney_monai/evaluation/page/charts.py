@@ -30,14 +30,9 @@ class Bar:
 
 @dataclass(frozen=True)
 class MeasureChart:
-    """One metric.
+    """One metric: the values at both ends of its scale, the overall number of each system that has one, and the parts.
 
-    Attributes:
-        measure: the metric.
-        scale: the values at the left and the right end.
-        bars: the overall number of each system that has one.
-        parts: names of its parts.
-        table: system -> number of each part, in that order; None where a system lacks it.
+    `table` gives the number of each part by system, in the order of `parts`; None where a system lacks it.
     """
 
     measure: Measure

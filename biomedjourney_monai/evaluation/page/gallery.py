@@ -47,14 +47,7 @@ REFERENCE = "Real next image"
 
 @dataclass(frozen=True)
 class Sources:
-    """Where pictures come from.
-
-    Attributes:
-        work: the working folder.
-        judges: of the evaluation; None for a page without contours and heat maps.
-        truth: folder of true counterfactuals, or None.
-        ladders: folders of `biomedjourney ladder`.
-    """
+    """Sources of the pictures: working folder, judges (None draws no contours and heat maps), truth and ladders."""
 
     work: Path
     judges: Judges | None = None
@@ -69,8 +62,7 @@ class Gallery:
     Attributes:
         panels: journeys chosen by what changed.
         left_out: how many of `panels`, `best` and `worst` could not be drawn, by reason.
-        best: journeys chosen by their result.
-        worst: the same, the worst first.
+        best, worst: journeys chosen by their result, the best or the worst first.
         anatomy: for each journey its images with contours.
         deltas: pairs before and after registration.
         strips: patients over time.

@@ -10,9 +10,8 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.page.anatomy import marked_if_large
 from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, read_picture
-from biomedjourney_monai.radiographs import mark_synthetic
-from biomedjourney_monai.radiographs.marking import MIN_SIDE
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
 
 MAX_VISITS = 5
@@ -20,13 +19,9 @@ MAX_VISITS = 5
 
 @dataclass(frozen=True)
 class Visit:
-    """One examination of a strip.
+    """One examination of a strip: day since the first one, URI of the radiograph, and the model's image of this day.
 
-    Attributes:
-        day: since the strip's first one.
-        real: URI of the radiograph.
-        counterfactual: URI of the model's image from the preceding radiograph; "" at the first.
-        description: the progression description.
+    At the first examination there is no counterfactual, and no description.
     """
 
     day: float
@@ -86,13 +81,12 @@ def draw_strip(chain: list[dict[str, Any]], counterfactuals: Counterfactuals, *,
         image = counterfactuals.image(row)
         if not np.isfinite(image).all():
             raise ImageError("a counterfactual must be finite", found="NaN")
-        marked = mark_synthetic(image) if min(image.shape) >= MIN_SIDE else image
         visits.append(
             Visit(
                 day=visits[-1].day + float(row["days_between"]),
                 real=picture_uri(read_picture(work, row["new_image"])),
-                counterfactual=picture_uri(marked),
-                description=str(counterfactuals.rows[row["journey_id"]].get("progression_description", "")),
+                counterfactual=picture_uri(marked_if_large(image)),
+                description=counterfactuals.description(row),
             )
         )
     return visits

@@ -14,11 +14,10 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import PATHOLOGY_COLUMNS
 from biomedjourney_monai.evaluation.metrics.labels import apply_label_policy, finding_labels
+from biomedjourney_monai.evaluation.page.anatomy import marked_if_large
 from biomedjourney_monai.evaluation.page.heat import draw_heat_map
 from biomedjourney_monai.evaluation.systems.scoring import valid_mask
 from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, read_picture
-from biomedjourney_monai.radiographs import mark_synthetic
-from biomedjourney_monai.radiographs.marking import MIN_SIDE
 from biomedjourney_monai.radiographs.pictures.html import colour_difference, picture_uri
 from biomedjourney_monai.schema import FINDINGS
 
@@ -115,7 +114,7 @@ def build_panel(
         pictures += [] if heat is None else [Picture(f"Judge: {heat.finding}, {heat.change:+.1f}", heat.uri)]
     return Panel(
         title=journey["why"],
-        description=_description(journey, counterfactuals),
+        description="" if counterfactuals is None else counterfactuals.description(journey),
         days_between=float(journey["days_between"]),
         pictures=pictures,
         rows=rows,
@@ -138,24 +137,14 @@ def _pictures(
         image = counterfactuals.image(journey)
         if image.shape != prior.shape or not np.isfinite(image).all():
             raise ImageError("a counterfactual must be finite and as large as its prior")
-        pictures.append(Picture("Counterfactual", picture_uri(_marked(image))))
+        pictures.append(Picture("Counterfactual", picture_uri(marked_if_large(image))))
     pictures.append(Picture("Real next image", picture_uri(reference)))
     if truth is not None:
-        pictures.append(Picture("True counterfactual", picture_uri(_marked(truth))))
+        pictures.append(Picture("True counterfactual", picture_uri(marked_if_large(truth))))
     if counterfactuals is not None:
         pictures.append(Picture("Counterfactual − prior", picture_uri(colour_difference(image, prior))))
     pictures.append(Picture("Real − prior", picture_uri(colour_difference(reference, prior, valid=valid))))
     return pictures
-
-
-def _marked(image: np.ndarray) -> np.ndarray:
-    return mark_synthetic(image) if min(image.shape) >= MIN_SIDE else image
-
-
-def _description(journey: Mapping[str, Any], counterfactuals: Counterfactuals | None) -> str:
-    if counterfactuals is None:
-        return ""
-    return str(counterfactuals.rows[journey["journey_id"]].get("progression_description", ""))
 
 
 def _row(journey: Mapping[str, Any], n: int, scores: list[Mapping[str, Any]]) -> Row:

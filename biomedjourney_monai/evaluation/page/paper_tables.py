@@ -78,17 +78,7 @@ class Line:
 
 @dataclass(frozen=True)
 class ResultTable:
-    """One table of the paper's, filled with numbers measured here and the paper's own.
-
-    Attributes:
-        number: as in the paper.
-        title: what it compares.
-        columns: their titles.
-        here: rows measured here.
-        paper: rows of the paper's.
-        remark: a note for the reader.
-        lower_is_better: titles of the columns where lower is better.
-    """
+    """One table of the paper's, with rows measured here and rows of the paper's, and a note for the reader."""
 
     number: int
     title: str

@@ -21,14 +21,9 @@ QUANTILES = (("shifted least", 0.0), ("shifted as usual", 0.5), ("shifted most",
 
 @dataclass(frozen=True)
 class Delta:
-    """One pair before and after.
+    """One pair: `before` and `after` registration, the mean absolute difference to the prior where there is content.
 
-    Attributes:
-        title: which one it is.
-        facts: how it was moved.
-        before: mean absolute difference to the prior before registration, where the moved image has content.
-        after: after it.
-        pictures: prior, new image, difference, registered new image, difference, as (caption, URI).
+    Pictures are prior, new image, difference, registered new image and difference, as (caption, URI).
     """
 
     title: str

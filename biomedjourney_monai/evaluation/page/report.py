@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from biomedjourney_monai import __version__
 from biomedjourney_monai.configuration import locate_root
-from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.errors import TableError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.checks import require_at_least
 from biomedjourney_monai.evaluation.judges.loading import reload_judges
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
@@ -79,6 +79,7 @@ class Report:
     tracking_uri: str
 
 
+@refuse_unknown_keywords
 def write_report(
     work: str | Path,
     *,

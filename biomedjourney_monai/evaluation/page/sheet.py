@@ -41,30 +41,28 @@ def draw_sheet(work: Path, *, count: int, seed: int) -> np.ndarray:
     """
     counterfactuals = read_counterfactuals(work / SAMPLES_FOLDER)
     if counterfactuals is None:
-        raise TableError("a picture of journeys needs samples", found="none", action="Run `biomedjourney sample` first")
+        raise TableError(
+            "a picture of journeys needs samples", found="no samples.jsonl", action="Run `biomedjourney sample`"
+        )
     columns = ["journey_id", "prior_image", "new_image"]
     pairs = read_table(work / PAIRS_FILE, columns=columns, made_by="register")
     journeys = pairs[pairs["journey_id"].isin(counterfactuals.journey_ids())].to_dict("records")
     if not journeys:
-        raise TableError("samples must be of journeys of the folder", found="none that pairs.parquet names")
+        raise TableError(
+            "samples must be of journeys of the folder",
+            found=f"{len(counterfactuals.rows)} of journeys that pairs.parquet lacks",
+        )
     places = np.random.default_rng(seed).choice(len(journeys), min(count, len(journeys)), replace=False)
     rows = [np.hstack([write_words(title, width=TILE) for title in TITLES])]
     for place in sorted(places):
         journey = journeys[place]
-        description = str(counterfactuals.rows[journey["journey_id"]].get("progression_description", ""))
         prior, new = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
-        rows.append(_row(prior, counterfactuals.image(journey), new, description))
+        rows.append(_row(prior, counterfactuals.image(journey), new, counterfactuals.description(journey)))
     return np.vstack(rows)
 
 
 def write_sheet(work: str | Path, path: str | Path, *, picture_journeys: int = 7, seed: int = 0) -> None:
     """Draw a sheet of journeys and write it as JPEG or PNG, by the suffix, with the mark in its metadata.
-
-    Args:
-        work: working folder with samples.
-        path: of the picture.
-        picture_journeys: how many journeys.
-        seed: of their draw.
 
     Raises:
         SettingError: if a number or the suffix cannot be used.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from biomedjourney_monai.evaluation.judges.judged import Row, Scorer
 from biomedjourney_monai.evaluation.systems.sources import SAMPLES_TABLE
 from biomedjourney_monai.files import read_json_lines
 from biomedjourney_monai.preparation.reports.statements import read_statements
@@ -47,6 +48,18 @@ Asked = Mapping[str, AskedFinding]
 
 AskedFindings = Mapping[str, Asked]
 """journey_id -> what its description asks for."""
+
+
+class AskedScorer(Scorer):
+    """A scorer that needs what each journey's description asks for."""
+
+    def __init__(self, asked: AskedFindings) -> None:
+        self.asked = asked
+
+
+def prior_labels_of(row: Row) -> dict[str, float]:
+    """The prior study's label of each finding."""
+    return {finding: row[f"prior_{finding}"] for finding in FINDINGS}
 
 
 def read_asked_findings(work: Path) -> AskedFindings | None:

@@ -88,7 +88,7 @@ class JourneyDataset(Dataset[dict[str, Tensor]]):
         if chosen is None:
             raise TableError(
                 f"{self.work / SAMPLES_FOLDER} must hold counterfactuals",
-                found="none",
+                found="no samples.jsonl",
                 action="Run `biomedjourney sample` first, or pass --system copy-prior",
             )
         return chosen

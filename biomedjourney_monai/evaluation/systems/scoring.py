@@ -57,18 +57,11 @@ def score_systems(
 ) -> tuple[dict[str, pandas.DataFrame], dict[str, Remarks]]:
     """Score the systems on the same journeys. Memory holds one batch of images, whatever the number of journeys.
 
-    Args:
-        journeys: rows of pairs.parquet.
-        systems: any number; the reference and the prior are read in any case, for KL and Dice.
-        judges: score the images.
-        work: the folder that the paths of `journeys` start from.
-        scorers: further scores of each image; each adds its columns.
-        batch_size: journeys at once.
+    The reference and the prior are read in any case. Each further scorer adds its columns.
 
     Returns:
-        System name -> scores, columns SCORE_COLUMNS and the scorers', index journey_id; NaN where an image could not
-        be scored.
-        System name -> how many images failed, by reason, and how many were resampled.
+        System name -> scores, columns SCORE_COLUMNS and the scorers', index journey_id; NaN where an image could not be
+        scored; and system name -> how many images failed, by reason, and how many were resampled.
     """
     remarks = {system.name: Remarks() for system in systems}
     scorers = [*PAPER_SCORERS, *scorers]

@@ -70,6 +70,10 @@ class Counterfactuals:
         forget_pages(self.pixels)
         return image
 
+    def description(self, journey: Mapping[str, Any]) -> str:
+        """The progression description that the image was made with."""
+        return str(self.rows[journey["journey_id"]].get("progression_description", ""))
+
     def journey_ids(self) -> set[str]:
         """The journeys that the folder names."""
         return set(self.rows)
@@ -137,17 +141,16 @@ def read_counterfactuals(folder: str | Path) -> Counterfactuals | None:
             action="Run `biomedjourney sample` again",
         )
     if any("journey_id" not in line or "index" not in line for line in lines):
-        raise TableError(f"each line of {folder / SAMPLES_TABLE} must name journey_id and index", found="one without")
+        raise TableError(
+            f"each line of {folder / SAMPLES_TABLE} must name journey_id and index", found="a line without them"
+        )
     return Counterfactuals({line["journey_id"]: line for line in reversed(lines)}, pixels)
 
 
 def read_system(name: str, folder: str | Path, *, size: int) -> System:
     """Open another system's folder: one that `biomedjourney sample --system` wrote, or pictures named by journey.
 
-    Args:
-        name: in tables.
-        folder: of the images.
-        size: side in pixels that pictures are read at; an array of samples keeps its size.
+    `size` is the side in pixels that pictures are read at; an array of samples keeps its size.
 
     Raises:
         TableError: as `read_counterfactuals`.

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from biomedjourney_monai.diffusion.settings import SamplingSettings, check_seed
-from biomedjourney_monai.errors import BiomedJourneyError, SettingError
+from biomedjourney_monai.errors import BiomedJourneyError, SettingError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.checks import require_at_least
 from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, SEGMENTER_FILE
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
@@ -44,6 +44,7 @@ class Tuning:
     file: Path
 
 
+@refuse_unknown_keywords
 def tune(
     work: str | Path,
     *,
@@ -169,7 +170,9 @@ def _read_triples(work: Path, split: str, limit: int | None) -> list[dict[str, A
     rows = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=keys)
     triples = [row for row in rows if row["split"] == split][:limit]
     if not triples:
-        raise BiomedJourneyError(f"{work / TRIPLES_FILE} must hold journeys of split {split}", found="none")
+        raise BiomedJourneyError(
+            f"{work / TRIPLES_FILE} must hold journeys of split {split}", found=f"{len(rows)} of others"
+        )
     return triples
 
 

@@ -41,8 +41,7 @@ class ValidationScore:
         judges_dir: folder of the judges.
         device: where they run.
         asked: what each journey's description asks for; with it `side_correct` is scored too.
-        truth: true counterfactuals of rendered patients; with them `truth_psnr inside` and `truth_psnr outside`, in dB,
-            over the journeys that have one.
+        truth: true counterfactuals; with them `truth_psnr inside` and `outside`, in dB, of the journeys that have one.
     """
 
     def __init__(
@@ -58,11 +57,7 @@ class ValidationScore:
         self.asked, self.truth = asked, truth
 
     def __call__(self, journey_ids: Sequence[str], images: np.ndarray) -> dict[str, float]:
-        """Score images.
-
-        Args:
-            journey_ids: of pairs.parquet.
-            images: counterfactuals in the same order, float in [0, 1], shape (N, H, W).
+        """Score counterfactuals of these journeys, float (N, H, W) in [0, 1].
 
         Returns:
             SCORES by name, and the further measures of the tuning's table whose data are given; NaN where unknown.

@@ -33,6 +33,12 @@ def geometry_of(**parts: nn.Module) -> dict[str, dict[str, Any]]:
     return geometry
 
 
+def geometry_facts(**parts: nn.Module) -> dict[str, Any]:
+    """The facts of a weights file that describe its networks: `geometry_of` them, and its hash."""
+    geometry = geometry_of(**parts)
+    return {GEOMETRY_KEY: geometry, HASH_KEY: geometry_hash(geometry)}
+
+
 def geometry_hash(geometry: Mapping[str, Any]) -> str:
     """SHA-256 of a geometry, 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(geometry, sort_keys=True).encode()).hexdigest()

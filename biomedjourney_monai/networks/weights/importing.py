@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +17,8 @@ from biomedjourney_monai.networks.weights.configured import ConfiguredNetworks, 
 from biomedjourney_monai.networks.weights.foreign_models import READERS, ForeignModel
 from biomedjourney_monai.networks.weights.formats.channels import DENOISER_INPUT, IMAGE_INPUT, to_grey, widen_input
 from biomedjourney_monai.networks.weights.formats.renaming import StateDict
-from biomedjourney_monai.networks.weights.geometry import (
-    GEOMETRY_KEY,
-    HASH_KEY,
-    geometry_differences,
-    geometry_hash,
-    geometry_of,
-)
-from biomedjourney_monai.networks.weights.model_file import (
-    UnfitWeightsError,
-    require_finite,
-    require_fit,
-    save_tensors,
-)
+from biomedjourney_monai.networks.weights.geometry import HASH_KEY, geometry_differences, geometry_facts, geometry_of
+from biomedjourney_monai.networks.weights.model_file import UnfitWeightsError, require_finite, require_fit, save_tensors
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 
 TEXT_PROJECTIONS = ("random", "identity")
@@ -86,18 +76,16 @@ def import_weights(
     foreign = READERS[source_format](paths, averaged=averaged, with_projection=projection)
     state, remarks = fit_model(foreign, networks, text_projection=text_projection, seed=seed)
     remarks = [*foreign.remarks, *remarks]
-    geometry, scale_factor = geometry_of(**networks.parts()), float(state["denoiser.scale_factor"])
-    info = {
-        GEOMETRY_KEY: geometry,
-        HASH_KEY: geometry_hash(geometry),
-        "scale_factor": scale_factor,
+    info: dict[str, Any] = {
+        **geometry_facts(**networks.parts()),
+        "scale_factor": float(state["denoiser.scale_factor"]),
         IMAGE_SIZE_KEY: networks.image_size,
         "imported": {"format": source_format, "files": _hashes(paths), "remarks": remarks},
     }
     progress("writing ...")
     save_tensors(out, state, info=info, half=half)
     numbers = sum(value.numel() for value in state.values())
-    return ImportedWeights(out, len(state), numbers, scale_factor, geometry_hash(geometry), remarks)
+    return ImportedWeights(out, len(state), numbers, info["scale_factor"], info[HASH_KEY], remarks)
 
 
 def _hashes(sources: Sequence[Path]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from biomedjourney_monai.errors import ConfigError, SettingError, refuse_unknown_keywords
+from biomedjourney_monai.errors import ConfigError, SettingError
 from biomedjourney_monai.files import write_json, write_table, written_atomically
 from biomedjourney_monai.preparation.cohort.dicom_folder import read_dicom_folder
 from biomedjourney_monai.preparation.cohort.mimic import LABELS, read_mimic
@@ -44,7 +44,6 @@ class FoundStudies:
     report: Path | None = None
 
 
-@refuse_unknown_keywords
 def find_studies(
     source: str | Path,
     work: str | Path = "work",

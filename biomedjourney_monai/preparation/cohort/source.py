@@ -9,26 +9,15 @@ import pandas as pd
 
 from biomedjourney_monai.preparation.rejections import Rejections
 
-IMAGE_COLUMNS = (
-    "subject_id",  # str
-    "study_id",  # str
-    "dicom_id",  # str
-    "ViewPosition",  # str or missing
-    "ViewCodeSequence_CodeMeaning",  # str or missing
-    "Rows",  # float
-    "Columns",  # float
-    "StudyDate",  # str, YYYYMMDD
-    "StudyTime",  # str, HHMMSS.fff, leading zeros may be missing
-    "image_path",  # str, absolute
-)
-
 
 @dataclass(frozen=True)
 class Source:
     """All images of a source, before selection.
 
     Args:
-        images: one row per image, columns `IMAGE_COLUMNS`.
+        images: one row per image: subject_id, study_id, dicom_id, ViewPosition and ViewCodeSequence_CodeMeaning (text
+            or missing), Rows and Columns (float), StudyDate (YYYYMMDD), StudyTime (HHMMSS.fff, leading zeros may be
+            missing), image_path (absolute).
         demographics: one row per patient: subject_id, sex, anchor_age, anchor_year, race.
         race_conflicts: patients with more than one race recorded: subject_id, race, count, chosen.
         find_reports: studies → the path of each one's report, "" if it has none.

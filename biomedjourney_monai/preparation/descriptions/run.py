@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import ConfigError, SettingError, TableError, refuse_unknown_keywords
+from biomedjourney_monai.errors import ConfigError, SettingError, TableError
 from biomedjourney_monai.files import read_table, write_json, write_json_lines
 from biomedjourney_monai.preparation.descriptions.cases import Case, read_case, read_cases
 from biomedjourney_monai.preparation.descriptions.language_model import LanguageModel, LanguageModelSettings
@@ -28,14 +28,7 @@ from biomedjourney_monai.preparation.descriptions.writers import (
     write_by_rules,
     write_with_model,
 )
-from biomedjourney_monai.schema import (
-    PAIR_COLUMNS,
-    PAIRS_FILE,
-    SINGLES_FILE,
-    STUDIES_FILE,
-    STUDY_COLUMNS,
-    TRIPLES_FILE,
-)
+from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SINGLES_FILE, STUDIES_FILE, STUDY_COLUMNS, TRIPLES_FILE
 
 CACHE_FILE = "descriptions.sqlite"
 COUNTS_FILE = "describe_drops.json"
@@ -57,7 +50,6 @@ class DescribedPairs:
     counts: dict[str, Any]
 
 
-@refuse_unknown_keywords
 def describe_pairs(
     work: str | Path = "work",
     *,
@@ -86,11 +78,7 @@ def describe_pairs(
     pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
     asked = model.open(work / CACHE_FILE) if model else None
     triples = build_triples(
-        pairs,
-        text=text,
-        seed=seed,
-        write=_writer(asked, only_changes),
-        concurrency=model.concurrency if model else 1,
+        pairs, text=text, seed=seed, write=_writer(asked, only_changes), concurrency=model.concurrency if model else 1
     )
     singles, single_drops = build_singles(studies, work, seed=seed)
     rows = triples.rows

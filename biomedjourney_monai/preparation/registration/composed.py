@@ -59,10 +59,7 @@ class ComposedRegistrar:
     transform: Transform
 
     def __call__(self, pair: ImagePair) -> Registration:
-        row = {
-            "prior_image": _tensor(pair.prior, pair.prior_content),
-            "new_image": _tensor(pair.new, pair.new_content),
-        }
+        row = {"prior_image": _tensor(pair.prior, pair.prior_content), "new_image": _tensor(pair.new, pair.new_content)}
         return registration_of(_run(self.transform, row))
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from biomedjourney_monai.errors import ConfigError, SettingError, TableError, refuse_unknown_keywords
+from biomedjourney_monai.errors import ConfigError, SettingError, TableError
 from biomedjourney_monai.files import read_table, write_json, write_table
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
 from biomedjourney_monai.preparation.parallel import ALONE, Workers
@@ -54,7 +54,6 @@ class RegisteredPairs:
     report: Path | None = None
 
 
-@refuse_unknown_keywords
 def register_pairs(
     work: str | Path = "work",
     *,

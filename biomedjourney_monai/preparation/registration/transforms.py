@@ -13,11 +13,7 @@ from monai.utils import TraceKeys
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.registration.register import PairRegistrar, Registration, register
-from biomedjourney_monai.preparation.registration.sitk_transform import (
-    rebuild_transform,
-    record_transform,
-    undo_linear,
-)
+from biomedjourney_monai.preparation.registration.sitk_transform import rebuild_transform, record_transform, undo_linear
 
 
 class RegisterToPriord(MapTransform, InvertibleTransform):

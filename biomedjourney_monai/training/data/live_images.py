@@ -153,6 +153,6 @@ def read_rows(work: str | Path, *, stage: str) -> list[ImageRow]:
     triples = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=TRIPLE_KEYS)
     keys = ("split", "new_image", "prior_image", "valid_mask", "progression_description")
     return [
-        ImageRow(place, *(row[key] for key in keys), row.get("journey_id", ""))
+        ImageRow(place, *map(row.__getitem__, keys), row.get("journey_id", ""))
         for place, row in enumerate(triples, start=len(singles))
     ]

@@ -7,9 +7,13 @@ many wordings, of which the tower must keep the common meaning.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from biomedjourney_monai.schema import FINDINGS
 
@@ -21,65 +25,10 @@ ATTRIBUTE_CLASSES = tuple(size for _ in FINDINGS for size in (len(STATUSES), 4, 
 
 _STATUS_SHARES = (0.44, 0.06, 0.10, 0.08, 0.12, 0.07, 0.07, 0.06)
 
-_NOUNS = {
-    "Atelectasis": "atelectasis|atelectasis|{basilar|basal|lower lobe} atelectasis|atelectatic change|volume loss",
-    "Cardiomegaly": "cardiomegaly|cardiomegaly|cardiac enlargement|enlargement of the {heart|cardiac silhouette}",
-    "Edema": "edema|pulmonary edema|interstitial {pulmonary|} edema",
-    "Pleural Effusion": "pleural effusion|effusion|pleural fluid",
-    "Pneumothorax": "pneumothorax",
-}
-_SMALL_FINDINGS = ("Pleural Effusion", "Pneumothorax")
-_SEVERITIES = {
-    True: ("", "small|small|trace|tiny|minimal", "moderate|moderate|moderate-sized|medium", "large|large|massive"),
-    False: ("", "mild|mild|minimal|slight", "moderate", "severe|severe|marked|extensive"),
-}
-_FRAMES = {
-    "absent": "no <name>|no evidence of <name>|there is no <name>|without <name>",
-    "resolved": "<sided> has {resolved|cleared}|{interval|complete|} resolution of <sided>|resolved <sided>|"
-    "<sided> is no longer {seen|present}|<sided> has {completely|} resolved|no residual <sided>|"
-    "{previous|previously seen|prior} <sided> has {resolved|disappeared}",
-    "present": "<full>|there is <full>|<full> is {present|seen|noted}",
-    "new": "new <full>|new <full>|interval {development|appearance} of <full>|<full> {has developed|has appeared}|"
-    "<full>, new {since the prior study|}|there is now <full>|<full> is new",
-    "worse": "{worsening|increasing|worsened|increased|progressive} <sided>, now <severity>|"
-    "{worsened|increased} <full>|<sided> has {worsened|increased|progressed} and is now <severity>|"
-    "{increase|worsening|progression} of <sided>, now <severity>|<full>, {worse|increased} than before|"
-    "<sided> is {larger|worse|more extensive}, now <severity>",
-    "better": "{improving|decreasing|improved|decreased} <sided>, now <severity>|{improved|decreased} <full>|"
-    "<sided> has {improved|decreased|diminished} and is now <severity>|{decrease|improvement} of <sided>, "
-    "now <severity>|<full>, {better|decreased|smaller} than before|improved but {persistent|residual} <full>",
-    "unchanged": "{unchanged|stable|persistent|similar} <full>|<full> is {unchanged|stable|similar}|"
-    "no {significant|} change in <full>|<full> {persists|remains unchanged}|<full>, {unchanged|as before}",
-}
-_LISTS = {
-    "absent": "no <list>|no <list>|there is no <list>|no evidence of <list>",
-    "resolved": "<list> have resolved|resolution of <list>|<list> are no longer {seen|present}|resolved <list>|"
-    "previously seen <list> {have resolved|are no longer present}",
-    "present": "<list>|there {is|are} <list>|<list> are {present|seen}",
-    "new": "new <list>|new <list>|interval development of <list>|there are now <list>|<list> have {developed|appeared}|"
-    "<list> are new",
-    "unchanged": "<list> are {unchanged|stable}|unchanged <list>|stable <list>|persistent <list>",
-}
-"""Sentences about several findings with one status."""
 _LIST_SHARE = 0.6
-_PLURALS = {"pneumothorax": "pneumothoraces", "effusion": "effusions"}
-_HEART_SIZE = {
-    "absent": "{the heart is|heart size is} {normal|within normal limits|not enlarged}",
-    "resolved": "{the heart|heart size} {is now normal|has returned to normal|has normalized}",
-    "present": "the heart is <adverb> enlarged",
-    "new": "the heart is now <adverb> enlarged, which is new|the heart has become <adverb> enlarged",
-    "worse": "the heart is larger{ than before|}, now <adverb> enlarged|"
-    "heart size has increased, now <adverb> enlarged",
-    "better": "the heart is smaller{ than before|} but still <adverb> enlarged|"
-    "heart size has decreased, now <adverb> enlarged",
-    "unchanged": "the heart remains <adverb> enlarged|heart size is unchanged, <adverb> enlarged",
-}
-_ADVERBS = ("", "mildly|slightly", "moderately", "severely|markedly|massively")
-_ASIDES = (
-    "no acute process|no focal consolidation|no pneumonia|support devices are unchanged|the lungs are otherwise clear|"
-    "endotracheal tube has been removed|pacemaker leads are in standard position|low lung volumes|"
-    "sternotomy wires are intact|mediastinal contours are stable|comparison is made to the prior study"
-)
+_SMALL_FINDINGS = ("Pleural Effusion", "Pneumothorax")
+WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+"""Alternatives by kind and key; words.yaml explains their slots."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +75,7 @@ def tell_in_parts(rng: np.random.Generator, story: Story) -> list[tuple[str, int
     """
     sentences = [_tell_group(rng, story, group) for group in _draw_groups(rng, story)]
     if rng.random() < 0.3:
-        sentences.append([(_pick(rng, _ASIDES), len(FINDINGS))])
+        sentences.append([(_pick(rng, WORDS["asides"]), len(FINDINGS))])
     return [part for index in rng.permutation(len(sentences)) for part in (*sentences[index], (".", -1))]
 
 
@@ -166,7 +115,7 @@ def _draw_groups(rng: np.random.Generator, story: Story) -> list[list[str]]:
     for index in rng.permutation(len(FINDINGS)):
         finding, status = FINDINGS[index], story[FINDINGS[index]].status
         mates = [group for group in groups if story[group[0]].status == status and len(group) < 3]
-        if status in _LISTS and mates and rng.random() < _LIST_SHARE:
+        if status in WORDS["lists"] and mates and rng.random() < _LIST_SHARE:
             mates[0].append(finding)
         elif status != "unmentioned":
             groups.append([finding])
@@ -177,15 +126,15 @@ def _tell_group(rng: np.random.Generator, story: Story, group: list[str]) -> lis
     if len(group) == 1:
         return [(_tell(rng, group[0], story[group[0]]), FINDINGS.index(group[0]))]
     status = story[group[0]].status
-    before, after = _pick(rng, _LISTS[status]).split("<list>")
+    before, after = _pick(rng, WORDS["lists"][status]).split("<list>")
     slot = {"absent": "name", "resolved": "sided"}.get(status, "full")
-    article = _pick(rng, "|the ") if status in ("resolved", "unchanged") else _pick(rng, "||a ")
+    article = _pick(rng, ["", "the "]) if status in ("resolved", "unchanged") else _pick(rng, ["", "", "a "])
     parts: list[tuple[str, int]] = [(before.strip(), -1)]
     for place, finding in enumerate(group):
         if place:
             joint = "or" if status == "absent" else "and"
             is_last = place == len(group) - 1
-            parts.append((_pick(rng, f", {joint}|{joint}") if is_last else ",", -1))
+            parts.append((_pick(rng, [f", {joint}", joint]) if is_last else ",", -1))
         words = _fill_slots(rng, finding, story[finding])[slot].strip(" ,")
         parts.append(((article if status != "absent" else "") + words, FINDINGS.index(finding)))
     return [*parts, (after.strip(), -1)]
@@ -193,9 +142,9 @@ def _tell_group(rng: np.random.Generator, story: Story, group: list[str]) -> lis
 
 def _tell(rng: np.random.Generator, finding: str, change: FindingChange) -> str:
     if finding == "Cardiomegaly" and rng.random() < 0.35:
-        adverb = _pick(rng, _ADVERBS[change.left])
-        return _pick(rng, _HEART_SIZE[change.status]).replace("<adverb>", adverb)
-    frame = _pick(rng, _FRAMES[change.status])
+        adverb = _pick(rng, WORDS["adverbs"][change.left])
+        return _pick(rng, WORDS["heart_size"][change.status]).replace("<adverb>", adverb)
+    frame = _pick(rng, WORDS["frames"][change.status])
     for slot, words in _fill_slots(rng, finding, change).items():
         frame = frame.replace(f"<{slot}>", words)
     return re.sub(r" +", " ", frame).replace(" ,", ",").replace(",,", ",").strip(" ,")
@@ -203,13 +152,13 @@ def _tell(rng: np.random.Generator, finding: str, change: FindingChange) -> str:
 
 def _fill_slots(rng: np.random.Generator, finding: str, change: FindingChange) -> dict[str, str]:
     """Words for the slots of a frame: <name>, <sided> with its side, <full> also with severity, <severity> alone."""
-    name = _pick(rng, _NOUNS[finding])
-    scale = _SEVERITIES[finding in _SMALL_FINDINGS]
+    name = _pick(rng, WORDS["nouns"][finding])
+    scale = WORDS["sizes" if finding in _SMALL_FINDINGS else "degrees"]
     left, right = (_pick(rng, scale[severity]) for severity in (change.left, change.right))
     if finding not in SIDED:
         slots = {"severity": left, "sided": name, "full": f"{left} {name}"}
     elif change.status not in HAS_SEVERITY:
-        slots = {"sided": f"{_pick(rng, 'left |right |bilateral |')}{name}"}
+        slots = {"sided": f"{_pick(rng, ['left ', 'right ', 'bilateral ', ''])}{name}"}
     elif change.left and change.right:
         slots = _both_sides(rng, name, (left, right), same=change.left == change.right)
     else:
@@ -218,14 +167,14 @@ def _fill_slots(rng: np.random.Generator, finding: str, change: FindingChange) -
 
 
 def _one_side(rng: np.random.Generator, name: str, side: str, severity: str) -> dict[str, str]:
-    sided = _pick(rng, f"{name} on the {side}|{side}-sided {name}|{side} {name}|{side} {name}")
+    sided = _pick(rng, [f"{name} on the {side}", f"{side}-sided {name}", *[f"{side} {name}"] * 2])
     return {"severity": severity, "sided": sided, "full": f"{severity} {sided}"}
 
 
 def _both_sides(rng: np.random.Generator, name: str, severities: tuple[str, str], *, same: bool) -> dict[str, str]:
     left, right = severities
     words = name.split()
-    plural = " ".join([*words[:-1], _PLURALS.get(words[-1], words[-1])]) if rng.random() < 0.6 else name
+    plural = " ".join([*words[:-1], WORDS["plurals"].get(words[-1], words[-1])]) if rng.random() < 0.6 else name
     bilateral = f"bilateral {plural}"
     if same:
         return {"severity": left, "sided": bilateral, "full": f"{left} {bilateral}"}
@@ -240,9 +189,8 @@ def _both_sides(rng: np.random.Generator, name: str, severities: tuple[str, str]
     return {"severity": severity, "sided": bilateral, "full": full}
 
 
-def _pick(rng: np.random.Generator, choices: str) -> str:
-    """Choose one of "a|b|c", then one in each "{d|e}" of it."""
-    options = re.split(r"\|(?![^{]*\})", choices)
+def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    """Choose one of the options, then one of the words in each "{a|b}" of it."""
     chosen = options[int(rng.integers(len(options)))]
     while match := re.search(r"\{([^{}]*)\}", chosen):
         inner = match.group(1).split("|")

@@ -283,7 +283,7 @@ def _check_pairs(images: np.ndarray, texts: Sequence[Sequence[str]], geometry: T
         )
     if len(images) != len(texts) or len(images) < 8:
         raise ConfigError(
-            "there must be at least 8 images, each with texts",
+            "there must be at least 8 images, with texts for each",
             found=f"{len(images)} images and {len(texts)} groups of texts",
             action="Pass a larger number of images",
         )

@@ -31,7 +31,6 @@ def test_a_file_without_a_report_is_refused(reports, tmp_path):
         ({"seed": -1}, "seed"),
         ({"only_changes": 1.5}, "only_changes"),
         ({"text": "summary"}, "text"),
-        ({"sed": 1}, "sed"),
     ],
 )
 def test_a_setting_out_of_range_is_named_and_nothing_written(tmp_path, settings, name):

@@ -15,43 +15,31 @@ AUTOENCODER_NORM_EPS = 1e-6
 DOWN_TYPES = {True: "CrossAttnDownBlock2D", False: "DownBlock2D"}
 UP_TYPES = {True: "CrossAttnUpBlock2D", False: "UpBlock2D"}
 
+_UNET_OFF = "center_input_sample class_embeddings_concat dual_cross_attention only_cross_attention resnet_skip_time_act"
+_UNET_ABSENT = (
+    "addition_embed_type class_embed_type cross_attention_norm mid_block_only_cross_attention num_class_embeds "
+    "reverse_transformer_layers_per_block time_cond_proj_dim time_embedding_act_fn time_embedding_dim timestep_post_act"
+)
 _UNET_FIXED: dict[str, Any] = {
+    **dict.fromkeys(_UNET_OFF.split(), False),
+    **dict.fromkeys(_UNET_ABSENT.split()),
     "act_fn": "silu",
-    "addition_embed_type": None,
     "attention_type": "default",
-    "center_input_sample": False,
-    "class_embed_type": None,
-    "class_embeddings_concat": False,
     "conv_in_kernel": 3,
     "conv_out_kernel": 3,
-    "cross_attention_norm": None,
     "downsample_padding": 1,
-    "dual_cross_attention": False,
     "flip_sin_to_cos": True,
     "freq_shift": 0,
-    "mid_block_only_cross_attention": None,
     "mid_block_scale_factor": 1,
     "mid_block_type": "UNetMidBlock2DCrossAttn",
-    "num_class_embeds": None,
-    "only_cross_attention": False,
     "resnet_out_scale_factor": 1.0,
-    "resnet_skip_time_act": False,
     "resnet_time_scale_shift": "default",
-    "reverse_transformer_layers_per_block": None,
-    "time_cond_proj_dim": None,
-    "time_embedding_act_fn": None,
-    "time_embedding_dim": None,
     "time_embedding_type": "positional",
-    "timestep_post_act": None,
 }
 _AUTOENCODER_FIXED: dict[str, Any] = {
+    **dict.fromkeys(("latents_mean", "latents_std", "shift_factor")),
+    **dict.fromkeys(("mid_block_add_attention", "use_post_quant_conv", "use_quant_conv"), True),
     "act_fn": "silu",
-    "latents_mean": None,
-    "latents_std": None,
-    "mid_block_add_attention": True,
-    "shift_factor": None,
-    "use_post_quant_conv": True,
-    "use_quant_conv": True,
 }
 """Settings with which diffusers' networks compute the same as ours."""
 
