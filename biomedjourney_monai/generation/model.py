@@ -15,7 +15,7 @@ from tqdm import tqdm
 from biomedjourney_monai.diffusion.controls import Generated, generate
 from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import refuse_unknown_keywords
-from biomedjourney_monai.generation.description_check import check_description, refuse_empty
+from biomedjourney_monai.generation.description_check import DescriptionCheck, check_description, refuse_empty
 from biomedjourney_monai.generation.prior import Prior, read_prior
 from biomedjourney_monai.generation.prior_check import check_prior, check_resolution
 from biomedjourney_monai.generation.provenance import document, provenance
@@ -25,7 +25,6 @@ from biomedjourney_monai.generation.result import Result, finished_picture
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.weights.trained_size import trained_size
-from biomedjourney_monai.preparation.reports.statements import read_statements
 
 BATCH_SIZE = 16
 OnStep = Callable[[int], None]
@@ -42,6 +41,7 @@ class CounterfactualModel:
         precision: of the denoiser: "float32", "bfloat16", "float16" or "auto"; None takes the configuration's.
         device: "cpu" or "cuda"; None leaves the model on the CPU.
         force: overrule a refusal of the resolution; see `check_resolution`.
+        verbatim: give the text encoder descriptions as they are; None takes the configuration's.
         generator: a model that is loaded already, with the sampler that is in it.
 
     Raises:
@@ -57,10 +57,12 @@ class CounterfactualModel:
         precision: str | None = None,
         device: str | None = None,
         force: bool = False,
+        verbatim: bool | None = None,
         generator: CounterfactualGenerator | None = None,
     ) -> None:
         self.config, self.settings = config, settings or SamplingSettings()
         self.size = generator.image_size if generator is not None else config.image_size
+        self.verbatim = bool(config.compose().get("verbatim")) if verbatim is None else verbatim
         trained = trained_size(config.bundle, config.weights)
         self._overruled = check_resolution(self.size, trained, force=force)
         self._loaded = _Loaded(config, precision, device, generator)
@@ -92,6 +94,7 @@ class CounterfactualModel:
         samples: int = 1,
         region: str | Path | np.ndarray | None = None,
         force: bool = False,
+        verbatim: bool | None = None,
         progress: bool = False,
     ) -> Result:
         """Make counterfactuals of one prior.
@@ -103,6 +106,8 @@ class CounterfactualModel:
             samples: how many to draw, with the seeds from `seed` on.
             region: None for everywhere, "auto" for where the description acts, or a mask of the prior's size.
             force: overrule refusals of the prior or the description; the metadata say so.
+            verbatim: give the text encoder the description as it is, not in the words of its training descriptions;
+                None takes the model's default.
             progress: show a progress bar where there are several samples.
 
         Raises:
@@ -112,7 +117,7 @@ class CounterfactualModel:
             >>> import biomedjourney_monai as bj  # doctest: +SKIP
             >>> result = bj.load_model().generate("chest.dcm", "New large left pleural effusion.")  # doctest: +SKIP
         """
-        request = Request(prior, description, seed=seed, samples=samples, region=region, force=force)
+        request = Request(prior, description, seed=seed, samples=samples, region=region, force=force, verbatim=verbatim)
         return self.run(self.check(request), progress=progress)
 
     def check(self, request: Request) -> Checked:
@@ -127,7 +132,7 @@ class CounterfactualModel:
         overruled = check_prior(prior.image, is_marked=prior.is_marked, force=request.force)
         finished_picture(prior.image, prior)  # a prior too small for the mark is refused here
         region = read_region(request.region, size=self.size, prior_hw=prior.original_hw)
-        described = self.check_description(request.description, force=request.force)
+        described = self.check_description(request.description, force=request.force, verbatim=request.verbatim)
         return Checked(
             prior,
             request.description,
@@ -135,11 +140,14 @@ class CounterfactualModel:
             region,
             (self._overruled, overruled, described.overruled),
             described.warnings,
+            described.prompt,
+            described.understood,
         )
 
-    def check_description(self, text: str, *, force: bool = False) -> Any:
+    def check_description(self, text: str, *, force: bool = False, verbatim: bool | None = None) -> DescriptionCheck:
         """Check a description; see `description_check.check_description`."""
-        return check_description(text, self.generator.text_encoder, name_findings=read_statements, force=force)
+        as_it_is = self.verbatim if verbatim is None else verbatim
+        return check_description(text, self.generator.text_encoder, force=force, verbatim=as_it_is)
 
     def run(
         self,
@@ -164,7 +172,11 @@ class CounterfactualModel:
                 batch = seeds[start : start + batch_size]
                 priors = np.stack([checked.prior.image] * len(batch))
                 made = self.draw(
-                    priors, [checked.description] * len(batch), batch, region=checked.region, on_step=on_step
+                    priors,
+                    [checked.prompt or checked.description] * len(batch),
+                    batch,
+                    region=checked.region,
+                    on_step=on_step,
                 )
                 first = first or made
                 squares.append(made.images[:, 0].cpu().numpy())
@@ -183,7 +195,7 @@ class CounterfactualModel:
             group = [requests[number] for number in numbers]
             made = self.draw(
                 np.stack([checked.prior.image for checked in group]),
-                [checked.description for checked in group],
+                [checked.prompt or checked.description for checked in group],
                 [checked.seeds[0] for checked in group],
                 region=group[0].region,
             )
@@ -234,6 +246,7 @@ class CounterfactualModel:
             document(
                 self.provenance(),
                 description=checked.description,
+                prompt=checked.prompt,
                 seed=seed,
                 prior=checked.prior.image,
                 region=checked.region,

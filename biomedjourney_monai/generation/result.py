@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from biomedjourney_monai.generation.effect import warn_of_no_change
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.uncertainty import Spread, spread_of
 from biomedjourney_monai.radiographs import mark_synthetic, restore
@@ -35,6 +36,7 @@ class Result:
         documents: the metadata of each sample.
         seeds: of each sample.
         warnings: sentences for the user.
+        effect_warnings: those of them that were found after generation.
         relevance: where the description acts, float32 in [0, 1], shape (S, S); None unless the region is "auto".
         region: where change was allowed, float32 in [0, 1], shape (S, S); None for everywhere.
     """
@@ -44,6 +46,7 @@ class Result:
     documents: tuple[dict[str, Any], ...] = field(repr=False)
     seeds: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    effect_warnings: tuple[str, ...] = ()
     relevance: np.ndarray | None = field(default=None, repr=False)
     region: np.ndarray | None = field(default=None, repr=False)
 
@@ -61,7 +64,8 @@ class Result:
             found = getattr(generated, name, None)
             maps[name] = None if found is None else found[0, 0].cpu().numpy()
         seeds = checked.seeds[: len(squares)]
-        return cls(squares, checked.prior, tuple(documents), seeds, checked.warnings, **maps)
+        warnings = warn_of_no_change(checked.prior.image, squares) if checked.asks_for_change else ()
+        return cls(squares, checked.prior, tuple(documents), seeds, (*checked.warnings, *warnings), warnings, **maps)
 
     @property
     def images(self) -> np.ndarray:

@@ -24,7 +24,7 @@ TERMS: dict[str, str] = {
         rf"|(?:{_HEART}),? now (?:with)?in normal limits"
         rf"|(?:{_HEART}|cardiothoracic ratio|cardiomediastinal silhouette) {_IS}{_GROWN}\b"
         r"|(?:increased|increase in|decreased|decrease in)(?: the)? (?:heart size"
-        r"|cardiac silhouette|cardiothoracic ratio)"
+        r"|cardiac silhouette|cardiothoracic ratio)(?:, now (?:with)?in normal limits|, now normal)?"
         rf"|dilat\w+ of the (?:{_HEART})|left ventric\w+ {_IS}(?:prominent|enlarged|dilated)"
     ),
     "Consolidation": r"consolidations?",
@@ -116,7 +116,8 @@ SEVERITY_WORDS = {
     ),
     2: r"moderate(?:ly)?[ -]sized|medium[ -]sized|moderate(?:ly)?",
     3: (
-        r"(?:very )?large|severe(?:ly)?|marked(?:ly)?|extensive|massive(?:ly)?|substantial"
+        r"(?:very )?large|siz(?:e)?able|considerable|collapse|severe(?:ly)?|marked(?:ly)?|extensive|massive(?:ly)?"
+        r"|substantial"
         r"|gross(?:ly)?(?! (?:stable|unchanged|clear|normal|unremarkable|within))|florid"
     ),
 }
@@ -144,10 +145,18 @@ CHEST = re.compile(
 )
 """Words of a report in English that says something, even where no finding is named."""
 
+NOTHING_NEW = re.compile(
+    r"\bno (?:evidence of )?(?:acute|active|new)\b|\b(?:is|are|remain|now|lungs) clear\b|\bclear (?:lungs|chest)\b"
+    r"|\b(?:normal|unremarkable) (?:chest|study|radiograph|examination)\b|\b(?:unchanged|no change|stable)\b"
+    r"|\bno (?:\w+ ){0,2}change\b",
+    re.IGNORECASE,
+)
+"""What is said of a chest without naming a finding."""
+
 NEW = re.compile(
     r"\b(?:new(?:ly)?|develop(?:ed|ment)|developing|appear(?:ed|ance)(?! of the)|not (?:present|seen|noted) (?:on|in)"
     r"|(?:has|have) (?:accumulated|collected)|interval (?=left|right|bilateral|pneumo|effusion|edema|atelect|cardiom))"
-    r"|\binterval (?= )"
+    r"|\binterval (?= (?!enlarge))"
 )
 NOW = re.compile(r"\bnow\b(?! (?:small|tiny|mild|moderate|large|severe))")
 GONE = re.compile(
@@ -192,7 +201,7 @@ DOUBT_OF_THE_NEXT = re.compile(r"(?:\bwith|\band|,) (?:an? )?(?:possible|probabl
 
 WORSE = re.compile(
     r"\b(?:worse|worsen\w*|increas\w*|progress\w*|enlarging|larger|bigger|more (?:pronounced|extensive)"
-    r"|(?:has|have) (?:enlarged|grown|widened)|greater|interval enlargement of)\b"
+    r"|(?:has|have) (?:enlarged|grown|widened)|greater|interval +enlargement of)\b"
 )
 BETTER = re.compile(r"\b(?:better|improv\w*|decreas\w*|diminish\w*|smaller|less pronounced|regress\w*|resolving)\b")
 SAME = re.compile(
