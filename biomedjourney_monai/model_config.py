@@ -121,28 +121,3 @@ class ModelConfig:
             autoencoder_precision=str(parser.get("autoencoder_precision")),
             compiled=bool(parser.get("compiled")),
         )
-
-
-def build_generator(
-    bundle: str | Path, *, device: Any = "cpu", strength: float = 1.0, init_noise: str = "random", **sections: Any
-) -> CounterfactualGenerator:
-    """Build the generator of a bundle without its weights, as `inference.yaml` does.
-
-    Args:
-        bundle: the bundle folder.
-        device: to move it to.
-        strength: share of the noise to start from, in (0, 1].
-        init_noise: "random" or "from-prior".
-        sections: laid over the sections of `common.yaml`; a number or a path replaces the entry.
-
-    Raises:
-        ConfigError: if a key does not exist or a setting is out of range.
-    """
-    from biomedjourney_monai.diffusion.settings import SamplingSettings
-
-    settings = SamplingSettings(strength=strength, init_noise=init_noise)
-    common = Path(bundle) / "configs" / "common.yaml"
-    parser = compose(common, {**sections, "bundle_root": str(bundle)})
-    generator: CounterfactualGenerator = parser.get_parsed_content("generator")
-    generator.sampler = generator.sampler.with_settings(settings)  # type: ignore[attr-defined]
-    return generator.to(device)

@@ -1,7 +1,7 @@
 """Serve the web page: a prior radiograph and a description in, counterfactuals, maps and judges' scores out.
 
-On this machine only (127.0.0.1) unless --host says otherwise: the page has no password and no encryption. It loads
-nothing from elsewhere and sends nothing anywhere; uploads are read in memory and are gone when they are answered.
+The page is served on this machine only (127.0.0.1) unless --host is given: it has no password and no encryption. It
+contacts no other server; uploads are read in memory and discarded after the answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     page.add_argument("--host", default="127.0.0.1", metavar="NAME", help="address to serve at (default: 127.0.0.1)")
     page.add_argument("--port", type=int, default=7860, metavar="N", help="0 takes a free one (default: 7860)")
     page.add_argument(
-        "--name", action="append", metavar="NAME", help="host name under which a proxy on this machine shows the page"
+        "--name", action="append", metavar="NAME", help="host name under which a proxy on this machine serves the page"
     )
     page.add_argument("--waiting", type=int, default=4, metavar="N", help="requests at a time (default: 4)")
     page.add_argument("--time-limit", type=float, default=600, metavar="S", help="seconds for one (default: 600)")
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
         address, port = listening.getsockname()[:2]
         if not is_loopback(address):
             warn(
-                f"--host {arguments.host} lets others reach this page, which has no password and no encryption: whoever"
-                " can reach it can use it. Put a server with both in front of it."
+                f"--host {arguments.host} lets others reach this page, which has no password and no encryption: anyone"
+                " who can reach it can use it. Put a server with both in front of it."
             )
         server = make_server(arguments, loopback=is_loopback(address))
         shown = f"[{address}]" if ":" in address else address
@@ -68,15 +68,13 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise BiomedJourneyError(
-            "--host and --port must name an address that is free", found=reason, action="Pass another --port"
-        ) from error
+        rule, reason = "--host and --port must name an address that is free", getattr(error, "strerror", None)
+        raise BiomedJourneyError(rule, found=reason or type(error).__name__, action="Pass another --port") from error
     return listening
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's alone."""
+    """Whether an address is reachable from this machine only."""
     import ipaddress
 
     return ipaddress.ip_address(address.split("%")[0]).is_loopback
@@ -96,21 +94,11 @@ def make_server(arguments: argparse.Namespace, *, loopback: bool) -> WebServer:
     )
 
 
-def serve(server: WebServer, listening: socket.socket, log_level: str) -> Any:
+def serve(server: WebServer, listening: socket.socket, log_level: str) -> None:
     """Serve until interrupted."""
-    import uvicorn
+    from uvicorn import Config, Server
 
-    config = uvicorn.Config(
-        server.app(),
-        log_config=None,
-        log_level=log_level,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        timeout_keep_alive=10,
-        timeout_graceful_shutdown=3,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
+    options |= {"http": "h11", "ws": "none", "lifespan": "off"}
+    options |= {"timeout_keep_alive": 10, "timeout_graceful_shutdown": 3}
+    Server(Config(server.app(), log_level=log_level, **options)).run(sockets=[listening])

@@ -1,4 +1,4 @@
-"""Arguments that several verbs take, and what they become: `ModelConfig` and `SamplingSettings`."""
+"""Arguments that several verbs share, and their conversion to `ModelConfig` and `SamplingSettings`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biomedjourney_monai.cli.fast_import import import_monai_quickly
+from biomedjourney_monai.diffusion.settings import INIT_NOISE, SOLVERS, SamplingSettings, check_seed
 from biomedjourney_monai.errors import BiomedJourneyError, SettingError
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.diffusion.settings import SamplingSettings
     from biomedjourney_monai.generation.model import CounterfactualModel
     from biomedjourney_monai.model_config import ModelConfig
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
-SOLVERS = ("ddim", "dpm++", "unipc")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-INIT_NOISE = ("random", "from-prior")
 
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
@@ -58,7 +56,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def model_config(arguments: argparse.Namespace) -> ModelConfig:
-    """The model that the arguments name; arguments that a verb lacks keep their defaults.
+    """The files of the model that the arguments name; arguments that a verb lacks keep their defaults.
 
     Raises:
         ConfigError: if the folder is not a bundle.
@@ -72,10 +70,10 @@ def model_config(arguments: argparse.Namespace) -> ModelConfig:
 def add_sampling_arguments(
     parser: argparse.ArgumentParser, *, scales: bool = True, several_thresholds: bool = False
 ) -> None:
-    """Add the settings of the sampler; what is not given is the configuration's.
+    """Add the settings of the sampler; defaults are the configuration's.
 
     Args:
-        parser: the verb's.
+        parser: of the verb.
         scales: whether to add the two guidance scales.
         several_thresholds: whether `--keep-unchanged` takes several values and gives a list.
     """
@@ -90,7 +88,7 @@ def add_sampling_arguments(
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="guide only between these noise levels, 0 for clean and 1 for noise; a step outside costs a third",
+        help="guide only between these noise levels, 0 for clean and 1 for noise; other steps cost a third",
     )
     sampler.add_argument(
         "--keep-unchanged",
@@ -98,7 +96,7 @@ def add_sampling_arguments(
         nargs="+" if several_thresholds else None,
         metavar="GREY",
         help="keep the prior's pixels where less than this grey value changed, in [0, 1]; 0 keeps none"
-        + ("; several values are crossed with the scales" if several_thresholds else ""),
+        + ("; several values are combined with the scales" if several_thresholds else ""),
     )
     sampler.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     sampler.add_argument(
@@ -124,25 +122,19 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         "--init-noise",
         choices=INIT_NOISE,
         default="random",
-        help="start from the seed's noise, or from the prior's own by inversion (default: random)",
+        help="start from the seed's noise, or from noise found by inverting the prior (default: random)",
     )
     controls.add_argument(
-        "--force", action="store_true", help="overrule refusals of prior or description; the metadata say so"
+        "--force", action="store_true", help="overrule refusals of prior or description; the metadata record it"
     )
 
 
 def sampling_settings(arguments: argparse.Namespace, **changes: object) -> SamplingSettings:
-    """The settings that the arguments name, checked, with the seed's range.
-
-    Args:
-        arguments: of `add_sampling_arguments`, and of `add_control_arguments` if the verb has them.
-        changes: settings that win over the arguments.
+    """The settings that the arguments name; also checks the seed. `changes` override the arguments.
 
     Raises:
         BiomedJourneyError: naming the option.
     """
-    from biomedjourney_monai.diffusion.settings import SamplingSettings, check_seed
-
     with settings_as_options():
         check_seed(arguments.seed)
         return SamplingSettings.from_mapping({**vars(arguments), **changes})
@@ -158,7 +150,7 @@ def settings_as_options() -> Iterator[None]:
 
 
 def counterfactual_model(arguments: argparse.Namespace, **changes: object) -> CounterfactualModel:
-    """The model that the arguments name, under the settings that they name; see `sampling_settings`."""
+    """The model that the arguments name, with their settings; see `sampling_settings`."""
     settings = sampling_settings(arguments, **changes)
     import_monai_quickly(arguments)
     from biomedjourney_monai.generation.model import CounterfactualModel
@@ -173,17 +165,17 @@ def warn(text: str) -> None:
 
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add de-identification of the DICOM that is written."""
+    """Add de-identification of the written DICOM."""
     export = parser.add_argument_group("DICOM for export")
     export.add_argument(
         "--export",
         action="store_true",
-        help="de-identify the DICOM that is written: new patient, UIDs and no dates, always the same under one key",
+        help="de-identify the written DICOM: new patient and UIDs, the same for the same key, and no dates",
     )
     export.add_argument(
         "--export-key",
         metavar="FILE",
-        help="secret key, made if it is missing (default: ~/.config/biomedjourney_monai/export.key)",
+        help="secret key, created if it is missing (default: ~/.config/biomedjourney_monai/export.key)",
     )
 
 

@@ -1,8 +1,8 @@
-"""Show one patient at several rungs of a disease, from one prior at one seed.
+"""Show one patient at several stages (rungs) of a disease, from one prior and one seed.
 
-The rungs are the severities of one finding, or your own descriptions in their order. Written are a strip, an animation,
-a NIfTI series and, as JSON and below each picture, the judge's scores of every rung. All rungs start from the same
-noise, so that they differ by their descriptions alone.
+The rungs are the severities of one finding, or your own descriptions in their order. The output is a strip, an
+animation, a NIfTI series, and the judge's scores of every rung, as JSON and below each picture. All rungs start from
+the same noise, so that they differ by their descriptions alone.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ def run(arguments: argparse.Namespace) -> None:
     for warning in (warning for rung in rungs for warning in rung.warnings):
         warn(warning)
     writer = PictureWriter(rungs[0].prior, read_pseudonyms(a)) if a.dicom else None
-    for text in descriptions if writer else ():
-        writer.check("rung.dcm", text)
+    if writer is not None:
+        for text in descriptions:
+            writer.check("rung.dcm", text)
     judges = load_judges(model.config.models)
 
     def score(squares: np.ndarray) -> np.ndarray:
@@ -78,7 +79,7 @@ def rungs_of(arguments: argparse.Namespace) -> list[str]:
     """The descriptions of the rungs.
 
     Raises:
-        BiomedJourneyError: if there is none.
+        BiomedJourneyError: if there are none.
     """
     if arguments.finding is not None:
         from biomedjourney_monai.generation.ladder import severity_ladder

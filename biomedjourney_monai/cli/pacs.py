@@ -1,9 +1,9 @@
 """Make counterfactuals of an archive's radiographs, and store them there.
 
-Asks a DICOMweb archive (QIDO) for the latest PA radiograph of a patient or of a study, retrieves it (WADO), makes the
-counterfactual, and stores it (STOW) as a new series of the same study, marked as synthetic. The same request is stored
-once: its UIDs follow from it, and the archive is asked for them first, so a work list resumes where it stopped. The
-password or token is read from a file or from the environment (BIOMEDJOURNEY_PACS_PASSWORD, BIOMEDJOURNEY_PACS_TOKEN).
+Queries a DICOMweb archive (QIDO) for the latest PA radiograph of a patient or of a study, retrieves it (WADO), makes
+the counterfactual, and stores it (STOW) as a new series of the same study, marked as synthetic. A request is stored
+once: its UIDs are derived from it and queried first, so a work list resumes where it stopped. The password or token is
+read from a file or from the environment (BIOMEDJOURNEY_PACS_PASSWORD, BIOMEDJOURNEY_PACS_TOKEN).
 """
 
 from __future__ import annotations
@@ -14,12 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biomedjourney_monai.cli.arguments import (
-    add_control_arguments,
-    add_sampling_arguments,
-    counterfactual_model,
-    warn,
-)
+from biomedjourney_monai.cli.arguments import add_control_arguments, add_sampling_arguments, counterfactual_model, warn
 from biomedjourney_monai.errors import BiomedJourneyError
 
 if TYPE_CHECKING:
@@ -49,11 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--study", metavar="UID", help="take the latest PA radiograph of this study")
     one.add_argument("--description", metavar="TEXT", help="how the disease progresses")
     many = parser.add_argument_group("many requests")
-    many.add_argument(
-        "--work-list",
-        metavar="FILE",
-        help="CSV with the columns description and patient_id or study_uid, and optionally seed",
-    )
+    columns = "CSV with the columns description and patient_id or study_uid, and optionally seed"
+    many.add_argument("--work-list", metavar="FILE", help=columns)
     add_control_arguments(parser)
     add_sampling_arguments(parser)
 
@@ -88,11 +80,6 @@ def _serve_one(arguments: argparse.Namespace, archive: Archive, model: Counterfa
 
 
 def _serve_list(arguments: argparse.Namespace, archive: Archive, model: CounterfactualModel) -> None:
-    """Serve the rows of `--work-list`.
-
-    Raises:
-        BiomedJourneyError: if the archive cannot be reached or refuses the credentials, or if no row could be served.
-    """
     from biomedjourney_monai.clinic.pacs.requests import STORED, WOULD, serve_list
     from biomedjourney_monai.generation.outcomes import KEPT, NOT_TRIED, RESULTS_SUFFIX, count_outcomes
 
@@ -117,7 +104,7 @@ def connect(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Ar
     """The archive, with credentials that are never shown.
 
     Raises:
-        BiomedJourneyError: if they contradict each other or are missing.
+        BiomedJourneyError: if the credentials are missing or contradictory.
     """
     from biomedjourney_monai.clinic.pacs.archive import Archive, is_unprotected
 
@@ -147,9 +134,6 @@ def _read_secret(file: str | None, given: str | None, name: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise BiomedJourneyError(f"the file of the {name} must be readable", found=type(error).__name__) from error
     if not secret or any(ord(letter) < 32 for letter in secret):
-        raise BiomedJourneyError(
-            f"a {name} must be one line",
-            found="none" if not secret else "several",
-            action=f"Pass --{name}-file FILE or set BIOMEDJOURNEY_PACS_{name.upper()}",
-        )
+        action = f"Pass --{name}-file FILE or set BIOMEDJOURNEY_PACS_{name.upper()}"
+        raise BiomedJourneyError(f"a {name} must be one line", found="several" if secret else "none", action=action)
     return secret

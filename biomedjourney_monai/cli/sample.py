@@ -1,15 +1,15 @@
 """Make counterfactual radiographs.
 
-Of one image (JPEG, PNG, NIfTI or DICOM, any size) with your own description, of a list of such requests in a CSV file,
-or of every test journey of a working folder. Every picture is marked as synthetic, in its pixels and in its metadata. A
-prior that is lateral, mirrored, inverted, turned or not a chest, and a description that is too long, are refused;
---force overrules, and the metadata say so. An interrupted run resumes where it stopped.
+The input is one image (JPEG, PNG, NIfTI or DICOM, any size) with your own description, a list of such requests in a CSV
+file, or all test journeys of a working folder. Every picture is marked as synthetic in its pixels and metadata. A prior
+that is lateral, mirrored, inverted, rotated or not a chest, and a description that is too long, are refused; --force
+overrules, and the metadata record it. An interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.arguments import (
     add_control_arguments,
@@ -26,7 +26,6 @@ from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.schema import SPLITS
 
 if TYPE_CHECKING:
-    from biomedjourney_monai.generation.request_list import ListResult
     from biomedjourney_monai.generation.result import Result
 
 EXAMPLE = (
@@ -51,15 +50,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=int,
         metavar="K",
-        help="draw K samples with the seeds from --seed on; also writes their mean, their standard deviation and the"
-        " judges' scores",
+        help="draw K samples with consecutive seeds from --seed on; also writes mean, standard deviation and judges'"
+        " scores",
     )
     batch = parser.add_argument_group("a list of requests")
-    batch.add_argument(
-        "--csv",
-        metavar="FILE",
-        help="with the columns prior, description and out, and optionally seed and region; paths relative to it",
-    )
+    columns = "with the columns prior, description and out, and optionally seed and region; paths are relative to it"
+    batch.add_argument("--csv", metavar="FILE", help=columns)
     many = parser.add_argument_group("all journeys of a working folder")
     many.add_argument("--work", metavar="DIR", help="working folder")
     many.add_argument("--split", choices=SPLITS, default="test", help="journeys to sample (default: test)")
@@ -67,16 +63,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     many.add_argument(
         "--system",
         metavar="NAME",
-        help="write to baselines/NAME/ instead of samples/, for `evaluate` to score beside the model; letters, digits"
+        help="write to baselines/NAME/ instead of samples/, for `evaluate` to score with the model; letters, digits"
         " and - _ .",
     )
     many.add_argument(
         "--text-only",
         action="store_true",
-        help="with --system: give the constant grey of stage 1 as the prior, and the new report's impression as the"
-        " text, as a text-to-image model works; nothing of a prior is kept (--keep-unchanged 0)",
+        help="with --system: use the constant grey of stage 1 as the prior, and the new report's impression as the"
+        " text, as in a text-to-image model; no pixels of a prior are kept (--keep-unchanged 0)",
     )
-    many.add_argument("--batch-size", type=int, default=16, help="images at once (default: 16)")
+    many.add_argument("--batch-size", type=int, default=16, help="images in one batch (default: 16)")
     add_export_arguments(parser)
     add_control_arguments(parser)
     add_sampling_arguments(parser)
@@ -95,7 +91,7 @@ def _check_combination(arguments: argparse.Namespace, given: list[str]) -> None:
     """Refuse arguments that do not belong together."""
     if len(given) != 1:
         raise BiomedJourneyError(
-            "sample takes one image or one working folder, or one list of requests",
+            "sample takes one image, one working folder or one list of requests",
             found=" and ".join(f"--{name}" for name in given) or "none of them",
             action="Pass --prior IMAGE --description TEXT --out FILE, or --work DIR, or --csv FILE",
         )
@@ -106,17 +102,12 @@ def _check_combination(arguments: argparse.Namespace, given: list[str]) -> None:
     if given != ["work"] and (arguments.system is not None or arguments.text_only):
         raise BiomedJourneyError("--system and --text-only go with --work", found=f"--{given[0]}")
     if arguments.text_only and arguments.system is None:
-        raise BiomedJourneyError(
-            "--text-only makes a baseline, not the model's samples",
-            found="no --system",
-            action="Add --system text-only",
-        )
+        rule, action = "--text-only makes a baseline, not the model's samples", "Add --system text-only"
+        raise BiomedJourneyError(rule, found="no --system", action=action)
     if arguments.text_only and arguments.keep_unchanged:
-        raise BiomedJourneyError(
-            "--text-only has no prior whose pixels could be kept",
-            found=f"--keep-unchanged {arguments.keep_unchanged:g}",
-            action="Leave --keep-unchanged out",
-        )
+        found = f"--keep-unchanged {arguments.keep_unchanged:g}"
+        rule, action = "--text-only has no prior whose pixels could be kept", "Leave --keep-unchanged out"
+        raise BiomedJourneyError(rule, found=found, action=action)
     if given == ["work"] and arguments.export:
         raise BiomedJourneyError("--export goes with --prior or --csv", found="--work")
 
@@ -137,15 +128,8 @@ def _sample_one(arguments: argparse.Namespace) -> None:
     pseudonyms = read_pseudonyms(arguments)
     PictureWriter(arguments.prior, pseudonyms).check(arguments.out, arguments.description)
     model = counterfactual_model(arguments)
-    request = Request(
-        arguments.prior,
-        arguments.description,
-        seed=arguments.seed,
-        samples=arguments.samples or 1,
-        region=arguments.region,
-        force=arguments.force,
-    )
-    checked = model.check(request)
+    shared, samples = _shared(arguments), arguments.samples or 1
+    checked = model.check(Request(arguments.prior, arguments.description, samples=samples, **shared))
     for warning in checked.warnings:
         warn(warning)
     result = model.run(checked, batch_size=arguments.batch_size, progress=True)
@@ -158,7 +142,7 @@ def _sample_one(arguments: argparse.Namespace) -> None:
 
 
 def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
-    """Write and print how far the judges agree over several samples."""
+    """Write and print the judges' agreement over several samples."""
     if len(result.squares) == 1:
         return []
     import torch
@@ -178,37 +162,19 @@ def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
 
 def _sample_list(arguments: argparse.Namespace) -> None:
     model = counterfactual_model(arguments)
+    from biomedjourney_monai.generation.outcomes import KEPT, MADE, count_outcomes
     from biomedjourney_monai.generation.request_list import generate_list
 
-    result = generate_list(
-        model,
-        arguments.csv,
-        seed=arguments.seed,
-        region=arguments.region,
-        force=arguments.force,
-        batch_size=arguments.batch_size,
-        pseudonyms=read_pseudonyms(arguments),
-        warn=warn,
-    )
-    _print_outcomes(result)
-
-
-def _print_outcomes(result: ListResult) -> None:
-    """Print what became of a list.
-
-    Raises:
-        BiomedJourneyError: if no row was usable.
-    """
-    from biomedjourney_monai.generation.outcomes import KEPT, MADE, count_outcomes
-
+    shared, size = _shared(arguments), arguments.batch_size
+    pseudonyms = read_pseudonyms(arguments)
+    result = generate_list(model, arguments.csv, **shared, batch_size=size, pseudonyms=pseudonyms, warn=warn)
     good, count, refused = count_outcomes(result.outcomes, (MADE, KEPT))
     print(f"{good[MADE]} made, {good[KEPT]} kept, {count} refused" + (f": {refused}" if refused else ""))
     if good[MADE]:
         print(f"{good[MADE] / result.seconds:.2f} images/s")
     if not any(good.values()):
-        raise BiomedJourneyError(
-            "a row of the list must be usable", found=refused, action="Look at the results beside the list"
-        )
+        action = "Look at the results beside the list"
+        raise BiomedJourneyError("a row of the list must be usable", found=refused, action=action)
     print(f"wrote {result.file.name} beside the list")
 
 
@@ -216,17 +182,12 @@ def _sample_journeys(arguments: argparse.Namespace) -> None:
     model = counterfactual_model(arguments, **({"keep_unchanged": 0.0} if arguments.text_only else {}))
     from biomedjourney_monai.generation.journeys import sample_journeys
 
-    sampled = sample_journeys(
-        model,
-        arguments.work,
-        split=arguments.split,
-        limit=arguments.limit,
-        system=arguments.system,
-        text_only=arguments.text_only,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        region=arguments.region,
-    )
+    names = ("split", "limit", "system", "text_only", "batch_size", "seed", "region")
+    sampled = sample_journeys(model, arguments.work, **{name: getattr(arguments, name) for name in names})
     if sampled.truncated:
-        warn(f"{sampled.truncated} descriptions were longer than the text encoder's context and were cut")
+        warn(f"{sampled.truncated} descriptions were longer than the text encoder's context and were truncated")
     print(f"sampled {sampled.count} counterfactuals; wrote {sampled.folder}")
+
+
+def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in ("seed", "region", "force")}

@@ -1,8 +1,8 @@
-"""What a MONAI Label server (0.8.5) runs around the inferer: a request in, a finished file out.
+"""The transforms that a MONAI Label server (0.8.5) runs around the inferer: a request in, a finished file out.
 
-The server hands every transform the whole request, so the description and the seed are read there. It overwrites a
-request's `description` with the bundle's own, hence the name `progression_description`. Its writer knows neither marks
-in metadata nor DICOM of a patient, so the file is written here, and the server is handed its name.
+The server passes the whole request to every transform, so the description and the seed are read there. It overwrites a
+request's `description` with that of the bundle, hence the name `progression_description`. Its writer supports neither
+marks in metadata nor DICOM of a patient, so the file is written here, and the server receives its name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
-from biomedjourney_monai.radiographs.output_transforms import RestoreAndMarkd
+from biomedjourney_monai.radiographs.transforms import RestoreAndMarkd
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ REFUSED = 422
 """The HTTP status of a refusal; its text is the answer's `detail`."""
 
 _UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\..*)?")
-"""How the server names what was uploaded, in the folder for temporary files."""
+"""The server's names of uploads, in the folder for temporary files."""
 
 
 class WrittenFile(str):
-    """The path of a finished file, in the place of an array: the server asks its results for a shape."""
+    """The path of a finished file instead of an array: the server reads the shape of its results."""
 
     shape: tuple[int, ...] = ()
     dtype = "file"
@@ -49,9 +49,8 @@ class ReadRequestd(MapTransform):
 
     Args:
         keys: the entry of the prior's path; a folder must hold one file, as a DICOM series of one radiograph does.
-        model: the model; its check is that of every other caller.
         preprocessing: the transforms by which an inference run reads a path.
-        seed: where the request has none.
+        seed: default for requests without a seed.
         force: overrule refusals.
     """
 
@@ -80,19 +79,18 @@ class ReadRequestd(MapTransform):
             read[CHECKED] = checked
             for transform in self.preprocessing.transforms:  # Compose would wrap a refusal in its own error
                 read = transform(read)
-            read[key].meta |= {"description": checked.prompt or text, "seed": seed}
+            read[key].meta |= {"description": checked.text, "seed": seed}
         return read
 
 
 class WriteResultd(MapTransform):
-    """Write the marked counterfactual at the prior's own size, in the format asked for, and return the file's name.
+    """Write the marked counterfactual at the prior's own size, in the requested format, and return the file's name.
 
     The format is the request's `result_extension`, or that of the prior: DICOM of the same patient and study, NIfTI in
     the same voxel grid, PNG for photographs.
 
     Args:
         keys: generated squares, shape (1, S, S), in [0, 1].
-        model: the model.
         reference: the key of the prior.
     """
 
@@ -112,7 +110,7 @@ class WriteResultd(MapTransform):
 
 
 def _write(picture: np.ndarray, facts: Mapping[str, Any], prior: str, suffix: str) -> WrittenFile:
-    """Write to a temporary file, which the server removes once it is sent."""
+    """Write to a temporary file, which the server removes after sending it."""
     handle, name = tempfile.mkstemp(suffix=suffix)
     os.close(handle)
     try:
@@ -126,18 +124,17 @@ def _write(picture: np.ndarray, facts: Mapping[str, Any], prior: str, suffix: st
 def _description(request: Mapping[Hashable, Any]) -> str:
     text = request.get(DESCRIPTION)
     if not isinstance(text, str):
-        raise BiomedJourneyError(
-            f"a request must have the parameter {DESCRIPTION}",
-            found="none" if text is None else "another kind of value",
-            action="Say what changes",
-        )
+        rule = f"a request must have the parameter {DESCRIPTION}"
+        found = "none" if text is None else type(text).__name__
+        raise BiomedJourneyError(rule, found=found, action="Describe what changes")
     return text
 
 
-def _seed(value: Any) -> int:
-    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,19}", str(value)) or int(value) >= 2**63:
-        raise BiomedJourneyError("seed must be a non-negative 64-bit integer", found="another value")
-    return int(value)
+def _seed(value: object) -> int:
+    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,19}", str(value)) or int(str(value)) >= 2**63:
+        found = str(value)[:20] if isinstance(value, (int, float)) else type(value).__name__
+        raise BiomedJourneyError("seed must be a non-negative 64-bit integer", found=found)
+    return int(str(value))
 
 
 def _suffix(request: Mapping[Hashable, Any], file: str) -> str:
@@ -145,7 +142,8 @@ def _suffix(request: Mapping[Hashable, Any], file: str) -> str:
     if not suffix:
         return suffix_like(_one_file(file))
     if suffix not in SUFFIXES:
-        raise BiomedJourneyError(f"result_extension must be one of {', '.join(SUFFIXES)}", found="another one")
+        found = repr(suffix)[:20]
+        raise BiomedJourneyError(f"result_extension must be one of {', '.join(SUFFIXES)}", found=found)
     return str(suffix)
 
 
@@ -157,17 +155,16 @@ def _one_file(path: str) -> str:
         return path
     files = [file for file in sorted(Path(path).iterdir()) if file.is_file()]
     if len(files) != 1:
-        raise ImageError(
-            "a series must hold one radiograph", found=f"{len(files)} images", action="Name a series of one image"
-        )
+        found = f"{len(files)} images"
+        raise ImageError("a series must hold one radiograph", found=found, action="Name a series of one image")
     return str(files[0])
 
 
 @contextmanager
-def _refusals_as_answers(file: Any) -> Iterator[None]:
-    """Answer a refusal in words, where the server would say "Internal Server Error"; and remove what was uploaded.
+def _refusals_as_answers(file: object) -> Iterator[None]:
+    """Answer a refusal with its text, instead of the server's "Internal Server Error", and remove the upload.
 
-    The server itself removes uploads only after an answer that is no error.
+    The server itself removes uploads only after a successful answer.
     """
     from fastapi import HTTPException
 

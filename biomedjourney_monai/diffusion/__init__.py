@@ -1,1 +1,1 @@
-"""Conditioning, guidance, samplers and the inferer."""
+"""Sampling: guidance, solvers, controls of sampling and MONAI's inferer."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.diffusion.inversion import add_noise, invert
+from biomedjourney_monai.diffusion.guidance import Conditions
 from biomedjourney_monai.diffusion.relevance import at_pixels, region_from_mask, region_of, relevance_map, soften
-from biomedjourney_monai.diffusion.schedule import trailing_timesteps
+from biomedjourney_monai.diffusion.schedule import NoiseSchedule, add_noise, trailing_timesteps
+from biomedjourney_monai.diffusion.solvers import invert
 from biomedjourney_monai.errors import SettingError
 from biomedjourney_monai.networks.generator import CounterfactualGenerator, LatentSampler
 
 AUTO = "auto"
 MASK_EDGE = 2.0
 """Standard deviation of the soft edge inside a mask, in pixels."""
+
+RegionLike = np.ndarray | Tensor | str
+"""Where change is allowed: "auto" for where the description acts, or a mask of pixels, (H, W) or (B, 1, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Region:
     Attributes:
         allowed: shape (B, 1, h, w), in [0, 1]; None for everywhere.
         relevance: where the descriptions act, same shape; None unless the region was "auto".
-        blend: `blend(latent, signal)`: restores the prior outside the region after each step; None for everywhere.
+        blend: `blend(latent, signal)` restores the prior outside the region after each step; None for everywhere.
     """
 
     allowed: Tensor | None = None
@@ -51,80 +55,38 @@ class Generated:
 
 
 def start_from_prior(
-    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
-    prior_latent: Tensor,
-    null_text_states: Tensor,
-    schedule: Any,
-    *,
-    noise: Tensor | None,
-    strength: float,
-    steps: int,
+    conditions: Conditions, schedule: NoiseSchedule, *, noise: Tensor | None, strength: float, steps: int
 ) -> tuple[Tensor, int]:
-    """Find the latent to start from, and the index of the first step.
+    """Find the latent to start from, and the index of the first of `steps` steps.
 
     Args:
-        denoiser: with `scale_factor`.
-        prior_latent: unscaled, shape (B, C, h, w).
-        null_text_states: of the empty description, shape (1, L, W).
-        schedule: MONAI noise scheduler.
         noise: added to the prior, shape (B, C, h, w); None inverts the prior without the description.
         strength: share of the noise to start from, in (0, 1].
-        steps: of the whole schedule.
     """
     alphas = schedule.alphas_cumprod
-    clean = denoiser.scale_factor * prior_latent  # type: ignore[attr-defined]
     timesteps = trailing_timesteps(train_timesteps=len(alphas), steps=steps)
     first = steps - max(1, round(strength * steps))
     if noise is not None:
-        return add_noise(clean, noise, alphas[timesteps[first]]), first
+        return add_noise(conditions.clean, noise, alphas[timesteps[first]]), first
 
     def predict(latent: Tensor, timestep: Tensor) -> Tensor:
-        batch = len(latent)
-        states = null_text_states.expand(batch, -1, -1)
-        return denoiser(latent, timestep.to(latent.device).expand(batch), prior_latent, states)
+        timesteps = timestep.to(latent.device).expand(len(latent))
+        return conditions.denoiser(latent, timesteps, conditions.prior_latent, conditions.null_states)
 
     rising, kind = timesteps[first:].flip(0), str(schedule.prediction_type)
-    return invert(predict, clean, alphas, timesteps=rising, prediction_type=kind), first
+    return invert(predict, conditions.clean, alphas, timesteps=rising, prediction_type=kind), first
 
 
-def confine(
-    region: Tensor | str,
-    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
-    prior_latent: Tensor,
-    text_states: Tensor,
-    null_text_states: Tensor,
-    schedule: Any,
-    *,
-    noise: Tensor,
-) -> Region:
-    """Confine the change to a mask, or to where the descriptions act.
-
-    Args:
-        region: "auto", or a mask of pixels, shape (H, W) or (B, 1, H, W).
-        denoiser: with `scale_factor`.
-        prior_latent: unscaled, shape (B, C, h, w).
-        text_states: shape (B, L, W).
-        null_text_states: of the empty description, shape (1, L, W).
-        schedule: MONAI noise scheduler.
-        noise: of the seeds, shape (B, C, h, w).
+def confine(region: RegionLike, conditions: Conditions, schedule: NoiseSchedule, *, noise: Tensor) -> Region:
+    """Confine the change to a mask, or to where the descriptions act, under noise of shape (B, C, h, w).
 
     Raises:
-        SettingError: if the region is another word than "auto".
+        SettingError: if the region is a text other than "auto".
     """
     check_region(region)
-    clean = denoiser.scale_factor * prior_latent  # type: ignore[attr-defined]
-    relevance = None
+    clean, relevance = conditions.clean, None
     if isinstance(region, str):
-        relevance = relevance_map(
-            denoiser,
-            prior_latent,
-            text_states,
-            null_text_states,
-            noise,
-            schedule.alphas_cumprod,
-            scale_factor=float(denoiser.scale_factor),  # type: ignore[attr-defined]
-            prediction_type=str(schedule.prediction_type),
-        )
+        relevance = relevance_map(conditions, schedule, noise=noise)
         allowed = region_of(relevance)
     else:
         allowed = region_from_mask(_as_batch(region, clean), latent_hw=(clean.shape[-2], clean.shape[-1]))
@@ -135,14 +97,10 @@ def confine(
     return Region(allowed, relevance, blend)
 
 
-def check_region(region: Any) -> None:
-    """Refuse a word other than "auto".
-
-    Raises:
-        SettingError: naming what was found.
-    """
+def check_region(region: RegionLike | None) -> None:
+    """Raise a SettingError for a text other than "auto"."""
     if isinstance(region, str) and region != AUTO:
-        raise SettingError("region", "must be a mask or auto", found="another word")
+        raise SettingError("region", "must be a mask or auto", found=f"a text of {len(region)} characters")
 
 
 def generate(
@@ -152,29 +110,27 @@ def generate(
     *,
     seeds: Sequence[int] | None = None,
     sampler: LatentSampler | None = None,
-    region: Any = None,
+    region: RegionLike | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Generated:
     """Make counterfactuals, with change confined to a region.
 
-    Outside the region the prior's own pixels are restored, since what the autoencoder loses of them is not a change of
+    Outside the region the prior's own pixels are restored, so that the autoencoder's losses do not appear as changes of
     the patient. The region of a relevance map fades out beyond its edge, that of a mask within it.
 
     Args:
-        generator: the model.
         priors: shape (B, 1, H, W), in [0, 1].
         descriptions: one for all or one for each; None for the generator's default.
         seeds: one for each; None for the sampler's own.
         sampler: used instead of the generator's own.
-        region: None for everywhere, "auto" for the descriptions' relevance map, or a mask of pixels, shape (H, W) or
-            (B, 1, H, W).
+        region: where change is allowed; None for everywhere.
         on_step: called after each denoising step with its index.
     """
     check_region(region)
     images, sampled = generator.generate(
         priors, descriptions, seeds=seeds, sampler=sampler, region=region, on_step=on_step
     )
-    if sampled.region is None:
+    if sampled.region is None or region is None:
         return Generated(images)
     hw = (images.shape[-2], images.shape[-1])
     if isinstance(region, str):
@@ -188,7 +144,7 @@ def generate(
     return Generated(mixed, relevance, allowed)
 
 
-def _as_batch(region: Any, like: Tensor) -> Tensor:
+def _as_batch(region: np.ndarray | Tensor, like: Tensor) -> Tensor:
     """A mask as float (B, 1, H, W)."""
     mask = torch.as_tensor(region).to(like.device).float()
     mask = mask if mask.ndim == 4 else mask[None, None]

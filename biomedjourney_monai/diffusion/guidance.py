@@ -2,10 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class LatentDenoiser(Protocol):
+    """A denoiser in latent space, for example `networks.denoiser.Denoiser`.
+
+    Attributes:
+        scale_factor: the latent multiplier; noisy latents are scaled, prior latents are not.
+    """
+
+    scale_factor: Tensor
+
+    def __call__(
+        self, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor, text_states: Tensor, /
+    ) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a batch of B cases is sampled from.
+
+    Attributes:
+        denoiser: predicts from a noisy latent, timesteps, prior latent and text.
+        prior_latent: unscaled posterior mode of the prior image, shape (B, C, h, w).
+        text_states: token states of the descriptions, shape (B, L, W).
+        null_text_states: token states of the empty description, shape (1, L, W).
+    """
+
+    denoiser: LatentDenoiser
+    prior_latent: Tensor
+    text_states: Tensor
+    null_text_states: Tensor
+
+    @property
+    def clean(self) -> Tensor:
+        """The scaled latent of the prior, shape (B, C, h, w)."""
+        return self.denoiser.scale_factor * self.prior_latent
+
+    @property
+    def null_states(self) -> Tensor:
+        """The empty description for each case, shape (B, L, W)."""
+        return self.null_text_states.expand(len(self.prior_latent), -1, -1)
 
 
 def combine_guidance(
@@ -33,14 +75,10 @@ def combine_guidance(
 class Guidance:
     """Predicts with guidance, in one batched call of three times the batch.
 
-    What stays the same from step to step, prior latents and text, is put together once: a denoiser that keeps what it
-    has computed of the text (`FastDenoiser`) sees the same tensor in every step.
+    Prior latents (the null image is zeros) and text are the same in every step, so they are concatenated once: a
+    denoiser that caches what it computes from the text (`FastDenoiser`) gets the same tensor each time.
 
     Args:
-        denoiser: `denoiser(noisy_latent, timesteps, prior_latent, text_states)`.
-        prior_latent: shape (B, C, h, w); the null image is zeros.
-        text_states: shape (B, L, W).
-        null_text_states: token states of the empty description, shape (1, L, W).
         image_scale: pull toward the prior image.
         text_scale: pull toward the description.
 
@@ -49,35 +87,22 @@ class Guidance:
             description; None before.
     """
 
-    def __init__(
-        self,
-        denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
-        prior_latent: Tensor,
-        text_states: Tensor,
-        null_text_states: Tensor,
-        *,
-        image_scale: float,
-        text_scale: float,
-    ) -> None:
-        self.denoiser, self.image_scale, self.text_scale = denoiser, image_scale, text_scale
+    def __init__(self, conditions: Conditions, *, image_scale: float, text_scale: float) -> None:
+        self.conditions, self.image_scale, self.text_scale = conditions, image_scale, text_scale
         self.first: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
-        self.prior_latent, self.text_states = prior_latent, text_states
-        null_text = null_text_states.expand(len(prior_latent), -1, -1)
-        self.prior_latents = torch.cat([torch.zeros_like(prior_latent), prior_latent, prior_latent])
-        self.texts = torch.cat([null_text, null_text, text_states])
+        prior, null_states = conditions.prior_latent, conditions.null_states
+        self.prior_latents = torch.cat([torch.zeros_like(prior), prior, prior])
+        self.texts = torch.cat([null_states, null_states, conditions.text_states])
 
     def __call__(self, noisy_latent: Tensor, timestep: Tensor, *, guided: bool = True) -> Tensor:
-        """Predict, shape (B, C, h, w).
+        """Predict from a latent, both of shape (B, C, h, w), at one integer timestep.
 
-        Args:
-            noisy_latent: shape (B, C, h, w).
-            timestep: one integer.
-            guided: off gives the prediction with both conditions as it is, at a third of the cost.
+        `guided=False` returns the prediction with both conditions, at a third of the cost.
         """
-        batch = len(noisy_latent)
+        batch, given = len(noisy_latent), self.conditions
         if not guided or self.image_scale == self.text_scale == 1:
-            return self.denoiser(noisy_latent, timestep.expand(batch), self.prior_latent, self.text_states)
-        predictions = self.denoiser(
+            return given.denoiser(noisy_latent, timestep.expand(batch), given.prior_latent, given.text_states)
+        predictions = given.denoiser(
             noisy_latent.repeat(3, 1, 1, 1), timestep.expand(3 * batch), self.prior_latents, self.texts
         )
         null, image_only, full = predictions.chunk(3)

@@ -1,4 +1,4 @@
-"""MONAI's Inferer interface over the generator."""
+"""The generator as a MONAI inferer."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
-from biomedjourney_monai.diffusion.controls import check_region, generate
+from biomedjourney_monai.diffusion.controls import RegionLike, check_region, generate
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 
 DESCRIPTION_META_KEY, SEED_META_KEY = "description", "seed"
 
 
 class CounterfactualInferer(Inferer):
-    """Call the generator with the description and the seed that travel with the image.
+    """Call the generator with the description and the seed in the image's metadata.
 
     Args:
-        description: for every image, where neither the call nor the image's metadata has one.
+        description: used where neither the call nor the image's metadata has one.
         region: where change is allowed: None for everywhere, "auto", or a mask, shape (H, W); see `controls.generate`.
 
     Raises:
-        SettingError: if the region is another word than "auto".
+        SettingError: if the region is a text other than "auto".
     """
 
-    def __init__(self, description: str | None = None, *, region: Any = None) -> None:
+    def __init__(self, description: str | None = None, *, region: RegionLike | None = None) -> None:
         super().__init__()
         check_region(region)
         self.description, self.region = description, region
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self,
         inputs: Tensor,
         network: CounterfactualGenerator,
@@ -44,8 +44,8 @@ class CounterfactualInferer(Inferer):
             inputs: prior images, shape (B, 1, H, W), values in [0, 1]. A MetaTensor may carry its description in
                 `meta["description"]` and its seed in `meta["seed"]`.
             network: the model.
-            description: overrides what the image carries.
-            kwargs: of `controls.generate`.
+            description: overrides that of the image.
+            kwargs: see `controls.generate`.
 
         Returns:
             Counterfactuals, same shape, values in [0, 1].

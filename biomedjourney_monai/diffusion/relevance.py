@@ -1,17 +1,19 @@
-"""Where a description acts: the difference that it makes to the denoiser's prediction, place by place."""
+"""Where a description acts: the difference that it makes to the denoiser's prediction at each position."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, max_pool2d, pad
 
-from biomedjourney_monai.diffusion.schedule import to_clean_and_noise
+from biomedjourney_monai.diffusion.guidance import Conditions
+from biomedjourney_monai.diffusion.schedule import NoiseSchedule, to_clean_and_noise
 
 NOISE_LEVELS = (0.6, 0.7, 0.8)
-"""Of the timesteps: earlier the image is given away by what is seen of it, later nothing is placed yet."""
+"""As shares of the timesteps: with less noise the visible image determines the prediction, with more noise nothing has
+a position yet."""
 
 FEATHER = 1.0
 """Standard deviation of a region's soft edge, in latent positions."""
@@ -19,40 +21,26 @@ FEATHER = 1.0
 
 @torch.no_grad()
 def relevance_map(
-    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
-    prior_latent: Tensor,
-    text_states: Tensor,
-    null_text_states: Tensor,
-    noise: Tensor,
-    alphas_cumprod: Tensor,
-    *,
-    scale_factor: float,
-    prediction_type: str,
-    levels: Sequence[float] = NOISE_LEVELS,
+    conditions: Conditions, schedule: NoiseSchedule, *, noise: Tensor, levels: Sequence[float] = NOISE_LEVELS
 ) -> Tensor:
-    """Compare the clean latent that is predicted with the description with that without it.
+    """Compare the clean latents that are predicted with and without the description.
 
-    Each level has a noise of its own, the given one moved by a share of the grid: under one noise alone the denoiser
-    may take the wrong side for the one that is meant.
+    Each level uses another noise, the given one shifted by a share of the grid: under a single noise the denoiser may
+    confuse the sides.
 
     Args:
-        denoiser: `denoiser(noisy_latent, timesteps, prior_latent, text_states)`.
-        prior_latent: unscaled, shape (B, C, h, w).
-        text_states: shape (B, L, W).
-        null_text_states: of the empty description, shape (1, L, W).
         noise: standard normal, shape (B, C, h, w).
-        alphas_cumprod: shape (T,).
-        scale_factor: the latent multiplier.
-        prediction_type: what the denoiser returns.
-        levels: timesteps to look at, each in (0, 1) of T; the mean over them is taken.
+        levels: timesteps, each in (0, 1) of T, over which the mean is taken.
 
     Returns:
-        Shape (B, 1, h, w), at least 0, the largest value of each case 1; all 0 where the description does nothing.
+        Shape (B, 1, h, w), at least 0, the largest value of each case 1; all 0 where the description has no effect.
 
     Source: Couairon et al. 2023, DiffEdit, section 3.2; with the prior as the condition no reference text is needed.
     """
+    denoiser, prior_latent, alphas_cumprod = conditions.denoiser, conditions.prior_latent, schedule.alphas_cumprod
+    scale_factor, kind = float(denoiser.scale_factor), str(schedule.prediction_type)
     batch, total = len(prior_latent), torch.zeros_like(prior_latent[:, :1])
-    states = torch.cat([null_text_states.expand(batch, -1, -1), text_states])
+    states = torch.cat([conditions.null_states, conditions.text_states])
     height, width = prior_latent.shape[-2:]
     for number, level in enumerate(levels):
         moved = (number * height // len(levels), number * width // len(levels))
@@ -62,7 +50,7 @@ def relevance_map(
         twice = noisy.repeat(2, 1, 1, 1)
         timesteps = torch.full((2 * batch,), timestep, device=noise.device)
         prediction = denoiser(twice, timesteps, prior_latent.repeat(2, 1, 1, 1), states).float()
-        clean, _ = to_clean_and_noise(prediction, twice, signal, prediction_type=prediction_type)
+        clean, _ = to_clean_and_noise(prediction, twice, signal, prediction_type=kind)
         without, with_text = clean.chunk(2)
         total += (with_text - without).abs().mean(dim=1, keepdim=True)
     highest = total.amax(dim=(1, 2, 3), keepdim=True)
@@ -72,11 +60,12 @@ def relevance_map(
 def region_of(relevance: Tensor, *, feather: float = FEATHER) -> Tensor:
     """Cut a relevance map into a region with a soft edge.
 
-    The cut is Otsu's, case by case; the region is then grown by one latent position, so that the edge lies outside it.
+    The threshold is Otsu's, case by case; the region is then dilated by one latent position, so that its edge lies
+    outside what was found.
 
     Args:
         relevance: shape (B, 1, h, w), of `relevance_map`.
-        feather: of the edge, in latent positions; 0 for a hard one.
+        feather: standard deviation of the edge, in latent positions; 0 for a hard edge.
 
     Returns:
         Shape (B, 1, h, w), 1 where change is allowed and 0 where it is not.
@@ -91,17 +80,17 @@ def region_from_mask(mask: Tensor, *, latent_hw: tuple[int, int], feather: float
     Args:
         mask: shape (B, 1, H, W), 1 where change is allowed.
         latent_hw: (h, w).
-        feather: of the edge, in latent positions.
+        feather: standard deviation of the edge, in latent positions.
 
     Returns:
-        Shape (B, 1, h, w). A position that the mask touches is allowed in full.
+        Shape (B, 1, h, w). A position that the mask touches is fully allowed.
     """
     factors = mask.shape[-2] // latent_hw[0], mask.shape[-1] // latent_hw[1]
     return soften(max_pool2d(mask.float(), factors), feather=feather)
 
 
 def soften(region: Tensor, *, feather: float) -> Tensor:
-    """Give a region a soft edge that falls off outside it; inside it stays 1."""
+    """Give a region a soft edge outside it; inside it stays 1."""
     if feather <= 0 or not region.any():
         return region
     reach = max(1, round(3 * feather))
@@ -114,12 +103,12 @@ def soften(region: Tensor, *, feather: float) -> Tensor:
 
 
 def at_pixels(region: Tensor, hw: tuple[int, int]) -> Tensor:
-    """Bring a region or a relevance map to pixels, shape (B, 1, H, W)."""
+    """Resize a region or a relevance map to pixels, shape (B, 1, H, W)."""
     return interpolate(region.float(), size=tuple(hw), mode="bilinear", align_corners=False)
 
 
 def otsu_threshold(values: Tensor, *, bins: int = 64) -> float:
-    """The value in [0, 1] that best parts `values` in two, by the variance between them (Otsu 1979)."""
+    """The threshold in [0, 1] with the largest variance between the two classes of `values` (Otsu 1979)."""
     counts = torch.histc(values.float(), bins=bins, min=0.0, max=1.0).double().cpu()
     centres = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
     below = counts.cumsum(0)

@@ -1,4 +1,4 @@
-"""The sampler that the generator calls: a solver under two-scale guidance, from seeded noise or from the prior."""
+"""The generator's sampler: a solver under two-scale guidance, from seeded noise or from the prior."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.diffusion.controls import Region, confine, start_from_prior
-from biomedjourney_monai.diffusion.guidance import Guidance
-from biomedjourney_monai.diffusion.schedule import to_clean_and_noise
+from biomedjourney_monai.diffusion.controls import Region, RegionLike, confine, start_from_prior
+from biomedjourney_monai.diffusion.guidance import Conditions, Guidance, LatentDenoiser
+from biomedjourney_monai.diffusion.schedule import NoiseSchedule, to_clean_and_noise
 from biomedjourney_monai.diffusion.settings import RANDOM, SamplingSettings
 from biomedjourney_monai.diffusion.solvers import DDIM, solve
 from biomedjourney_monai.networks.generator import Sampled
 
 FULL_INTERVAL = (0.0, 1.0)
+ALWAYS_NAMED = {"steps": 10, "solver": DDIM, "text_guidance_scale": 1.0, "image_guidance_scale": 1.0}
+DEFAULTS = {"guidance_interval": FULL_INTERVAL, "keep_unchanged": 0.0, "strength": 1.0, "init_noise": RANDOM}
+"""Settings that metadata name only where they differ from these values; those of `ALWAYS_NAMED` are always named."""
 
 
 def draw_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
-    """Standard normal noise in which each case depends on its own seed alone.
-
-    Args:
-        shape: of one case, (C, h, w).
-        seeds: one for each case.
+    """Standard normal noise for cases of shape (C, h, w); each case depends on its own seed alone.
 
     Returns:
         Shape (len(seeds), C, h, w), on the CPU, so that a seed means the same on every device.
@@ -36,55 +35,13 @@ class CounterfactualSampler:
     """Draws the counterfactual's latent. A call changes nothing on the sampler, so threads may share it.
 
     Args:
-        noise_scheduler: MONAI noise scheduler; gives `alphas_cumprod` and `prediction_type`.
-        steps: denoising steps.
-        text_guidance_scale: pull toward the description; 1 adds nothing to the condition itself.
-        image_guidance_scale: pull toward the prior image.
-        seed: for the noise where the call gives none.
-        solver: one of `solvers.SOLVERS`.
-        guidance_interval: guide only between these two noise levels, as shares of the schedule's timesteps, 0 for clean
-            and 1 for noise; outside, the prediction with both conditions is used, at a third of the cost.
-        keep_unchanged: where the counterfactual differs from the prior by less than this grey value, in [0, 1], the
-            generator keeps the prior's pixels; 0 keeps none. See `networks.unchanged`.
-        strength: share of the noise to start from, in (0, 1]. At 1 the image starts as noise; below 1 it starts as the
-            prior under noise, and only the later steps are made.
-        init_noise: "random" takes the seed's noise; "from-prior" inverts the prior without the description.
+        noise_scheduler: a MONAI noise scheduler.
+        seed: of the noise where a call gives none.
+        settings: of `SamplingSettings`; the defaults are `ALWAYS_NAMED` and `DEFAULTS`.
 
     Raises:
         SettingError: if a setting is out of range.
     """
-
-    def __init__(
-        self,
-        noise_scheduler: torch.nn.Module,
-        *,
-        steps: int = 10,
-        text_guidance_scale: float = 1.0,
-        image_guidance_scale: float = 1.0,
-        seed: int = 0,
-        solver: str = DDIM,
-        guidance_interval: Sequence[float] = FULL_INTERVAL,
-        keep_unchanged: float = 0.0,
-        strength: float = 1.0,
-        init_noise: str = RANDOM,
-    ) -> None:
-        self.noise_scheduler, self.seed = noise_scheduler, seed
-        self._take(
-            SamplingSettings(
-                steps=steps,
-                solver=solver,
-                text_guidance_scale=text_guidance_scale,
-                image_guidance_scale=image_guidance_scale,
-                guidance_interval=tuple(guidance_interval),  # type: ignore[arg-type]
-                keep_unchanged=keep_unchanged,
-                strength=strength,
-                init_noise=init_noise,
-            )
-        )
-
-    def _take(self, settings: SamplingSettings) -> None:
-        for name, value in settings.given().items():
-            setattr(self, name, value)
 
     steps: int
     solver: str
@@ -95,52 +52,43 @@ class CounterfactualSampler:
     strength: float
     init_noise: str
 
+    def __init__(self, noise_scheduler: NoiseSchedule, *, seed: int = 0, **settings: Any) -> None:
+        self.noise_scheduler, self.seed = noise_scheduler, seed
+        self._take(SamplingSettings(**{**ALWAYS_NAMED, **DEFAULTS, **settings}))
+
+    def _take(self, settings: SamplingSettings) -> None:
+        for name, value in settings.given().items():
+            setattr(self, name, value)
+
     def with_settings(self, settings: SamplingSettings) -> CounterfactualSampler:
-        """A sampler with other settings and the same noise scheduler; None keeps this one's value."""
+        """A sampler with other settings and the same noise scheduler; None keeps this sampler's value."""
         changed = copy.copy(self)
         changed._take(settings)
         return changed
 
     def settings(self) -> dict[str, Any]:
-        """The settings that a picture's metadata name, beside seed and description; defaults are left out."""
-        content: dict[str, Any] = {
-            "steps": self.steps,
-            "solver": self.solver,
-            "text_guidance_scale": self.text_guidance_scale,
-            "image_guidance_scale": self.image_guidance_scale,
-        }
-        if self.guidance_interval != FULL_INTERVAL:
-            content["guidance_interval"] = list(self.guidance_interval)
-        if self.keep_unchanged:
-            content["keep_unchanged"] = self.keep_unchanged
-        if self.strength != 1:
-            content["strength"] = self.strength
-        if self.init_noise != RANDOM:
-            content["init_noise"] = self.init_noise
-        return content
+        """The settings that a picture's metadata name; see `DEFAULTS`."""
+        changed = [name for name, default in DEFAULTS.items() if getattr(self, name) != default]
+        named = {name: getattr(self, name) for name in (*ALWAYS_NAMED, *changed)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}
 
     @torch.no_grad()
     def __call__(
         self,
-        denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+        denoiser: LatentDenoiser,
         prior_latent: Tensor,
         text_states: Tensor,
         null_text_states: Tensor,
         *,
         seeds: Sequence[int] | None = None,
-        region: Tensor | str | None = None,
+        region: RegionLike | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> Sampled:
-        """Draw latents.
+        """Draw latents; denoiser, prior latent and text are those of `Conditions`.
 
         Args:
-            denoiser: `denoiser(noisy_latent, timesteps, prior_latent, text_states)`.
-            prior_latent: unscaled posterior mode of the prior image, shape (B, C, h, w).
-            text_states: shape (B, L, W).
-            null_text_states: of the empty description, shape (1, L, W).
-            seeds: one for each case; default: `seed` for every case.
-            region: where change is allowed: None for everywhere, "auto" for the description's relevance map, or a mask
-                of pixels, shape (H, W) or (B, 1, H, W).
+            seeds: one for each case; None takes `seed` for every case.
+            region: where change is allowed; None for everywhere.
             on_step: called after each denoising step with its index.
 
         Raises:
@@ -150,30 +98,14 @@ class CounterfactualSampler:
         if len(seeds) != len(prior_latent):
             raise ValueError(f"there must be one seed for each of {len(prior_latent)} cases, found {len(seeds)}")
         device, schedule = prior_latent.device, self.noise_scheduler
-        text_states, null_text_states = text_states.to(device), null_text_states.to(device)
+        given = Conditions(denoiser, prior_latent, text_states.to(device), null_text_states.to(device))
         noise = draw_noise(prior_latent.shape[1:], seeds).to(device)
         start, first_step = noise, 0
         if self.strength < 1 or self.init_noise != RANDOM:
-            start, first_step = start_from_prior(
-                denoiser,
-                prior_latent,
-                null_text_states,
-                schedule,
-                noise=noise if self.init_noise == RANDOM else None,
-                strength=self.strength,
-                steps=self.steps,
-            )
-        confined = Region()
-        if region is not None:
-            confined = confine(region, denoiser, prior_latent, text_states, null_text_states, schedule, noise=noise)
-        guidance = Guidance(
-            denoiser,
-            prior_latent,
-            text_states,
-            null_text_states,
-            image_scale=self.image_guidance_scale,
-            text_scale=self.text_guidance_scale,
-        )
+            added = noise if self.init_noise == RANDOM else None
+            start, first_step = start_from_prior(given, schedule, noise=added, strength=self.strength, steps=self.steps)
+        confined = Region() if region is None else confine(region, given, schedule, noise=noise)
+        guidance = Guidance(given, image_scale=self.image_guidance_scale, text_scale=self.text_guidance_scale)
         last = len(schedule.alphas_cumprod) - 1
 
         def predict(noisy_latent: Tensor, timestep: Tensor) -> Tensor:

@@ -1,11 +1,31 @@
-"""Conversions between what a denoiser may predict: noise, velocity, or the clean latent."""
+"""Noise schedules: timesteps, adding noise, and conversions between what a denoiser may predict."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+
+
+class NoiseSchedule(Protocol):
+    """What sampling needs of a MONAI noise scheduler.
+
+    Attributes:
+        alphas_cumprod: share of signal variance at each timestep, shape (T,), falling.
+        prediction_type: one of `PREDICTION_TYPES`.
+    """
+
+    alphas_cumprod: Tensor
+    prediction_type: str
+
+
+def add_noise(clean: Tensor, noise: Tensor, signal: Tensor | float) -> Tensor:
+    """Bring a clean latent to a noise level; `signal` is the share of signal variance, alpha_cumprod."""
+    signal = torch.as_tensor(signal, device=clean.device, dtype=torch.float32)
+    return signal.sqrt() * clean + (1 - signal).sqrt() * noise
 
 
 def to_clean_and_noise(
@@ -35,8 +55,8 @@ def to_clean_and_noise(
 def trailing_timesteps(*, train_timesteps: int, steps: int) -> Tensor:
     """Evenly spaced timesteps from the last one down; diffusers' `timestep_spacing="trailing"`.
 
-    Sampling starts from pure noise, so it must start at the timestep that stands for pure noise. The leading spacing,
-    which InstructPix2Pix uses, starts at 901 of 1000 in ten steps, at 501 in two and at 1 in one.
+    Sampling starts from pure noise, so its first timestep must be the last of the schedule. InstructPix2Pix's leading
+    spacing starts at 901 of 1000 in ten steps, at 501 in two and at 1 in one.
 
     Args:
         train_timesteps: T.

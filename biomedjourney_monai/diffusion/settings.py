@@ -1,4 +1,4 @@
-"""The settings of sampling: one class validates them for the command line, the web page, the bundle and the API."""
+"""Settings of sampling, validated in one class for the command line, the web page, the bundle and the API."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ class SamplingSettings:
         solver: one of `SOLVERS`.
         text_guidance_scale: pull toward the description, finite; 1 adds nothing to the condition itself.
         image_guidance_scale: pull toward the prior image, finite.
-        guidance_interval: guide only between these two noise levels, rising, in [0, 1]; 0 is clean, 1 is noise.
-        keep_unchanged: grey value in [0, 1]; where the picture changed by less, the prior's pixels are kept.
-        strength: share of the noise to start from, in (0, 1]; less keeps more of the prior.
-        init_noise: "random" takes the seed's noise, "from-prior" finds it by inverting the prior.
+        guidance_interval: guide only between these two noise levels, rising, in [0, 1]; 0 is clean, 1 is noise. Other
+            steps use the prediction with both conditions, at a third of the cost.
+        keep_unchanged: grey value in [0, 1]; where the picture changed by less, the prior's pixels are kept; 0 keeps
+            none. See `networks.unchanged`.
+        strength: share of the noise to start from, in (0, 1]. At 1 sampling starts from noise; below 1 from the prior
+            under noise, and only the later steps are made.
+        init_noise: "random" takes the seed's noise, "from-prior" inverts the prior without the description.
 
     Raises:
         SettingError: naming the setting, its range and the value found.
@@ -59,7 +62,7 @@ class SamplingSettings:
             if scale is not None and not math.isfinite(scale):
                 raise SettingError(name, "must be a finite number", found=str(scale))
         if self.guidance_interval is not None:
-            object.__setattr__(self, "guidance_interval", check_interval(self.guidance_interval))
+            object.__setattr__(self, "guidance_interval", _check_interval(self.guidance_interval))
         _require_number("keep_unchanged", self.keep_unchanged)
         if self.keep_unchanged is not None and not 0 <= self.keep_unchanged <= 1:
             raise SettingError("keep_unchanged", "must be in [0, 1]", found=f"{self.keep_unchanged:g}")
@@ -86,12 +89,7 @@ class SamplingSettings:
 SamplingSettings.__init__ = refuse_unknown_keywords(SamplingSettings.__init__)  # type: ignore[method-assign]
 
 
-def check_interval(interval: Any) -> tuple[float, float]:
-    """Two rising numbers in [0, 1].
-
-    Raises:
-        SettingError: if they are not.
-    """
+def _check_interval(interval: Any) -> tuple[float, float]:
     rule = "must be two rising numbers in [0, 1]"
     try:
         low, high = (float(level) for level in interval)

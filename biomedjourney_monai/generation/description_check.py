@@ -1,4 +1,4 @@
-"""Which descriptions a model must not be asked for, and what is said aloud about the others."""
+"""Refuse descriptions that the model cannot use, and warn about others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOREIGN, CANNOT_DRAW = "description_not_english", "cannot_draw"
 
 
 class CountsTokens(Protocol):
-    """The text encoder, as far as it is needed here."""
+    """The part of a text encoder that is needed here."""
 
     context_length: int
 
@@ -35,9 +35,9 @@ class DescriptionError(BiomedJourneyError):
 
 @dataclass(frozen=True)
 class DescriptionCheck:
-    """What is to be said about a usable description.
+    """The result for a usable description.
 
-    Args:
+    Attributes:
         warnings: sentences for the user, without the description's text.
         overruled: the reason code that `force` overruled, or "".
         prompt: what the text encoder gets.
@@ -56,10 +56,9 @@ def check_description(
     """Check a description before an image is made of it, and write it in the words of the training descriptions.
 
     Args:
-        text: the description.
         encoder: the model's text encoder.
         known: the findings that the model knows.
-        force: accept another language, and let a text that is too long be cut.
+        force: accept another language, and truncate a text that is too long.
         verbatim: give the text encoder the description as it is.
 
     Raises:
@@ -86,14 +85,15 @@ def check_description(
             raise DescriptionError(
                 "a description must fit the text encoder",
                 found=f"{lost} ({TOO_LONG})",
-                action="Shorten it, or let its end be cut off by force",
+                action="Shorten it, or truncate it by force",
                 reason=TOO_LONG,
             )
         overruled = TOO_LONG
-        warnings.append(f"the description is cut: {lost}; what comes later in it has no effect ({TOO_LONG})")
+        warnings.append(f"the description is truncated: {lost}; the rest of it has no effect ({TOO_LONG})")
     if not read_statements(text).keys() & set(known) and not NOTHING_NEW.search(text):
+        names = ", ".join(known)
         warnings.append(
-            f"the description names no finding that the model knows ({', '.join(known)}): expect little ({NO_FINDING})"
+            f"the description names no finding that the model knows ({names}): expect little change ({NO_FINDING})"
         )
     if read.undrawable:
         warnings.append(f"the model cannot draw: {', '.join(read.undrawable)} ({CANNOT_DRAW})")
@@ -101,15 +101,8 @@ def check_description(
 
 
 def refuse_empty(text: str) -> None:
-    """Refuse a description without a word.
-
-    Raises:
-        DescriptionError: with reason "empty_description".
-    """
+    """Raise a DescriptionError for a description without words."""
     if not text.strip():
-        raise DescriptionError(
-            "a description must not be empty",
-            found=f"no word in it ({EMPTY})",
-            action="Say what changes",
-            reason=EMPTY,
-        )
+        found = f"no words ({EMPTY})"
+        action = "Describe what changes"
+        raise DescriptionError("a description must not be empty", found=found, action=action, reason=EMPTY)

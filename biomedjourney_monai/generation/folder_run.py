@@ -1,8 +1,8 @@
-"""The requests of an inference run of the bundle, and what becomes of each.
+"""The requests of the bundle's inference run, and their outcomes.
 
-A request that cannot be served is counted by its reason and ends nothing. A picture that exists and was made in the
-same way is kept, so the same command resumes a stopped run. Files are named by the request's place in the list; neither
-names nor logs identify a patient.
+A request that cannot be served is counted by its reason, and the run continues. A picture that exists with the same
+metadata is kept, so the same command resumes a stopped run. Files are named by the number of the request; neither names
+nor logs identify a patient.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from biomedjourney_monai.generation.request import Request
 from biomedjourney_monai.generation.request_table import PriorRequest
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
 
+if TYPE_CHECKING:
+    from monai.engines import Evaluator
+
 logger = logging.getLogger(__name__)
 
 FORMATS = ("png", "prior")
@@ -28,10 +31,9 @@ RESULTS = "results.csv"
 
 
 class FolderRun:
-    """Checks every request before the first is generated, writes the pictures, and counts the outcomes.
+    """Checks all requests before the first is generated, writes the pictures, and counts the outcomes.
 
     Args:
-        model: the model.
         requests: of `request_table.list_requests`.
         output_dir: folder to write to.
         output_format: "png", or "prior" for the format of each prior: DICOM, NIfTI, and PNG for photographs.
@@ -39,7 +41,7 @@ class FolderRun:
         force: overrule refusals.
 
     Raises:
-        ConfigError: for another format, or if the folder is that of the priors.
+        ConfigError: for another format, or if the output folder is that of the priors.
     """
 
     def __init__(
@@ -55,9 +57,8 @@ class FolderRun:
         if output_format not in FORMATS:
             raise ConfigError(f"output_format must be one of {', '.join(FORMATS)}", found=str(output_format)[:20])
         if any(Path(request.image).parent.resolve() == Path(output_dir).resolve() for request in requests):
-            raise ConfigError(
-                "--output_dir must not be the priors' folder", found="the same", action="Pass another folder"
-            )
+            found = "the priors' folder"
+            raise ConfigError("--output_dir must be another folder", found=found, action="Pass another folder")
         self.model, self.requests, self.output_dir = model, requests, Path(output_dir)
         self.output_format, self.region, self.force = output_format, region, force
         self.outcomes = [NOT_TRIED] * len(requests)
@@ -70,23 +71,22 @@ class FolderRun:
         """The requests to generate: `image`, `description`, `seed` and `number` of each.
 
         Raises:
-            BiomedJourneyError: the refusal itself, where there is one request.
+            BiomedJourneyError: if the only request is refused.
         """
         if self._todo is None:
             self._todo = []
             for number, request in enumerate(self.requests):
                 try:
-                    done = self._is_done(number, request)
+                    if self._is_done(number, request):
+                        self.outcomes[number] = KEPT
+                        continue
                 except BiomedJourneyError as error:
                     if len(self.requests) == 1:
                         raise
                     self.outcomes[number] = reason_of(error, otherwise="request unusable")
                     continue
-                if done:
-                    self.outcomes[number] = KEPT
-                else:
-                    asked = {"description": self._prompts[number], "seed": request.seed, "number": number}
-                    self._todo.append({"image": request.image, **asked})
+                entry = {"description": self._prompts[number], "seed": request.seed, "number": number}
+                self._todo.append({"image": request.image, **entry})
         return self._todo
 
     def save(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,8 +97,8 @@ class FolderRun:
         self.outcomes[number] = MADE
         return dict(data)
 
-    def run(self, evaluator: Any) -> None:
-        """Run the evaluator over `datalist`, and write the outcomes, also if it is stopped.
+    def run(self, evaluator: Evaluator) -> None:
+        """Run the evaluator over `datalist`, and write the outcomes even if it is stopped.
 
         Raises:
             ConfigError: if no request of several is usable.
@@ -116,7 +116,7 @@ class FolderRun:
         logger.log(logging.WARNING if refused else logging.INFO, line)
 
     def _is_done(self, number: int, request: PriorRequest) -> bool:
-        """Read and check a request; whether its picture exists already."""
+        """Check a request, and whether its picture exists already."""
         if request.error is not None:
             raise request.error
         checked = self.model.check(
@@ -124,7 +124,7 @@ class FolderRun:
         )
         for warning in checked.warnings:
             logger.warning(warning)
-        self._prompts[number] = checked.prompt or checked.description
+        self._prompts[number] = checked.text
         self._facts[number] = self.model.documents(checked)[0]
         suffix = ".png" if self.output_format == "png" else suffix_like(request.image)
         self.files[number] = f"counterfactual-{number:04d}{suffix}"

@@ -1,6 +1,6 @@
-"""Counterfactuals of all journeys of a working folder. An interrupted run is resumed; old files are removed.
+"""Counterfactuals of all journeys of a working folder, in `samples/`, or for a baseline in `baselines/NAME/`.
 
-Those of the model go to `samples/`, those of a baseline to `baselines/NAME/`, in the same form.
+An interrupted run is resumed; files of earlier runs are removed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from biomedjourney_monai.radiographs.read.prepared import read_square_images
 from biomedjourney_monai.schema import BASELINES_FOLDER, DUMMY_GREY, SAMPLES_FOLDER, TRIPLES_FILE
 
 UNFINISHED = ".unfinished"
-"""Folder of finished batches, each named by the hash of what it was made from."""
+"""Folder of finished batches, each named by the hash of its settings, descriptions, seeds and priors."""
 
 
 @dataclass(frozen=True)
 class SampledJourneys:
-    """The folder that was written, the number of pictures, and how many descriptions were cut."""
+    """The folder that was written, the number of pictures, and the number of truncated descriptions."""
 
     folder: Path
     count: int
@@ -51,14 +51,13 @@ def sample_journeys(
     """Sample the journeys of a split.
 
     Args:
-        model: the model.
         work: working folder.
         split: "train", "validate" or "test".
-        limit: only the first so many journeys.
+        limit: number of journeys to sample, from the first on.
         system: a baseline's name; None for the model's own samples.
-        text_only: give the constant grey of stage 1 as the prior, and the new report's impression as the text.
-        batch_size: images at once.
-        seed: of the first journey's noise; each next journey has the next seed.
+        text_only: use the constant grey of stage 1 as the prior, and the new report's impression as the text.
+        batch_size: images in one batch.
+        seed: of the first journey's noise; the others have consecutive seeds.
         region: None, or "auto" for where the description acts.
 
     Raises:
@@ -67,11 +66,12 @@ def sample_journeys(
     if region not in (None, "auto"):
         raise BiomedJourneyError("a working folder takes --region auto", found="a mask", action="Use --csv for masks")
     work = Path(work)
-    folder = samples_folder(work, system)
+    folder = _samples_folder(work, system)
     triples = _read_triples(work, split=split, limit=limit, text_only=text_only)
     shared = model.provenance() | ({} if region is None else {"region": region})
     shared |= {"prior": "none"} if text_only else {}
-    images, rows = [], []
+    images: list[np.ndarray] = []
+    rows: list[dict[str, Any]] = []
     with tqdm(total=len(triples), desc="sample", unit="image") as bar:
         for start in range(0, len(triples), batch_size):
             batch = triples[start : start + batch_size]
@@ -90,16 +90,11 @@ def sample_journeys(
     return SampledJourneys(folder, len(rows), model.generator.text_encoder.truncated)
 
 
-def samples_folder(work: Path, system: str | None) -> Path:
-    """The folder of a system's samples.
-
-    Raises:
-        ConfigError: if the name holds other characters than letters, digits and - _ .
-    """
+def _samples_folder(work: Path, system: str | None) -> Path:
     if system is None:
         return work / SAMPLES_FOLDER
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", system):
-        raise ConfigError("--system must be letters, digits and - _ . alone", found="other characters")
+        raise ConfigError("--system must consist of letters, digits and - _ .", found=repr(system)[:40])
     return work / BASELINES_FOLDER / system
 
 
@@ -110,10 +105,8 @@ def _read_triples(work: Path, *, split: str, limit: int | None, text_only: bool)
     if not triples:
         raise BiomedJourneyError(f"{work / TRIPLES_FILE} must hold journeys of split {split}", found="none")
     if text_only:  # a journey without an impression keeps its description
-        triples = [
-            {**row, "progression_description": row.get("new_impression") or row["progression_description"]}
-            for row in triples
-        ]
+        key = "progression_description"
+        triples = [{**row, key: row.get("new_impression") or row[key]} for row in triples]
     return triples
 
 
@@ -141,7 +134,7 @@ def _sample_batch(
 
 def _publish(work: Path, folder: Path, pixels: np.ndarray, rows: list[dict[str, Any]]) -> None:
     """Replace the folder's content by the new run."""
-    (folder / "samples.jsonl").unlink(missing_ok=True)  # without it the folder counts as unfinished
+    (folder / "samples.jsonl").unlink(missing_ok=True)  # a folder without it is unfinished
     for row, image in zip(rows, pixels, strict=True):
         facts = {key: value for key, value in row.items() if key not in ("journey_id", "file", "index")}
         save_png(work / row["file"], mark_synthetic(image.astype(np.float32)), metadata=facts)

@@ -1,4 +1,4 @@
-"""One patient at several rungs of a disease, from one prior and one seed: strip, animation, series, scores."""
+"""A severity ladder: one patient at several stages of a disease, from one prior and one seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from biomedjourney_monai.generation.writer import PictureWriter
 from biomedjourney_monai.preparation.reports.statements import read_statements
 from biomedjourney_monai.radiographs import restore, save_png
 from biomedjourney_monai.radiographs.pictures.strips import Frame, draw_strip, save_gif
-from biomedjourney_monai.radiographs.write.nifti_series import save_nifti_series
+from biomedjourney_monai.radiographs.write.nifti import save_nifti_series
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 SERIES_NAME = "ladder.nii.gz"
@@ -32,7 +32,7 @@ class Ladder:
     Attributes:
         prior: the prior radiograph.
         descriptions: one for each of N rungs.
-        squares: prior and rungs as the model has them, float32 in [0, 1], shape (N + 1, S, S).
+        squares: prior and rungs at the model's size, float32 in [0, 1], shape (N + 1, S, S).
         scores: the judge's probability of each finding in them, shape (N + 1, 5).
         named: the findings that the descriptions name.
         facts: metadata of the whole ladder.
@@ -61,7 +61,7 @@ def severity_ladder(finding: str) -> list[str]:
         raise BiomedJourneyError(
             f"--finding must name one of {', '.join(FINDINGS)}, with its side",
             found=f"{len(named)} of them",
-            action="For anything else pass --descriptions",
+            action="Pass --descriptions for other findings",
         )
     words = finding.strip().rstrip(".")
     return [f"New {severity} {words}." for severity in SEVERITY_WORDS[named[0]]]
@@ -85,12 +85,9 @@ def check_ladder(
 def make_ladder(
     model: CounterfactualModel, rungs: Sequence[Checked], *, score: Callable[[np.ndarray], np.ndarray]
 ) -> Ladder:
-    """Generate each rung from the same noise, and score it.
+    """Generate each rung of `check_ladder` from the same noise, and score it.
 
-    Args:
-        model: the model.
-        rungs: of `check_ladder`.
-        score: images of shape (N, S, S) to the judge's probabilities, shape (N, 5).
+    `score` maps images, shape (N, S, S), to the judge's probabilities, shape (N, 5).
     """
     prior, texts = rungs[0].prior, tuple(rung.description for rung in rungs)
     squares = np.stack([prior.image, *(model.run(rung).squares[0] for rung in rungs)])
@@ -110,13 +107,9 @@ def make_ladder(
 def save_ladder(
     folder: str | Path, ladder: Ladder, *, judges: Mapping[str, Any], writer: PictureWriter | None = None
 ) -> None:
-    """Write strip.png, ladder.gif, ladder.nii.gz and ladder.json.
+    """Write strip.png, ladder.gif, ladder.nii.gz and ladder.json, and with a writer a DICOM series to `dicom`.
 
-    Args:
-        folder: to write to.
-        ladder: of `make_ladder`.
-        judges: the judge's provenance.
-        writer: also writes the rungs as a DICOM series, to the folder `dicom`.
+    `judges` is the judge's provenance.
     """
     out, frames = Path(folder), []
     for number, (square, score) in enumerate(zip(ladder.squares, ladder.scores, strict=True)):
@@ -138,7 +131,7 @@ def save_ladder(
 
 
 def ladder_lines(ladder: Ladder) -> list[str]:
-    """One line for the prior and each rung: the judge's probabilities of the named findings, and the description."""
+    """A line for the prior and each rung: the judge's probabilities of the named findings, and the description."""
     texts = ["(prior)", *ladder.descriptions]
     return ["  ".join(_scores_in_words(ladder, score)) + f"  {text}" for text, score in zip(texts, ladder.scores)]
 

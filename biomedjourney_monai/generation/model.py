@@ -1,18 +1,21 @@
-"""The model as one object: check a request, generate, document. Commands, servers and the bundle all call it."""
+"""The model as one object: check a request, generate, document."""
 
 from __future__ import annotations
 
 import copy
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from biomedjourney_monai.diffusion.controls import Generated, generate
+from biomedjourney_monai.configuration import compose
+from biomedjourney_monai.diffusion.controls import Generated, RegionLike, generate
+from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
 from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import refuse_unknown_keywords
 from biomedjourney_monai.generation.description_check import DescriptionCheck, check_description, refuse_empty
@@ -33,16 +36,16 @@ OnStep = Callable[[int], None]
 class CounterfactualModel:
     """A model and its settings. Threads may share it.
 
-    The weights are loaded when they are first needed, so that refusals come before that.
+    The weights are loaded when they are first needed, so that requests are refused before.
 
     Args:
         config: the files that make the model.
-        settings: of sampling; what is None is the configuration's.
+        settings: of sampling; None takes the configuration's.
         precision: of the denoiser: "float32", "bfloat16", "float16" or "auto"; None takes the configuration's.
-        device: "cpu" or "cuda"; None leaves the model on the CPU.
+        device: "cpu" or "cuda"; None is the CPU.
         force: overrule a refusal of the resolution; see `check_resolution`.
         verbatim: give the text encoder descriptions as they are; None takes the configuration's.
-        generator: a model that is loaded already, with the sampler that is in it.
+        generator: a generator that is loaded already, used with its own sampler.
 
     Raises:
         ConfigError: if the configuration cannot be used.
@@ -65,18 +68,18 @@ class CounterfactualModel:
         self.verbatim = bool(config.compose().get("verbatim")) if verbatim is None else verbatim
         trained = trained_size(config.bundle, config.weights)
         self._overruled = check_resolution(self.size, trained, force=force)
-        self._loaded = _Loaded(config, precision, device, generator)
+        self._loaded = _Loaded(partial(config.load_generator, precision=precision, device=device), generator)
         self._provenance: dict[str, Any] | None = None
 
     @property
     def generator(self) -> CounterfactualGenerator:
         """The network, loaded at its first use."""
-        return self._loaded.generator
+        return self._loaded()
 
     @property
-    def sampler(self) -> Any:
+    def sampler(self) -> CounterfactualSampler:
         """The generator's sampler under this model's settings."""
-        return self.generator.sampler.with_settings(self.settings)  # type: ignore[attr-defined]
+        return cast(CounterfactualSampler, self.generator.sampler).with_settings(self.settings)
 
     def with_settings(self, settings: SamplingSettings) -> CounterfactualModel:
         """The same network under other settings; the weights are shared."""
@@ -103,15 +106,15 @@ class CounterfactualModel:
             prior: JPEG, PNG, NIfTI or DICOM file; or pixels, shape (H, W), bright is dense.
             description: how the disease progresses.
             seed: of the first sample's noise.
-            samples: how many to draw, with the seeds from `seed` on.
+            samples: number of samples, with consecutive seeds from `seed` on.
             region: None for everywhere, "auto" for where the description acts, or a mask of the prior's size.
-            force: overrule refusals of the prior or the description; the metadata say so.
+            force: overrule refusals of the prior or the description; the metadata record it.
             verbatim: give the text encoder the description as it is, not in the words of its training descriptions;
                 None takes the model's default.
-            progress: show a progress bar where there are several samples.
+            progress: show a progress bar for several samples.
 
         Raises:
-            BiomedJourneyError: if prior, description or a setting is refused; with a `reason` code where there is one.
+            BiomedJourneyError: if the prior, the description or a setting is refused; some have a `reason` code.
 
         Example:
             >>> import biomedjourney_monai as bj  # doctest: +SKIP
@@ -121,7 +124,7 @@ class CounterfactualModel:
         return self.run(self.check(request), progress=progress)
 
     def check(self, request: Request) -> Checked:
-        """Read the request's prior and region, and refuse what the model must not be asked for.
+        """Read the request's prior and region, and refuse unsuitable requests.
 
         Raises:
             ImageError: for the prior or the region, with a `reason`.
@@ -133,16 +136,10 @@ class CounterfactualModel:
         finished_picture(prior.image, prior)  # a prior too small for the mark is refused here
         region = read_region(request.region, size=self.size, prior_hw=prior.original_hw)
         described = self.check_description(request.description, force=request.force, verbatim=request.verbatim)
-        return Checked(
-            prior,
-            request.description,
-            tuple(range(request.seed, request.seed + request.samples)),
-            region,
-            (self._overruled, overruled, described.overruled),
-            described.warnings,
-            described.prompt,
-            described.understood,
-        )
+        seeds = tuple(range(request.seed, request.seed + request.samples))
+        codes = (self._overruled, overruled, described.overruled)
+        text = described.warnings, described.prompt, described.understood
+        return Checked(prior, request.description, seeds, region, codes, *text)
 
     def check_description(self, text: str, *, force: bool = False, verbatim: bool | None = None) -> DescriptionCheck:
         """Check a description; see `description_check.check_description`."""
@@ -160,42 +157,33 @@ class CounterfactualModel:
         """Generate every sample of a checked request.
 
         Args:
-            checked: of `check`.
-            batch_size: samples at once.
+            batch_size: samples in one batch.
             on_step: called after each denoising step with its index.
-            progress: show a progress bar where there are several samples.
+            progress: show a progress bar for several samples.
         """
-        squares, first = [], None
-        seeds = checked.seeds
+        squares, first, seeds = [], None, checked.seeds
         with tqdm(total=len(seeds), desc="sample", unit="image", disable=not progress or len(seeds) == 1) as bar:
             for start in range(0, len(seeds), batch_size):
                 batch = seeds[start : start + batch_size]
-                priors = np.stack([checked.prior.image] * len(batch))
-                made = self.draw(
-                    priors,
-                    [checked.prompt or checked.description] * len(batch),
-                    batch,
-                    region=checked.region,
-                    on_step=on_step,
-                )
+                priors, texts = np.stack([checked.prior.image] * len(batch)), [checked.text] * len(batch)
+                made = self.draw(priors, texts, batch, region=checked.region, on_step=on_step)
                 first = first or made
                 squares.append(made.images[:, 0].cpu().numpy())
                 bar.update(len(batch))
         return Result.of(checked, np.concatenate(squares), self.documents(checked), first)
 
     def run_together(self, requests: Sequence[Checked]) -> list[Result]:
-        """Generate one sample of each request; those without a mask of their own are generated in one batch."""
+        """Generate one sample of each request; requests without a mask share a batch."""
         groups: dict[str, list[int]] = {}
         for number, checked in enumerate(requests):
-            region = checked.region
-            key = "" if region is None else region if isinstance(region, str) else f"mask {number}"
+            key = f"mask {number}" if isinstance(checked.region, np.ndarray) else checked.region or ""
             groups.setdefault(key, []).append(number)
         results: dict[int, Result] = {}
         for numbers in groups.values():
             group = [requests[number] for number in numbers]
             made = self.draw(
                 np.stack([checked.prior.image for checked in group]),
-                [checked.prompt or checked.description for checked in group],
+                [checked.text for checked in group],
                 [checked.seeds[0] for checked in group],
                 region=group[0].region,
             )
@@ -210,31 +198,24 @@ class CounterfactualModel:
         descriptions: Sequence[str],
         seeds: Sequence[int],
         *,
-        region: Any = None,
+        region: RegionLike | None = None,
         on_step: OnStep | None = None,
     ) -> Generated:
         """Generate without any check.
 
         Args:
             priors: float32 in [0, 1], shape (B, S, S).
-            descriptions: one for each.
-            seeds: one for each.
+            descriptions: one for each prior.
+            seeds: one for each prior.
             region: None, "auto", or a mask of the square, shape (S, S).
             on_step: called after each denoising step with its index.
         """
-        images = torch.from_numpy(priors)[:, None]
-        return generate(
-            self.generator,
-            images,
-            list(descriptions),
-            seeds=list(seeds),
-            sampler=self.sampler,
-            region=region,
-            on_step=on_step,
-        )
+        images, sampler = torch.from_numpy(priors)[:, None], self.sampler
+        controls: dict[str, Any] = {"seeds": list(seeds), "sampler": sampler, "region": region, "on_step": on_step}
+        return generate(self.generator, images, list(descriptions), **controls)
 
     def provenance(self) -> dict[str, Any]:
-        """The metadata that every picture of this model shares: mark, software, weights and settings."""
+        """The metadata that all pictures of this model share: mark, software, weights and settings."""
         if self._provenance is None:
             precision = str(getattr(self.generator.denoiser, "precision", "float32"))
             self._provenance = provenance(self.config.weights, self.sampler.settings(), precision=precision)
@@ -242,38 +223,21 @@ class CounterfactualModel:
 
     def documents(self, checked: Checked) -> tuple[dict[str, Any], ...]:
         """The metadata of each sample of a checked request."""
-        return tuple(
-            document(
-                self.provenance(),
-                description=checked.description,
-                prompt=checked.prompt,
-                seed=seed,
-                prior=checked.prior.image,
-                region=checked.region,
-                overruled=checked.overruled,
-            )
-            for seed in checked.seeds
-        )
+        describe = partial(document, self.provenance(), description=checked.description, prior=checked.prior.image)
+        describe = partial(describe, prompt=checked.prompt, region=checked.region, overruled=checked.overruled)
+        return tuple(describe(seed=seed) for seed in checked.seeds)
 
 
 class _Loaded:
     """Loads a generator once, whichever thread asks first."""
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        precision: str | None,
-        device: str | None,
-        generator: CounterfactualGenerator | None,
-    ) -> None:
-        self._config, self._precision, self._device = config, precision, device
-        self._generator, self._lock = generator, threading.Lock()
+    def __init__(self, load: Callable[[], CounterfactualGenerator], generator: CounterfactualGenerator | None) -> None:
+        self._load, self._generator, self._lock = load, generator, threading.Lock()
 
-    @property
-    def generator(self) -> CounterfactualGenerator:
+    def __call__(self) -> CounterfactualGenerator:
         with self._lock:
             if self._generator is None:
-                self._generator = self._config.load_generator(precision=self._precision, device=self._device)
+                self._generator = self._load()
             return self._generator
 
 
@@ -296,7 +260,7 @@ def load_model(
         overlay: config laid over `common.yaml`, for example the bundle's `configs/sd15.yaml`.
         text_encoder: folder of the text encoder; None for the config's.
         settings: of sampling; None takes the configuration's.
-        precision: of the denoiser: "float32", "bfloat16", "float16" or "auto"; None takes the configuration's.
+        precision: of the denoiser; see `CounterfactualModel`.
         device: "cpu" or "cuda"; None is the CPU.
         force: overrule a refusal of the resolution.
 
@@ -308,3 +272,26 @@ def load_model(
     model = CounterfactualModel(config, settings, precision=precision, device=device, force=force)
     _ = model.generator
     return model
+
+
+def build_generator(
+    bundle: str | Path, *, device: Any = "cpu", strength: float = 1.0, init_noise: str = "random", **sections: Any
+) -> CounterfactualGenerator:
+    """Build the generator of a bundle without its weights, as `inference.yaml` does.
+
+    Args:
+        bundle: the bundle folder.
+        device: to move it to.
+        strength: share of the noise to start from, in (0, 1].
+        init_noise: "random" or "from-prior".
+        sections: laid over the sections of `common.yaml`; a number or a path replaces the entry.
+
+    Raises:
+        ConfigError: if a key does not exist or a setting is out of range.
+    """
+    settings = SamplingSettings(strength=strength, init_noise=init_noise)
+    common = Path(bundle) / "configs" / "common.yaml"
+    parser = compose(common, {**sections, "bundle_root": str(bundle)})
+    generator: CounterfactualGenerator = parser.get_parsed_content("generator")
+    generator.sampler = generator.sampler.with_settings(settings)  # type: ignore[attr-defined]
+    return generator.to(device)

@@ -1,4 +1,4 @@
-"""What became of each row of a list: counted, and written beside the list."""
+"""Outcomes of the rows of a list: counted, and written next to the list."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def reason_of(error: Exception, *, otherwise: str = "row unusable") -> str:
 
 
 def results_file(table: Path) -> Path:
-    """The file of outcomes beside a list: `requests.csv` to `requests.results.csv`."""
+    """The file of outcomes next to a list: `requests.results.csv` for `requests.csv`."""
     return table.with_name(table.name.removesuffix(".csv") + RESULTS_SUFFIX)
 
 
 def write_outcomes(file: Path, outcomes: Sequence[str], files: Sequence[str] | None = None) -> None:
-    """Write one line for each row: its number, its outcome and, if given, the file that was written."""
+    """Write one line for each row: its number, its outcome and, if `files` are given, the file that was written."""
     lines = ["row,outcome" + (",file" if files is not None else "")]
     for number, outcome in enumerate(outcomes, start=1):
         written = "" if files is None else f",{files[number - 1] if outcome in (MADE, KEPT) else ''}"
@@ -33,14 +33,10 @@ def write_outcomes(file: Path, outcomes: Sequence[str], files: Sequence[str] | N
 
 
 def count_outcomes(outcomes: Iterable[str], good: Sequence[str]) -> tuple[dict[str, int], int, str]:
-    """Count outcomes.
-
-    Args:
-        outcomes: of the rows.
-        good: outcomes that are not refusals.
+    """Count outcomes; those that are not in `good` are refusals.
 
     Returns:
-        The counts of the good outcomes, the number of refusals, and their reasons with counts, in words.
+        The counts of the good outcomes, the number of refusals, and a text with the count of each reason.
     """
     counts = Counter(outcomes)
     found = {name: counts.pop(name, 0) for name in good}

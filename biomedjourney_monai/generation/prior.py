@@ -26,7 +26,7 @@ class Prior:
         image: float32 in [0, 1], shape (S, S), bright is dense.
         original_hw: height and width of the original, in pixels.
         file: the original; None for an image in memory.
-        is_marked: whether the original says that this package made it.
+        is_marked: whether the original's metadata say that this package generated it.
         source: attributes of a DICOM original that a counterfactual copies; None where they are read from `file`.
     """
 
@@ -43,11 +43,9 @@ class Prior:
 
 
 def read_prior(prior: Prior | str | Path | np.ndarray, *, size: int) -> Prior:
-    """Read a prior.
+    """Read a JPEG, PNG, NIfTI or DICOM file, or pixels of shape (H, W), bright is dense, on any scale.
 
-    Args:
-        prior: a JPEG, PNG, NIfTI or DICOM file; or pixels, shape (H, W), bright is dense, on any scale.
-        size: side of the model's square, in pixels.
+    `size` is the side of the model's square, in pixels.
 
     Raises:
         ImageError: if it cannot be read; `reason` is a code.

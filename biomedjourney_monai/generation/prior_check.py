@@ -1,7 +1,7 @@
-"""Which priors a model must not be asked about, each with a reason code.
+"""Refuse unsuitable priors, each with a reason code.
 
-The view check errs now and then, and a chain of counterfactuals may be meant, so a refusal can be overruled; what was
-overruled is handed back, to be written into the metadata of what is made.
+The view check is sometimes wrong, and a chain of counterfactuals may be intended, so a refusal can be overruled. The
+overruled reasons are returned, for the metadata of the counterfactual.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.read.marked_files import COUNTERFACTUAL, carries_mark
 from biomedjourney_monai.radiographs.views.check import check_view
 
-LATERAL, NOT_A_CHEST, MIRRORED = "lateral", "not_a_chest", "mirrored"
-INVERTED, ROTATED, WRONG_RESOLUTION = "inverted", "rotated", "wrong_resolution"
-
+WRONG_RESOLUTION = "wrong_resolution"
 REFUSALS = {
     COUNTERFACTUAL: (
         "a prior must be a radiograph, since a model's errors add up",
-        "a picture that this package made, by its metadata",
+        "metadata of a picture that this package made",
         "Pass the image that it was made from",
     ),
-    LATERAL: ("a prior must be a frontal radiograph", "a lateral one, as it seems", "Pass the PA or AP image"),
-    NOT_A_CHEST: ("a prior must be a chest radiograph", "none, as it seems", "Pass a frontal chest radiograph"),
-    MIRRORED: ("a prior must not be mirrored", "the heart on the wrong side, as it seems", "Look at its side marker"),
-    INVERTED: ("dense must be bright in a prior", "an inverted image, as it seems", "Invert it before"),
-    ROTATED: ("a prior must be upright", "a turned image, as it seems", "Turn it before"),
+    "lateral": ("a prior must be a frontal radiograph", "an apparently lateral one", "Pass the PA or AP image"),
+    "not_a_chest": (
+        "a prior must be a chest radiograph",
+        "an image that does not look like one",
+        "Pass a frontal chest radiograph",
+    ),
+    "mirrored": ("a prior must not be mirrored", "the heart apparently on the right", "Check its side marker"),
+    "inverted": ("dense must be bright in a prior", "an apparently inverted image", "Invert it before"),
+    "rotated": ("a prior must be upright", "an apparently rotated image", "Rotate it before"),
     WRONG_RESOLUTION: (
-        "images must be made at the resolution that the weights were trained at",
-        "another, which duplicates ribs and organs",
+        "images must be generated at the resolution that the weights were trained at",
+        "another resolution, which duplicates ribs and organs",
         "Pass the configuration of these weights",
     ),
 }
@@ -41,7 +43,7 @@ REFUSALS = {
 
 OVERRULE = "or overrule this check if you know better"
 OVERRULED_KEY = "overruled"
-"""Where a prior's meta data, and the metadata of what is made from it, name what was overruled."""
+"""The key of overruled reasons in the metadata of a prior and of its counterfactuals."""
 
 
 def refuse(reason: str, *, found: str = "") -> ImageError:
@@ -51,15 +53,15 @@ def refuse(reason: str, *, found: str = "") -> ImageError:
 
 
 def check_prior(image: np.ndarray, *, is_marked: bool = False, force: bool = False) -> str:
-    """Refuse what this package made, and what is not an upright frontal chest with the heart on its own side.
+    """Refuse a generated picture, and an image that is not an upright frontal chest film with the heart on the left.
 
     Args:
         image: float in [0, 1], shape (S, S), bright is dense.
-        is_marked: `carries_mark` of its file; an image in memory, as between the rungs of a chain, has none.
+        is_marked: `carries_mark` of its file; False for an image in memory.
         force: overrule the check.
 
     Returns:
-        "" for a usable prior; with `force` the reasons that were overruled, with commas between, or "".
+        "" for a usable prior; with `force` the overruled reasons, separated by commas, or "".
 
     Raises:
         ImageError: with a `reason` of `REFUSALS`, unless `force`.
@@ -72,15 +74,10 @@ def check_prior(image: np.ndarray, *, is_marked: bool = False, force: bool = Fal
 
 
 def check_resolution(size: int, trained_size: int | None, *, force: bool = False) -> str:
-    """Refuse to make images of another size than the weights were trained at.
-
-    Args:
-        size: side of the square to be made, in pixels.
-        trained_size: side in training; None where the weights do not say.
-        force: overrule.
+    """Refuse to generate images of another size, in pixels, than the weights were trained at (None if unknown).
 
     Returns:
-        "" or the reason that was overruled.
+        "", or with `force` the overruled reason.
 
     Raises:
         ImageError: with reason "wrong_resolution", unless `force`.
@@ -95,10 +92,10 @@ def check_resolution(size: int, trained_size: int | None, *, force: bool = False
 
 
 class CheckPriord(MapTransform):
-    """`check_prior` on MONAI tensors of shape (1, S, S); what was overruled goes into the meta data.
+    """`check_prior` on MONAI tensors of shape (1, S, S); overruled reasons become metadata.
 
     Args:
-        keys: the priors, with their file as `filename_or_obj` in the meta data, or without one.
+        keys: the priors, with their file as `filename_or_obj` in the metadata, or without one.
         force: overrule the check.
     """
 
@@ -115,11 +112,11 @@ class CheckPriord(MapTransform):
 
 
 class DescribePriord(MapTransform):
-    """Let each prior carry in its meta data what a request says of it.
+    """Copy entries of a request, where it has them, into the metadata of its priors.
 
     Args:
         keys: the priors.
-        sources: the entries to carry, where the request has them.
+        sources: the entries.
     """
 
     def __init__(self, keys: KeysCollection, *, sources: tuple[str, ...] = ("description", "seed", "number")) -> None:

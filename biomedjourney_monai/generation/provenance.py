@@ -1,4 +1,4 @@
-"""The metadata of a counterfactual: what made it and what was asked for. Every caller writes the same."""
+"""The metadata of a counterfactual: model, settings and request."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS
 
 
 def provenance(weights: str | Path, settings: Mapping[str, Any], *, precision: str = "float32") -> dict[str, Any]:
-    """What made a picture: mark, software, model and settings.
+    """The metadata that all pictures of a model share: mark, software, model and `CounterfactualSampler.settings`.
 
-    Args:
-        weights: model file; a missing file is named "".
-        settings: of `CounterfactualSampler.settings`.
-        precision: of the denoiser.
+    `model` is the hash of the model file, "" if the file is missing.
     """
     return {
         "Comment": NOT_FOR_DIAGNOSIS,
@@ -38,19 +35,19 @@ def document(
     prompt: str = "",
     seed: int,
     prior: np.ndarray | None = None,
-    region: Any = None,
+    region: np.ndarray | str | None = None,
     overruled: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The metadata of one picture: `provenance`, and what was asked for.
+    """The metadata of one picture: `provenance` and its request.
 
     Args:
         made_by: of `provenance`.
         description: the progression description.
         prompt: what the text encoder got; named only where it differs from the description.
         seed: of the noise.
-        prior: as the model sees it, float32, shape (S, S); None if there is none.
+        prior: as the model sees it, float32, shape (S, S); None without a prior.
         region: None, "auto" or a mask.
-        overruled: reason codes of refusals that were overruled; empty ones are left out.
+        overruled: reason codes of overruled refusals; empty ones are left out.
     """
     facts = dict(made_by) if region is None else {**made_by, "region": region_name(region)}
     facts |= {"progression_description": description, "seed": int(seed)}
@@ -67,6 +64,6 @@ def content_hash(image: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(image, np.float32).tobytes()).hexdigest()[:16]
 
 
-def region_name(region: Any) -> str:
+def region_name(region: np.ndarray | str) -> str:
     """A name that identifies a region: "auto", or the hash of a mask."""
     return region if isinstance(region, str) else f"mask {hashlib.sha256(region.tobytes()).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""The mask that confines a change: a picture of the prior's size, brought to the model's square like the prior."""
+"""The mask that confines a change: an image of the prior's size, letterboxed like the prior."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from biomedjourney_monai.diffusion.controls import AUTO
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.read.pixels import read_pixels
 from biomedjourney_monai.radiographs.scaling import letterbox
-
-AUTO = "auto"
 
 
 def read_region(
@@ -19,9 +18,9 @@ def read_region(
     """Read where change is allowed.
 
     Args:
-        region: None for everywhere, "auto" for the description's own relevance map, or a mask of the prior's height and
-            width, as an image file or an array; its bright pixels (above half of its range) may change.
-        size: side of the model's square.
+        region: None for everywhere, "auto" for where the description acts, or a mask of the prior's height and
+            width, as an image file or an array; pixels above half of its range may change.
+        size: side of the model's square, in pixels.
         prior_hw: height and width of the prior.
 
     Returns:
@@ -44,20 +43,10 @@ def read_region(
             found=f"{'×'.join(map(str, pixels.shape))} instead of {'×'.join(map(str, prior_hw))}",
             reason="region of another size",
         )
-    return mask_region(pixels, size=size)
-
-
-def mask_region(pixels: np.ndarray, *, size: int) -> np.ndarray:
-    """Bring a mask of the prior's size, float (H, W), bright where change is allowed, to the model's square.
-
-    Raises:
-        ImageError: if it marks nothing.
-    """
     low, high = float(pixels.min()), float(pixels.max())
-    if not high > low:
-        raise ImageError("a region's mask must mark a part of the image", found="one value", reason="empty region")
     square, content = letterbox((pixels > (low + high) / 2).astype(np.float32), size=size)
     mask = (square >= 0.5) & content
-    if not mask.any():
-        raise ImageError("a region's mask must mark a part of the image", found="none of it", reason="empty region")
+    if not high > low or not mask.any():
+        found = f"no pixel of {size}×{size}" if high > low else "a single value"
+        raise ImageError("a region's mask must mark a part of the image", found=found, reason="empty region")
     return mask

@@ -1,10 +1,9 @@
-"""What is asked of the model, and what is left of it after every check."""
+"""A request to the model, before and after its checks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class Request:
         verbatim: give the text encoder the description as it is; None takes the model's default.
 
     Raises:
-        SettingError: naming the attribute of another type or outside its range.
+        SettingError: naming the attribute that has another type or is out of range.
     """
 
     prior: Prior | str | Path | np.ndarray = field(repr=False)
@@ -57,11 +56,11 @@ class Checked:
     """A request that passed every check.
 
     Attributes:
-        prior: read.
-        description: as asked for.
+        prior: the prior radiograph.
+        description: the progression description.
         seeds: one for each sample.
         region: None, "auto", or a mask of the model's square, bool, shape (S, S).
-        overruled: reason codes of refusals that were overruled.
+        overruled: reason codes of overruled refusals.
         warnings: sentences for the user, without the description's text.
         prompt: what the text encoder gets; "" for the description itself.
         understood: one line that says what was understood of the description and what was not; it quotes it.
@@ -70,11 +69,16 @@ class Checked:
     prior: Prior = field(repr=False)
     description: str = field(repr=False)
     seeds: tuple[int, ...]
-    region: Any = field(default=None, repr=False)
+    region: np.ndarray | str | None = field(default=None, repr=False)
     overruled: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     prompt: str = ""
     understood: str = ""
+
+    @property
+    def text(self) -> str:
+        """What the text encoder gets."""
+        return self.prompt or self.description
 
     @property
     def asks_for_change(self) -> bool:

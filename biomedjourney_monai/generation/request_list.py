@@ -1,4 +1,4 @@
-"""A list of requests: rows of prior, description and out. A bad row is counted by its reason and ends nothing."""
+"""A list of requests: rows of prior, description and out. A bad row is counted by its reason; the run continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = ("prior", "description", "out")
 
 @dataclass(frozen=True)
 class ListResult:
-    """What became of a list: one outcome for each row, the file that holds them, and the time."""
+    """The outcome of each row, the file that holds them, and the time."""
 
     outcomes: list[str]
     file: Path
@@ -34,7 +34,7 @@ class ListResult:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A row that passed every check."""
+    """A row that passed all checks."""
 
     number: int
     out: Path
@@ -57,14 +57,12 @@ def generate_list(
     """Generate every row of a CSV file; pictures that exist and were made in the same way are kept.
 
     Args:
-        model: the model.
         file: CSV with the columns prior, description and out, and optionally seed and region; paths are relative to it.
-        seed: where a row has none.
-        region: where a row has none: a mask's path, or "auto".
+        seed: default for rows without a seed.
+        region: default for rows without a region: a mask's path, or "auto".
         force: overrule refusals of priors and descriptions.
-        batch_size: images at once.
+        batch_size: images in one batch.
         pseudonyms: for DICOM export.
-        warn: called with each warning.
 
     Raises:
         BiomedJourneyError: if the file or the model cannot be used.
@@ -77,14 +75,12 @@ def generate_list(
     with tqdm(total=len(rows), desc="sample", unit="image") as bar:
         for number, row in enumerate(rows):
             try:
-                request, out = parse_row(row, file.parent, seed=seed, region=region, force=force)
+                request, out = _parse_row(row, file.parent, seed=seed, region=region, force=force)
                 ready = _prepare(number, request, out, model, taken, pseudonyms, warn)
+                outcomes[number] = KEPT if ready is None else ""
             except (BiomedJourneyError, OSError, ValueError) as error:
-                outcomes[number] = reason_of(error)
-                bar.update()
-                continue
+                ready, outcomes[number] = None, reason_of(error)
             if ready is None:
-                outcomes[number] = KEPT
                 bar.update()
                 continue
             waiting.append(ready)
@@ -98,14 +94,10 @@ def generate_list(
     return ListResult(outcomes, results, seconds)
 
 
-def parse_row(
-    row: dict[str, str], folder: Path, *, seed: int, region: str | None = None, force: bool = False
+def _parse_row(
+    row: dict[str, str], folder: Path, *, seed: int, region: str | None, force: bool
 ) -> tuple[Request, Path]:
-    """Read a row's request and the file to write.
-
-    Raises:
-        TableError: if something is missing or out of range.
-    """
+    """Read a row's request and the file to write."""
     if not row["prior"] or not row["out"]:
         raise TableError("a row must name prior and out", found="an empty cell")
     if Path(row["out"]).suffix.lower() not in PICTURES:
@@ -128,7 +120,7 @@ def _prepare(
 ) -> _Ready | None:
     """Check a row; None if its picture exists already."""
     if out in taken:
-        raise TableError("each row must have its own out", found="an out that an earlier row has")
+        raise TableError("each row must have its own out", found="the out of an earlier row")
     checked = model.check(request)
     for warning in checked.warnings:
         warn(warning)
@@ -140,7 +132,7 @@ def _prepare(
 
 
 def _generate(waiting: list[_Ready], model: CounterfactualModel, outcomes: list[str], bar: tqdm[Any]) -> None:
-    """Generate and write the pictures of rows that are ready."""
+    """Generate and write the pictures of checked rows."""
     if not waiting:
         return
     for ready, result in zip(waiting, model.run_together([ready.checked for ready in waiting]), strict=True):

@@ -7,27 +7,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, TableError
+from biomedjourney_monai.errors import ConfigError, TableError
 
 TABLE = "descriptions.csv"
-"""The table of a folder, where no other is named."""
+"""The default table of a folder."""
+
+
+class RowError(TableError):
+    """A row that cannot be used; `reason` is the code by which it is counted."""
+
+    def __init__(self, rule: str, *, found: str = "", reason: str) -> None:
+        super().__init__(rule, found=found)
+        self.reason = reason
 
 
 @dataclass(frozen=True, repr=False)
 class PriorRequest:
-    """One counterfactual that is asked for; its representation shows nothing of the patient.
+    """A request of a list; its representation shows nothing of the patient.
 
     Attributes:
         image: path of the prior.
         description: the progression description.
         seed: of the noise.
-        error: why it cannot be served, as far as the table tells; its `reason` is the code to count it by.
+        error: why it cannot be served, as far as the table shows.
     """
 
     image: str
     description: str
     seed: int
-    error: BiomedJourneyError | None = None
+    error: RowError | None = None
 
 
 def read_request_table(
@@ -36,13 +44,12 @@ def read_request_table(
     """Read a CSV file, UTF-8 with or without a byte order mark.
 
     Args:
-        file: the table.
         option: the argument that names it, for errors.
-        columns: that it must have.
-        any_of: of which it must have one at least.
+        columns: required columns.
+        any_of: columns of which at least one is required.
 
     Returns:
-        A dictionary for each row: column to cell, both without surrounding spaces.
+        A dictionary for each row, from column to cell, both without surrounding spaces.
 
     Raises:
         TableError: if it is missing, not CSV, without rows, or lacks a column.
@@ -73,7 +80,8 @@ def parse_seed(text: str, default: int) -> int:
     if not text:
         return default
     if not text.isdecimal() or int(text) >= 2**63:
-        raise TableError("seed must be a non-negative 64-bit integer", found="a cell with another value")
+        found = "2^63 or more" if text.isdecimal() else "a cell that is not a whole number"
+        raise TableError("seed must be a non-negative 64-bit integer", found=found)
     return int(text)
 
 
@@ -85,16 +93,16 @@ def list_requests(
     description: str = "",
     seed: int = 0,
 ) -> list[PriorRequest]:
-    """List one image, the rows of a table, or every file of a folder in order of name.
+    """List one image, the rows of a table, or every file of a folder sorted by name.
 
     Args:
-        prior: one image.
-        folder: or a folder of images.
+        prior: one image, or
+        folder: a folder of images.
         descriptions: CSV file with the columns prior (a file's name in the folder) and description, and optionally
             seed; a prior may have several rows. The requests are its rows, then the files that it does not name, which
             are refused. None takes the folder's `descriptions.csv`, if there is one.
-        description: for every image where there is no table.
-        seed: where the table gives none.
+        description: of every image if there is no table.
+        seed: default for rows without a seed.
 
     Raises:
         ConfigError: if neither or both of prior and folder are given, or the folder holds no image.
@@ -115,8 +123,9 @@ def list_requests(
     rows = read_request_table(descriptions, option="--descriptions", columns=("prior", "description"))
     requests = [_parse_row(row, by_name, seed=seed) for row in rows]
     named = {row["prior"] for row in rows}
+    undescribed = RowError("a prior must have a description", found="none in the table", reason="no_description")
     left = [file for name, file in by_name.items() if name not in named]
-    return requests + [PriorRequest(str(file), "", seed, _UndescribedError()) for file in left]
+    return requests + [PriorRequest(str(file), "", seed, undescribed) for file in left]
 
 
 def _parse_row(row: dict[str, str], by_name: dict[str, Path], *, seed: int) -> PriorRequest:
@@ -124,11 +133,12 @@ def _parse_row(row: dict[str, str], by_name: dict[str, Path], *, seed: int) -> P
     try:
         own_seed = parse_seed(row.get("seed", ""), seed)
     except TableError as refused:
-        error = _SeedError(refused)
+        error = RowError(str(refused), reason="seed unusable")
     file = by_name.get(row["prior"])  # a name, never a path out of the folder
     if file is None:
-        return PriorRequest("", row["description"], own_seed, _MissingError())
-    return PriorRequest(str(file), row["description"], own_seed, error)
+        found = "no file of that name"
+        error = RowError("a row must name a file of the folder", found=found, reason="image file missing")
+    return PriorRequest("" if file is None else str(file), row["description"], own_seed, error)
 
 
 def _list_files(folder: Path, *, without: str | Path | None) -> Sequence[Path]:
@@ -138,24 +148,3 @@ def _list_files(folder: Path, *, without: str | Path | None) -> Sequence[Path]:
     if not files:
         raise ConfigError("--dataset_dir must hold images", found="no file in it", action="Pass another folder")
     return files
-
-
-class _UndescribedError(BiomedJourneyError):
-    reason = "no_description"
-
-    def __init__(self) -> None:
-        super().__init__("a prior must have a description", found="none in the table")
-
-
-class _MissingError(BiomedJourneyError):
-    reason = "image file missing"
-
-    def __init__(self) -> None:
-        super().__init__("a row must name a file of the folder", found="no file of that name")
-
-
-class _SeedError(BiomedJourneyError):
-    reason = "seed unusable"
-
-    def __init__(self, refused: TableError) -> None:
-        super().__init__(str(refused))

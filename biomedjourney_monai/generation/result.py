@@ -12,10 +12,9 @@ import numpy as np
 
 from biomedjourney_monai.generation.effect import warn_of_no_change
 from biomedjourney_monai.generation.prior import Prior
-from biomedjourney_monai.generation.uncertainty import Spread, spread_of
 from biomedjourney_monai.radiographs import mark_synthetic, restore
 from biomedjourney_monai.radiographs.pictures.html import colour_difference
-from biomedjourney_monai.radiographs.pictures.maps import colour_png_bytes
+from biomedjourney_monai.radiographs.write.png import png_bytes, to_8_bit
 
 if TYPE_CHECKING:
     from biomedjourney_monai.diffusion.controls import Generated
@@ -24,6 +23,31 @@ if TYPE_CHECKING:
 
 SHOWN_SIDE = 384
 """Longer side of each picture in a notebook, in pixels."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much samples vary.
+
+    Attributes:
+        mean: float32, shape (H, W), in [0, 1].
+        deviation: standard deviation of each pixel (with N - 1), float32, shape (H, W), in units of the image's range.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+def spread_of(samples: np.ndarray) -> Spread:
+    """Compute mean and standard deviation over samples of shape (K, H, W), K >= 2.
+
+    Raises:
+        ValueError: if there are fewer than two samples.
+    """
+    if samples.ndim != 3 or len(samples) < 2:
+        raise ValueError(f"samples must be of shape (K, H, W) with K >= 2, found {samples.shape}")
+    samples = np.asarray(samples, np.float64)
+    return Spread(samples.mean(axis=0).astype(np.float32), samples.std(axis=0, ddof=1).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -58,11 +82,9 @@ class Result:
         documents: Sequence[dict[str, Any]],
         generated: Generated | None = None,
     ) -> Result:
-        """Join what was generated with what was asked for; the maps are those of the first sample."""
-        maps = {}
-        for name in ("relevance", "region"):
-            found = getattr(generated, name, None)
-            maps[name] = None if found is None else found[0, 0].cpu().numpy()
+        """Join a request with what was generated; the maps are those of the first sample."""
+        found = {name: getattr(generated, name, None) for name in ("relevance", "region")}
+        maps = {name: None if value is None else value[0, 0].cpu().numpy() for name, value in found.items()}
         seeds = checked.seeds[: len(squares)]
         warnings = warn_of_no_change(checked.prior.image, squares) if checked.asks_for_change else ()
         return cls(squares, checked.prior, tuple(documents), seeds, (*checked.warnings, *warnings), warnings, **maps)
@@ -101,7 +123,7 @@ class Result:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What made the pictures and what was asked for; for several samples with their number and seeds."""
+        """The metadata of the first sample; for several samples with their number and seeds."""
         if len(self.squares) == 1:
             return dict(self.documents[0])
         return {**self.documents[0], "samples": len(self.squares), "seed": f"{self.seeds[0]}-{self.seeds[-1]}"}
@@ -141,14 +163,12 @@ class Result:
         hw = max(96, round(height * share)), max(96, round(width * share))
         prior, square = restore(self.prior.image, hw), restore(self.squares[0], hw)
         grey = [mark_synthetic(prior, text="PRIOR"), mark_synthetic(square)]
-        coloured = colour_difference(square, prior)
-        marked = np.stack([mark_synthetic(coloured[..., channel]) for channel in range(3)], axis=2)
-        strip = np.hstack([*(np.repeat(picture[..., None], 3, axis=2) for picture in grey), marked])
-        return np.rint(np.clip(strip, 0, 1) * 255).astype(np.uint8)
+        coloured = mark_synthetic(colour_difference(square, prior))
+        return to_8_bit(np.hstack([*(np.repeat(picture[..., None], 3, axis=2) for picture in grey), coloured]))
 
     def _repr_png_(self) -> bytes:
         """Display in a notebook."""
-        return colour_png_bytes(self.preview(), metadata=self.metadata)
+        return png_bytes(self.preview(), metadata=self.metadata)
 
     def _repr_html_(self) -> str:
         """Display in a notebook, with a caption."""

@@ -1,9 +1,8 @@
-"""The files beside a picture: the region's map, and mean, spread and the judges' agreement of several samples."""
+"""Files next to a picture: the region's map; mean, standard deviation and the judges' agreement of several samples."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,72 +12,48 @@ from biomedjourney_monai.files import write_json
 from biomedjourney_monai.generation.result import Result, finished_picture
 from biomedjourney_monai.generation.writer import beside
 from biomedjourney_monai.radiographs import restore
-from biomedjourney_monai.radiographs.pictures.maps import colour_png_bytes, overlay_map, save_bytes
-from biomedjourney_monai.radiographs.write.png import png_bytes
+from biomedjourney_monai.radiographs.pictures.maps import overlay_map
+from biomedjourney_monai.radiographs.write.png import png_bytes, save_bytes
 
 
-@dataclass(frozen=True)
-class MapFile:
-    """A picture beside the counterfactual: its word in the file's name, and the PNG's bytes."""
-
-    word: str
-    content: bytes
-
-
-def map_files(result: Result) -> list[MapFile]:
-    """The region's map, if change was confined, and mean and standard deviation, if there are several samples."""
-    files = []
+def map_files(result: Result) -> dict[str, bytes]:
+    """PNG files by the word in their names: "region" if change was confined, "mean" and "sigma" of several samples."""
+    files, hw = {}, result.prior.original_hw
     if result.region is not None:
-        files.append(MapFile("region", colour_png_bytes(region_picture(result), metadata=result.documents[0])))
+        files["region"] = png_bytes(_region_picture(result, result.region), metadata=result.documents[0])
     if len(result.squares) > 1:
-        spread, hw = result.spread, result.prior.original_hw
-        mean = png_bytes(finished_picture(spread.mean, result.prior), metadata=result.metadata)
+        spread = result.spread
+        files["mean"] = png_bytes(finished_picture(spread.mean, result.prior), metadata=result.metadata)
         highest = float(spread.deviation.max())
-        picture = overlay_map(
-            restore(spread.mean, hw),
-            restore(spread.deviation, hw),
-            highest=highest,
-            caption=f"standard deviation of {len(result.squares)} samples: 0 to {highest:.2f}",
-        )
-        facts = {**result.metadata, "highest_deviation": f"{highest:.4f}"}
-        files += [MapFile("mean", mean), MapFile("sigma", colour_png_bytes(picture, metadata=facts))]
+        caption = f"standard deviation of {len(result.squares)} samples: 0 to {highest:.2f}"
+        picture = overlay_map(restore(spread.mean, hw), restore(spread.deviation, hw), highest=highest, caption=caption)
+        files["sigma"] = png_bytes(picture, metadata={**result.metadata, "highest_deviation": f"{highest:.4f}"})
     return files
 
 
-def region_picture(result: Result) -> np.ndarray:
-    """The relevance map, or the mask, in colour over the prior, uint8, shape (H + caption, W, 3).
-
-    Raises:
-        ValueError: if change was allowed everywhere.
-    """
-    if result.region is None:
-        raise ValueError("there must be a region")
-    shown, caption = result.region, "region: change is allowed where coloured"
+def _region_picture(result: Result, region: np.ndarray) -> np.ndarray:
+    """The relevance map, or the mask, in colour over the prior, uint8, shape (H + caption, W, 3)."""
+    shown, caption = region, "region: change is allowed where coloured"
     if result.relevance is not None:
-        shown, caption = result.relevance * (result.region > 0), "relevance of the description: 0 to highest"
+        shown, caption = result.relevance * (region > 0), "relevance of the description: 0 to highest"
     hw = result.prior.original_hw
     return overlay_map(restore(result.prior.image, hw), restore(shown, hw), highest=1.0, caption=caption)
 
 
 def save_beside(out: str | Path, result: Result) -> list[Path]:
-    """Write `map_files` beside a picture: NAME-region.png, NAME-mean.png, NAME-sigma.png."""
-    files = []
-    for file in map_files(result):
-        files.append(beside(out, file.word))
-        save_bytes(files[-1], file.content)
-    return files
+    """Write `map_files` next to a picture: NAME-region.png, NAME-mean.png, NAME-sigma.png."""
+    files = {beside(out, word): content for word, content in map_files(result).items()}
+    for file, content in files.items():
+        save_bytes(file, content)
+    return list(files)
 
 
 def save_agreement(
     out: str | Path, result: Result, *, findings: Mapping[str, Mapping[str, float]], judges: Mapping[str, Any]
 ) -> Path:
-    """Write how far the judges agree over several samples, as NAME-samples.json.
+    """Write how far the judges agree over several samples, as NAME-samples.json next to a picture.
 
-    Args:
-        out: the picture.
-        result: of several samples.
-        findings: of `evaluation.judges.agreement.agreement_of`.
-        judges: the judges' provenance.
+    `findings` is the result of `evaluation.judges.agreement.agreement_of`, `judges` the judges' provenance.
     """
     file = Path(out).with_name(f"{Path(out).stem}-samples.json")
     deviation = round(float(result.spread.deviation.mean()), 5)

@@ -26,8 +26,7 @@ from biomedjourney_monai.radiographs.write.dicom import (
     request_uids,
     save_dicom,
 )
-from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_like
-from biomedjourney_monai.radiographs.write.nifti_series import save_nifti_series
+from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_like, save_nifti_series
 
 if TYPE_CHECKING:
     import pydicom
@@ -51,12 +50,11 @@ def suffix_like(prior: str | Path) -> str:
 
 
 def check_suffix(path: str | Path, *, name: str = "--out", nifti: bool = True) -> str:
-    """Refuse the names of other formats; returns the suffix.
+    """The suffix of a file to write; suffixes of other formats are refused.
 
     Args:
-        path: of a file to write.
-        name: of the argument, for the error.
-        nifti: whether NIfTI is among the formats.
+        name: name of the argument, for the error.
+        nifti: whether NIfTI is allowed.
 
     Raises:
         BiomedJourneyError: naming the suffix.
@@ -80,7 +78,7 @@ class PictureWriter:
     """Writes the counterfactuals of one prior.
 
     Args:
-        prior: the prior or its file; attributes of DICOM and the voxel grid of NIfTI are copied from it.
+        prior: the prior or its file; DICOM attributes and the NIfTI voxel grid are copied from it.
         pseudonyms: for export.
     """
 
@@ -104,8 +102,8 @@ class PictureWriter:
             )
         kinds = find_identifiers(description)
         if kinds:
-            raise BiomedJourneyError("a description to export must hold no identifier", found=f"a {kinds[0]}")
-        refuse_burned_in(self.read_source())
+            raise BiomedJourneyError("a description to export must not contain an identifier", found=f"a {kinds[0]}")
+        refuse_burned_in(self._read_source())
 
     def write(
         self,
@@ -117,11 +115,10 @@ class PictureWriter:
         series_facts: Mapping[str, Any] | None = None,
     ) -> None:
         """Write one marked picture, float in [0, 1], shape (H, W); see `counterfactual_dataset` for the rest."""
-        if str(out).endswith(NIFTI):
-            if self.file is None:
-                save_nifti_series(out, [picture], note=_note(facts))
-            else:
-                save_nifti_like(out, picture, self.file, note=_note(facts))
+        if str(out).endswith(NIFTI) and self.file is not None:
+            save_nifti_like(out, picture, self.file, note=_note(facts))
+        elif str(out).endswith(NIFTI):
+            save_nifti_series(out, [picture], note=_note(facts))
         elif is_dicom_name(out):
             save_dicom(out, self.dataset(picture, facts, number=number, series_facts=series_facts))
         else:
@@ -137,28 +134,23 @@ class PictureWriter:
     ) -> pydicom.Dataset:
         """The DICOM data set of one picture; see `counterfactual_dataset`."""
         return counterfactual_dataset(
-            picture,
-            facts,
-            self.read_source(),
-            number=number,
-            series_facts=series_facts,
-            pseudonyms=self.pseudonyms,
+            picture, facts, self._read_source(), number=number, series_facts=series_facts, pseudonyms=self.pseudonyms
         )
 
     def is_written(self, out: str | Path, facts: Mapping[str, Any]) -> bool:
-        """Whether the file exists and was made in the same way."""
+        """Whether the file exists and has the same metadata."""
         if str(out).endswith(NIFTI):
             return read_note(out) == _note(facts)
         if is_dicom_name(out):
-            return is_written(out, request_uids(facts, self.read_source(), pseudonyms=self.pseudonyms))
+            return is_written(out, request_uids(facts, self._read_source(), pseudonyms=self.pseudonyms))
         try:
             with Image.open(out, formats=("PNG",)) as picture:
                 picture.load()
-                return picture.text == {key: str(value) for key, value in facts.items()}
+                return getattr(picture, "text", None) == {key: str(value) for key, value in facts.items()}
         except (OSError, SyntaxError, ValueError):
             return False
 
-    def read_source(self) -> pydicom.Dataset | None:
+    def _read_source(self) -> pydicom.Dataset | None:
         """The attributes that a DICOM file copies from the prior; None if the prior is not DICOM."""
         if self._source is None:
             assert self.file is not None

@@ -69,12 +69,7 @@ class Denoiser(nn.Module):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if residual_to_prior and prior_expectation is not None:
-            raise ConfigError(
-                "denoiser#residual_to_prior must be false with a prior_expectation, which replaces it",
-                found="true",
-                action="Pass --denoiser#residual_to_prior false, or --denoiser#prior_expectation '$None'",
-            )
+        _check_prior_settings(residual_to_prior, prior_expectation)
         self.unet = DiffusionModelUNet(
             spatial_dims=2,
             in_channels=2 * latent_channels,
@@ -111,8 +106,7 @@ class Denoiser(nn.Module):
             **({} if prior_expectation is None else {"prior_expectation": True}),
         }
         self.latent_channels = latent_channels
-        self.residual_to_prior = residual_to_prior
-        self.prior_expectation = prior_expectation
+        self.residual_to_prior, self.prior_expectation = residual_to_prior, prior_expectation
         self.register_buffer("scale_factor", torch.tensor(float(scale_factor)))
 
     def forward(self, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor, text_states: Tensor) -> Tensor:
@@ -141,6 +135,15 @@ class UsesPrior(Protocol):
     prior_expectation: PriorExpectation | None
     residual_to_prior: bool
     scale_factor: Tensor
+
+
+def _check_prior_settings(residual_to_prior: bool, prior_expectation: PriorExpectation | None) -> None:
+    if residual_to_prior and prior_expectation is not None:
+        raise ConfigError(
+            "denoiser#residual_to_prior must be false with a prior_expectation, which replaces it",
+            found="true",
+            action="Pass --denoiser#residual_to_prior false, or --denoiser#prior_expectation '$None'",
+        )
 
 
 def add_prior(

@@ -1,4 +1,4 @@
-"""The whole model as one module: prior image and description in, counterfactual out."""
+"""The complete model as one module: prior image and description in, counterfactual out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from monai.networks.nets import AutoencoderKL
@@ -34,8 +34,8 @@ class Sampled:
 
     Attributes:
         latent: clean scaled latents, shape (B, C, h, w).
-        without: the clean scaled latents that the first guided step expects without the description, same shape; None
-            where no step was guided.
+        without: the clean scaled latents that the first guided step predicts without the description, same shape; None
+            if no step was guided.
         within: the same with the description.
         relevance: where the descriptions act, shape (B, 1, h, w), in [0, 1]; None unless the region was "auto".
         region: where change was allowed, shape (B, 1, h, w); None for everywhere.
@@ -52,7 +52,7 @@ class LatentSampler(Protocol):
     """Draws a clean latent for each prior latent and description; see `diffusion.sampler.CounterfactualSampler`.
 
     Attributes:
-        keep_unchanged: above 0, the prior's own pixels are kept where the picture changed by less.
+        keep_unchanged: grey value; where the picture changed by less, the prior's own pixels are kept.
     """
 
     keep_unchanged: float
@@ -77,8 +77,8 @@ class CounterfactualGenerator(nn.Module):
         denoiser: predicts in latent space.
         text_encoder: frozen.
         sampler: draws latents, e.g. `diffusion.CounterfactualSampler`.
-        default_description: used by `forward(image)` alone.
-        image_size: side of the images that `torch.jit.script` exports for, in pixels; nothing else needs it.
+        default_description: used where a call gives none.
+        image_size: side of the images, in pixels; `torch.jit.script` exports for it.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class CounterfactualGenerator(nn.Module):
         Args:
             image: prior images, shape (B, 1, H, W), values in [0, 1], bright is dense.
             description: one for all images or one for each; None uses the default description.
-            seeds: one for each image; None uses the sampler's own seed. An image's result depends on its own seed
-                alone, not on its neighbours in the batch.
+            seeds: one for each image; None uses the sampler's own seed. A result depends on its own seed alone, not on
+                the rest of the batch.
 
         Returns:
             Counterfactuals, same shape, values in [0, 1].
@@ -133,11 +133,9 @@ class CounterfactualGenerator(nn.Module):
         sampler: LatentSampler | None = None,
         **controls: Any,
     ) -> tuple[Tensor, Sampled]:
-        """As `forward`, with another sampler or with controls of the sampler; also returns what was sampled."""
-        chosen = sampler or self.sampler
-        images, sampled = self._sample(
-            image, description, seeds, thresholds=[chosen.keep_unchanged], sampler=chosen, controls=controls
-        )
+        """As `forward`, with another sampler or with controls of the sampler; also returns the sampled latents."""
+        chosen, given = sampler or self.sampler, {"seeds": seeds, **controls}
+        images, sampled = self._sample(image, description, [chosen.keep_unchanged], chosen, given)
         return images[0], sampled
 
     @torch.no_grad()
@@ -156,21 +154,18 @@ class CounterfactualGenerator(nn.Module):
             image: prior images, shape (B, 1, H, W).
             description: one for all images or one for each.
             seeds: one for each image.
-            thresholds: of `networks.unchanged.keep_unchanged`, in grey values; the sampler's own is not used.
+            thresholds: values of `keep_unchanged`, in grey values; the sampler's own is not used.
             sampler: used instead of the generator's own.
 
         Returns:
-            For each threshold what `forward` returns with it.
+            The result of `forward` for each threshold.
         """
-        chosen = sampler or self.sampler
-        return self._sample(image, description, seeds, thresholds=thresholds, sampler=chosen, controls={})[0]
+        return self._sample(image, description, thresholds, sampler or self.sampler, {"seeds": seeds})[0]
 
     def _sample(
         self,
         image: Tensor,
         description: str | Sequence[str] | None,
-        seeds: Sequence[int] | None,
-        *,
         thresholds: Sequence[float],
         sampler: LatentSampler,
         controls: Mapping[str, Any],
@@ -190,7 +185,7 @@ class CounterfactualGenerator(nn.Module):
         prior_latent, _ = self.autoencoder.encode(pixels)  # (B, C, H/8, W/8), the unscaled posterior mode
         states, null_states = self.text_encoder.encode(descriptions), self.text_encoder.encode([""])
         given = {name: value for name, value in controls.items() if value is not None}
-        sampled = sampler(self.denoiser, prior_latent, states, null_states, seeds=seeds, **given)
+        sampled = sampler(self.denoiser, prior_latent, states, null_states, **given)
         counterfactual = self._decode(sampled.latent / self.denoiser.scale_factor)
         if not any(thresholds):
             return [counterfactual] * len(thresholds), sampled
@@ -203,7 +198,7 @@ class CounterfactualGenerator(nn.Module):
         return kept, sampled
 
     def _effect_of_description(self, sampled: Sampled) -> Tensor | None:
-        """How much the description changes what the first guided step expects, in grey values."""
+        """How much the description changes the first guided prediction, in grey values."""
         if sampled.without is None or sampled.within is None:
             return None
         without = self._decode(sampled.without / self.denoiser.scale_factor)
@@ -217,20 +212,20 @@ class CounterfactualGenerator(nn.Module):
     def speed_up(
         self, precision: str = "auto", *, autoencoder_precision: str = "float32", compiled: bool = False
     ) -> CounterfactualGenerator:
-        """Make it fast, for inference alone: it can be neither trained nor saved afterwards. Load the weights first.
+        """Prepare for inference, after loading the weights: the model can then be neither trained nor saved.
 
         Args:
-            precision: of the denoiser: "float32", "bfloat16", "float16", or "auto" for what the device is fast at.
-            autoencoder_precision: of the autoencoder, likewise.
+            precision: of the denoiser: "float32", "bfloat16", "float16", or "auto" for the device's fastest.
+            autoencoder_precision: of the autoencoder, one of the same.
             compiled: run the denoiser through torch.compile, for a GPU.
         """
-        self.denoiser = speed_up(self.denoiser, precision=precision, compiled=compiled)
+        self.denoiser = cast(Denoiser, speed_up(self.denoiser, precision=precision, compiled=compiled))
         dtype = dtype_of(autoencoder_precision, next(self.autoencoder.parameters()).device)
-        self.autoencoder = FastAutoencoder(self.autoencoder, dtype=dtype)
+        self.autoencoder = cast(AutoencoderKL, FastAutoencoder(self.autoencoder, dtype=dtype))
         return self
 
     def __prepare_scriptable__(self) -> TracedGenerator:
-        """What `torch.jit.script` asks for, and so MONAI's `ckpt_export`: a trace, for no tokenizer has one.
+        """A trace for `torch.jit.script`, and so for MONAI's `ckpt_export`, since tokenizers cannot be scripted.
 
         It takes one image of `image_size`, with the default description, and the sampler's seed and steps.
         """
@@ -240,7 +235,7 @@ class CounterfactualGenerator(nn.Module):
             return TracedGenerator(torch.jit.trace(self, image, check_trace=False))
 
     def save(self, path: str | Path, *, info: dict | None = None, half: bool = True) -> None:
-        """Write autoencoder and denoiser (not the text encoder, which stays in its folder) as one file of tensors."""
+        """Write autoencoder and denoiser as one file of tensors; the text encoder stays in its folder."""
         state = {key: value for key, value in self.state_dict().items() if not key.startswith("text_encoder.")}
         facts = {"text_encoder": self.text_encoder.weights_hash, GEOMETRY_KEY: self.geometry}
         facts[HASH_KEY] = geometry_hash(self.geometry)
@@ -255,21 +250,18 @@ class CounterfactualGenerator(nn.Module):
 
     @large_blocks_apart()
     def load(self, path: str | Path) -> dict:
-        """Load what `save` wrote, strictly.
-
-        Returns:
-            The info that was saved with the weights.
+        """Load what `save` wrote, strictly; returns the info that was saved with the weights.
 
         Raises:
             WeightsError: if a tensor is missing, unexpected or of another shape, or if the weights were trained with
-                another text encoder or another geometry, naming the keys of the configuration that differ.
+                another text encoder or another geometry; it names the keys of the configuration that differ.
         """
         state, info = load_tensors(path)
         self.take(state, info, file=Path(path).name)
         return info
 
     def take(self, state: Mapping[str, Tensor], info: Mapping[str, Any], *, file: str) -> None:
-        """Load tensors of a model file and the facts beside them, as `load` does; `file` is its name, for errors."""
+        """Load the tensors and the info of a model file, as `load` does; `file` is its name, for errors."""
         trained_with = info.get("text_encoder")
         if trained_with is not None and trained_with != self.text_encoder.weights_hash:
             raise WeightsError(
@@ -282,7 +274,7 @@ class CounterfactualGenerator(nn.Module):
 
 
 def _read_model_file(module: CounterfactualGenerator, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Let tools that load strictly read a model file: tensors below `model`, the text encoder left in its folder."""
+    """Let tools that load strictly read a model file: tensors are below `model`, and the text encoder is not in it."""
     if isinstance(state.get(MODEL_KEY), Mapping):
         state.update(state.pop(MODEL_KEY))
         state.pop(INFO_KEY, None)
@@ -291,11 +283,7 @@ def _read_model_file(module: CounterfactualGenerator, state: dict[str, Tensor], 
 
 
 class TracedGenerator(nn.Module):
-    """What TorchScript keeps of a generator.
-
-    Args:
-        traced: the trace of one call.
-    """
+    """A generator as TorchScript; `traced` is the trace of one call."""
 
     def __init__(self, traced: torch.jit.ScriptModule) -> None:
         super().__init__()

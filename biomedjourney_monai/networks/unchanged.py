@@ -1,4 +1,4 @@
-"""Put the prior's own pixels back where a counterfactual did not change anything."""
+"""Restore the prior's own pixels where a counterfactual did not change anything."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ WINDOW = 9 / 128
 """Side of the window that a change is averaged over, as a share of the image's side."""
 
 EDGE_WINDOW = 5 / 128
-"""Side of the window that the border between kept and changed pixels is smoothed over, likewise."""
+"""Side of the window over which the border between kept and changed pixels is smoothed, as a share of the image's."""
 
 STEEPNESS = 4.0
-"""How fast keeping turns into changing around the threshold: at twice the threshold 98 % of the change is shown."""
-
+"""Steepness of the transition at the threshold: at twice the threshold 98 % of the change is shown."""
 
 EFFECT_SHARE = 0.2
-"""What counts as an effect of the description, as a share of what counts as a change: the denoiser's first answer, in
-which it shows, is a mean over all that may come, and fainter than the counterfactual."""
+"""Threshold of the description's effect, as a share of that of a change. The effect is measured in the denoiser's first
+prediction, a mean over all possible images, where it is weaker than in the counterfactual."""
 
 
 def keep_unchanged(
@@ -28,22 +27,22 @@ def keep_unchanged(
     threshold: float,
     effect: Tensor | None = None,
 ) -> Tensor:
-    """Show what the denoiser changed and leave the rest as it was in the prior.
+    """Show what the denoiser changed, and keep the prior elsewhere.
 
-    A denoiser redraws the whole image. Where it has nothing to change it still differs a little from the prior, and
-    what makes one patient look like himself is of that size. So the difference between the counterfactual and what the
-    autoencoder makes of the prior is taken for a change only where its mean over a window is above a threshold, and it
-    is added to the prior's own pixels, which no autoencoder has touched.
+    A denoiser redraws the whole image, with small differences from the prior even where nothing changes; details that
+    are specific to a patient are equally small. So the difference between the counterfactual and the autoencoder's
+    reconstruction of the prior counts as a change only where its mean over a window is above a threshold. It is added
+    to the prior's own pixels, which the autoencoder has not degraded.
 
-    Some changes come with any next image and have nothing to do with what is asked for, a side marker that is set
-    elsewhere above all. Where the effect of the description is known, what it does not touch is kept as well.
+    Some changes occur in any follow-up image and are not related to the description, for example a side marker in
+    another position. If the effect of the description is known, pixels outside it are kept as well.
 
     Args:
         counterfactual: decoded, shape (B, 1, H, W), in [0, 1].
         reconstruction: the prior's latent, decoded, same shape and range.
         prior: same shape and range.
         threshold: mean absolute difference that counts as a change, in grey values, >= 0; 0 returns the counterfactual.
-        effect: what the description adds to what is expected without it, in grey values, same shape; None if unknown.
+        effect: prediction with the description minus that without it, in grey values, same shape; None if unknown.
 
     Returns:
         Same shape, in [0, 1].

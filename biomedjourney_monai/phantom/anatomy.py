@@ -108,8 +108,7 @@ def draw_anatomy(seed: int, *, sex: str, age: float, group: int) -> Anatomy:
     """
     _check_person(sex, age, group)
     rng = np.random.default_rng([int(seed), 1])
-    uniform, normal = rng.uniform, rng.normal
-    female = sex == "F"
+    uniform, normal, female = rng.uniform, rng.normal, sex == "F"
     mass = float(np.clip(normal(1.0, 0.13), 0.75, 1.42))
     size = (0.955 if female else 1.02) * float(np.clip(normal(1, 0.025), 0.94, 1.06))
     unfolding = float(np.clip((age - 32) / 45 + normal(0, 0.09), 0, 1.35))

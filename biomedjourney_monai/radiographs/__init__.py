@@ -1,11 +1,12 @@
-"""Pixels in and out: the one way by which a radiograph file becomes an array, and back.
+"""Read radiograph files into arrays, and write arrays to files.
 
 A radiograph in memory is float32 in [0, 1], shape (size, size), bright = dense, letterboxed in black. Image left is
 the patient's right; nothing here mirrors.
 """
 
-from biomedjourney_monai.radiographs.loading import load_radiograph, load_with_content, original_size
+from biomedjourney_monai.radiographs.loading import load_radiograph, load_with_content
 from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS, mark_synthetic
+from biomedjourney_monai.radiographs.read.pixels import original_size
 from biomedjourney_monai.radiographs.scaling import content_box, letterbox, restore, scale_intensity
 from biomedjourney_monai.radiographs.write.png import read_mask, read_png, save_png
 

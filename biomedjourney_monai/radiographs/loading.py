@@ -1,4 +1,4 @@
-"""Load and scale: one file in, one normalised square radiograph out. Training and inference share this path."""
+"""Load and scale: one file in, one normalised square radiograph out. Training and inference share these functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from biomedjourney_monai.radiographs.read.pixels import read_pixels, read_size
+from biomedjourney_monai.radiographs.read.pixels import read_pixels
 from biomedjourney_monai.radiographs.scaling import letterbox, scale_intensity
 
 
@@ -14,12 +14,12 @@ def load_radiograph(path: str | Path, *, size: int = 128) -> np.ndarray:
     """Read a JPEG, PNG, NIfTI or DICOM file as a normalised square radiograph.
 
     Args:
-        path: the file; its kind is found from its first bytes, not from its name.
+        path: the file; its format is detected from its first bytes, not from its name.
         size: side of the result in pixels.
 
     Returns:
-        float32 in [0, 1], shape (size, size), bright = dense: the whole frame, aspect kept, black beside it, the
-        content's 1st and 99th percentiles at 0 and 1.
+        float32 in [0, 1], shape (size, size), bright = dense: the whole frame with its aspect ratio, letterboxed in
+        black, the content's 1st and 99th percentiles at 0 and 1.
 
     Raises:
         ImageError: if the file is missing, empty, damaged, too large, constant or not a frontal single image.
@@ -36,12 +36,3 @@ def load_with_content(path: str | Path, *, size: int = 128) -> tuple[np.ndarray,
 def load_unscaled(path: str | Path, *, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
     """As `load_with_content`, on the file's own intensity scale."""
     return letterbox(read_pixels(path, at_least=2 * size), size=size)
-
-
-def original_size(path: str | Path) -> tuple[int, int]:
-    """The (height, width) of the image in the file, as displayed; decodes no pixels.
-
-    Raises:
-        ImageError: as `load_radiograph`, as far as the header tells.
-    """
-    return read_size(path)

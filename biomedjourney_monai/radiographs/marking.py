@@ -12,29 +12,25 @@ NOT_FOR_DIAGNOSIS = "SYNTHETIC - NOT FOR DIAGNOSIS"
 
 MIN_SIDE = 96
 LABEL_HEIGHT = 1 / 14
-"""Of the shorter side. Lung apices lie lower than this on a well-framed chest radiograph."""
+"""As a share of the shorter side. Lung apices lie lower than this on a well-framed chest radiograph."""
 
 
 def mark_synthetic(image: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
-    """Burn a small label into the top left corner, white on black.
+    """Burn a small label into the top left corner of a copy, white on black; float32.
 
     Args:
-        image: float in [0, 1], shape (H, W), both at least 96 px.
+        image: float in [0, 1], shape (H, W) or (H, W, 3), both sides at least 96 px.
         text: a short word.
-
-    Returns:
-        A marked copy, float32.
 
     Raises:
         ImageError: if the image is too small for a legible label.
     """
-    height, width = image.shape
+    height, width = image.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise ImageError(f"a picture to mark must be at least {MIN_SIDE} px on each side", found=f"{height}×{width}")
-    label = _draw(text, font_size=max(9, round(min(height, width) * LABEL_HEIGHT)))
+    label = _draw(text, font_size=max(9, round(min(height, width) * LABEL_HEIGHT)))[:height, :width]
     marked = np.array(image, np.float32)
-    rows, columns = min(label.shape[0], height), min(label.shape[1], width)
-    marked[:rows, :columns] = label[:rows, :columns]
+    marked[: label.shape[0], : label.shape[1]] = label if image.ndim == 2 else label[..., None]
     return marked
 
 

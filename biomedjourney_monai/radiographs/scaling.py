@@ -1,4 +1,4 @@
-"""Geometry and intensity: the square letterbox and its undoing, and percentiles to [0, 1]."""
+"""Geometry and intensity: the square letterbox and its inverse, and percentiles to [0, 1]."""
 
 from __future__ import annotations
 
@@ -19,14 +19,10 @@ def content_box(height: int, width: int, *, size: int) -> tuple[int, int, int, i
 
 
 def letterbox(pixels: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fit an image into a square, aspect kept, centred.
-
-    Args:
-        pixels: shape (H, W), any scale.
-        size: side of the square.
+    """Fit an image, shape (H, W), any scale, into a square, with its aspect ratio, centred.
 
     Returns:
-        The square image, float32 (size, size), 0 beside the content, and the content mask, bool (size, size).
+        The square image, float32 (size, size), 0 outside the content, and the content mask, bool (size, size).
 
     Raises:
         ImageError: if the image has no pixels.
@@ -42,11 +38,7 @@ def letterbox(pixels: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def restore(image: np.ndarray, original_hw: tuple[int, int]) -> np.ndarray:
-    """Undo the letterbox: cut the content out and bring it to its own size.
-
-    Args:
-        image: square, shape (S, S).
-        original_hw: height and width of the file's image.
+    """Invert the letterbox: crop a square, shape (S, S), to its content and resize that to its original (H, W).
 
     Returns:
         float32, shape `original_hw`, on the scale of `image`.
@@ -65,7 +57,7 @@ def intensity_limits(image: np.ndarray, content: np.ndarray) -> tuple[float, flo
     """
     values = image[content]
     low, high = np.percentile(values, PERCENTILES)
-    if not _differ(low, high):  # more than 98 % of one value: a small bright object on an even ground
+    if not _differ(low, high):  # more than 98 % of one value: a small bright object on a uniform background
         low, high = float(values.min()), float(values.max())
     if not _differ(low, high):
         raise ImageError("a radiograph must have contrast", found="a constant image", reason="image without contrast")
@@ -73,7 +65,7 @@ def intensity_limits(image: np.ndarray, content: np.ndarray) -> tuple[float, flo
 
 
 def scale_intensity(image: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Bring the content's 1st and 99th percentiles to 0 and 1, clip, and black out the rest.
+    """Scale the content's 1st and 99th percentiles to 0 and 1, clip, and black out the rest.
 
     Raises:
         ImageError: if the content is constant.

@@ -1,4 +1,4 @@
-"""MONAI dictionary transforms over the one load-and-scale path and the view check."""
+"""MONAI dictionary transforms: load and scale, check the view, and restore the prior's size with the mark."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.radiographs.loading import load_unscaled, load_with_content, original_size
-from biomedjourney_monai.radiographs.scaling import intensity_limits, scale_intensity
+from biomedjourney_monai.radiographs.loading import load_unscaled, load_with_content
+from biomedjourney_monai.radiographs.marking import mark_synthetic
+from biomedjourney_monai.radiographs.read.pixels import original_size
+from biomedjourney_monai.radiographs.scaling import intensity_limits, restore, scale_intensity
 from biomedjourney_monai.radiographs.views.check import MIN_CORRELATION, check_view
 
 
 class LoadRadiographd(MapTransform):
-    """Load JPEG, PNG, NIfTI or DICOM radiographs as MONAI tensors, as training and inference both need them.
+    """Load JPEG, PNG, NIfTI or DICOM radiographs as MONAI tensors, for training and inference.
 
     Each value is a path; it becomes a `MetaTensor` of float32 in [0, 1], shape (1, size, size), bright = dense, with
-    `filename_or_obj`, `original_size` (height, width) and `content` (bool, shape (1, size, size)) in its meta data.
+    `filename_or_obj`, `original_size` (height, width) and `content` (bool, shape (1, size, size)) in its metadata.
 
     Args:
-        keys: the entries to load.
         size: side of the square in pixels.
-        normalize: False leaves the file's own intensity scale, for `NormalizeRadiographd` or a step of a site's own
-            to follow.
-        allow_missing_keys: pass over absent entries.
+        normalize: False keeps the file's own intensity scale, for a later `NormalizeRadiographd` or a local step.
+        allow_missing_keys: skip absent entries.
 
     Raises:
         ImageError: as `load_radiograph`.
@@ -44,37 +44,32 @@ class LoadRadiographd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         loaded = dict(data)
-        for key in self.key_iterator(loaded):
-            loaded[key] = self._load(loaded[key])
-        return loaded
-
-    def _load(self, path: str | Path) -> MetaTensor:
         load = load_with_content if self.normalize else load_unscaled
-        image, content = load(path, size=self.size)
-        meta = {
-            "filename_or_obj": str(path),
-            "original_size": np.array(original_size(path)),
-            "content": torch.from_numpy(content[None]),
-        }
-        return MetaTensor(torch.from_numpy(image[None]), meta=meta)  # (1, size, size)
+        for key in self.key_iterator(loaded):
+            path: str | Path = loaded[key]
+            image, content = load(path, size=self.size)
+            meta = {
+                "filename_or_obj": str(path),
+                "original_size": np.array(original_size(path)),
+                "content": torch.from_numpy(content[None]),
+            }
+            loaded[key] = MetaTensor(torch.from_numpy(image[None]), meta=meta)  # (1, size, size)
+        return loaded
 
 
 class NormalizeRadiographd(MapTransform, InvertibleTransform):
-    """Bring the content's 1st and 99th percentiles to 0 and 1, clip, and black out the letterbox.
+    """Scale the content's 1st and 99th percentiles to 0 and 1, clip, and black out the letterbox.
 
-    `LoadRadiographd(normalize=False)` and then this gives the bytes of `LoadRadiographd`. The limits are traced, so
-    the inverse brings [0, 1] back to the file's scale; what was clipped stays at the limits, and the letterbox is 0.
+    `LoadRadiographd(normalize=False)` followed by this equals `LoadRadiographd`. The limits are traced, so the inverse
+    restores the file's scale; what was clipped stays at the limits, and the letterbox is 0.
 
     Args:
-        keys: images of shape (1, H, W), with the mask `content` in their meta data, or all of them content.
-        allow_missing_keys: pass over absent entries.
+        keys: images of shape (1, H, W), with the mask `content` in their metadata; without it all is content.
+        allow_missing_keys: skip absent entries.
 
     Raises:
         ImageError: if the content is constant.
     """
-
-    def __init__(self, keys: KeysCollection, *, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         scaled = dict(data)
@@ -90,25 +85,24 @@ class NormalizeRadiographd(MapTransform, InvertibleTransform):
         restored = dict(data)
         for key in self.key_iterator(restored):
             limits = self.pop_transform(restored[key])[TraceKeys.EXTRA_INFO]
-            low, high = limits["low"], limits["high"]
-            image, content = _array(restored[key]), _content(restored[key])
-            original = np.where(content, image * (high - low) + low, 0).astype(np.float32)
+            scaled = _array(restored[key]) * (limits["high"] - limits["low"]) + limits["low"]
+            original = np.where(_content(restored[key]), scaled, 0).astype(np.float32)
             restored[key] = MetaTensor(torch.from_numpy(original[None]), meta=_meta(restored[key]))
         return restored
 
 
 class FilterViewd(MapTransform):
-    """Check by image that radiographs are upright frontal chests; see `check_view`.
+    """Check from the pixels that radiographs are upright frontal chest films; see `check_view`.
 
-    Adds `KEY_view` ("" or why not) and `KEY_view_correlation` for each key. The images stay as they are: nothing is
-    turned, inverted or mirrored to make it fit.
+    Adds `KEY_view` ("" or the reason for refusal) and `KEY_view_correlation` for each key. The images are not changed:
+    nothing is rotated, inverted or mirrored.
 
     Args:
         keys: images of float in [0, 1], shape (1, H, W), bright is dense.
-        refuse: raise for an image that does not pass; False only says so in the added entries.
-        mirror: also look for mirrored chests, with its errors.
+        refuse: raise for an image that does not pass; False only reports it in the added entries.
+        mirror: also look for mirrored chests; see `check_view` for its errors.
         min_correlation: as in `check_view`.
-        allow_missing_keys: pass over absent entries.
+        allow_missing_keys: skip absent entries.
 
     Raises:
         ImageError: if `refuse` is on and an image does not pass; `reason` is "view check: …".
@@ -141,14 +135,36 @@ class FilterViewd(MapTransform):
         return checked
 
 
-def _array(image: Any) -> np.ndarray:
+class RestoreAndMarkd(MapTransform):
+    """Invert the letterbox, so that a generated picture has the prior's size, and burn in the label.
+
+    Args:
+        keys: generated squares, tensors of shape (1, S, S) in [0, 1].
+        reference: the key of the prior, whose metadata hold `original_size`.
+    """
+
+    def __init__(self, keys: KeysCollection, *, reference: str = "image") -> None:
+        super().__init__(keys)
+        self.reference = reference
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        changed = dict(data)
+        meta = _meta(changed[self.reference])
+        height, width = (int(side) for side in np.asarray(meta["original_size"]).ravel())
+        for key in self.key_iterator(changed):
+            picture = mark_synthetic(restore(_array(changed[key]), (height, width)))
+            changed[key] = MetaTensor(torch.from_numpy(picture[None]), meta=dict(meta))  # (1, height, width)
+        return changed
+
+
+def _array(image: torch.Tensor | np.ndarray) -> np.ndarray:
     return np.asarray(image, np.float32)[0]  # (H, W)
 
 
-def _meta(image: Any) -> dict[str, Any]:
+def _meta(image: torch.Tensor | np.ndarray) -> dict[str, Any]:
     return dict(getattr(image, "meta", {}))
 
 
-def _content(image: Any) -> np.ndarray:
+def _content(image: torch.Tensor | np.ndarray) -> np.ndarray:
     content = _meta(image).get("content")
     return np.ones(_array(image).shape, bool) if content is None else np.asarray(content, bool)[0]

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biomedjourney_monai.diffusion.guidance import Guidance, combine_guidance
+from biomedjourney_monai.diffusion.guidance import Conditions, Guidance, combine_guidance
 
 NUMBERS = st.floats(-10, 10, width=32)
 THREE = st.tuples(NUMBERS, NUMBERS, NUMBERS)
@@ -59,14 +59,13 @@ class Recorder:
 
 
 def guide(denoiser, *, image_scale, text_scale):
-    guidance = Guidance(
+    conditions = Conditions(
         denoiser,
         torch.tensor([1.0, 2.0])[:, None, None, None].expand(2, 1, 2, 2),
         torch.tensor([3.0, 4.0])[:, None, None].expand(2, 5, 6),
         torch.full((1, 5, 6), 2.0),
-        image_scale=image_scale,
-        text_scale=text_scale,
     )
+    guidance = Guidance(conditions, image_scale=image_scale, text_scale=text_scale)
     return guidance(torch.full((2, 1, 2, 2), 0.5), torch.tensor(7))
 
 

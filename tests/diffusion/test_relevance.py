@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from biomedjourney_monai.diffusion.guidance import Conditions
 from biomedjourney_monai.diffusion.relevance import (
     at_pixels,
     otsu_threshold,
@@ -28,7 +30,13 @@ def denoiser_of_a_corner(noisy, timesteps, prior_latent, text_states):
 
 def corner_map(denoiser=denoiser_of_a_corner, kind="sample"):
     prior, noise = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    return relevance_map(denoiser, prior, TEXT, NULL, noise, ALPHAS, scale_factor=1.0, prediction_type=kind)
+    schedule = SimpleNamespace(alphas_cumprod=ALPHAS, prediction_type=kind)
+    return relevance_map(Conditions(with_scale(denoiser), prior, TEXT, NULL), schedule, noise=noise)
+
+
+def with_scale(denoiser):
+    denoiser.scale_factor = 1.0
+    return denoiser
 
 
 def test_the_map_is_high_where_the_text_acts_and_zero_elsewhere():

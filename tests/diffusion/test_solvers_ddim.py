@@ -4,7 +4,7 @@ import torch
 from monai.networks.schedulers import DDPMScheduler
 
 from biomedjourney_monai.diffusion.schedule import PREDICTION_TYPES
-from biomedjourney_monai.diffusion.solvers import ddim_sample
+from biomedjourney_monai.diffusion.solvers import solve
 
 ALPHAS = {
     name: DDPMScheduler(num_train_timesteps=1000, schedule=name).alphas_cumprod.double().numpy()
@@ -49,7 +49,8 @@ def ddim_by_the_paper(noise, alphas, *, steps, prediction_type):
 def test_sampling_follows_the_paper(schedule, prediction_type, steps):
     noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     alphas = ALPHAS[schedule]
-    found = ddim_sample(predict_anything, noise, torch.tensor(alphas), steps=steps, prediction_type=prediction_type)
+    kind = {"prediction_type": prediction_type, "solver": "ddim"}
+    found = solve(predict_anything, noise, torch.tensor(alphas), steps=steps, **kind)
     expected = ddim_by_the_paper(noise.numpy(), alphas, steps=steps, prediction_type=prediction_type)
     assert np.allclose(found.numpy(), expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
 
@@ -67,7 +68,7 @@ def test_a_denoiser_that_knows_the_clean_latent_gets_it_back(prediction_type, st
         epsilon = (noisy - signal * clean) / sigma
         return epsilon if prediction_type == "epsilon" else signal * epsilon - sigma * clean
 
-    found = ddim_sample(know, noise, alphas, steps=steps, prediction_type=prediction_type)
+    found = solve(know, noise, alphas, steps=steps, prediction_type=prediction_type, solver="ddim")
     assert torch.allclose(found, clean, atol=1e-3)
 
 
@@ -78,12 +79,13 @@ def test_every_step_is_announced_and_sees_its_timestep():
         seen.append((int(timestep), timestep.dtype))
         return noisy
 
-    ddim_sample(
+    solve(
         predict,
         torch.zeros(1, 1, 2, 2),
         torch.tensor(ALPHAS["cosine"]),
         steps=4,
         prediction_type="epsilon",
+        solver="ddim",
         on_step=announced.append,
     )
     assert seen == [(t, torch.int64) for t in (999, 749, 499, 249)]
@@ -92,11 +94,12 @@ def test_every_step_is_announced_and_sees_its_timestep():
 
 def test_half_precision_predictions_do_not_spread():
     noise = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    found = ddim_sample(
+    found = solve(
         lambda noisy, timestep: noisy.bfloat16(),
         noise,
         torch.tensor(ALPHAS["cosine"]),
         steps=3,
         prediction_type="sample",
+        solver="ddim",
     )
     assert found.dtype == torch.float32

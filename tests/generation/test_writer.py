@@ -6,7 +6,7 @@ import pytest
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
 from biomedjourney_monai.radiographs import save_png
 from biomedjourney_monai.radiographs.read.pixels import read_pixels
-from biomedjourney_monai.radiographs.write.nifti_series import save_nifti_series
+from biomedjourney_monai.radiographs.write.nifti import save_nifti_series
 
 FACTS = {"Software": "biomedjourney_monai 0.1.0", "seed": 4, "progression_description": "New edema."}
 

@@ -1,1 +1,1 @@
-"""A DICOMweb archive: finding the latest radiograph, retrieving it, storing the counterfactual."""
+"""DICOMweb archives: find the latest radiograph, retrieve it, store the counterfactual."""

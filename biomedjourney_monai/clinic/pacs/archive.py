@@ -1,8 +1,8 @@
-"""A DICOMweb archive: query (QIDO), retrieve (WADO), store (STOW), and what goes wrong with each, in words.
+"""A DICOMweb archive: query (QIDO), retrieve (WADO), store (STOW), and an explanation of each failure.
 
-URLs of DICOMweb hold identifiers, so neither the client's log lines nor its errors are passed on. Redirects are not
-followed and the machine's proxies, .netrc and certificate variables are not used: images and credentials go to the
-archive that was named, and to nobody else.
+DICOMweb URLs contain identifiers, so neither the client's log lines nor its errors are shown. Redirects are not
+followed, and the machine's proxies, .netrc and certificate variables are ignored, so that images and credentials go to
+the named archive only.
 """
 
 from __future__ import annotations
@@ -24,29 +24,21 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 3
 WAITS_FOR_A_STORE = (0, 0.2, 1, 3)
-"""Seconds before each look for what was stored: some archives list it a little later."""
+"""Seconds before each query for a stored instance: some archives list it with a delay."""
 
 _ONE_CHUNK = 1 << 30
 """Bytes below which a store is sent in one piece: the client cannot repeat a store that it sent in chunks."""
 
-_LOGGERS = (
-    "dicomweb_client",
-    "dicomweb_client.web",
-    "dicomweb_client.session_utils",
-    "urllib3",
-    "urllib3.connectionpool",
-    "urllib3.connection",
-    "urllib3.util.retry",
-    "requests",
-)
+_LOGGERS: tuple[str, ...] = ("dicomweb_client", "dicomweb_client.web", "dicomweb_client.session_utils", "requests")
+_LOGGERS += ("urllib3", "urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry")
 
 
 class ArchiveError(BiomedJourneyError):
-    """The archive did not do what it was asked for.
+    """The archive failed or refused a request.
 
     Args:
         reason: a short code by which a work list counts it.
-        ends_the_run: whether asking for anything else would fail in the same way.
+        ends_the_run: whether all further requests would fail in the same way.
     """
 
     def __init__(
@@ -62,12 +54,12 @@ class Archive:
     Args:
         url: of its DICOMweb service, http or https.
         user: for basic authentication, with `password`.
-        token: a bearer token, in the place of a user.
-        ca_file: certificates (PEM) to trust in the place of the usual ones.
+        token: a bearer token, instead of a user.
+        ca_file: certificates (PEM) to trust instead of the usual ones.
         timeout: seconds without an answer after which a connection counts as lost.
 
     Raises:
-        BiomedJourneyError: if the URL cannot be one, or holds credentials.
+        BiomedJourneyError: if the URL is invalid or contains credentials.
     """
 
     def __init__(
@@ -82,14 +74,14 @@ class Archive:
     ) -> None:
         from dicomweb_client.web import DICOMwebClient
 
-        check_url(url)
-        with _telling_no_identifiers():
+        _check_url(url)
+        with _without_log_lines():
             session = _session(user, password, token, ca_file)
             self._client = DICOMwebClient(url.rstrip("/"), session=session, chunk_size=_ONE_CHUNK, timeout=timeout)
             self._client.set_http_retry_params(True, max_attempts=ATTEMPTS, wait_exponential_multiplier=100)
 
     def studies(self, *, patient_id: str = "", study_uid: str = "") -> list[pydicom.Dataset]:
-        """The studies of a patient, or the one study: StudyInstanceUID, PatientID, StudyDate, StudyTime."""
+        """The studies of a patient, or one study: StudyInstanceUID, PatientID, StudyDate, StudyTime."""
         filters = {"PatientID": patient_id} if patient_id else {"StudyInstanceUID": study_uid}
         fields = ["StudyInstanceUID", "PatientID", "StudyDate", "StudyTime"]
         return self._query("search_for_studies", search_filters=filters, fields=fields)
@@ -99,74 +91,71 @@ class Archive:
         return self._query("search_for_series", study_uid, fields=["Modality"])
 
     def headers(self, study_uid: str, series_uid: str) -> list[pydicom.Dataset]:
-        """All attributes but pixels of a series' instances."""
+        """All attributes except pixels of a series' instances."""
         return self._query("retrieve_series_metadata", study_uid, series_uid)
 
     def holds(self, study_uid: str, series_uid: str, instance_uid: str) -> bool:
-        """Whether an instance is there."""
+        """Whether the archive holds an instance."""
         filters = {"SOPInstanceUID": instance_uid}
         found = self._query("search_for_instances", study_uid, series_uid, search_filters=filters)
         return any(str(item.get("SOPInstanceUID", "")) == instance_uid for item in found)
 
     def retrieve(self, study_uid: str, series_uid: str, instance_uid: str) -> pydicom.Dataset:
-        """One instance, whole."""
-        with _in_words("retrieve"):
+        """One complete instance."""
+        with _explained("retrieve"):
             return self._client.retrieve_instance(
                 study_uid, series_uid, instance_uid, media_types=(("application/dicom", "*"),)
             )
 
     def store(self, dataset: pydicom.Dataset) -> None:
-        """Store one instance in its study, and ask for it: an archive's rules may drop what it says it has taken.
+        """Store one instance in its study, and query it: an archive's rules may drop what it reports as stored.
 
         Raises:
-            ArchiveError: unless the archive says that it has stored it, and has.
+            ArchiveError: unless the archive reports the instance as stored and then lists it.
         """
-        with _in_words("store"):
+        with _explained("store"):
             answer = self._client.store_instances([dataset], study_instance_uid=str(dataset.StudyInstanceUID))
             failed = len(answer.get("FailedSOPSequence") or ())  # some send an empty one
             stored = [str(item.ReferencedSOPInstanceUID) for item in answer.get("ReferencedSOPSequence") or ()]
         if failed or str(dataset.SOPInstanceUID) not in stored:
-            raise _refused_store("FailedSOPSequence" if failed else "no word of the instance in its answer")
+            raise _refused_store("FailedSOPSequence" if failed else "an answer that does not name the instance")
         uids = (str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID), str(dataset.SOPInstanceUID))
         for seconds in WAITS_FOR_A_STORE:
             time.sleep(seconds)
             if self.holds(*uids):
                 return
-        raise _refused_store("nothing in it after a store that it called done")
+        raise _refused_store("nothing in it after a store that it reported as successful")
 
-    def _query(self, name: str, *uids: str, **what: Any) -> list[pydicom.Dataset]:
+    def _query(self, name: str, *uids: str, **filters: Any) -> list[pydicom.Dataset]:
         import pydicom
 
-        with _in_words("query"):
+        with _explained("query"):
             try:
-                found = getattr(self._client, name)(*uids, **what)
+                found = getattr(self._client, name)(*uids, **filters)
             except Exception as error:
-                if _status(error) == 404:  # some archives answer so where others answer "none"
+                if _status(error) == 404:  # some archives answer 404 where others send an empty list
                     return []
                 raise
-        with _in_words("read the answer to"), as_image_error():
+        with _explained("read the answer to"), as_image_error():
             return [pydicom.Dataset.from_json(item, lambda *_: b"") for item in found]
 
 
-def check_url(url: str) -> None:
-    """Refuse what is no archive's URL.
-
-    Raises:
-        BiomedJourneyError: without the URL, which may hold credentials.
-    """
+def _check_url(url: str) -> None:
+    """Refuse an invalid URL without showing it: it may contain credentials."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BiomedJourneyError("--url must be the http or https URL of a DICOMweb service", found="something else")
+        found = "no host" if parts.scheme in ("http", "https") else "another scheme or none"
+        raise BiomedJourneyError("--url must be the http or https URL of a DICOMweb service", found=found)
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise BiomedJourneyError(
-            "--url must hold neither credentials nor a query",
-            found="one of them",
+            "--url must contain neither credentials nor a query",
+            found="credentials" if "@" in parts.netloc else "a query or a fragment",
             action="Pass --user, and the password in a file or the environment",
         )
 
 
 def is_unprotected(url: str) -> bool:
-    """Whether what is sent can be read on the way: no TLS, and not to this machine."""
+    """Whether others can read what is sent: no TLS, and not to this machine."""
     parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
 
@@ -185,15 +174,15 @@ def _session(user: str | None, password: str | None, token: str | None, ca_file:
     if token is not None:
         session.auth = Bearer()
     elif user is not None:
-        session.auth = (user.encode(), (password or "").encode())
+        session.auth = requests.auth.HTTPBasicAuth(user.encode(), (password or "").encode())
     if ca_file is not None:
         session.verify = ca_file
     return session
 
 
 @contextmanager
-def _telling_no_identifiers() -> Iterator[None]:
-    """Switch off log lines that hold URLs."""
+def _without_log_lines() -> Iterator[None]:
+    """Switch off log lines that contain URLs."""
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     try:
         for name in _LOGGERS:
@@ -205,15 +194,15 @@ def _telling_no_identifiers() -> Iterator[None]:
 
 
 @contextmanager
-def _in_words(doing: str) -> Iterator[None]:
-    """Turn what the client raises into an `ArchiveError` that holds no URL."""
+def _explained(doing: str) -> Iterator[None]:
+    """Turn what the client raises into an `ArchiveError` that contains no URL."""
     try:
-        with _telling_no_identifiers():
+        with _without_log_lines():
             yield
     except (BiomedJourneyError, KeyboardInterrupt):
         raise
     except Exception as error:
-        raise _explain(error, doing) from None  # its text, and those below it, hold the URL
+        raise _explain(error, doing) from None  # the error's text, and its causes' texts, contain the URL
 
 
 def _explain(error: Exception, doing: str) -> ArchiveError:
@@ -223,64 +212,44 @@ def _explain(error: Exception, doing: str) -> ArchiveError:
     if status is not None:
         return _explain_status(status, doing)
     if isinstance(error, requests.exceptions.SSLError):
-        return ArchiveError(
-            "the archive's certificate must be trusted",
-            found="one that is not",
-            action="Pass --ca FILE with the certificates of its authority",
-            reason="certificate not trusted",
-            ends_the_run=True,
-        )
+        rule, action = "the archive's certificate must be trusted", "Pass --ca FILE with its authority's certificates"
+        reason = "certificate not trusted"
+        return ArchiveError(rule, found="an untrusted one", action=action, reason=reason, ends_the_run=True)
     if isinstance(error, requests.exceptions.TooManyRedirects):
-        return ArchiveError(
-            "the archive must answer itself",
-            found="a redirect",
-            action="Pass the URL that it points to, if you trust it",
-            reason="redirected",
-            ends_the_run=True,
-        )
+        rule, action = "the archive must not redirect", "Pass the URL that it points to, if you trust it"
+        return ArchiveError(rule, found="a redirect", action=action, reason="redirected", ends_the_run=True)
     if isinstance(error, (requests.exceptions.RequestException, OSError)):
-        return ArchiveError(
-            f"the archive must answer to the end ({doing})",
-            found="a lost connection" if not isinstance(error, requests.exceptions.Timeout) else "no answer in time",
-            action="Look at the network and the archive, and run again: what is stored is not stored twice",
-            reason="connection lost",
-        )
-    return ArchiveError(
-        f"the archive must speak DICOMweb ({doing})",
-        found=type(error).__name__,
-        action="Look at --url",
-        reason="answer not understood",
-    )
+        found = "no answer in time" if isinstance(error, requests.exceptions.Timeout) else "a lost connection"
+        action = "Check the network and the archive, and run again: no instance is stored twice"
+        rule = f"the archive must send a complete answer ({doing})"
+        return ArchiveError(rule, found=found, action=action, reason="connection lost")
+    rule, found = f"the archive must speak DICOMweb ({doing})", type(error).__name__
+    return ArchiveError(rule, found=found, action="Check --url", reason="answer not understood")
 
 
 def _explain_status(status: int, doing: str) -> ArchiveError:
+    found = str(status)
     if status == 401:
-        return ArchiveError(
-            "the archive must accept the credentials",
-            found="401",
-            action="Look at the user and password, or the token and when it ends",
-            reason="credentials refused",
-            ends_the_run=True,
-        )
+        rule, action = "the archive must accept the credentials", "Check user and password, or the token and its expiry"
+        return ArchiveError(rule, found=found, action=action, reason="credentials refused", ends_the_run=True)
     if doing == "store" and status not in (408, 429, 502, 503, 504):
-        return _refused_store(str(status))
+        return _refused_store(found)
     if status == 403:
-        return ArchiveError(f"the archive must allow to {doing}", found="403", reason="not allowed")
+        return ArchiveError(f"the archive must allow to {doing}", found=found, reason="not allowed")
     if status >= 500 or status in (408, 429):
-        return ArchiveError(f"the archive must be able to {doing}", found=str(status), reason="archive failed")
+        return ArchiveError(f"the archive must be able to {doing}", found=found, reason="archive failed")
     return ArchiveError(
-        f"the archive must know how to {doing}", found=str(status), action="Look at --url", reason="not found"
+        f"the archive must support requests to {doing}", found=found, action="Check --url", reason="not found"
     )
 
 
 def _refused_store(found: str) -> ArchiveError:
-    return ArchiveError(
-        "the archive must take what is stored", found=found, action="Look at its rules", reason="store refused"
-    )
+    rule = "the archive must take what is stored"
+    return ArchiveError(rule, found=found, action="Check its rules", reason="store refused")
 
 
 def _status(error: Exception) -> int | None:
-    """The HTTP status behind an error: also behind that of the client's retries."""
+    """The HTTP status of an error, or of the last attempt of the client's retries."""
     response = getattr(error, "response", None)
     attempt = getattr(error, "last_attempt", None)
     if response is None and attempt is not None and not attempt.has_exception:

@@ -1,4 +1,4 @@
-"""Which radiograph of a patient, or of a study, is the latest PA one."""
+"""Find the latest PA radiograph of a patient or of a study."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 MODALITIES = ("CR", "DX", "RG")
 PA_CODES = (("SCT", "272479007"), ("SRT", "R-10214"), ("SNM3", "R-10214"))
-"""Postero-anterior in ViewCodeSequence: DICOM PS3.16, CID 4010, and its older code."""
+"""Postero-anterior in ViewCodeSequence: DICOM PS3.16, CID 4010, and its older codes."""
 
 SECONDARY_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
-"""SOP classes that start so are no radiographs of a modality; what this package makes is one of them."""
+"""Prefix of SOP classes that do not come from a modality; this package writes one of them."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where a radiograph lies."""
+    """The UIDs of a radiograph."""
 
     study_uid: str
     series_uid: str
@@ -32,19 +32,13 @@ class Found:
 
 
 def find_latest(archive: Archive, *, patient_id: str = "", study_uid: str = "") -> Found:
-    """Find the latest PA radiograph.
+    """Find the latest PA radiograph of a patient or of a study.
 
-    Args:
-        archive: to ask.
-        patient_id: of whom, or
-        study_uid: of which study.
-
-    Returns:
-        The one of the latest StudyDate and StudyTime; within a study, of the latest acquisition.
+    It has the latest StudyDate and StudyTime; within a study, it is the latest acquisition.
 
     Raises:
         ArchiveError: if there is none, or if the archive fails.
-        ImageError: if the latest one cannot be used, as raw data or one of several frames.
+        ImageError: if the latest one cannot be used, for example raw data or several frames.
     """
     studies = archive.studies(patient_id=patient_id, study_uid=study_uid)
     wanted = [study for study in studies if _is_asked_for(study, patient_id, study_uid)]
@@ -64,41 +58,36 @@ def find_latest(archive: Archive, *, patient_id: str = "", study_uid: str = "") 
 
 
 def check_request(patient_id: str, study_uid: str) -> None:
-    """Refuse identifiers that would find others too.
-
-    Raises:
-        BiomedJourneyError: without the identifier.
-    """
+    """Raise an error, without the identifier, for identifiers that would also match others."""
     if bool(patient_id) == bool(study_uid):
         raise BiomedJourneyError("a request must name a patient or a study", found="both" if patient_id else "neither")
     if len(patient_id) > 64 or re.search(r"[*?\\\x00-\x1f]", patient_id):
-        raise BiomedJourneyError("a PatientID must have no wildcards, and 64 characters at most", found="another one")
+        found = f"{len(patient_id)} characters" if len(patient_id) > 64 else "a wildcard or a control character"
+        raise BiomedJourneyError("a PatientID must have no wildcards, and 64 characters at most", found=found)
     if study_uid and (len(study_uid) > 64 or not re.fullmatch(r"\d+(\.\d+)+", study_uid)):
-        raise BiomedJourneyError("a StudyInstanceUID must be a DICOM UID", found="another text")
+        found = f"{len(study_uid)} characters" if len(study_uid) > 64 else "a text that is not numbers and dots"
+        raise BiomedJourneyError("a StudyInstanceUID must be a DICOM UID", found=found)
 
 
 def check_retrieved(dataset: pydicom.Dataset, found: Found, *, patient_id: str) -> None:
-    """Refuse an image that is not the one that was asked for.
-
-    Raises:
-        ImageError: if its patient or its UIDs are others.
-    """
-    same = str(dataset.get("SOPInstanceUID", "")) == found.instance_uid
-    same &= str(dataset.get("StudyInstanceUID", "")) == found.study_uid
-    same &= not patient_id or str(dataset.get("PatientID", "")).strip() == patient_id
-    if not same:
-        raise ImageError("the archive must send the image that was asked for", found="another", reason="another image")
+    """Raise an ImageError if the patient or the UIDs of an image are not those requested."""
+    expected = {"SOPInstanceUID": found.instance_uid, "StudyInstanceUID": found.study_uid}
+    expected |= {"PatientID": patient_id} if patient_id else {}
+    other = [name for name, value in expected.items() if str(dataset.get(name, "")).strip() != value]
+    if other:
+        what = f"another {other[0]}"
+        raise ImageError("the archive must send the image that was asked for", found=what, reason="another image")
 
 
 def _is_asked_for(study: pydicom.Dataset, patient_id: str, study_uid: str) -> bool:
-    """Archives may match more than was asked for: by case, by part, or by taking no notice of a filter."""
+    """Archives may match too much: without regard to case, partially, or by ignoring a filter."""
     if study_uid:
         return str(study.get("StudyInstanceUID", "")) == study_uid
     return str(study.get("PatientID", "")).strip() == patient_id and "StudyInstanceUID" in study
 
 
 def _pa_radiographs(archive: Archive, study_uid: str) -> Iterator[tuple[str, pydicom.Dataset]]:
-    """With the UIDs of their series."""
+    """The PA radiographs of a study, each with the UID of its series."""
     for series in archive.series(study_uid):
         series_uid = str(series.get("SeriesInstanceUID") or "")
         if not series_uid or str(series.get("Modality", "")).strip() not in MODALITIES:
@@ -110,7 +99,7 @@ def _pa_radiographs(archive: Archive, study_uid: str) -> Iterator[tuple[str, pyd
 
 
 def is_pa(header: pydicom.Dataset) -> bool:
-    """Whether ViewPosition, or where it is empty ViewCodeSequence, says PA."""
+    """Whether ViewPosition, or ViewCodeSequence if that is empty, is PA."""
     view = str(header.get("ViewPosition") or "").strip().upper()
     if view:
         return view == "PA"

@@ -1,10 +1,10 @@
-"""Requests to an archive: find the radiograph, retrieve it, generate, store. One request, or a work list."""
+"""Requests to an archive, single or in a work list: find the radiograph, retrieve it, generate, store."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 STORED, WOULD = "stored", "would be stored"
 LOST_IN_A_ROW = 3
-"""Connections lost one after the other that end a run: the archive cannot be reached."""
+"""Number of consecutive lost connections that end a run: the archive cannot be reached."""
 
 
 @dataclass(frozen=True, repr=False)
 class ArchiveRequest:
-    """One counterfactual that is asked for; its representation shows nothing of the patient.
+    """A request for one counterfactual; its representation shows nothing of the patient.
 
     Attributes:
         description: the progression description.
         seed: of the noise.
-        patient_id: whose latest radiograph, or
-        study_uid: of which study.
+        patient_id: PatientID, or
+        study_uid: StudyInstanceUID.
         region: None, "auto" or a mask's path.
         force: overrule refusals of the prior or the description.
     """
@@ -59,23 +59,19 @@ def serve(
     dry_run: bool = False,
     warn: Callable[[str], None] = lambda warning: None,
 ) -> str:
-    """Find, retrieve, generate, store.
-
-    Returns:
-        "stored", "kept" or "would be stored".
+    """Find, retrieve, generate, store; returns "stored", "kept" or "would be stored".
 
     Raises:
-        BiomedJourneyError: with a reason code where a work list counts it.
+        BiomedJourneyError: some with a reason code, by which a work list counts them.
     """
     check_request(request.patient_id, request.study_uid)
     model.check_description(request.description, force=request.force)  # before anything is retrieved
     found = find_latest(archive, patient_id=request.patient_id, study_uid=request.study_uid)
     retrieved = archive.retrieve(found.study_uid, found.series_uid, found.instance_uid)
     check_retrieved(retrieved, found, patient_id=request.patient_id)
-    prior = read_retrieved(retrieved, size=model.size)
-    checked = model.check(
-        Request(prior, request.description, seed=request.seed, region=request.region, force=request.force)
-    )
+    prior = _read_retrieved(retrieved, size=model.size)
+    asked = Request(prior, request.description, seed=request.seed, region=request.region, force=request.force)
+    checked = model.check(asked)
     for warning in checked.warnings:
         warn(warning)
     uids = request_uids(model.documents(checked)[0], prior.source)
@@ -99,20 +95,17 @@ def serve_list(
     dry_run: bool = False,
     warn: Callable[[str], None] = lambda warning: None,
 ) -> tuple[list[str], Exception | None]:
-    """Serve the rows of a work list; what the archive holds already is kept. Writes the outcomes beside the list.
+    """Serve the rows of a work list; instances that the archive holds already are kept. Outcomes go next to the list.
 
     Args:
         file: CSV with the columns description and patient_id or study_uid, and optionally seed.
-        archive: to serve.
-        model: the model.
-        seed: where a row has none.
+        seed: default for rows without a seed.
         region: None, "auto" or a mask's path.
         force: overrule refusals of priors and descriptions.
         dry_run: query, retrieve and check, but generate and store nothing.
-        warn: called with each warning.
 
     Returns:
-        The outcome of each row, and the error that ended the run early, if one did.
+        The outcome of each row, and the error that ended the run early, or None.
 
     Raises:
         TableError: if the file cannot be used.
@@ -139,11 +132,10 @@ def serve_list(
     return outcomes, None
 
 
-def read_retrieved(retrieved: pydicom.Dataset, *, size: int) -> Prior:
-    """Read a retrieved image as a file is read; the file is removed when this returns or raises."""
+def _read_retrieved(retrieved: pydicom.Dataset, *, size: int) -> Prior:
+    """Read a retrieved image through a temporary file."""
     with tempfile.TemporaryDirectory(prefix="biomedjourney-") as folder:  # only its owner may read it
         path = Path(folder) / "prior.dcm"
         with as_image_error():
             retrieved.save_as(path, enforce_file_format=True)
-        prior = read_prior(path, size=size)
-        return Prior(prior.image, prior.original_hw, is_marked=prior.is_marked, source=read_source(path))
+        return replace(read_prior(path, size=size), file=None, source=read_source(path))

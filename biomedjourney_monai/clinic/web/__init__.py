@@ -1,1 +1,1 @@
-"""The web page: its server, its requests, and what it answers."""
+"""The web page: its server, requests and answers."""

@@ -1,6 +1,6 @@
 """The files that the web page offers: pictures, DICOM, a report, and all of them in one archive.
 
-Their names are fixed: nothing that was sent becomes part of one.
+Their names are fixed: nothing that was sent becomes part of a name.
 """
 
 from __future__ import annotations
@@ -20,17 +20,11 @@ from biomedjourney_monai.radiographs.write.png import png_bytes
 
 PICTURE, DICOM, REPORT, ARCHIVE = "counterfactual.png", "counterfactual.dcm", "report.html", "all.zip"
 NO_CLOCK = (1980, 1, 1, 0, 0, 0)
-"""For the archive's entries, so that the same request gives the same bytes."""
+"""The time of the archive's entries: the same request gives the same bytes."""
 
 
 def make_files(result: Result, answer: Mapping[str, Any], *, judges: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of one request by name.
-
-    Args:
-        result: of the request.
-        answer: what the page shows.
-        judges: the judges' provenance.
-    """
+    """The files of one request by name; `answer` is what the page shows, `judges` the judges' provenance."""
     every: dict[str, bytes] = {}
     writer = PictureWriter(result.prior)
     for number, (picture, facts) in enumerate(zip(result.images, result.documents, strict=True), start=1):
@@ -38,13 +32,8 @@ def make_files(result: Result, answer: Mapping[str, Any], *, judges: Mapping[str
         dataset = writer.dataset(picture, facts, number=number, series_facts=result.series_facts)
         every[_numbered(DICOM, number)] = to_bytes(dataset)
     every[REPORT] = render_report({**answer, "judges": judges})
-    every |= {f"{file.word}.png": file.content for file in map_files(result)}
-    asked = {
-        **result.documents[0],
-        "judges": judges,
-        "findings": answer["findings"],
-        "warnings": answer["warnings"],
-    }
+    every |= {f"{word}.png": content for word, content in map_files(result).items()}
+    asked = {**result.documents[0], "judges": judges, **{name: answer[name] for name in ("findings", "warnings")}}
     every["request.json"] = json.dumps(asked, indent=2, sort_keys=True).encode()
     chosen = {name: every[name] for name in (PICTURE, DICOM, REPORT)}
     return {**chosen, ARCHIVE: _archive(every)}

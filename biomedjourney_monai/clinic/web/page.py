@@ -1,45 +1,28 @@
-"""The page itself: a template, a style sheet and a script that lie beside this module, and nothing from elsewhere."""
+"""The page: a template, a style sheet and a script from this package; it loads nothing else."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.clinic.web import request as page_request
 from biomedjourney_monai.clinic.web import suggestions
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 FOLDER = "static"
-
-
-@dataclass(frozen=True)
-class StaticFile:
-    """A file of the page."""
-
-    name: str
-    media_type: str
-
-    def content(self) -> bytes:
-        return _read(self.name)
-
-
-STATIC_FILES = {
-    "page.css": StaticFile("page.css", "text/css"),
-    "page.js": StaticFile("page.js", "text/javascript"),
-    "icon.svg": StaticFile("icon.svg", "image/svg+xml"),
-}
+MEDIA_TYPES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+"""The files that the server sends next to the page."""
 
 
 def render_page(facts: Mapping[str, Any]) -> str:
-    """Fill the template.
-
-    Args:
-        facts: of `Workshop.page_facts`, with the limits of uploads.
-    """
+    """Fill the template with `PageService.page_facts` and the limits of uploads."""
     for_script = {
         "defaults": facts["defaults"],
         "suggestions": [asdict(suggestion) for suggestion in suggestions.all_suggestions()],
@@ -50,27 +33,20 @@ def render_page(facts: Mapping[str, Any]) -> str:
         "max_samples": page_request.MAX_SAMPLES,
         "max_description": page_request.MAX_DESCRIPTION,
     }
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            **facts,
-            **limits,
-            not_for_diagnosis=NOT_FOR_DIAGNOSIS,
-            findings=suggestions.FINDINGS,
-            changes=suggestions.CHANGES,
-            for_script=json.dumps(for_script).replace("<", "\\u003c"),
-        )
-    )
+    choices = {"findings": suggestions.FINDINGS, "changes": suggestions.CHANGES}
+    script = json.dumps(for_script).replace("<", "\\u003c")
+    template = _environment().get_template("page.html.j2")
+    return template.render(**facts, **limits, **choices, not_for_diagnosis=NOT_FOR_DIAGNOSIS, for_script=script)
 
 
 def render_report(facts: Mapping[str, Any]) -> bytes:
-    """The report of one request: a page of its own, pictures included, that loads nothing."""
-    return _environment().get_template("report.html.j2").render(**facts, style=_read("report.css").decode()).encode()
+    """The report of one request: an HTML page with its pictures that loads nothing."""
+    style = read_static("report.css").decode()
+    return _environment().get_template("report.html.j2").render(**facts, style=style).encode()
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Any:
+def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("biomedjourney_monai.clinic.web", FOLDER)
@@ -78,5 +54,6 @@ def _environment() -> Any:
 
 
 @lru_cache(maxsize=8)
-def _read(name: str) -> bytes:
+def read_static(name: str) -> bytes:
+    """A file of the page's folder."""
     return resources.files("biomedjourney_monai.clinic.web").joinpath(FOLDER, name).read_bytes()

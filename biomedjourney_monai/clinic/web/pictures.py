@@ -1,14 +1,12 @@
 """The pictures that the web page shows: prior, counterfactual, difference, the judge's heat map, the samples' spread.
 
-All have one size and, but for the prior, the synthetic mark; the prior is shown as the model sees it, so that what a
-small model loses is not taken for a change.
+All have one size and, except for the prior, the synthetic mark. The prior is shown at the model's resolution, so that
+the details that a small model loses are not mistaken for a change.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -23,11 +21,11 @@ SHOWN_SIDE = 768
 SAMPLE_SIDE = 256
 FULL_HEAT_PERCENTILE = 99.5
 HEAT_SIGMA = 5.0
-"""Smoothing of the heat map, in pixels of the model's image: single pixels mean nothing."""
+"""Smoothing of the heat map, in pixels of the model's image: single pixels are not meaningful."""
 
 
 def shown_hw(original_hw: tuple[int, int], side: int = SHOWN_SIDE) -> tuple[int, int]:
-    """Height and width of a shown picture, of the original's shape."""
+    """Height and width of a shown picture, with the original's aspect ratio."""
     height, width = original_hw
     longer = max(height, width)
     return max(96, round(height * side / longer)), max(96, round(width * side / longer))
@@ -49,46 +47,23 @@ def show_counterfactual(image: np.ndarray, original_hw: tuple[int, int], *, side
 def show_difference(image: np.ndarray, prior: np.ndarray, original_hw: tuple[int, int]) -> str:
     """What became denser, red, and less dense, blue, over the dimmed prior, as a data URI."""
     hw = shown_hw(original_hw)
-    return _picture_uri(_marked(colour_difference(restore(image, hw), restore(prior, hw))))
+    return _picture_uri(mark_synthetic(colour_difference(restore(image, hw), restore(prior, hw))))
 
 
 def show_heat(values: np.ndarray, image: np.ndarray, original_hw: tuple[int, int]) -> str:
     """Where the judge's score rises, red, and falls, blue, over the dimmed counterfactual, as a data URI.
 
-    Args:
-        values: attribution of each pixel, shape (S, S); shown relative to its own strongest.
-        image: the counterfactual, same shape.
-        original_hw: of the prior's file.
+    `values` are the attributions of each pixel, shape (S, S), shown relative to the largest.
     """
     hw = shown_hw(original_hw)
     smooth = cv2.GaussianBlur(np.asarray(values, np.float32), (0, 0), HEAT_SIGMA)
     full = float(np.percentile(np.abs(smooth), FULL_HEAT_PERCENTILE))
     shown = cv2.resize(smooth, (image.shape[1], image.shape[0])) / max(full, 1e-12)
-    return _picture_uri(_marked(colour_signed(restore(shown, hw), restore(image, hw), full=1.0)))
+    return _picture_uri(mark_synthetic(colour_signed(restore(shown, hw), restore(image, hw), full=1.0)))
 
 
 def show_spread(mean: np.ndarray, deviation: np.ndarray, original_hw: tuple[int, int], *, highest: float) -> str:
-    """How far the samples lie apart, from black over red to white, over their mean, as a data URI."""
+    """The samples' standard deviation, from black over red to white, over their mean, as a data URI."""
     hw = shown_hw(original_hw)
     picture = colour_map(restore(mean, hw), restore(deviation, hw), highest=highest)
     return _picture_uri(picture / np.float32(255))
-
-
-def show_samples(images: Sequence[np.ndarray], original_hw: tuple[int, int]) -> list[str]:
-    """Small pictures of all samples."""
-    return [show_counterfactual(image, original_hw, side=SAMPLE_SIDE) for image in images]
-
-
-def preview_uri(preview: np.ndarray) -> str:
-    """An upload as it is, uint8 (H, W), as a data URI."""
-    return _picture_uri(preview / np.float32(255))
-
-
-def as_base64(content: bytes) -> str:
-    """Bytes for a JSON answer."""
-    return base64.b64encode(content).decode("ascii")
-
-
-def _marked(colours: np.ndarray) -> np.ndarray:
-    """The synthetic mark on a coloured picture, (H, W, 3) in [0, 1]."""
-    return np.stack([mark_synthetic(colours[..., channel]) for channel in range(3)], axis=2)

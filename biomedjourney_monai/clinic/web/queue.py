@@ -1,4 +1,4 @@
-"""Who may use the model next: one request at a time, in order, and no more in the house than it holds."""
+"""The queue of the model: one request at a time, in order, and a limited number of requests in all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,8 @@ class LineFullError(BiomedJourneyError):
     """Too many requests at once."""
 
 
-class WaitingLine:
-    """A line with room for `limit` requests, those at work included. For one event loop.
-
-    Args:
-        limit: at least 1.
-    """
+class RequestQueue:
+    """A queue with room for `limit` >= 1 requests, including the one in progress. For one event loop."""
 
     def __init__(self, *, limit: int) -> None:
         if limit < 1:
@@ -29,15 +25,10 @@ class WaitingLine:
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Take a place in the house.
-
-        Raises:
-            LineFullError: if there is none.
-        """
+        """Take a place in the queue, or raise a LineFullError if it is full."""
         if self.inside >= self.limit:
-            raise LineFullError(
-                f"the page takes {self.limit} requests at a time", found="as many", action="Try again in a minute"
-            )
+            rule, found = f"the page takes {self.limit} requests at a time", f"{self.inside} already"
+            raise LineFullError(rule, found=found, action="Try again in a minute")
         self.inside += 1
         try:
             yield
@@ -46,10 +37,9 @@ class WaitingLine:
 
     @asynccontextmanager
     async def turn(self, tell: Callable[[int], None] = lambda ahead: None) -> AsyncIterator[None]:
-        """Wait for one's turn, and keep it while the block runs.
+        """Wait for the turn, and keep it while the block runs.
 
-        Args:
-            tell: called with the number of requests ahead whenever it has changed, unless there is none.
+        `tell` is called with the number of requests ahead whenever it changes, unless it is 0.
         """
         mine = asyncio.Event()
         self._turns.append(mine)

@@ -1,8 +1,8 @@
-"""The web page's server: one page, and two requests, answered in JSON. It keeps nothing of what it is sent.
+"""The web page's server: one page, and two requests answered in JSON. It stores nothing that it receives.
 
-`POST /api/inspect` takes an image file's bytes. `POST /api/make` takes one line of JSON (`page_request`), then the
-bytes, and answers with lines of JSON while it goes on: waiting, sampling, and at last the result or an error. A browser
-that goes away ends its request. What the model does is the `Workshop`'s; this is the door, and who may come in.
+`POST /api/inspect` takes an image file's bytes. `POST /api/make` takes one line of JSON (`PageRequest`), then the
+bytes, and streams lines of JSON: waiting, sampling, and finally the result or an error. Closing the connection cancels
+the request. `PageService` does the work; this module checks access and limits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, suppress
 from threading import Event
 from typing import Any, Protocol
@@ -23,8 +23,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from biomedjourney_monai.clinic.web.page import STATIC_FILES, render_page
-from biomedjourney_monai.clinic.web.queue import LineFullError, WaitingLine
+from biomedjourney_monai.clinic.web.page import MEDIA_TYPES, read_static, render_page
+from biomedjourney_monai.clinic.web.queue import LineFullError, RequestQueue
 from biomedjourney_monai.clinic.web.request import MAX_SETTINGS_BYTES, PageRequest, RequestError, parse_request
 from biomedjourney_monai.clinic.web.uploads import MAX_BYTES, LimitError, too_large
 from biomedjourney_monai.errors import BiomedJourneyError
@@ -32,7 +32,7 @@ from biomedjourney_monai.errors import BiomedJourneyError
 logger = logging.getLogger(__name__)
 
 UPLOAD_SECONDS = 60.0
-"""For the bytes of one upload to arrive."""
+"""Time limit for the bytes of one upload to arrive."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
@@ -44,49 +44,50 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""A page that can load and send nothing but from and to its own server, and that no browser keeps."""
+"""The page communicates with its own server only, and browsers do not cache it."""
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Cancelled(Exception):  # noqa: N818
-    """The one who asked has gone, or the time is up."""
+    """The browser has closed the connection, or the time limit has passed."""
 
 
-class Workshop(Protocol):
-    """What does the work, in threads of its own."""
+class PageService(Protocol):
+    """Does the work, in its own threads."""
 
     def page_facts(self) -> dict[str, Any]:
-        """What the page says of the model, and the form's defaults."""
+        """Facts about the model, and the form's defaults."""
 
     def example(self, number: int) -> bytes | None:
         """An example image as PNG, or None."""
 
     def inspect(self, data: bytes) -> dict[str, Any]:
-        """Look at an upload before anything is made of it."""
+        """Describe an upload before it is used."""
 
     def make(
         self, request: PageRequest, data: bytes, *, tell: Callable[..., None], is_cancelled: Callable[[], bool]
     ) -> dict[str, Any]:
-        """Make counterfactuals; raises `Cancelled` soon after `is_cancelled` says so."""
+        """Make counterfactuals; raises `Cancelled` soon after `is_cancelled` returns True."""
 
 
 class WebServer:
     """The routes, with their limits.
 
     Args:
-        workshop: does the work.
-        waiting: requests in the house at a time, those at work included.
-        seconds: for one request to be made, once it is its turn.
-        upload_seconds: for its bytes to arrive.
-        max_bytes: of an upload.
-        host_names: names under which the page may be asked for; None for any. On loopback this keeps pages from
-            elsewhere out that have their own name point here.
+        service: does the work.
+        waiting: number of requests at a time, including the one in progress.
+        seconds: time limit of a request, from the start of its turn.
+        upload_seconds: time limit for its bytes to arrive.
+        max_bytes: size limit of an upload.
+        host_names: host names that requests may use; None for any. On loopback this refuses other sites whose names
+            resolve to this machine (DNS rebinding).
     """
 
     def __init__(
         self,
-        workshop: Workshop,
+        service: PageService,
         *,
         waiting: int = 4,
         seconds: float = 600.0,
@@ -94,7 +95,7 @@ class WebServer:
         max_bytes: int = MAX_BYTES,
         host_names: tuple[str, ...] | None = LOOPBACK_NAMES,
     ) -> None:
-        self.workshop, self.line = workshop, WaitingLine(limit=waiting)
+        self.service, self.queue = service, RequestQueue(limit=waiting)
         self.seconds, self.upload_seconds, self.max_bytes = seconds, upload_seconds, max_bytes
         self.host_names = host_names
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,31 +115,32 @@ class WebServer:
     async def page(self, request: Request) -> Response:
         if self._page is None:
             limits = {"max_bytes": self.max_bytes, "max_mb": self.max_bytes // 1024**2}
-            self._page = render_page({**self.workshop.page_facts(), **limits}).encode()
+            self._page = render_page({**self.service.page_facts(), **limits}).encode()
         return Response(self._page, media_type="text/html")
 
     async def static(self, request: Request) -> Response:
-        found = STATIC_FILES.get(request.path_params["name"])
-        if found is None:
+        name = request.path_params["name"]
+        if name not in MEDIA_TYPES:
             return Response(status_code=404)
-        return Response(found.content(), media_type=found.media_type)
+        return Response(read_static(name), media_type=MEDIA_TYPES[name])
 
     async def example(self, request: Request) -> Response:
-        content = await asyncio.to_thread(self.workshop.example, request.path_params["number"])
+        content = await asyncio.to_thread(self.service.example, request.path_params["number"])
         return Response(status_code=404) if content is None else Response(content, media_type="image/png")
 
     async def inspect(self, request: Request) -> Response:
-        with self.line.enter():
+        with self.queue.enter():
             data = await self._receive(request, self.max_bytes)
-            return JSONResponse(await asyncio.to_thread(self.workshop.inspect, data))
+            return JSONResponse(await asyncio.to_thread(self.service.inspect, data))
 
     async def make(self, request: Request) -> Response:
         with ExitStack() as place:
-            place.enter_context(self.line.enter())
+            place.enter_context(self.queue.enter())
             body = await self._receive(request, self.max_bytes + MAX_SETTINGS_BYTES)
-            head, found, data = body.partition(b"\n")
-            if not found or len(head) > MAX_SETTINGS_BYTES:
-                raise RequestError("a request must be one line of JSON, then an image", found="another")
+            head, newline, data = body.partition(b"\n")
+            if not newline or len(head) > MAX_SETTINGS_BYTES:
+                found = f"a first line of {len(head):,} bytes"
+                raise RequestError("a request must be one line of JSON, then an image", found=found)
             asked = parse_request(head)
             if len(data) > self.max_bytes:
                 raise too_large(len(data), max_bytes=self.max_bytes)
@@ -152,10 +154,10 @@ class WebServer:
     async def _work(
         self, place: ExitStack, asked: PageRequest, data: bytes, put: Callable[[dict[str, Any] | None], None]
     ) -> None:
-        """One request from its place in the line to its last answer."""
+        """One request from its place in the queue to its last answer."""
         try:
             with place:
-                async with self.line.turn(lambda ahead: put({"state": "waiting", "ahead": ahead})):
+                async with self.queue.turn(lambda ahead: put({"state": "waiting", "ahead": ahead})):
                     put({"state": "reading"})
                     put({"state": "done", "result": await self._in_thread(asked, data, put)})
         except Exception as error:
@@ -163,8 +165,10 @@ class WebServer:
         finally:
             put(None)
 
-    async def _in_thread(self, asked: PageRequest, data: bytes, put: Callable[[dict[str, Any]], None]) -> Any:
-        """Make it in a thread; who cancels waits until the thread has let go of the model."""
+    async def _in_thread(
+        self, asked: PageRequest, data: bytes, put: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """Serve a request in a thread; cancelling waits until the thread has released the model."""
         loop, gone, ends = asyncio.get_running_loop(), Event(), time.monotonic() + self.seconds
 
         def tell(**facts: Any) -> None:
@@ -174,27 +178,24 @@ class WebServer:
             return gone.is_set() or time.monotonic() > ends
 
         thread = asyncio.ensure_future(
-            asyncio.to_thread(self.workshop.make, asked, data, tell=tell, is_cancelled=is_cancelled)
+            asyncio.to_thread(self.service.make, asked, data, tell=tell, is_cancelled=is_cancelled)
         )
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
             gone.set()
             await asyncio.wait([thread])
-            thread.exception()  # looked at, so that nothing is logged of it
+            thread.exception()  # retrieved, so that asyncio does not log it
             logger.info("a request was cancelled")
             raise
         except Cancelled as error:
-            raise LimitError(
-                f"a request must be done within {self.seconds:g} seconds",
-                found="a longer one",
-                action="Ask for fewer steps or samples",
-            ) from error
+            rule, found = f"a request must be done within {self.seconds:g} seconds", "a longer one"
+            raise LimitError(rule, found=found, action="Ask for fewer steps or samples") from error
 
     async def _follow(
         self, task: asyncio.Task[None], lines: asyncio.Queue[dict[str, Any] | None]
     ) -> AsyncIterator[bytes]:
-        """Hand on the answers as they come; the stream's end is the request's."""
+        """Stream the answers; the end of the stream ends the request."""
         try:
             while (line := await lines.get()) is not None:
                 yield json.dumps(line).encode() + b"\n"
@@ -208,9 +209,8 @@ class WebServer:
         try:
             return await asyncio.wait_for(self._collect(request, max_bytes), self.upload_seconds)
         except asyncio.TimeoutError as error:
-            raise LimitError(
-                f"an upload must arrive within {self.upload_seconds:g} seconds", found="a slower one"
-            ) from error
+            rule = f"an upload must arrive within {self.upload_seconds:g} seconds"
+            raise LimitError(rule, found="a slower one") from error
 
     async def _collect(self, request: Request, max_bytes: int) -> bytes:
         parts, count = [], 0
@@ -222,7 +222,7 @@ class WebServer:
         return b"".join(parts)
 
     async def _let_pass(self, request: Request) -> None:
-        """Take in a refused upload and drop it: a browser reads no answer before it has sent all of its question."""
+        """Receive and discard a refused upload: browsers read the answer only after they have sent everything."""
 
         async def drop() -> None:
             count, more = 0, True
@@ -234,8 +234,8 @@ class WebServer:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(drop(), self.upload_seconds)
 
-    def _guarded(self, handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
-        """Who may ask, and how errors are answered: in words, and never with what was sent in a log."""
+    def _guarded(self, handler: Handler) -> Handler:
+        """Check access, and answer errors with an explanation; what was sent is never logged."""
 
         async def guarded(request: Request) -> Response:
             started = time.monotonic()
@@ -251,13 +251,8 @@ class WebServer:
             response.headers.update(HEADERS)
             if response.status_code == 503:
                 response.headers["Retry-After"] = "30"
-            logger.info(
-                "%s %s: %d in %.2f s",
-                request.method,
-                handler.__name__,
-                response.status_code,
-                time.monotonic() - started,
-            )
+            facts = (request.method, getattr(handler, "__name__", ""), response.status_code)
+            logger.info("%s %s: %d in %.2f s", *facts, time.monotonic() - started)
             return response
 
         return guarded
@@ -273,17 +268,15 @@ class WebServer:
 
 
 def explain(error: Exception) -> dict[str, str]:
-    """An error for the page: its code and its words; a bug of ours only says that it is one."""
+    """An error for the page: code and message; an internal error shows no details."""
     if isinstance(error, BiomedJourneyError):
         code = getattr(error, "reason", "") or type(error).__name__
         return {"code": code.replace(" ", "_"), "message": str(error)}
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f"{last[0].name}, line {last[0].lineno}" if last else "somewhere"
-    logger.error("a request failed: %s in %s", type(error).__name__, where)  # its text may quote a patient
-    return {
-        "code": "internal_error",
-        "message": "Something went wrong here; nothing was made. Tell who runs the page.",
-    }
+    where = f"{last[0].name}, line {last[0].lineno}" if last else "an unknown place"
+    logger.error("a request failed: %s in %s", type(error).__name__, where)  # its text may contain patient data
+    message = "An internal error occurred; nothing was made. Tell the person who runs this page."
+    return {"code": "internal_error", "message": message}
 
 
 def status_of(error: Exception) -> int:

@@ -5,33 +5,59 @@ The pictures are those of `biomedjourney sample` for the same prior, description
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 
 from biomedjourney_monai.clinic.web import pictures
-from biomedjourney_monai.clinic.web.checks import check_amount, prior_warnings, region_of, unmet
-from biomedjourney_monai.clinic.web.examples import EXAMPLES, render_example
 from biomedjourney_monai.clinic.web.files import make_files
 from biomedjourney_monai.clinic.web.request import PageRequest
 from biomedjourney_monai.clinic.web.server import Cancelled
-from biomedjourney_monai.clinic.web.uploads import Upload, read_upload
+from biomedjourney_monai.clinic.web.uploads import read_upload
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.judges.heat_map import change_map
-from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.judges.phantom import load_phantom_judges
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.prior_check import check_prior
 from biomedjourney_monai.generation.request import Request
 from biomedjourney_monai.generation.result import Result
+from biomedjourney_monai.phantom import FindingState, draw_patient, render_counterfactual
 from biomedjourney_monai.preparation.reports.statements import read_statements
+from biomedjourney_monai.radiographs.pictures.html import picture_uri
 from biomedjourney_monai.radiographs.write.dicom import from_plain_bytes
+from biomedjourney_monai.radiographs.write.png import png_bytes
 from biomedjourney_monai.schema import FINDINGS
+
+SETTINGS = ("steps", "text_guidance_scale", "image_guidance_scale")
+SEEN = 0.5
+"""Probability above which a judge counts as seeing a finding."""
+
+EXAMPLES = (
+    ("No finding", 0, FindingState()),
+    ("Moderate left effusion", 4, FindingState(effusion_left=2)),
+    ("Severe cardiomegaly", 2, FindingState(cardiomegaly=3)),
+)
+"""Rendered patients to try the page on: caption, number of the patient, findings."""
+
+EXAMPLE_SIZE = 512
+
+
+class FindingRow(TypedDict):
+    """The judge's probability of a finding before and after; after is the mean over the samples."""
+
+    finding: str
+    asked: bool
+    before: float
+    after: float
+    lowest: float
+    highest: float
 
 
 class WebService:
@@ -44,23 +70,22 @@ class WebService:
 
     def __init__(self, model: CounterfactualModel, *, seed: int = 0) -> None:
         self.model, self.seed = model, seed
-        self._judges = load_judges(model.config.models)
+        self._judges = load_phantom_judges(model.config.models)
         _ = model.generator  # loaded before the page is served
         self._examples: dict[int, bytes] = {}
         self._busy = threading.Lock()
 
     def page_facts(self) -> dict[str, Any]:
-        """What the page says of the model, and the form's defaults."""
+        """Facts about the model, and the form's defaults."""
         metadata = json.loads((self.model.config.bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
         facts = self.model.provenance()
-        names = ("steps", "text_guidance_scale", "image_guidance_scale")
         return {
             "size": self.model.size,
             "model": facts["model"],
             "software": facts["Software"],
             "data_source": metadata["data_source"],
             "examples": [caption for caption, _, _ in EXAMPLES],
-            "defaults": {"seed": self.seed, "samples": 1, **{name: facts[name] for name in names}},
+            "defaults": {"seed": self.seed, "samples": 1, **{name: facts[name] for name in SETTINGS}},
         }
 
     def example(self, number: int) -> bytes | None:
@@ -69,7 +94,7 @@ class WebService:
             return None
         with self._busy:
             if number not in self._examples:
-                self._examples[number] = render_example(number)
+                self._examples[number] = _render_example(*EXAMPLES[number])
             return self._examples[number]
 
     def inspect(self, data: bytes) -> dict[str, Any]:
@@ -83,35 +108,28 @@ class WebService:
         height, width = upload.original_hw
         assert upload.preview is not None
         return {
-            "preview": pictures.preview_uri(upload.preview),
+            "preview": picture_uri(upload.preview / np.float32(255), optimize=False),
             "height": height,
             "width": width,
             "kind": "DICOM" if upload.source else "PNG" if data.startswith(b"\x89PNG") else "JPEG",
             "refusal": refusal,
-            "warnings": prior_warnings(upload),
+            "warnings": upload.warnings(),
         }
 
     def make(
         self, request: PageRequest, data: bytes, *, tell: Callable[..., None], is_cancelled: Callable[[], bool]
     ) -> dict[str, Any]:
-        """Make what is asked for; see `server.Workshop`."""
+        """Make counterfactuals; see `server.PageService`."""
         if is_cancelled():
             raise Cancelled
-        names = ("steps", "text_guidance_scale", "image_guidance_scale")
-        settings = {name: getattr(request, name) for name in names}
+        settings = {name: getattr(request, name) for name in SETTINGS}
         model = self.model.with_settings(dataclasses.replace(self.model.settings, **settings))
         upload = read_upload(data, size=model.size)
-        check_amount(request.samples, upload.original_hw)
-        checked = model.check(
-            Request(
-                _prior_of(upload),
-                request.description,
-                seed=request.seed,
-                samples=request.samples,
-                region=region_of(request, upload.original_hw),
-                force=request.force,
-            )
-        )
+        request.check_amount(upload.original_hw)
+        source = from_plain_bytes(upload.source) if upload.source else None
+        prior = Prior(upload.image, upload.original_hw, is_marked=upload.is_marked, source=source)
+        region, draws = request.region_in(upload.original_hw), {"seed": request.seed, "samples": request.samples}
+        checked = model.check(Request(prior, request.description, **draws, region=region, force=request.force))
         steps, done = -(-request.samples // BATCH_SIZE) * request.steps, 0
 
         def on_step(_index: int) -> None:
@@ -123,41 +141,41 @@ class WebService:
 
         result = model.run(checked, on_step=on_step)
         tell(state="judging")
-        return self._answer(result, request.description, [*prior_warnings(upload), *checked.warnings])
+        return self._answer(result, request.description, [*upload.warnings(), *checked.warnings])
 
     def _answer(self, result: Result, description: str, warnings: list[str]) -> dict[str, Any]:
         prior, squares = result.prior.image, result.squares
         findings = self._findings(prior, squares, description)
         heat = self._heat_maps(prior, squares[0], findings)
         hw, several = result.prior.original_hw, len(squares) > 1
-        shown = {
-            "prior": pictures.show_prior(prior, hw),
-            "counterfactual": pictures.show_counterfactual(squares[0], hw),
-            "difference": pictures.show_difference(squares[0], prior, hw),
-        }
         spread, highest = None, 0.0
         if several:
             found = result.spread
             highest = float(found.deviation.max())
             spread = pictures.show_spread(found.mean, found.deviation, hw, highest=highest)
+        side = pictures.SAMPLE_SIDE
+        samples = [pictures.show_counterfactual(square, hw, side=side) for square in squares] if several else []
         answer = {
-            "shown": shown,
+            "shown": {
+                "prior": pictures.show_prior(prior, hw),
+                "counterfactual": pictures.show_counterfactual(squares[0], hw),
+                "difference": pictures.show_difference(squares[0], prior, hw),
+            },
             "heat": {name: pictures.show_heat(values, squares[0], hw) for name, values in heat.items()},
             "spread": spread,
             "highest_deviation": round(highest, 3),
-            "samples": pictures.show_samples(list(squares), hw) if several else [],
+            "samples": samples,
             "seeds": list(result.seeds),
             "findings": findings,
-            "warnings": [*warnings, *unmet(description, findings)],
+            "warnings": [*warnings, *warn_of_unmet(description, findings)],
             "overruled": result.documents[0].get("overruled", ""),
             "facts": {name: str(value) for name, value in result.documents[0].items()},
             "size": {"height": hw[0], "width": hw[1], "made_at": self.model.size},
         }
         files = make_files(result, answer, judges=self._judges.provenance())
-        return {**answer, "files": {name: pictures.as_base64(content) for name, content in files.items()}}
+        return {**answer, "files": {name: base64.b64encode(content).decode() for name, content in files.items()}}
 
-    def _findings(self, prior: np.ndarray, squares: np.ndarray, description: str) -> list[dict[str, Any]]:
-        """The judge's probability of each finding before and after; after is the mean over the samples."""
+    def _findings(self, prior: np.ndarray, squares: np.ndarray, description: str) -> list[FindingRow]:
         every = np.concatenate([prior[None], squares])[:, None]
         scores = self._judges.score(torch.from_numpy(every)).pathology.numpy()
         after, said = scores[1:], read_statements(description)
@@ -174,18 +192,32 @@ class WebService:
         ]
 
     def _heat_maps(
-        self, prior: np.ndarray, square: np.ndarray, findings: list[dict[str, Any]]
+        self, prior: np.ndarray, square: np.ndarray, findings: Sequence[FindingRow]
     ) -> dict[str, np.ndarray]:
-        """Where the judge sees each finding that was asked for, or else the one that changed most."""
-        named = [row["finding"] for row in findings if row["asked"]]
+        """Where the judge sees each finding that the description names, or otherwise the one that changed most."""
         most = max(findings, key=lambda row: abs(row["after"] - row["before"]))["finding"]
-        chosen = named or [most]
+        chosen = [row["finding"] for row in findings if row["asked"]] or [most]
         before, after = (torch.from_numpy(picture)[None, None] for picture in (prior, square))
         columns = [FINDINGS.index(finding) for finding in chosen]
         maps = change_map(self._judges.finding_logits, before, after, columns=columns)
         return dict(zip(chosen, maps.numpy(), strict=True))
 
 
-def _prior_of(upload: Upload) -> Prior:
-    source = from_plain_bytes(upload.source) if upload.source else None
-    return Prior(upload.image, upload.original_hw, is_marked=upload.is_marked, source=source)
+def warn_of_unmet(description: str, findings: Sequence[FindingRow]) -> list[str]:
+    """Warnings for findings that the description asks for and the judge does not see, or the other way round."""
+    said, warnings = read_statements(description), []
+    for row in findings:
+        statement, name = said.get(row["finding"]), row["finding"].lower()
+        if statement is None or statement.uncertain:
+            continue
+        if statement.is_present and row["after"] <= SEEN:
+            warnings.append(f"Asked for, but the judge does not see it in the counterfactual: {name}.")
+        if not statement.is_present and row["after"] > SEEN:
+            warnings.append(f"Asked to be absent, but the judge still sees it in the counterfactual: {name}.")
+    return warnings
+
+
+def _render_example(caption: str, number: int, state: FindingState) -> bytes:
+    patient = draw_patient(7, number, stream="web page")
+    rendering = render_counterfactual(patient, patient.visits[0], state, size=EXAMPLE_SIZE, view_position="PA")
+    return png_bytes(rendering.image, metadata={"Comment": f"rendered patient, nobody's: {caption}"})

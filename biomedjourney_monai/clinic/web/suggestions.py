@@ -1,4 +1,4 @@
-"""Descriptions to choose from, by finding, side, severity and what becomes of it."""
+"""Suggested descriptions by finding, side, severity and change."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from biomedjourney_monai.schema import DEGREES, SIZES
 LEFT, RIGHT, BOTH, WHOLE = "left", "right", "bilateral", ""
 
 CHANGES = ("new", "worse", "better", "unchanged", "resolved")
-"""What may become of a finding, in the order of the page."""
+"""Changes of a finding, in the order of the page."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How a finding is spoken of.
+    """The words for a finding.
 
     Attributes:
         label: one of `schema.FINDINGS`.
-        words: in a sentence, singular.
+        words: its name in a sentence, singular.
         sided: whether it has a side.
-        severities: its words, rising.
+        severities: words for its severity, rising.
     """
 
     label: str
@@ -40,7 +40,7 @@ FINDINGS = (
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One sentence and what was chosen for it."""
+    """A sentence and the choices that it was written from."""
 
     finding: str
     side: str
@@ -55,7 +55,7 @@ def suggest(label: str, *, side: str = WHOLE, severity: str = "", change: str = 
     Args:
         label: of a finding in `FINDINGS`.
         side: "left", "right" or "bilateral" of the patient; "" for a finding without sides.
-        severity: now, one of the finding's words; for "resolved" there is none.
+        severity: the new severity, one of the finding's words; "" for "resolved".
         change: one of `CHANGES`.
 
     Example:
@@ -63,7 +63,7 @@ def suggest(label: str, *, side: str = WHOLE, severity: str = "", change: str = 
         'New large left pleural effusion.'
 
     Raises:
-        ValueError: if the choice is none of these.
+        ValueError: if a choice is not one of these.
     """
     finding = next((finding for finding in FINDINGS if finding.label == label), None)
     if finding is None or change not in CHANGES or (side in (LEFT, RIGHT, BOTH)) != finding.sided:
@@ -74,28 +74,26 @@ def suggest(label: str, *, side: str = WHOLE, severity: str = "", change: str = 
     many = side == BOTH and label in ("Pleural Effusion", "Pneumothorax")
     if many:
         named = f"{named}s" if label == "Pleural Effusion" else f"{side} pneumothoraces"
-    severe = f"{severity} {named}"
-    sentences = {
-        "new": f"New {severe}.",
-        "worse": f"Increased {severe}.",
-        "better": f"Decreased {severe}.",
-        "unchanged": f"Unchanged {severe}.",
-        "resolved": f"{_capital(named)} {'have' if many else 'has'} resolved.",
-    }
-    return sentences[change]
+    if change == "resolved":
+        return f"{named[0].upper()}{named[1:]} {'have' if many else 'has'} resolved."
+    verb = {"new": "New", "worse": "Increased", "better": "Decreased", "unchanged": "Unchanged"}[change]
+    return f"{verb} {severity} {named}."
 
 
 def all_suggestions() -> list[Suggestion]:
     """Every sentence that the page can write."""
-    made = []
-    for finding in FINDINGS:
-        for side in (LEFT, RIGHT, BOTH) if finding.sided else (WHOLE,):
-            for change in CHANGES:
-                for severity in ("",) if change == "resolved" else finding.severities:
-                    sentence = suggest(finding.label, side=side, severity=severity, change=change)
-                    made.append(Suggestion(finding.label, side, severity, change, sentence))
-    return made
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    choices = [
+        (finding.label, side, severity, change)
+        for finding in FINDINGS
+        for side in ((LEFT, RIGHT, BOTH) if finding.sided else (WHOLE,))
+        for change in CHANGES
+        for severity in (("",) if change == "resolved" else finding.severities)
+    ]
+    return [
+        Suggestion(label, side, severity, change, suggest(label, side=side, severity=severity, change=change))
+        for label, side, severity, change in choices
+    ]
+    return [
+        Suggestion(label, side, severity, change, suggest(label, side=side, severity=severity, change=change))
+        for label, side, severity, change in choices
+    ]

@@ -1,7 +1,7 @@
-"""The child process of `uploads`: reads one image from its standard input, within bounds, and writes arrays.
+"""The child process of `uploads`: reads one image from standard input within limits, and writes arrays.
 
-`python -m biomedjourney_monai.clinic.web.upload_reader SIZE [preview] < FILE` writes an `.npz` to its standard output;
-for an image that is refused it writes JSON and ends with the status `REFUSED`.
+`python -m biomedjourney_monai.clinic.web.upload_reader SIZE [preview] < FILE` writes an `.npz` to standard output; for
+a refused image it writes JSON and exits with the status `REFUSED`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REFUSED = 3
 MAX_PIXELS = 40_000_000
-"""The largest detectors for chests have under 20 million."""
+"""The largest chest detectors have fewer than 20 million."""
 
 PREVIEW_SIDE = 1024
 MEMORY_BYTES = 2 * 1024**3
@@ -27,9 +27,9 @@ INPUT = "/dev/stdin"
 
 
 def main() -> int:
-    """Read, answer, and say by the exit status how it went."""
+    """Read and answer; returns the exit status."""
     size, with_preview = int(sys.argv[1]), "preview" in sys.argv[2:]
-    bound_resources()
+    _limit_resources()
     from biomedjourney_monai.errors import ImageError
 
     try:
@@ -41,19 +41,15 @@ def main() -> int:
     return 0
 
 
-def bound_resources() -> None:
-    """No more memory and time than given, no file written, no core dump."""
+def _limit_resources() -> None:
+    """Limit memory and time; write no file and no core dump."""
     import resource
 
-    for kind, most in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, CPU_SECONDS),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
+    limits = {resource.RLIMIT_AS: MEMORY_BYTES, resource.RLIMIT_CPU: CPU_SECONDS}
+    for kind, most in (limits | {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}).items():
         _, highest = resource.getrlimit(kind)
-        bound = most if highest == resource.RLIM_INFINITY else min(most, highest)
-        resource.setrlimit(kind, (bound, bound))
+        limit = most if highest == resource.RLIM_INFINITY else min(most, highest)
+        resource.setrlimit(kind, (limit, limit))
 
 
 def _read(size: int, *, with_preview: bool) -> bytes:
@@ -79,7 +75,7 @@ def _read(size: int, *, with_preview: bool) -> bytes:
 
 
 def _preview() -> np.ndarray:
-    """The whole image in its own window, percentiles stretched, no larger than a screen needs: uint8 (H, W)."""
+    """The whole image in its own window, percentiles stretched, at screen resolution: uint8 (H, W)."""
     import cv2
     import numpy as np
 
@@ -94,7 +90,7 @@ def _preview() -> np.ndarray:
 
 
 def _source() -> tuple[bytes, tuple[bool, bool]]:
-    """What a DICOM file hands on, as DICOM, and whether it says it has text burned in, and that it is synthetic."""
+    """The attributes that a DICOM file passes on, and whether it declares burned-in text and synthetic data."""
     from biomedjourney_monai.errors import ImageError
     from biomedjourney_monai.radiographs.write.dicom import SYNTHETIC_DATA, read_source, to_plain_bytes
 
@@ -103,7 +99,8 @@ def _source() -> tuple[bytes, tuple[bool, bool]]:
         return b"", (False, False)
     content = to_plain_bytes(source)
     if len(content) > MAX_SOURCE_BYTES:
-        raise ImageError("a DICOM header must be of a usual size", found="a huge one", reason="image damaged")
+        found = f"{len(content):,} bytes"
+        raise ImageError("a DICOM header must be of a usual size", found=found, reason="image damaged")
     burned_in = str(source.get("BurnedInAnnotation", "")).strip().upper() == "YES"
     synthetic = SYNTHETIC_DATA in source and str(source[SYNTHETIC_DATA].value).strip().upper() == "YES"
     return content, (burned_in, synthetic)

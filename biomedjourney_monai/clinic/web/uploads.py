@@ -1,8 +1,8 @@
-"""Uploads from a web page: hostile until read, in a process of its own with bounds on time and memory, never on disk.
+"""Uploads from a web page. They are not trusted: each is read in a child process with limits, and never from disk.
 
-The bytes travel in memory; the name that the file had elsewhere is not even sent. What is no JPEG, PNG or DICOM, or is
-too large, is refused from its first bytes and its length. Everything else is decoded by a child process
-(`upload_reader`), which is ended when it takes too long and cannot take more memory than it is given.
+The bytes stay in memory, and the browser does not send the file's name. Files that are too large or not JPEG, PNG or
+DICOM are refused by their length and first bytes. All others are decoded by a child process (`upload_reader`) with
+limits on time and memory.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ MAX_BYTES = 64 * 1024**2
 """A chest radiograph as uncompressed DICOM has up to 35 MB."""
 
 READ_SECONDS = 40.0
-"""For the child process to start and to decode; a large detector's JPEG 2000 takes a few."""
-
+"""Limit for the child process to start and decode; a large detector's JPEG 2000 takes a few seconds."""
 
 IN_MEMORY = hasattr(os, "memfd_create")
 
@@ -43,14 +42,13 @@ class Upload:
     """An upload that has been read.
 
     Attributes:
-        image: the square that the model sees, float32 in [0, 1], shape (S, S).
+        image: the model's square, float32 in [0, 1], shape (S, S).
         original_hw: height and width in the file.
-        preview: the whole image for the eye, uint8, shape (H, W), the longer side at most `PREVIEW_SIDE`; None unless
-            asked for.
-        source: what a DICOM file hands on to a counterfactual, as DICOM bytes; empty for other kinds.
-        has_burned_in_text: what a DICOM file says of itself.
-        is_synthetic: likewise.
-        is_marked: what any file says of itself: that this package made its picture (`carries_mark`).
+        preview: the whole image for display, uint8, shape (H, W), the longer side at most `PREVIEW_SIDE`, or None.
+        source: the attributes that a counterfactual copies from a DICOM file, as DICOM bytes; empty for other formats.
+        has_burned_in_text: whether a DICOM file declares it.
+        is_synthetic: whether a DICOM file declares it.
+        is_marked: whether the file's metadata say that this package generated it (`carries_mark`).
     """
 
     image: np.ndarray = field(repr=False)
@@ -61,14 +59,20 @@ class Upload:
     is_synthetic: bool = False
     is_marked: bool = False
 
+    def warnings(self) -> list[str]:
+        """Warnings for an accepted prior."""
+        warnings = []
+        if self.is_synthetic or self.is_marked:
+            warnings.append("This prior is marked as synthetic: its counterfactual is twice removed from a patient.")
+        if self.has_burned_in_text:
+            warnings.append("This prior is marked as having burned-in text: the counterfactual may show it.")
+        if min(self.original_hw) < 128:
+            warnings.append("This prior is very small: it shows little of a chest.")
+        return warnings
 
-def check_kind(data: bytes, *, max_bytes: int = MAX_BYTES) -> None:
-    """Refuse what is too large, or neither JPEG, PNG nor DICOM by its first bytes.
 
-    Raises:
-        LimitError: if there are too many bytes.
-        ImageError: if it is another kind of file, or none.
-    """
+def _check_kind(data: bytes, *, max_bytes: int) -> None:
+    """Refuse files that are too large, or by their first bytes neither JPEG, PNG nor DICOM."""
     if len(data) > max_bytes:
         raise too_large(len(data), max_bytes=max_bytes)
     if not data:
@@ -76,17 +80,16 @@ def check_kind(data: bytes, *, max_bytes: int = MAX_BYTES) -> None:
     if not (photographs.is_photograph(data) or dicom_header.is_dicom(data)):
         raise ImageError(
             "an upload must be a JPEG, PNG or DICOM image",
-            found="another kind of file, whatever its name says",
+            found="none of these in its first bytes",
             action="Export the radiograph as one of these",
             reason="unknown image format",
         )
 
 
 def too_large(count: int, *, max_bytes: int = MAX_BYTES) -> LimitError:
-    """The error for an upload of `count` bytes, or announced to have them."""
-    return LimitError(
-        f"an upload must have at most {max_bytes // 1024**2} MB", found=f"{count / 1024**2:,.0f} MB or more"
-    )
+    """The error for an upload with `count` bytes, sent or announced."""
+    found = f"{count / 1024**2:,.0f} MB or more"
+    return LimitError(f"an upload must have at most {max_bytes // 1024**2} MB", found=found)
 
 
 def read_upload(
@@ -95,24 +98,22 @@ def read_upload(
     """Decode an upload in a child process.
 
     Args:
-        data: the file's bytes.
-        size: side of the square that the model takes, in pixels.
-        with_preview: also make the picture for the eye.
-        seconds: after which the child is ended.
-        max_bytes: of the upload.
+        size: side of the model's square, in pixels.
+        with_preview: also make the picture for display.
+        seconds: time limit of the child process.
 
     Raises:
-        LimitError: if it is too large, or takes too long.
-        ImageError: as `radiographs.load_radiograph`, and for what brings the decoder down.
+        LimitError: if the upload is too large, or takes too long.
+        ImageError: as `radiographs.load_radiograph`, and if the decoder crashes.
     """
-    check_kind(data, max_bytes=max_bytes)
+    _check_kind(data, max_bytes=max_bytes)
     with _as_nameless_file(data) as stream:
         try:
             child = subprocess.run(
                 [sys.executable, "-m", upload_reader.__name__, str(size), *(["preview"] if with_preview else [])],
                 stdin=stream,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # a decoder's complaint may quote the file
+                stderr=subprocess.DEVNULL,  # decoders may quote the file in their messages
                 timeout=seconds,
                 env={**os.environ, **upload_reader.ENVIRONMENT},
                 check=False,
@@ -123,7 +124,7 @@ def read_upload(
 
 
 def _take(status: int, answer: bytes) -> Upload:
-    """What the child answered; it is trusted no further than the file that it read."""
+    """Read the child's answer, which is not trusted either."""
     if status == upload_reader.REFUSED:
         refusal = json.loads(answer)
         error = ImageError("refused", reason=str(refusal["reason"]))
@@ -145,7 +146,7 @@ def _take(status: int, answer: bytes) -> Upload:
 
 @contextmanager
 def _as_nameless_file(data: bytes) -> Iterator[IO[bytes]]:
-    """A file without a name: in memory on Linux, else one that is gone from its folder as soon as it is open."""
+    """A file without a name: in memory on Linux, elsewhere one that is unlinked as soon as it is open."""
     with os.fdopen(os.memfd_create("upload"), "w+b") if IN_MEMORY else tempfile.TemporaryFile() as stream:
         stream.write(data)
         stream.flush()

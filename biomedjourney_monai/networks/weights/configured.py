@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from monai.bundle import ConfigParser
 from monai.networks.nets import AutoencoderKL
 from monai.networks.schedulers import Scheduler
 
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.denoiser import Denoiser
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 SD15 = "sd15.yaml"
 """The overlay whose sizes are used where none is given."""

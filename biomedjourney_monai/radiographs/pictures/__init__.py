@@ -1,1 +1,1 @@
-"""Pictures for people: strips, colour maps, images inside HTML."""
+"""Pictures to look at: strips, colour maps, images inside HTML."""

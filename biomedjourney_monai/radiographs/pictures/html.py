@@ -8,13 +8,15 @@ import io
 import numpy as np
 from PIL import Image
 
+from biomedjourney_monai.radiographs.write.png import to_8_bit
+
 DENSER_RGB = (233, 78, 60)
 LESS_DENSE_RGB = (47, 128, 237)
 FULL_DIFFERENCE = 0.4
-"""The difference, of the full range 1, at which the colour is full."""
+"""The difference at which the colour is full, for images in [0, 1]."""
 
 UNDERLAY = 0.5
-"""How bright the prior image shines through where nothing differs."""
+"""Brightness of the prior image where nothing differs, as a share of its own."""
 
 
 def picture_uri(image: np.ndarray, *, optimize: bool = True) -> str:
@@ -25,20 +27,15 @@ def picture_uri(image: np.ndarray, *, optimize: bool = True) -> str:
         optimize: spend about three times the time on a file that is 2 % smaller.
     """
     buffer = io.BytesIO()
-    Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)).save(buffer, format="PNG", optimize=optimize)
+    Image.fromarray(to_8_bit(image)).save(buffer, format="PNG", optimize=optimize)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def colour_difference(image: np.ndarray, prior: np.ndarray, *, valid: np.ndarray | None = None) -> np.ndarray:
     """Lay the signed difference over the dimmed prior: red where the image is denser, blue where it is less dense.
 
-    Args:
-        image: shape (H, W) in [0, 1].
-        prior: same shape.
-        valid: bool, same shape; elsewhere no difference is shown.
-
-    Returns:
-        Shape (H, W, 3) in [0, 1].
+    Images and the optional mask `valid`, outside which no difference is shown, have shape (H, W) and values in [0, 1].
+    Returns shape (H, W, 3) in [0, 1].
     """
     difference = np.asarray(image, np.float32) - prior
     if valid is not None:
@@ -47,14 +44,9 @@ def colour_difference(image: np.ndarray, prior: np.ndarray, *, valid: np.ndarray
 
 
 def colour_signed(values: np.ndarray, ground: np.ndarray, *, full: float) -> np.ndarray:
-    """Lay signed values over a dimmed image: red above 0, blue below, in full colour from `full` on.
+    """Lay signed values, shape (H, W), over a dimmed image: red above 0, blue below, in full colour from `full` on.
 
-    Args:
-        values: shape (H, W).
-        ground: the image, same shape, in [0, 1].
-
-    Returns:
-        Shape (H, W, 3) in [0, 1].
+    `ground` is the image, same shape, in [0, 1]. Returns shape (H, W, 3) in [0, 1].
     """
     amount = np.clip(np.abs(values) / full, 0, 1)[..., None]
     colour = np.where(values[..., None] > 0, DENSER_RGB, LESS_DENSE_RGB) / np.float32(255)

@@ -1,21 +1,16 @@
-"""Maps over a radiograph in colour: where a description acts, how far samples lie apart. All of them marked."""
+"""Colour maps over a radiograph: where a description acts, how much samples vary. All are marked as synthetic."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
-from pathlib import Path
-
 import cv2
 import numpy as np
-from PIL import Image, PngImagePlugin
 
-from biomedjourney_monai.files import written_atomically
 from biomedjourney_monai.radiographs.marking import mark_synthetic
 from biomedjourney_monai.radiographs.pictures.strips import write_words
+from biomedjourney_monai.radiographs.write.png import to_8_bit
 
 MIN_WIDTH = 256
-"""Narrower maps are enlarged, so that the words below can be read."""
+"""Narrower maps are enlarged, so that the caption is legible."""
 
 
 def overlay_map(image: np.ndarray, values: np.ndarray, *, highest: float, caption: str) -> np.ndarray:
@@ -31,7 +26,9 @@ def overlay_map(image: np.ndarray, values: np.ndarray, *, highest: float, captio
         uint8, shape (H + caption, W, 3), RGB, with the synthetic mark.
     """
     marked = colour_map(image, values, highest=highest)
-    return np.vstack([marked, _bar(marked.shape[1], caption)])
+    bar = np.repeat(_colour(np.linspace(0, 1, marked.shape[1], dtype=np.float32)[None]), 6, axis=0)
+    words = np.repeat(write_words(caption, width=marked.shape[1])[..., None], 3, axis=2)
+    return np.vstack([marked, to_8_bit(bar), words])
 
 
 def colour_map(image: np.ndarray, values: np.ndarray, *, highest: float) -> np.ndarray:
@@ -39,26 +36,9 @@ def colour_map(image: np.ndarray, values: np.ndarray, *, highest: float) -> np.n
     scale = max(1, -(-MIN_WIDTH // image.shape[1]))
     grey = mark_synthetic(_enlarge(image, scale))
     share = np.clip(_enlarge(values, scale) / max(highest, 1e-9), 0, 1)
-    colours = _colour(share)
     weight = np.sqrt(share)[..., None] * 0.75
-    mixed = (1 - weight) * np.repeat(grey[..., None], 3, axis=2) + weight * colours
-    return np.rint(_restore_mark(mixed, grey) * 255).astype(np.uint8)
-
-
-def save_bytes(path: str | Path, content: bytes) -> None:
-    """Write an encoded picture, whole or not at all."""
-    with written_atomically(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def colour_png_bytes(picture: np.ndarray, *, metadata: Mapping[str, object]) -> bytes:
-    """Encode an RGB PNG, uint8 (H, W, 3), with text chunks."""
-    chunks = PngImagePlugin.PngInfo()
-    for keyword, text in metadata.items():
-        chunks.add_text(str(keyword), str(text))
-    stream = io.BytesIO()
-    Image.fromarray(picture, "RGB").save(stream, format="PNG", pnginfo=chunks)
-    return stream.getvalue()
+    mixed = (1 - weight) * np.repeat(grey[..., None], 3, axis=2) + weight * _colour(share)
+    return np.rint(mark_synthetic(mixed) * 255).astype(np.uint8)
 
 
 def _enlarge(array: np.ndarray, scale: int) -> np.ndarray:
@@ -69,16 +49,3 @@ def _enlarge(array: np.ndarray, scale: int) -> np.ndarray:
 def _colour(share: np.ndarray) -> np.ndarray:
     """Black over red and yellow to white, float (H, W, 3)."""
     return np.stack([np.clip(share * 2.2, 0, 1), np.clip(share * 2.2 - 0.8, 0, 1), np.clip(share * 3 - 2, 0, 1)], 2)
-
-
-def _restore_mark(mixed: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    on_black, on_white = (mark_synthetic(np.full(grey.shape, ground, np.float32)) for ground in (0, 1))
-    label = on_black == on_white
-    mixed[label] = on_black[label][:, None]
-    return mixed
-
-
-def _bar(width: int, caption: str) -> np.ndarray:
-    bar = np.repeat(_colour(np.linspace(0, 1, width, dtype=np.float32)[None]), 6, axis=0)
-    words = np.repeat(write_words(caption, width=width)[..., None], 3, axis=2)
-    return np.vstack([np.rint(bar * 255).astype(np.uint8), words])

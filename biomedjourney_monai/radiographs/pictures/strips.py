@@ -1,4 +1,4 @@
-"""Pictures side by side with a line below each: strip and animation. What is synthetic says so in its pixels."""
+"""Pictures side by side with captions: strip and animation. Synthetic pictures are marked in their pixels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.files import written_atomically
 from biomedjourney_monai.radiographs.marking import mark_synthetic
+from biomedjourney_monai.radiographs.write.png import to_8_bit
 
 GAP = 4
 FONT_SIZE = 11
@@ -24,8 +25,8 @@ class Frame:
 
     Attributes:
         image: float in [0, 1], shape (H, W).
-        caption: a line for each word in it, drawn below.
-        is_synthetic: whether it gets the mark; False for the prior image.
+        caption: lines drawn below it.
+        is_synthetic: whether it gets the synthetic mark; the prior image is marked PRIOR.
     """
 
     image: np.ndarray
@@ -34,7 +35,7 @@ class Frame:
 
     def marked(self) -> np.ndarray:
         """The picture with its mark, float32."""
-        return mark_synthetic(self.image) if self.is_synthetic else mark_synthetic(self.image, text="PRIOR")
+        return mark_synthetic(self.image, text="SYNTHETIC" if self.is_synthetic else "PRIOR")
 
 
 def write_words(*lines: str, width: int) -> np.ndarray:
@@ -63,7 +64,7 @@ def draw_strip(frames: Sequence[Frame]) -> np.ndarray:
     """Lay frames of one size side by side, uint8 (H + words, W · N + gaps).
 
     Raises:
-        ImageError: if there is none, or their sizes differ.
+        ImageError: if there are no frames, or their sizes differ.
     """
     if not frames or len({frame.image.shape for frame in frames}) != 1:
         raise ImageError("a strip needs pictures of one size", found=f"{len(frames)} pictures")
@@ -73,19 +74,12 @@ def draw_strip(frames: Sequence[Frame]) -> np.ndarray:
 
 
 def save_gif(path: str | Path, frames: Sequence[Frame], *, metadata: Mapping[str, object]) -> None:
-    """Write an endless animation; the metadata go into its comment."""
-    pictures = [Image.fromarray(column) for column in _columns(frames)]
+    """Write a looping animation; the metadata become its comment."""
+    first, *others = (Image.fromarray(column) for column in _columns(frames))
     comment = "; ".join(f"{key}={value}" for key, value in metadata.items()).encode("utf-8", "replace")[:60000]
+    options = {"save_all": True, "append_images": others, "duration": FRAME_MS, "loop": 0, "comment": comment}
     with written_atomically(path) as temporary:
-        pictures[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=pictures[1:],
-            duration=FRAME_MS,
-            loop=0,
-            comment=comment,
-        )
+        first.save(temporary, format="GIF", **options)
 
 
 def _columns(frames: Sequence[Frame]) -> list[np.ndarray]:
@@ -93,12 +87,5 @@ def _columns(frames: Sequence[Frame]) -> list[np.ndarray]:
     width = frames[0].image.shape[1]
     lines = [[part for line in frame.caption for part in wrap(line, width=width)] for frame in frames]
     most = max(1, *(len(line) for line in lines))
-    return [
-        np.vstack(
-            [
-                np.rint(np.clip(frame.marked(), 0, 1) * 255).astype(np.uint8),
-                write_words(*own, *[""] * (most - len(own)), width=width),
-            ]
-        )
-        for frame, own in zip(frames, lines)
-    ]
+    padded = [[*own, *[""] * (most - len(own))] for own in lines]
+    return [np.vstack([to_8_bit(frame.marked()), write_words(*own, width=width)]) for frame, own in zip(frames, padded)]

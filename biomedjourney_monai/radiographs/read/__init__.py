@@ -1,1 +1,1 @@
-"""Reading pixels and headers: DICOM, NIfTI, JPEG, PNG."""
+"""Read pixels and headers: DICOM, NIfTI, JPEG, PNG."""

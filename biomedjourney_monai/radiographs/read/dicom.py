@@ -1,12 +1,13 @@
-"""DICOM: one frame of a chest radiograph, as the standard says it is to be displayed.
+"""DICOM: one frame of a chest radiograph, as the standard defines its display.
 
-Stored values → padding → modality LUT → VOI LUT or window → MONOCHROME1 turned over, once and last. pydicom's own
-`apply_modality_lut` fails on 10- to 14-bit tables and its `apply_voi_lut` is wrong for 8-bit tables of more than 256
-entries, so tables are applied here.
+Stored values → padding → modality LUT → VOI LUT or window → MONOCHROME1 inverted, once and last. Tables are applied
+here, because pydicom's `apply_modality_lut` fails on 10- to 14-bit tables and its `apply_voi_lut` is wrong for 8-bit
+tables of more than 256 entries.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,11 +33,11 @@ DECODERS = {
     "1.2.840.10008.1.2.4.203": "pylibjpeg and pylibjpeg-openjpeg",
     "1.2.840.10008.1.2.5": "pydicom",  # RLE
 }
-"""Transfer syntax → the package that decodes it, for the message to who has none."""
+"""Transfer syntax → the package that decodes it, for the error message."""
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Decode DICOM bytes to float32, shape (H, W), bright = dense, in the window that the file gives.
+    """Decode DICOM bytes to float32, shape (H, W), bright = dense, in the file's own window.
 
     Raises:
         ImageError: if the data are damaged, hold no or several frames, are raw detector data (FOR PROCESSING), show
@@ -63,7 +64,7 @@ def _stored(dataset: pydicom.Dataset) -> np.ndarray:
     try:
         stored = pydicom.pixels.pixel_array(dataset, index=0)
     except RuntimeError as error:
-        if "does not support" in str(error):  # decoders are there, but none for this kind of the syntax
+        if "does not support" in str(error):  # a decoder is installed, but not for this variant of the syntax
             raise _no_decoder(dataset.file_meta.TransferSyntaxUID) from error
         raise
     if stored.ndim == 3:  # colour, from a scanner or a screen
@@ -134,7 +135,7 @@ def _voi(dataset: pydicom.Dataset, values: np.ndarray) -> np.ndarray:
 
 
 def _byte_order(dataset: pydicom.Dataset) -> str:
-    """The order of bytes in the file's words, "<" or ">": pydicom hands out OW values as they lie in the file."""
+    """The byte order of the file's words, "<" or ">": pydicom returns OW values as they are in the file."""
     return ">" if dataset.original_encoding[1] is False else "<"
 
 
@@ -154,7 +155,7 @@ def _look_up(item: pydicom.Dataset, values: np.ndarray, *, byte_order: str) -> n
     return table[np.clip(np.rint(values).astype(np.int64) - first, 0, table.size - 1)]
 
 
-def _first(value) -> float | None:
+def _first(value: str | float | Sequence[float] | None) -> float | None:
     if value is None or value == "":
         return None
-    return float(value[0]) if hasattr(value, "__len__") and not isinstance(value, str) else float(value)
+    return float(value[0] if isinstance(value, Sequence) and not isinstance(value, str) else value)

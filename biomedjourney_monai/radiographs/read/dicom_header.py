@@ -1,4 +1,4 @@
-"""DICOM headers: is a file a chest radiograph that this package takes? Told without its pixels."""
+"""DICOM headers: check without the pixels that a file is a chest radiograph that this package accepts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.radiographs.read.photographs import MAX_PIXELS
+from biomedjourney_monai.radiographs.read.photographs import MAX_PIXELS, too_many_pixels
 
 if TYPE_CHECKING:
     import pydicom
+    from pydicom.tag import BaseTag
 
 MODALITIES = ("CR", "DX", "RG", "SC", "OT", "")
 BODY_PARTS = ("CHEST", "THORAX", "LUNG", "")
 
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-_JUDGED = ("Rows", "Columns", "NumberOfFrames", "Modality", "BodyPartExamined", "PresentationIntentType")
+_CHECKED = ("Rows", "Columns", "NumberOfFrames", "Modality", "BodyPartExamined", "PresentationIntentType")
 _STORED = ("SamplesPerPixel", "BitsAllocated")
 
 
@@ -33,8 +34,8 @@ def is_dicom(data: bytes) -> bool:
 def as_image_error() -> Iterator[None]:
     """Turn what pydicom and its decoders raise into an `ImageError`.
 
-    They raise many kinds on damaged files, and on attributes only when they are looked at. Their warnings and log
-    lines quote the file's values, which may identify a patient, so they are not shown.
+    They raise many kinds of errors on damaged files, and on attributes only when these are accessed. Their warnings
+    and log lines quote the file's values, which may identify a patient, so they are not shown.
     """
     log = logging.getLogger("pydicom")
     level = log.level
@@ -62,17 +63,17 @@ def read_dataset(data: bytes, *, with_pixels: bool) -> pydicom.Dataset:
 
 
 def read_header(path: str | Path, keywords: Sequence[str]) -> pydicom.Dataset:
-    """Read some attributes of a DICOM file up to its pixels, and refuse what is no chest radiograph.
+    """Read some attributes of a DICOM file up to its pixels, and refuse files that are not chest radiographs.
 
     Args:
         path: the file, whatever its name.
-        keywords: DICOM keywords of the attributes wanted.
+        keywords: DICOM keywords of the attributes.
 
     Returns:
-        The data set with these attributes, as far as the file has them, and those that were judged.
+        The data set with these attributes, as far as the file has them, and those that were checked.
 
     Raises:
-        ImageError: if the file is not DICOM, cut short, without pixels or not a single chest radiograph; its `reason`
+        ImageError: if the file is not DICOM, truncated, without pixels or not a single chest radiograph; its `reason`
             says which.
     """
     from pydicom.filereader import read_partial
@@ -91,22 +92,22 @@ def read_header(path: str | Path, keywords: Sequence[str]) -> pydicom.Dataset:
             if not start:
                 raise ImageError("an image file must not be empty", found="0 bytes", reason="image file empty")
             if not is_dicom(start):
-                raise ImageError("a DICOM file must start as one", found="another kind of file", reason="not DICOM")
+                raise ImageError("a DICOM file must start as one", found="no DICM prefix", reason="not DICOM")
             stream.seek(0)
-            tags = [Tag(keyword) for keyword in (*keywords, *_JUDGED, *_STORED)]
+            tags: list[BaseTag | int] = [Tag(keyword) for keyword in (*keywords, *_CHECKED, *_STORED)]
             dataset = read_partial(stream, stop_when=at_pixels, specific_tags=tags)
             refuse_unsuitable(dataset, with_pixels=False)
             if not has_pixels:
                 raise ImageError("a DICOM radiograph must have pixels", found="no PixelData", reason="no pixels")
-            tag_bytes = 8 if dataset.original_encoding[0] else 12  # implicit or explicit; the stream stands before it
-            _refuse_cut_short(dataset, available=Path(path).stat().st_size - stream.tell() - tag_bytes)
+            tag_bytes = 8 if dataset.original_encoding[0] else 12  # implicit or explicit; the stream is before it
+            _refuse_truncated(dataset, available=Path(path).stat().st_size - stream.tell() - tag_bytes)
             return dataset
     except OSError as error:
         raise ImageError("an image file must be readable", found=type(error).__name__) from error
 
 
 def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True) -> None:
-    """Raise an `ImageError` for what is no single chest radiograph for presentation."""
+    """Raise an `ImageError` unless the data set is a single chest radiograph for presentation."""
     if with_pixels and "PixelData" not in dataset:
         raise ImageError("a DICOM radiograph must have pixels", found="no PixelData", reason="no pixels")
     if str(dataset.get("Modality", "")).strip().upper() not in MODALITIES:
@@ -121,8 +122,7 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True) -> 
         found = f"{rows} rows and {columns} columns"
         raise ImageError("a DICOM radiograph must have a size", found=found, reason="image damaged")
     if rows * columns > MAX_PIXELS:
-        found = f"{rows * columns:,}"
-        raise ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=found, reason="image too large")
+        raise too_many_pixels(f"{rows * columns:,}")
     body_part = str(dataset.get("BodyPartExamined", "")).strip().upper()
     if body_part not in BODY_PARTS:
         raise ImageError(
@@ -137,12 +137,12 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True) -> 
         )
 
 
-def _refuse_cut_short(dataset: pydicom.Dataset, *, available: int) -> None:
-    """Native grey pixels say how many bytes they need; compressed ones tell only when they are decoded."""
+def _refuse_truncated(dataset: pydicom.Dataset, *, available: int) -> None:
+    """The header gives the number of bytes of native grey pixels; that of compressed ones shows only in decoding."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_compressed or syntax.is_deflated or int(dataset.get("SamplesPerPixel") or 1) != 1:
         return
     values = int(dataset.Rows) * int(dataset.Columns)
     if available < values * int(dataset.get("BitsAllocated") or 8) // 8:
-        found = "fewer pixels than it says"
+        found = "fewer pixels than its header states"
         raise ImageError("a DICOM file must be whole", found=found, action="Fetch it again", reason="image damaged")

@@ -1,13 +1,13 @@
-"""Whether an image file says of itself that this package made its picture."""
+"""Detect from an image file's metadata that this package generated it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS
 from biomedjourney_monai.radiographs.read import dicom_header, nifti, photographs
+from biomedjourney_monai.radiographs.read.pixels import read_bytes
 
 if TYPE_CHECKING:
     import pydicom
@@ -20,20 +20,18 @@ DICOM_KEYWORDS = ("ImageComments", "SeriesDescription")
 
 
 def carries_mark(path: str | Path) -> bool:
-    """Look for `NOT_FOR_DIAGNOSIS` in the text of a PNG or JPEG, a DICOM file's attributes or a NIfTI's header.
+    """Look for `NOT_FOR_DIAGNOSIS` in the text of a PNG or JPEG, a DICOM file's attributes or a NIfTI header.
 
-    A conversion, as to JPEG, loses it; the label in the pixels is not looked for. Rendered patients do not carry it.
+    A conversion, for example to JPEG, loses it; the label in the pixels is not looked for. Rendered patients do not
+    carry it.
 
     Args:
-        path: a file that `load_radiograph` takes.
+        path: a file that `load_radiograph` accepts.
 
     Raises:
         ImageError: if the file cannot be read.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError("an image file must be readable", found=type(error).__name__) from error
+    data = read_bytes(path)
     if photographs.is_photograph(data):
         return _is_mark(photographs.read_comment(data))
     if dicom_header.is_dicom(data):
@@ -42,7 +40,7 @@ def carries_mark(path: str | Path) -> bool:
 
 
 def header_carries_mark(header: pydicom.Dataset) -> bool:
-    """As `carries_mark`, of a header that was read with `DICOM_KEYWORDS`."""
+    """As `carries_mark`, for a header that was read with `DICOM_KEYWORDS`."""
     with dicom_header.as_image_error():
         return any(_is_mark(str(header.get(keyword) or "")) for keyword in DICOM_KEYWORDS)
 

@@ -1,4 +1,4 @@
-"""NIfTI: one 2-D frontal image, turned by its affine so that image left is the patient's right."""
+"""NIfTI: one 2-D frontal image, oriented by its affine so that image left is the patient's right."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.radiographs.read.photographs import MAX_PIXELS
+from biomedjourney_monai.radiographs.read.photographs import MAX_PIXELS, too_many_pixels
 
 if TYPE_CHECKING:
     import nibabel
@@ -46,6 +46,12 @@ def decode(data: bytes) -> np.ndarray:
     return np.ascontiguousarray(_upright(pixels, axis_codes(image, kept)))
 
 
+def decode_size(data: bytes) -> tuple[int, int]:
+    """The (height, width) of the image as displayed."""
+    height, width = decode(data).shape
+    return height, width
+
+
 def open_nifti(data: bytes) -> nibabel.Nifti1Image:
     """The image in NIfTI bytes, its pixels not yet read.
 
@@ -64,7 +70,7 @@ def open_nifti(data: bytes) -> nibabel.Nifti1Image:
 
 
 def read_description(data: bytes) -> str:
-    """The description in the header, at most 80 letters.
+    """The description in the header, at most 80 characters.
 
     Raises:
         ImageError: if the data are damaged or too large.
@@ -73,15 +79,13 @@ def read_description(data: bytes) -> str:
 
 
 def kept_axes(image: nibabel.Nifti1Image) -> list[int]:
-    """The two axes along which a radiograph lies.
+    """The two axes of a radiograph that are longer than 1.
 
     Raises:
         ImageError: if it has other axes, or too many pixels.
     """
     if np.prod(image.shape, dtype=float) > MAX_PIXELS:
-        raise ImageError(
-            f"an image must have at most {MAX_PIXELS:,} pixels", found=str(image.shape), reason="image too large"
-        )
+        raise too_many_pixels(str(image.shape))
     kept = [axis for axis, length in enumerate(image.shape) if length > 1]
     if len(kept) != 2 or max(kept) > 2:
         raise ImageError(
@@ -91,12 +95,12 @@ def kept_axes(image: nibabel.Nifti1Image) -> list[int]:
 
 
 def axis_codes(image: nibabel.Nifti1Image, kept: list[int]) -> list[str]:
-    """Where the kept axes run to, in letters as nibabel's."""
+    """The directions of the kept axes, as nibabel's letters."""
     import nibabel
 
     header = image.header
     if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
-        return ["L", "I"]  # no orientation in the file: taken as displayed
+        return ["L", "I"]  # no orientation in the file: assumed as displayed
     codes = nibabel.aff2axcodes(image.affine)
     return [codes[axis] for axis in kept]
 
@@ -132,9 +136,5 @@ def _inflate(data: bytes, limit: int) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise ImageError("a compressed file must be whole", found="damaged data", reason="image damaged") from error
     if limit > HEADER_BYTES and len(raw) > limit:
-        raise ImageError(
-            f"an image must have at most {MAX_PIXELS:,} pixels",
-            found="more after decompression",
-            reason="image too large",
-        )
+        raise too_many_pixels("more after decompression")
     return raw

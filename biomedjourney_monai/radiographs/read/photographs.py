@@ -12,15 +12,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from biomedjourney_monai.errors import ImageError
 
 MAX_PIXELS = 100_000_000
-"""A detector has 10 to 20 million pixels. Above this a small file that decodes to gigabytes is likelier."""
+"""A detector has 10 to 20 million pixels. A larger image is more likely an attack that decodes to gigabytes."""
 
 ORIENTATION_TAG = 0x0112
-REDUCED = {
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    1: cv2.IMREAD_GRAYSCALE,
-}
+REDUCED = {1: cv2.IMREAD_GRAYSCALE} | {n: getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{n}") for n in (2, 4, 8)}
 
 
 def is_photograph(data: bytes) -> bool:
@@ -28,14 +23,17 @@ def is_photograph(data: bytes) -> bool:
 
 
 def decode(data: bytes, *, at_least: int | None = None) -> np.ndarray:
-    """Decode JPEG or PNG bytes to float32 grey, shape (H, W); transparency is laid over black.
+    """Decode JPEG or PNG bytes to float32 grey, shape (H, W); transparent pixels become black.
 
     Raises:
         ImageError: if the data are damaged or too large.
     """
     header = _open(data)
     if header.format != "PNG":
-        _refuse_truncated_jpeg(data)
+        # Decoders fill the missing part of a truncated JPEG with grey. Within a scan, FF is always followed by 00, so
+        # an end marker FF D9 after the last start of scan FF DA can only be the real end.
+        if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+            raise _damaged()
         if header.mode in ("L", "RGB"):
             return _decode_jpeg(data, longer_side=max(header.size), at_least=at_least)
     try:
@@ -68,11 +66,11 @@ def _open(data: bytes) -> Image.Image:
             warnings.simplefilter("ignore")
             header = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
     except Image.DecompressionBombError as error:
-        raise _too_large("more") from error
+        raise too_many_pixels("more") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise _damaged() from error
     if header.width * header.height > MAX_PIXELS:
-        raise _too_large(f"{header.width * header.height:,}")
+        raise too_many_pixels(f"{header.width * header.height:,}")
     return header
 
 
@@ -85,13 +83,6 @@ def _decode_jpeg(data: bytes, *, longer_side: int, at_least: int | None) -> np.n
     if pixels is None:
         raise _damaged()
     return pixels.astype(np.float32)
-
-
-def _refuse_truncated_jpeg(data: bytes) -> None:
-    # Decoders fill the lost part of a cut JPEG with grey and go on. Within a scan, FF is always followed by 00, so
-    # the end marker FF D9 after the last start of scan FF DA can only be the real end.
-    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise _damaged()
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -113,5 +104,6 @@ def _damaged() -> ImageError:
     )
 
 
-def _too_large(found: str) -> ImageError:
+def too_many_pixels(found: str) -> ImageError:
+    """The error for an image with more than `MAX_PIXELS`."""
     return ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=found, reason="image too large")

@@ -1,13 +1,13 @@
-"""Pixels as a file holds them: grey, bright = dense, upright, at the file's own size and on its own scale.
+"""Pixels as a file holds them: grey, bright = dense, upright, at the file's own size and intensity scale.
 
-Files come from anywhere, so each is hostile until read: its kind is told by its first bytes, its size by its header
-before anything is decoded, and every decoder's failure becomes one `ImageError`. Messages never name the file: names
-carry identifiers.
+Files are not trusted. Their format is detected from the first bytes and their size from the header before any pixel is
+decoded, and every decoder's failure becomes an `ImageError`. Messages never name the file: names carry identifiers.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.read import dicom, dicom_header, nifti, photographs
 
 MAX_BYTES = 512 * 1024**2
-"""A radiograph file is a few MB to some tens of MB; more is a mistake or an attack."""
+"""A radiograph file has a few to some tens of MB; more is a mistake or an attack."""
 
 
 def read_pixels(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
@@ -23,42 +23,39 @@ def read_pixels(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
 
     Args:
         path: JPEG, PNG, NIfTI (2-D) or DICOM (single frame).
-        at_least: a longer side that is enough, in pixels: large JPEGs are then decoded at 1/2, 1/4 or 1/8 of their
-            size, which takes a fraction of the time. None decodes in full.
+        at_least: a longer side that suffices, in pixels: larger JPEGs are then decoded at 1/2, 1/4 or 1/8 of their
+            size, which is much faster. None decodes in full.
 
     Returns:
         float32, shape (H, W), on the file's own intensity scale.
 
     Raises:
-        ImageError: if the file is missing, empty, damaged, too large or not an image that this package takes.
+        ImageError: if the file is missing, empty, damaged, too large or not an image that this package accepts.
     """
-    data = _read_bytes(path)
-    if photographs.is_photograph(data):
-        pixels = photographs.decode(data, at_least=at_least)
-    elif dicom_header.is_dicom(data):
-        pixels = dicom.decode(data)
-    elif nifti.is_nifti(data):
-        pixels = nifti.decode(data)
-    else:
-        raise _unknown_kind()
+    data = read_bytes(path)
+    decoder = _decoder_of(data)
+    pixels = photographs.decode(data, at_least=at_least) if decoder is photographs else decoder.decode(data)
     if not np.isfinite(pixels).all():
         raise ImageError("an image must hold finite numbers", found="NaN or infinite pixels", reason="image damaged")
     return pixels
 
 
-def read_size(path: str | Path) -> tuple[int, int]:
-    """Read the (height, width) of the upright image from the header."""
-    data = _read_bytes(path)
-    if photographs.is_photograph(data):
-        return photographs.decode_size(data)
-    if dicom_header.is_dicom(data):
-        return dicom.decode_size(data)
-    if nifti.is_nifti(data):
-        return nifti.decode(data).shape
-    raise _unknown_kind()
+def original_size(path: str | Path) -> tuple[int, int]:
+    """The (height, width) of the upright image in a file, in pixels, from its header.
+
+    Raises:
+        ImageError: as `read_pixels`, as far as the header shows.
+    """
+    data = read_bytes(path)
+    return _decoder_of(data).decode_size(data)
 
 
-def _read_bytes(path: str | Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
+    """Read an image file.
+
+    Raises:
+        ImageError: if the file is missing, empty, too large or unreadable.
+    """
     path = Path(path)
     try:
         if not path.is_file():
@@ -82,8 +79,14 @@ def _read_bytes(path: str | Path) -> bytes:
         raise ImageError("an image file must be readable", found=type(error).__name__) from error
 
 
-def _unknown_kind() -> ImageError:
-    return ImageError(
+def _decoder_of(data: bytes) -> ModuleType:
+    if photographs.is_photograph(data):
+        return photographs
+    if dicom_header.is_dicom(data):
+        return dicom
+    if nifti.is_nifti(data):
+        return nifti
+    raise ImageError(
         "an image must be JPEG, PNG, NIfTI or DICOM",
         found="none of these in its first bytes",
         action="Convert it, for example to PNG",

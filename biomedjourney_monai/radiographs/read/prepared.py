@@ -12,15 +12,12 @@ from biomedjourney_monai.radiographs.write.png import read_png
 
 
 def read_square_images(work: Path, files: Sequence[str], *, size: int) -> np.ndarray:
-    """Read prepared pictures.
+    """Read prepared pictures: float32 in [0, 1], shape (B, size, size).
 
     Args:
         work: working folder.
         files: paths relative to it.
         size: side that every picture must have, in pixels.
-
-    Returns:
-        float32 in [0, 1], shape (B, size, size).
 
     Raises:
         ImageError: if one cannot be read or has another size.

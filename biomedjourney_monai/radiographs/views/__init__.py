@@ -1,1 +1,1 @@
-"""Is an image an upright frontal chest radiograph?"""
+"""Check that an image is an upright frontal chest film."""

@@ -1,4 +1,4 @@
-"""torchxrayvision's ViewModel, frontal or lateral, from weights that lie on this machine."""
+"""torchxrayvision's ViewModel, frontal or lateral, from local weights."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ NATIVE_SIZE = 224
 
 
 class ViewModel:
-    """A ResNet-50 that tells frontal from lateral chest radiographs.
-
-    torchxrayvision's own class downloads its weights into the home folder; this one takes a file and downloads
-    nothing.
+    """A ResNet-50 that separates frontal from lateral chest radiographs. Unlike torchxrayvision, it downloads nothing.
 
     Args:
         weights: the file `xinario_chestViewSplit_resnet-50.pt` of torchxrayvision's release v1.
@@ -47,11 +44,7 @@ class ViewModel:
         self._lateral = Network.targets.index("Lateral")
 
     def is_lateral(self, image: np.ndarray) -> bool:
-        """Whether the image is lateral.
-
-        Args:
-            image: float in [0, 1], square, shape (S, S), bright is dense.
-        """
+        """Whether an image, float in [0, 1], square, shape (S, S), bright is dense, is lateral."""
         import torch
 
         scaled = torch.from_numpy(np.ascontiguousarray(image, np.float32) * 2048 - 1024)  # torchxrayvision's range

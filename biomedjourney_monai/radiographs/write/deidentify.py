@@ -1,6 +1,7 @@
-"""Pseudonyms for export: the same patient and the same UIDs always become the same new ones, under one secret key.
+"""Pseudonyms for export: under one secret key, the same patient and UIDs always get the same replacements.
 
-Who has the key can find a patient again by trying identifiers; who has it not, cannot. The key never leaves its file.
+Whoever has the key can identify a patient by trying identifiers; without the key this is impossible. The key is stored
+only in its file.
 """
 
 from __future__ import annotations
@@ -26,21 +27,20 @@ METHOD = "Rebuilt from an allow-list; IDs and UIDs replaced by keyed hash"
 
 @dataclass(frozen=True)
 class Pseudonyms:
-    """New names under a secret key."""
+    """Replacements of patients and UIDs under a secret key."""
 
     key: bytes = field(repr=False)
 
     def uid(self, original: str) -> str:
-        """The UID in the place of another."""
-        digest = self._digest("uid", original)
-        return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
+        """The replacement of a UID."""
+        return f"2.25.{uuid.UUID(bytes=self._digest('uid', original)[:16], version=4).int}"
 
     def patient_id(self, original: str) -> str:
-        """The PatientID in the place of another."""
+        """The replacement of a PatientID."""
         return f"EXPORT-{self._digest('patient', original).hex()[:16].upper()}"
 
     def sign(self, dataset: pydicom.Dataset, patient_id: str) -> None:
-        """Put the new patient into a data set that holds nothing of the old one, and say that this was done."""
+        """Write the new patient and the method of de-identification into a data set without the old patient."""
         import pydicom
 
         if patient_id or not dataset.PatientID:  # without an ID the study stands for the patient
@@ -59,19 +59,19 @@ class Pseudonyms:
 
 
 def default_key_file() -> Path:
-    """Where the key lies if no other place is named."""
+    """The key's file unless another is given."""
     folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(folder) / "biomedjourney_monai" / "export.key"
 
 
 def read_or_make_key(path: Path) -> tuple[Pseudonyms, bool]:
-    """Read the key, or draw one and keep it where only its owner can read it.
+    """Read the key, or draw one and store it readable by its owner alone.
 
     Returns:
-        The pseudonyms, and whether the key was made now.
+        The pseudonyms, and whether the key is new.
 
     Raises:
-        BiomedJourneyError: if the file is no key.
+        BiomedJourneyError: if the file does not hold a key.
     """
     made = False
     if not path.exists():
@@ -84,10 +84,11 @@ def read_or_make_key(path: Path) -> tuple[Pseudonyms, bool]:
             with os.fdopen(handle, "w", encoding="ascii") as stream:
                 stream.write(secrets.token_hex(KEY_BYTES) + "\n")
             made = True
+    rule = f"an export key must be a file of {2 * KEY_BYTES} hexadecimal digits"
     try:
         key = bytes.fromhex(path.read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
-        raise BiomedJourneyError("an export key must be a file of hexadecimal digits", found="another file") from error
+        raise BiomedJourneyError(rule, found=type(error).__name__) from error
     if len(key) < KEY_BYTES:
-        raise BiomedJourneyError(f"an export key must have {2 * KEY_BYTES} hexadecimal digits", found="fewer")
+        raise BiomedJourneyError(rule, found=f"{2 * len(key)}")
     return Pseudonyms(key), made

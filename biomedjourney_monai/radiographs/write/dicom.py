@@ -1,13 +1,14 @@
-"""A counterfactual as DICOM: a derived secondary capture that says in every way DICOM has that it is synthetic.
+"""A counterfactual as DICOM: a derived secondary capture, marked as synthetic by every attribute DICOM has for it.
 
-Attributes are taken from the prior's data set by name and everything else is left behind. UIDs follow from the request
-(prior, model, settings, description, seed), so that the same request always is the same instance, and there is no clock
-in the file: the same command writes the same bytes.
+Only listed attributes are copied from the prior's data set. UIDs are derived from the request (prior, model, settings,
+description, seed), so the same request always gives the same instance, and the file holds no time of creation: the same
+command writes the same bytes.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import json
 import re
@@ -21,21 +22,22 @@ import numpy as np
 
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.files import written_atomically
-from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic
+from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS, mark_synthetic
 from biomedjourney_monai.radiographs.read.dicom_header import as_image_error, is_dicom
+from biomedjourney_monai.radiographs.write.png import save_bytes, to_8_bit
 
 if TYPE_CHECKING:
     import pydicom
+    from pydicom.valuerep import DSfloat
 
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 SUFFIXES = (".dcm", ".dicom")
 SERIES_NUMBER = 9001
-"""Far from what a modality counts to."""
+"""Higher than the series numbers that modalities assign."""
 
-COPIED_AS_IT_IS = ("PatientID", "PatientName", "IssuerOfPatientID")
-"""What an archive finds a patient by: never changed, not even where it breaks DICOM's rules."""
+COPIED_UNCHANGED = ("PatientID", "PatientName", "IssuerOfPatientID")
+"""Archives match patients by these, so they are copied even where they violate DICOM's rules."""
 
 COPIED_IF_VALID = {
     "PatientBirthDate": "DA",
@@ -46,45 +48,27 @@ COPIED_IF_VALID = {
     "AccessionNumber": "SH",
     "ReferringPhysicianName": "PN",
 }
-"""Empty where the prior has none or an invalid one: all may be empty."""
+"""Empty where the prior has no valid value; all of these may be empty."""
 
-CLOCKS = (
-    "InstanceCreationDate",
-    "InstanceCreationTime",
-    "ContentDate",
-    "ContentTime",
-    "DateOfSecondaryCapture",
-    "TimeOfSecondaryCapture",
-)
-"""Optional, and filled from this machine's clock."""
+CLOCKS: tuple[str, ...] = ("InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime")
+CLOCKS += ("DateOfSecondaryCapture", "TimeOfSecondaryCapture")
+"""Optional, and filled by highdicom from the machine's clock."""
 
 STUDY_DESCRIPTION = "StudyDescription"
 SYNTHETIC_DATA = 0x0008001C
-"""Younger than pydicom's dictionary, hence by its number."""
+"""By its number: pydicom's dictionary does not have it yet."""
 
-READ = (
-    *COPIED_AS_IT_IS,
-    *COPIED_IF_VALID,
-    STUDY_DESCRIPTION,
-    "SpecificCharacterSet",
-    "StudyInstanceUID",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "PatientOrientation",
-    "PixelSpacing",
-    "BurnedInAnnotation",
-    "ConversionType",
-    SYNTHETIC_DATA,
-)
+READ = (*COPIED_UNCHANGED, *COPIED_IF_VALID, STUDY_DESCRIPTION, "SpecificCharacterSet", "StudyInstanceUID")
+READ += ("SOPClassUID", "SOPInstanceUID", "PatientOrientation", "PixelSpacing", "BurnedInAnnotation", "ConversionType")
 
 _NAMESPACE = uuid.UUID("5d1f3a52-6f0c-5f0e-9c6c-0a9d5b8f2e11")
 _LONGEST_DERIVATION = 1024  # VR ST
-_UNTOLD = ("Comment", "Software", "model", "prior", "progression_description")
+_NOT_DERIVATION = ("Comment", "Software", "model", "prior", "progression_description")
 
 
 @dataclass(frozen=True)
 class RequestUids:
-    """The UIDs of what a request makes, known before anything is made."""
+    """The UIDs of a request's instance, known before it is generated."""
 
     study: str
     series: str
@@ -92,32 +76,29 @@ class RequestUids:
 
 
 def is_dicom_name(path: str | Path) -> bool:
-    """Whether a file to write is to be DICOM."""
+    """Whether a file of this name is written as DICOM."""
     return Path(path).suffix.lower() in SUFFIXES
 
 
 def read_source(path: str | Path) -> pydicom.Dataset | None:
-    """Read what a counterfactual takes over from its prior; None if the prior is not DICOM.
+    """Read the attributes that a counterfactual copies from its prior; None if the prior is not DICOM.
 
     Raises:
         ImageError: if the file cannot be read.
     """
+    import pydicom
+    from pydicom.tag import Tag
+
     try:
         with Path(path).open("rb") as stream:
             if not is_dicom(stream.read(132)):
                 return None
             stream.seek(0)
-            return read_source_from(stream)
+            with as_image_error():
+                tags = [*map(Tag, READ), Tag(SYNTHETIC_DATA)]
+                return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags)
     except OSError as error:
         raise ImageError("an image file must be readable", found=type(error).__name__) from error
-
-
-def read_source_from(stream: io.BufferedIOBase) -> pydicom.Dataset:
-    """As `read_source`, of an open DICOM file."""
-    import pydicom
-
-    with as_image_error():
-        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(READ))
 
 
 def request_uids(
@@ -149,41 +130,39 @@ def counterfactual_dataset(
     """Make the DICOM data set of a counterfactual.
 
     Args:
-        picture: float in [0, 1], shape (H, W), bright = dense; it is marked here, which changes nothing if it is
-            already.
-        facts: how it was made (`CounterfactualMaker.metadata`): Software, model, settings, seed, prior,
-            progression_description.
-        source: the prior's attributes from `read_source`; None gives an anonymous patient and a study of its own.
+        picture: float in [0, 1], shape (H, W), bright = dense; it is marked here, unless it is already.
+        facts: the picture's metadata: Software, model, settings, seed, prior, progression_description.
+        source: the prior's attributes from `read_source`; None gives an anonymous patient and a new study.
         number: of the instance in its series.
-        series_facts: facts that all instances of the series share; without them the series is this instance's own.
+        series_facts: facts that all instances of the series share; None gives the instance its own series.
         pseudonyms: for export: patient and UIDs are replaced, dates and texts of the study are left out.
 
     Returns:
         A Secondary Capture Image: 8 bits, MONOCHROME2, the same grey levels as `save_png` writes.
 
     Raises:
-        ImageError: if the picture is too small to mark, not finite, or if the export would carry what is burned into
-            the prior.
+        ImageError: if the picture is too small to mark, not 2-D, not finite, or if an exported prior has burned-in
+            text.
     """
     if picture.ndim != 2 or not np.isfinite(picture).all():
-        raise ImageError("a picture must be 2-D and hold finite numbers", found="another one")
+        found = f"shape {picture.shape}" if picture.ndim != 2 else "NaN or infinite pixels"
+        raise ImageError("a picture must be 2-D and hold finite numbers", found=found)
     if pseudonyms is not None:
         refuse_burned_in(source)
     uids = request_uids(facts, source, number=number, series_facts=series_facts, pseudonyms=pseudonyms)
-    pixels = np.rint(np.clip(mark_synthetic(picture), 0, 1) * 255).astype(np.uint8)
     with as_image_error():
-        dataset = _secondary_capture(pixels, uids, number)
-        _say_synthetic(dataset, facts)
-        _take_over(dataset, source, facts, pseudonyms)
+        dataset = _secondary_capture(to_8_bit(mark_synthetic(picture)), uids, number)
+        _declare_synthetic(dataset, facts)
+        _copy_patient(dataset, source, facts, pseudonyms)
         _refer_to(dataset, source, pseudonyms)
         return dataset
 
 
 def refuse_burned_in(source: pydicom.Dataset | None) -> None:
-    """Refuse to export from a prior whose pixels may name the patient: what does not change is copied from it.
+    """Refuse to export from a prior whose pixels may name the patient, since unchanged pixels are copied from it.
 
     Raises:
-        ImageError: if the prior says that it has text burned in.
+        ImageError: if the prior declares burned-in text.
     """
     if source is not None and str(source.get("BurnedInAnnotation", "")).strip().upper() == "YES":
         raise ImageError(
@@ -212,7 +191,7 @@ def to_plain_bytes(source: pydicom.Dataset) -> bytes:
 
 
 def from_plain_bytes(content: bytes) -> pydicom.Dataset:
-    """What `to_plain_bytes` wrote."""
+    """Read what `to_plain_bytes` wrote."""
     import pydicom
 
     with as_image_error():
@@ -221,13 +200,11 @@ def from_plain_bytes(content: bytes) -> pydicom.Dataset:
 
 def save_dicom(path: str | Path, dataset: pydicom.Dataset) -> None:
     """Write a DICOM file, whole or not at all."""
-    content = to_bytes(dataset)
-    with written_atomically(path) as temporary:
-        temporary.write_bytes(content)
+    save_bytes(path, to_bytes(dataset))
 
 
 def is_written(path: str | Path, uids: RequestUids) -> bool:
-    """Whether the file holds what a request with these UIDs makes, whole."""
+    """Whether the file holds the complete instance of a request with these UIDs."""
     import pydicom
 
     try:
@@ -240,7 +217,7 @@ def is_written(path: str | Path, uids: RequestUids) -> bool:
 
 
 def _secondary_capture(pixels: np.ndarray, uids: RequestUids, number: int) -> pydicom.Dataset:
-    """The object itself, of no patient: highdicom would log a name that it thinks wrong."""
+    """The object without a patient: highdicom would log a name that it considers invalid."""
     from highdicom.sc import SCImage
 
     dataset = SCImage(
@@ -263,13 +240,13 @@ def _secondary_capture(pixels: np.ndarray, uids: RequestUids, number: int) -> py
     for keyword in CLOCKS:
         if keyword in dataset:
             delattr(dataset, keyword)
-    for item in dataset.get("ContributingEquipmentSequence", []):  # highdicom signs with its own name and the time
+    for item in dataset.get("ContributingEquipmentSequence", []):  # highdicom adds itself and the time
         if "ContributionDateTime" in item:
             del item.ContributionDateTime
     return dataset
 
 
-def _say_synthetic(dataset: pydicom.Dataset, facts: Mapping[str, Any]) -> None:
+def _declare_synthetic(dataset: pydicom.Dataset, facts: Mapping[str, Any]) -> None:
     dataset.add_new(SYNTHETIC_DATA, "CS", "YES")
     dataset.ConversionType = "SYN"
     dataset.ImageType = ["DERIVED", "SECONDARY"]
@@ -277,32 +254,29 @@ def _say_synthetic(dataset: pydicom.Dataset, facts: Mapping[str, Any]) -> None:
     dataset.LossyImageCompression = "00"
     dataset.BodyPartExamined = "CHEST"
     dataset.ImageComments = NOT_FOR_DIAGNOSIS
-    dataset.DerivationDescription = derivation(facts)
+    dataset.DerivationDescription = _derivation(facts)
 
 
-def derivation(facts: Mapping[str, Any]) -> str:
+def _derivation(facts: Mapping[str, Any]) -> str:
     """One line, at most 1024 characters: software, model, settings, seed, and last the description."""
-    told = [f"{NOT_FOR_DIAGNOSIS}. {facts.get('Software', '')}", f"model {facts.get('model', 'unknown')}"]
-    told += [f"{name} {value}" for name, value in facts.items() if name not in _UNTOLD]
-    text = "; ".join(told) + f"; description: {facts.get('progression_description', '')}"
+    parts = [f"{NOT_FOR_DIAGNOSIS}. {facts.get('Software', '')}", f"model {facts.get('model', 'unknown')}"]
+    parts += [f"{name} {value}" for name, value in facts.items() if name not in _NOT_DERIVATION]
+    text = "; ".join(parts) + f"; description: {facts.get('progression_description', '')}"
     text = re.sub(r"[\x00-\x1f\x7f]+", " ", text)
     return text if len(text) <= _LONGEST_DERIVATION else text[: _LONGEST_DERIVATION - 1] + "…"
 
 
-def _take_over(
-    dataset: pydicom.Dataset,
-    source: pydicom.Dataset | None,
-    facts: Mapping[str, Any],
-    pseudonyms: Pseudonyms | None,
+def _copy_patient(
+    dataset: pydicom.Dataset, source: pydicom.Dataset | None, facts: Mapping[str, Any], pseudonyms: Pseudonyms | None
 ) -> None:
-    """Patient, study and geometry."""
-    for keyword in (*COPIED_AS_IT_IS[:2], *COPIED_IF_VALID):
+    """Copy patient, study and geometry."""
+    for keyword in (*COPIED_UNCHANGED[:2], *COPIED_IF_VALID):
         setattr(dataset, keyword, "")
     if source is None:
         dataset.PatientName = "ANONYMOUS^SYNTHETIC"
         dataset.PatientID = f"SYNTHETIC-{_key(facts.get('prior', facts))[:12]}"
     elif pseudonyms is None:
-        for keyword in (*COPIED_AS_IT_IS, STUDY_DESCRIPTION):
+        for keyword in (*COPIED_UNCHANGED, STUDY_DESCRIPTION):
             if keyword in source:
                 dataset[keyword] = source[keyword]
         for keyword, vr in COPIED_IF_VALID.items():
@@ -332,14 +306,14 @@ def _refer_to(dataset: pydicom.Dataset, source: pydicom.Dataset | None, pseudony
 
 
 def _orientation(source: pydicom.Dataset | None) -> list[str] | str:
-    """The prior's, if it is one that a frontal image can have."""
+    """The prior's orientation, if it is valid."""
     value = source.get("PatientOrientation") if source is not None else None
     if value is None or isinstance(value, str) or len(value) != 2:
         return ""
     return [str(part) for part in value] if all(re.fullmatch("[LRAPHF]{1,3}", str(part)) for part in value) else ""
 
 
-def _spacing(source: pydicom.Dataset | None) -> list[Any] | None:
+def _spacing(source: pydicom.Dataset | None) -> list[DSfloat] | None:
     """Millimetres per pixel; some devices write [0, 0]."""
     from pydicom.valuerep import DSfloat
 
@@ -347,9 +321,8 @@ def _spacing(source: pydicom.Dataset | None) -> list[Any] | None:
         values = [float(value) for value in source.PixelSpacing]  # type: ignore[union-attr]
     except (AttributeError, TypeError, ValueError):
         return None
-    if len(values) != 2 or not all(0 < value < 100 for value in values):
-        return None
-    return [DSfloat(value, auto_format=True) for value in values]
+    is_valid = len(values) == 2 and all(0 < value < 100 for value in values)
+    return [DSfloat(value, auto_format=True) for value in values] if is_valid else None
 
 
 def _valid(source: pydicom.Dataset, keyword: str, vr: str) -> str:
@@ -373,12 +346,10 @@ def _valid_uid(source: pydicom.Dataset | None, keyword: str) -> str:
     return str(value) if value.is_valid and value else ""
 
 
-def _key(facts: Any) -> str:
-    """Hexadecimal digits that follow from what was asked for."""
-    import hashlib
-
+def _key(facts: object) -> str:
+    """A hash of the request, in hexadecimal digits."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _uid(*parts: Any) -> str:
+def _uid(*parts: str | int) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, json.dumps(parts)).int}"

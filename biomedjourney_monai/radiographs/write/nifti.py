@@ -1,39 +1,36 @@
-"""A picture as NIfTI in the voxel grid of a prior: what was turned for reading is turned back."""
+"""NIfTI: a picture in the voxel grid of its prior, or a series of pictures."""
 
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.files import written_atomically
 from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS
-from biomedjourney_monai.radiographs.read.nifti import (
-    axis_codes,
-    is_nifti,
-    kept_axes,
-    open_nifti,
-    read_description,
-    turn_back,
-)
-from biomedjourney_monai.radiographs.write.nifti_series import save_nifti_series
+from biomedjourney_monai.radiographs.read import nifti
+from biomedjourney_monai.radiographs.write.png import save_bytes, to_8_bit
 
+if TYPE_CHECKING:
+    import nibabel
+
+SUFFIXES = (".nii", ".nii.gz")
 LONGEST_NOTE = 80 - len(NOT_FOR_DIAGNOSIS) - 1
 
 
 def save_nifti_like(path: str | Path, picture: np.ndarray, prior: str | Path, *, note: str = "") -> None:
-    """Write a picture as 8-bit NIfTI: shape, axes and affine of the prior, so that both lie on each other.
+    """Write a picture as 8-bit NIfTI with the shape, axes and affine of the prior, so that viewers overlay the two.
 
-    Nothing else of the prior's header is taken over. A prior that is no NIfTI gives a picture as `save_nifti_series`
-    writes it.
+    Nothing else is copied from the prior's header. If the prior is not NIfTI, this is `save_nifti_series`.
 
     Args:
         path: ends in .nii or .nii.gz.
         picture: float in [0, 1], shape (H, W), of the prior's height and width as displayed.
         prior: the prior's file.
-        note: ASCII, added to the mark in the header's description; at most `LONGEST_NOTE` letters.
+        note: ASCII, added to the mark in the header's description; at most `LONGEST_NOTE` characters.
 
     Raises:
         ImageError: if the picture has another size than the prior.
@@ -41,12 +38,12 @@ def save_nifti_like(path: str | Path, picture: np.ndarray, prior: str | Path, *,
     import nibabel
 
     data = Path(prior).read_bytes()
-    if not is_nifti(data):
+    if not nifti.is_nifti(data):
         save_nifti_series(path, [picture], note=note)
         return
-    source = open_nifti(data)
-    kept = kept_axes(source)
-    pixels = turn_back(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8), axis_codes(source, kept))
+    source = nifti.open_nifti(data)
+    kept = nifti.kept_axes(source)
+    pixels = nifti.turn_back(to_8_bit(picture), nifti.axis_codes(source, kept))
     if pixels.shape != tuple(source.shape[axis] for axis in kept):
         raise ImageError("a picture must have its prior's size", found=f"{picture.shape[0]}×{picture.shape[1]}")
     image = nibabel.Nifti1Image(pixels.reshape(source.shape), source.affine)
@@ -55,16 +52,48 @@ def save_nifti_like(path: str | Path, picture: np.ndarray, prior: str | Path, *,
         getattr(image, f"set_{name}")(affine, int(code))
     image.header.set_zooms(source.header.get_zooms())
     image.header.set_xyzt_units(*source.header.get_xyzt_units())
-    image.header["descrip"] = f"{NOT_FOR_DIAGNOSIS} {note[:LONGEST_NOTE]}".strip().encode("ascii", "replace")
-    content = image.to_bytes()
-    with written_atomically(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
+    _save(path, image, note[:LONGEST_NOTE])
+
+
+def save_nifti_series(
+    path: str | Path, images: Sequence[np.ndarray], *, spacing_mm: float = 1.0, note: str = ""
+) -> None:
+    """Write images of one patient as an 8-bit NIfTI of shape (W, H, 1, N).
+
+    In the affine the first axis runs to the patient's left and the second downwards, as a frontal radiograph is
+    displayed. PNG and JPEG do not give the size of a pixel: 1 mm stands for "unknown".
+
+    Args:
+        path: ends in .nii or .nii.gz.
+        images: float in [0, 1], shape (H, W) each, marked already.
+        spacing_mm: side of a pixel.
+        note: ASCII, added to the mark in the header's description, which has 80 characters.
+
+    Raises:
+        ImageError: if there are no images, their sizes differ, or the suffix is another.
+    """
+    import nibabel
+
+    if not Path(path).name.endswith(SUFFIXES):
+        raise ImageError("a NIfTI file must end in .nii or .nii.gz", found=Path(path).suffix or "no suffix")
+    if not images or len({image.shape for image in images}) != 1:
+        raise ImageError("a series needs images of one size", found=f"{len(images)} images")
+    pixels = np.stack([to_8_bit(image).T for image in images], axis=-1)
+    affine = np.array([[-1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]], float)
+    affine[:3] *= spacing_mm
+    _save(path, nibabel.Nifti1Image(pixels[:, :, None], affine), note)  # (W, H, 1, N)
 
 
 def read_note(path: str | Path) -> str:
-    """What `save_nifti_like` wrote beside the mark; "" for any other file."""
+    """The note that was written after the mark; "" for any other file."""
     try:
-        text = read_description(Path(path).read_bytes())
+        text = nifti.read_description(Path(path).read_bytes())
     except (OSError, ImageError):
         return ""
     return text.removeprefix(NOT_FOR_DIAGNOSIS).strip() if text.startswith(NOT_FOR_DIAGNOSIS) else ""
+
+
+def _save(path: str | Path, image: nibabel.Nifti1Image, note: str) -> None:
+    image.header["descrip"] = f"{NOT_FOR_DIAGNOSIS} {note}".strip()[:80].encode("ascii", "replace")
+    content = image.to_bytes()
+    save_bytes(path, gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)

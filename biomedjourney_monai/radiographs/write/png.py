@@ -1,4 +1,4 @@
-"""8-bit grey PNG: the form in which stages hand pictures to each other and to people."""
+"""8-bit PNG: the form in which stages exchange pictures and show them to people."""
 
 from __future__ import annotations
 
@@ -13,29 +13,39 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.files import written_atomically
 
 
-def save_png(path: str | Path, image: np.ndarray, *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write an 8-bit grey PNG, whole or not at all; see `png_bytes`."""
-    content = png_bytes(image, metadata=metadata)
+def to_8_bit(image: np.ndarray) -> np.ndarray:
+    """Round numbers in [0, 1] to uint8 in [0, 255]; what lies outside is clipped."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def save_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
     with written_atomically(path) as temporary:
         temporary.write_bytes(content)
 
 
-def png_bytes(image: np.ndarray, *, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Encode an 8-bit grey PNG.
+def save_png(path: str | Path, image: np.ndarray, *, metadata: Mapping[str, object] | None = None) -> None:
+    """Write an 8-bit PNG, whole or not at all; see `png_bytes`."""
+    save_bytes(path, png_bytes(image, metadata=metadata))
+
+
+def png_bytes(image: np.ndarray, *, metadata: Mapping[str, object] | None = None) -> bytes:
+    """Encode an 8-bit PNG.
 
     Args:
-        image: shape (H, W): floats in [0, 1], bool, or uint8 as it is.
-        metadata: text chunks to write into the file, keyword → text.
+        image: grey, shape (H, W): floats in [0, 1], bool, or uint8 unchanged; or RGB, uint8, shape (H, W, 3).
+        metadata: text chunks of the file, keyword → text.
 
     Raises:
-        ImageError: if the image is not 2-D, has no pixels or is not finite.
+        ImageError: if the image has another shape, no pixels, or pixels that are not finite.
     """
-    if image.ndim != 2 or image.size == 0:
+    is_colour = image.ndim == 3 and image.dtype == np.uint8
+    if (image.ndim != 2 and not is_colour) or image.size == 0:
         raise ImageError("a picture must be 2-D with pixels", found=f"shape {image.shape}")
     if image.dtype != np.uint8:
         if not np.isfinite(image).all():
             raise ImageError("a picture must hold finite numbers", found="NaN or infinite pixels")
-        image = np.rint(np.clip(image.astype(np.float32), 0, 1) * 255).astype(np.uint8)
+        image = to_8_bit(image.astype(np.float32))
     chunks = PngImagePlugin.PngInfo()
     for keyword, text in (metadata or {}).items():
         chunks.add_text(str(keyword), str(text))
@@ -47,8 +57,7 @@ def png_bytes(image: np.ndarray, *, metadata: Mapping[str, str] | None = None) -
 def read_png(path: str | Path) -> np.ndarray:
     """Read an image that `save_png` wrote, without scaling: float32 in [0, 1], shape (H, W).
 
-    This is for pictures inside the working folder, which are normalised already; anything else goes through
-    `load_radiograph`.
+    For pictures of the working folder, which are normalised already; use `load_radiograph` for all others.
 
     Raises:
         ImageError: if the file is missing or not an 8-bit grey PNG.

@@ -151,8 +151,15 @@ def read_rows(work: str | Path, *, stage: str) -> list[ImageRow]:
             ImageRow(place, row["split"], row["image"], "", "", row["impression"]) for place, row in enumerate(singles)
         ]
     triples = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=TRIPLE_KEYS)
-    keys = ("split", "new_image", "prior_image", "valid_mask", "progression_description")
     return [
-        ImageRow(place, *map(row.__getitem__, keys), row.get("journey_id", ""))
+        ImageRow(
+            place,
+            row["split"],
+            row["new_image"],
+            row["prior_image"],
+            row["valid_mask"],
+            row["progression_description"],
+            row.get("journey_id", ""),
+        )
         for place, row in enumerate(triples, start=len(singles))
     ]

@@ -2,13 +2,16 @@ import asyncio
 
 import pytest
 
-from biomedjourney_monai.clinic.web.queue import LineFullError, WaitingLine
+from biomedjourney_monai.clinic.web.queue import LineFullError, RequestQueue
 
 
 def test_a_full_house_says_so_and_lets_in_again_when_there_is_room():
-    line = WaitingLine(limit=2)
+    line = RequestQueue(limit=2)
     with line.enter(), line.enter():
-        with pytest.raises(LineFullError, match=r"takes 2 requests at a time; found as many\. Try again"), line.enter():
+        with (
+            pytest.raises(LineFullError, match=r"2 requests at a time; found 2 already\. Try again"),
+            line.enter(),
+        ):
             pass
         assert line.inside == 2
     with line.enter(), line.enter():
@@ -17,7 +20,7 @@ def test_a_full_house_says_so_and_lets_in_again_when_there_is_room():
 
 
 def test_an_error_leaves_no_place_taken():
-    line = WaitingLine(limit=1)
+    line = RequestQueue(limit=1)
     with pytest.raises(ZeroDivisionError), line.enter():
         raise ZeroDivisionError
     assert line.inside == 0
@@ -35,7 +38,7 @@ def test_turns_come_one_at_a_time_in_order_and_tell_how_many_are_ahead():
             done.append(name)
 
     async def all_of_them():
-        line = WaitingLine(limit=9)
+        line = RequestQueue(limit=9)
         await asyncio.gather(*(work(line, name) for name in "abcd"))
 
     asyncio.run(all_of_them())
@@ -45,7 +48,7 @@ def test_turns_come_one_at_a_time_in_order_and_tell_how_many_are_ahead():
 
 def test_who_goes_away_while_waiting_is_passed_over():
     async def run():
-        line, done = WaitingLine(limit=9), []
+        line, done = RequestQueue(limit=9), []
 
         async def work(name):
             async with line.turn():
@@ -63,4 +66,4 @@ def test_who_goes_away_while_waiting_is_passed_over():
 
 def test_a_line_without_room_is_refused():
     with pytest.raises(ValueError, match="limit must be >= 1"):
-        WaitingLine(limit=0)
+        RequestQueue(limit=0)

@@ -163,7 +163,7 @@ def test_a_full_house_is_told_in_words_and_empties(workshop):
         threads = [threading.Thread(target=lambda: answers.append(make(client))) for _ in range(2)]
         for thread in threads:
             thread.start()
-        wait_for(lambda: server.line.inside == 2 and workshop.begun.is_set())
+        wait_for(lambda: server.queue.inside == 2 and workshop.begun.is_set())
         refused = client.post("/api/inspect", content=b"image")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
         assert "takes 2 requests at a time; found as many. Try again in a minute." in refused.json()["message"]
@@ -297,7 +297,7 @@ def test_who_goes_away_frees_the_model(workshop):
         await server.app()(scope, receive, send)
         assert not workshop.hold.is_set()
         with anyio.fail_after(10):
-            while server.line.inside:
+            while server.queue.inside:
                 await anyio.sleep(0.01)
         assert workshop.ended.is_set()
 

@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.clinic.web.checks import box_mask, check_amount, unmet
 from biomedjourney_monai.clinic.web.request import PageRequest
 from biomedjourney_monai.clinic.web.server import Cancelled
-from biomedjourney_monai.clinic.web.service import WebService
+from biomedjourney_monai.clinic.web.service import WebService, warn_of_unmet
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.model_config import ModelConfig
@@ -106,7 +105,8 @@ def test_a_box_is_a_mask_of_sample(ask, sample, chest, tmp_path):
     mask = np.zeros((180, 150), np.uint8)
     mask[72:162, 75:150] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    assert np.array_equal(box_mask(box, (180, 150)) * 255, mask)
+    request = PageRequest("New edema.", 0, 1, 1, 1.0, 1.0, region="box", box=box)
+    assert np.array_equal(request.region_in((180, 150)) * 255, mask)
     files = ask(chest.read_bytes(), region="box", box=box)["files"]
     assert files["counterfactual.png"] == sample(chest, "a.png", "--region", str(tmp_path / "mask.png"))
     assert "region.png" in unpack(files)
@@ -171,9 +171,9 @@ def test_a_request_stops_at_the_next_step_once_it_is_cancelled(ask, chest):
 
 
 def test_more_pixels_than_fit_in_memory_are_refused_before_anything_is_made():
-    check_amount(8, (2500, 3000))
+    PageRequest("New edema.", 0, 1, 8, 1.0, 1.0).check_amount((2500, 3000))
     with pytest.raises(BiomedJourneyError, match=r"found 16 of 3,000 × 2,500\. Ask for 8 at most"):
-        check_amount(16, (2500, 3000))
+        PageRequest("New edema.", 0, 1, 16, 1.0, 1.0).check_amount((2500, 3000))
 
 
 def test_a_refused_prior_is_told_when_it_is_looked_at_and_may_be_overruled(ask, service, chest):
@@ -237,7 +237,7 @@ def test_a_description_never_becomes_markup_in_the_report(ask, chest):
     ],
 )
 def test_what_was_asked_for_and_is_not_seen_is_said(description, after, said):
-    found = unmet(description, [{"finding": "Pleural Effusion", "after": after}])
+    found = warn_of_unmet(description, [{"finding": "Pleural Effusion", "after": after}])
     assert [text.split(" in the")[0] for text in found] == said
 
 

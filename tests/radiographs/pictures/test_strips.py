@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.radiographs import mark_synthetic
-from biomedjourney_monai.radiographs.pictures.maps import colour_png_bytes, overlay_map, save_bytes
+from biomedjourney_monai.radiographs import mark_synthetic, save_png
+from biomedjourney_monai.radiographs.pictures.maps import overlay_map
 from biomedjourney_monai.radiographs.pictures.strips import Frame, draw_strip, save_gif, wrap
 
 GREY = np.full((120, 128), 0.5, np.float32)
@@ -54,7 +54,7 @@ def test_a_map_is_coloured_where_it_is_high_and_grey_where_it_is_zero(tmp_path):
     high, low = picture[200, 220].astype(int), picture[60, 60].astype(int)
     assert np.ptp(low) == 0
     assert np.ptp(high) > 20
-    save_bytes(tmp_path / "a.png", colour_png_bytes(picture, metadata={"Comment": "SYNTHETIC"}))
+    save_png(tmp_path / "a.png", picture, metadata={"Comment": "SYNTHETIC"})
     with Image.open(tmp_path / "a.png") as image:
         assert (image.mode, image.text["Comment"]) == ("RGB", "SYNTHETIC")
     assert picture[:20, :60].max() == 255  # the mark

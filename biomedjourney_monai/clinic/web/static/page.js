@@ -74,7 +74,7 @@ function drawBox() {
   window.addEventListener("resize", showBox);
 }
 
-function imageFrame() {  // where the image lies inside its element, which keeps its shape
+function imageFrame() {  // the image's position inside its element, which keeps the aspect ratio
   const image = at("preview"), frame = image.getBoundingClientRect();
   const factor = Math.min(frame.width / image.naturalWidth, frame.height / image.naturalHeight);
   const width = image.naturalWidth * factor, height = image.naturalHeight * factor;
@@ -119,7 +119,7 @@ function useSuggestion(alone) {
   ready();
 }
 
-// ---- asking
+// ---- the request
 
 function settings() {
   const number = (id) => at(id).value.trim() === "" ? null : Number(at(id).value);
@@ -141,7 +141,7 @@ async function ask(event) {
     if (!answer.ok) return say("messages", [["error", (await answer.json()).message]]);
     let ended = false;
     for await (const line of lines(answer.body)) ended = follow(line, asked) || ended;
-    if (!ended) say("messages", [["error", "The server stopped before it was done."]]);
+    if (!ended) say("messages", [["error", "The server stopped before the request was complete."]]);
   } catch (error) {
     say("messages", error.name === "AbortError" ? [["warning", "Cancelled. Nothing was made."]] : [["error", "The server did not answer. Is it still running?"]]);
   } finally {
@@ -187,7 +187,7 @@ function working(is) {
 }
 
 function ready() {
-  const missing = !state.file ? "Choose a prior first" : !at("description").value.trim() ? "Say what happens next" : region() === "box" && !state.box ? "Draw the box first" : "";
+  const missing = !state.file ? "Choose a prior first" : !at("description").value.trim() ? "Describe the change" : region() === "box" && !state.box ? "Draw the box first" : "";
   at("go").disabled = Boolean(missing);
   at("go").textContent = missing || "Make the counterfactual";
 }
@@ -201,7 +201,7 @@ function showResult(result, asked) {
   at("r-description").textContent = asked.description.trim();
   at("r-facts").textContent = `${result.size.width} × ${result.size.height} pixels, made at ${result.size.made_at} × ${result.size.made_at}; seed ${result.seeds[0]}` + (result.seeds.length > 1 ? ` (the first of ${result.seeds.length} samples)` : "");
   const said = result.warnings.map((text) => ["warning", text]);
-  if (result.overruled) said.unshift(["warning", `A refusal was overruled (${result.overruled}); the pictures’ metadata say so.`]);
+  if (result.overruled) said.unshift(["warning", `A refusal was overruled (${result.overruled}); the pictures’ metadata record it.`]);
   say("r-messages", said);
   for (const name of ["prior", "counterfactual", "difference"]) at(`p-${name}`).src = result.shown[name];
   showHeatChoice(result);
@@ -304,7 +304,7 @@ function enlarge(button) {
   at("large").showModal();
 }
 
-// ---- small things
+// ---- helper functions and start
 
 function element(name, kind = "", text = "") {
   const made = document.createElement(name);

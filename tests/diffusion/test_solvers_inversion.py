@@ -1,8 +1,7 @@
 import torch
 
-from biomedjourney_monai.diffusion.inversion import add_noise, invert
-from biomedjourney_monai.diffusion.schedule import trailing_timesteps
-from biomedjourney_monai.diffusion.solvers import ddim_sample
+from biomedjourney_monai.diffusion.schedule import add_noise, trailing_timesteps
+from biomedjourney_monai.diffusion.solvers import invert, solve
 
 ALPHAS = torch.linspace(0.9999, 0.002, 1000)
 
@@ -16,7 +15,7 @@ def round_trip_error(steps):
     clean = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     timesteps = trailing_timesteps(train_timesteps=1000, steps=steps)
     noise = invert(smooth_epsilon, clean, ALPHAS, timesteps=timesteps.flip(0), prediction_type="epsilon")
-    again = ddim_sample(smooth_epsilon, noise, ALPHAS, steps=steps, prediction_type="epsilon")
+    again = solve(smooth_epsilon, noise, ALPHAS, solver="ddim", steps=steps, prediction_type="epsilon")
     return float((again - clean).abs().mean())
 
 
