@@ -1,13 +1,13 @@
-"""Warn where a counterfactual shows no more change than the description "nothing has changed" would make."""
+"""Warn where a counterfactual hardly differs from its prior."""
 
 from __future__ import annotations
 
 import numpy as np
 
 NOTHING_CHANGED = "nothing_changed"
-MIN_CHANGE = 0.0
-"""Mean absolute difference from the prior over the model's square; grey scale 0 to 1.
-`python scripts/benchmarks/requests.py --calibrate`."""
+MIN_CHANGE = 0.003
+"""Mean absolute difference from the prior, grey scale 0 to 1. Descriptions without change make less in 30 % of cases
+and small findings that the judge sees in none of 55 (`python scripts/benchmarks/requests.py --calibrate`)."""
 
 
 def size_of_change(prior: np.ndarray, squares: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
-from biomedjourney_monai.generation.outcomes import KEPT, MADE, reason_of, results_file, write_outcomes
+from biomedjourney_monai.generation.outcomes import KEPT, MADE, noting, reason_of, results_file, write_outcomes
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.request_table import parse_seed, read_request_table
 from biomedjourney_monai.generation.writer import PICTURES, PictureWriter
@@ -70,13 +71,13 @@ def generate_list(
     file = Path(file)
     rows = read_request_table(file, option="--csv", columns=COLUMNS)
     _ = model.generator  # a missing model ends the run, not each row
-    outcomes, waiting, taken = [""] * len(rows), [], set[Path]()
+    outcomes, codes, waiting, taken = [""] * len(rows), [""] * len(rows), [], set[Path]()
     started = time.perf_counter()
     with tqdm(total=len(rows), desc="sample", unit="image") as bar:
         for number, row in enumerate(rows):
             try:
                 request, out = _parse_row(row, file.parent, seed=seed, region=region, force=force)
-                ready = _prepare(number, request, out, model, taken, pseudonyms, warn)
+                ready = _prepare(number, request, out, model, taken, pseudonyms, noting(warn, codes, number))
                 outcomes[number] = KEPT if ready is None else ""
             except (BiomedJourneyError, OSError, ValueError) as error:
                 ready, outcomes[number] = None, reason_of(error)
@@ -85,12 +86,12 @@ def generate_list(
                 continue
             waiting.append(ready)
             if len(waiting) == batch_size:
-                _generate(waiting, model, outcomes, bar)
+                _generate(waiting, model, outcomes, bar, partial(noting, warn, codes))
                 waiting = []
-        _generate(waiting, model, outcomes, bar)
+        _generate(waiting, model, outcomes, bar, partial(noting, warn, codes))
     seconds = time.perf_counter() - started
     results = results_file(file)
-    write_outcomes(results, outcomes)
+    write_outcomes(results, outcomes, codes=codes)
     return ListResult(outcomes, results, seconds)
 
 
@@ -131,7 +132,13 @@ def _prepare(
     return None if writer.is_written(out, facts) else _Ready(number, out, checked, facts, writer)
 
 
-def _generate(waiting: list[_Ready], model: CounterfactualModel, outcomes: list[str], bar: tqdm[Any]) -> None:
+def _generate(
+    waiting: list[_Ready],
+    model: CounterfactualModel,
+    outcomes: list[str],
+    bar: tqdm[Any],
+    noting_row: Callable[[int], Callable[[str], None]],
+) -> None:
     """Generate and write the pictures of checked rows."""
     if not waiting:
         return
@@ -139,6 +146,8 @@ def _generate(waiting: list[_Ready], model: CounterfactualModel, outcomes: list[
         try:
             ready.writer.write(ready.out, result.images[0], ready.facts)
             outcomes[ready.number] = MADE
+            for warning in result.effect_warnings:
+                noting_row(ready.number)(warning)
         except OSError:
             outcomes[ready.number] = "out not writable"
         bar.update()

@@ -1,7 +1,6 @@
 import pytest
 
 from biomedjourney_monai.generation.description_check import DescriptionError, check_description
-from biomedjourney_monai.preparation.reports.statements import read_statements
 
 
 class Words:
@@ -14,7 +13,7 @@ class Words:
 
 
 def check(text, **more):
-    return check_description(text, Words(), name_findings=read_statements, **more)
+    return check_description(text, Words(), **more)
 
 
 @pytest.mark.parametrize("text", ["New left effusion.", "No acute cardiopulmonary process.", "Unchanged."])

@@ -13,7 +13,7 @@ from biomedjourney_monai.preparation.descriptions.request import read_request
 from biomedjourney_monai.preparation.reports.states import Change
 from biomedjourney_monai.schema import FINDINGS
 
-NOT_SEEN = "finding_not_seen"
+NOT_SEEN, UNASKED = "finding_not_seen", "finding_not_asked_for"
 SIDES = ("left", "right")
 
 
@@ -36,7 +36,15 @@ def warn_of_unseen(judges: Judges, prior: np.ndarray, square: np.ndarray, descri
     Only for priors like those that the judge was trained on; on others its probabilities mean little.
     """
     seen = judge_halves(judges, prior, square)
-    return tuple(warning for change in read_request(description).changes for warning in _unmet(change, seen))
+    changes = read_request(description).changes
+    asked = {change.label for change in changes}
+    appeared = [
+        label.lower()
+        for n, label in enumerate(FINDINGS)
+        if label not in asked and seen[""][n] > SEEN >= seen["prior"][n]
+    ]
+    unasked = (f"the judge also sees {', '.join(appeared)} ({UNASKED})",) if appeared else ()
+    return unasked + tuple(warning for change in changes for warning in _unmet(change, seen))
 
 
 def _unmet(change: Change, seen: dict[str, np.ndarray]) -> Iterator[str]:
