@@ -12,10 +12,14 @@ from biomedjourney_monai.preparation.reports import vocabulary as words
 from biomedjourney_monai.preparation.reports.sections import clean
 from biomedjourney_monai.preparation.reports.statements import WHOLE, Segment, read_segments, split_sentences
 from biomedjourney_monai.preparation.reports.states import DESCRIBED, Change
+from biomedjourney_monai.preparation.reports.wording import is_foreign
 from biomedjourney_monai.schema import FINDINGS
 
 DEFAULT_SEVERITY = {"new": 2, "worse": 3, "better": 1}
 """Change → severity where a description states none: a worse finding is drawn large, whatever the prior shows."""
+
+NO_CHANGE = "No interval change."
+"""Draws no finding, where the name of an unknown thing may draw one."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class ReadRequest:
         changes: the changes that the model can draw or that are denied, in the order of the description.
         by_default: labels whose severity is `DEFAULT_SEVERITY`'s.
         prompt: the same in the words of the training descriptions; the description itself if it is written in them
-            already, or if no finding was understood.
+            already, or if nothing was understood; `NO_CHANGE` if everything that was understood cannot be drawn.
         left_out: parts without a known finding, in lower case.
         undrawable: names of findings and things that the model cannot draw.
     """
@@ -75,7 +79,7 @@ def read_request(description: str) -> ReadRequest:
     asked: dict[tuple[str, str], Change] = {}
     left_out: list[str] = []
     undrawable: list[str] = []
-    for sentence in split_sentences(clean(description)):
+    for sentence in [] if is_foreign(description) else split_sentences(clean(description)):
         segments = read_segments(sentence)
         for segment in segments:
             if segment.label in FINDINGS or (segment.is_negated and segment.label in DESCRIBED):
@@ -83,12 +87,15 @@ def read_request(description: str) -> ReadRequest:
                     _join(asked, change)
             else:
                 undrawable.append(segment.label.lower())
-        undrawable += [match[0] for match in words.OTHER_THINGS.finditer(sentence)]
+        named = words.OTHER_THINGS.finditer(sentence)
+        undrawable += [match[0] for match in named if not words.DENIAL.search(sentence, 0, match.start())]
         left_out += _left_out(sentence, segments)
     changes, by_default, prompt = list(asked.values()), frozenset[str](), description
     if changes and not is_canonical(description):
         changes, by_default = _fill_in(changes)
         prompt = " ".join(progression.write_change(change) for change in changes)
+    elif not changes and undrawable:
+        prompt = NO_CHANGE
     return ReadRequest(tuple(changes), by_default, prompt, tuple(left_out), tuple(dict.fromkeys(undrawable)))
 
 
