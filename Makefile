@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 STAMP = $(VENV)/.installed-$(shell (cat requirements.txt pyproject.toml; pwd) | sha256sum | cut -c1-16)
 RUN = $(VENV)/bin/
-PYTEST = OMP_NUM_THREADS=1 $(RUN)python -m pytest -n 2 --dist loadfile --durations 10
+PYTEST = OMP_NUM_THREADS=1 $(RUN)python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 
 .PHONY: demo test test-all typecheck lint format wheel clean
 

@@ -19,7 +19,15 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "diffusion.settings": ("SamplingSettings",),
-    "errors": ("BiomedJourneyError", "ConfigError", "ImageError", "SettingError", "TableError", "WeightsError"),
+    "errors": (
+        "BiomedJourneyError",
+        "ConfigError",
+        "ImageError",
+        "MissingPackageError",
+        "SettingError",
+        "TableError",
+        "WeightsError",
+    ),
     "evaluation.ablation.run": ("run_ablation",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.judges.loading": ("load_judges",),
@@ -68,12 +76,17 @@ def __getattr__(name: str) -> Any:
 
     Raises:
         AttributeError: for another name.
+        MissingPackageError: if it needs a package of an extra that is not installed.
     """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    errors = importlib.import_module(f"{__name__}.errors")
+    try:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        raise (errors.MissingPackageError.of(error) or error) from None
     if inspect.isfunction(value):
-        value = importlib.import_module(f"{__name__}.errors").refuse_unknown_keywords(value)
+        value = errors.refuse_unknown_keywords(value)
     globals()[name] = value
     return value
 

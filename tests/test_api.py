@@ -58,3 +58,22 @@ def test_star_import_and_repeated_access_give_the_same_objects():
 def test_an_unknown_keyword_names_the_nearest_known_one(call, near):
     with pytest.raises(bj.SettingError, match=f"Did you mean {near}"):
         call()
+
+
+def test_a_missing_extra_is_named():
+    script = """
+import sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Without())
+import biomedjourney_monai as bj
+try:
+    bj.find_studies
+except bj.BiomedJourneyError as error:
+    print(error)
+"""
+    assert 'pip install "biomedjourney_monai[train]"' in in_a_new_process(script)

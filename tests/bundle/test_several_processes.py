@@ -7,6 +7,8 @@ import torch
 
 from biomedjourney_monai.networks.weights.model_file import load_tensors
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ["--pretrain_epochs", 3, "--finetune_epochs", 2, "--warmup_iterations", 1, "--val_interval", 1]
 SETTINGS += ["--precision", "float32", "--log_iterations", 1, "--learning_rate", 0.001]
 
@@ -64,7 +66,6 @@ def test_the_first_process_alone_speaks(one_and_two):
     assert len(list((one_and_two[1] / "runs").glob("*/model.pt"))) == 2
 
 
-@pytest.mark.slow
 def test_several_processes_without_the_overlay_are_refused(latent_work, run_bundle):
     result = run_bundle("training", "train.yaml", "--dataset_dir", latent_work, processes=2)
     assert result.returncode != 0

@@ -52,6 +52,7 @@ def orthanc(bundle, random_model, dicom_chest, tmp_path):
     return json.loads((tmp_path / "seen.json").read_text()), tmp_path
 
 
+@pytest.mark.slow
 def test_a_real_archive_is_asked_and_stores_once(orthanc, bundle, random_model):
     seen, folder = orthanc
 

@@ -94,7 +94,7 @@ def test_the_fit_is_saved_and_the_noise_schedule_is_not():
 def test_there_must_be_pairs_of_one_shape():
     prior, new = draw_pairs(2)
     for pair in ((prior[:1], new), (prior[:0], new[:0])):
-        with pytest.raises(ValueError, match="pairs"):
+        with pytest.raises(ValueError, match="pair of equal shape"):
             make(pair)
 
 

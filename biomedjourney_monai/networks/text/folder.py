@@ -85,7 +85,8 @@ def load_text_tower(folder: str | Path) -> LoadedTower:
         raise WeightsError(
             f"{folder} must be the folder of a text tower",
             found="no such folder",
-            action="Put a text encoder there (docs/how-to/text-encoders.md of the bundle), or pass the folder of one",
+            action="Put BiomedCLIP or another text encoder there, as docs/how-to/text-encoders.md of the bundle "
+            "describes, or pass the folder of one",
         )
     for file in _weights(folder):
         refuse_pointer(file)

@@ -151,15 +151,13 @@ def read_rows(work: str | Path, *, stage: str) -> list[ImageRow]:
             ImageRow(place, row["split"], row["image"], "", "", row["impression"]) for place, row in enumerate(singles)
         ]
     triples = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=TRIPLE_KEYS)
+    keys = ("split", "new_image", "prior_image", "valid_mask")
     return [
         ImageRow(
             place,
-            row["split"],
-            row["new_image"],
-            row["prior_image"],
-            row["valid_mask"],
-            row["progression_description"],
-            row.get("journey_id", ""),
+            text=row["progression_description"],
+            journey_id=row.get("journey_id", ""),
+            **{key: row[key] for key in keys},
         )
         for place, row in enumerate(triples, start=len(singles))
     ]

@@ -166,7 +166,7 @@ def test_a_full_house_is_told_in_words_and_empties(workshop):
         wait_for(lambda: server.queue.inside == 2 and workshop.begun.is_set())
         refused = client.post("/api/inspect", content=b"image")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
-        assert "takes 2 requests at a time; found as many. Try again in a minute." in refused.json()["message"]
+        assert "takes 2 requests at a time; found 2 already. Try again in a minute." in refused.json()["message"]
         workshop.hold.set()
         for thread in threads:
             thread.join(30)

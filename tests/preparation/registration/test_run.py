@@ -92,6 +92,7 @@ def test_a_picture_that_was_touched_or_lost_is_made_again(work):
     assert contents_of(work) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(small_mimic, tmp_path):
     studies = select_studies(read_mimic(small_mimic)).studies
     copies = [

@@ -68,6 +68,7 @@ def test_another_seed_gives_another_tower(tower, tmp_path):
     assert TextEncoder.from_folder(tmp_path).weights_hash != TextEncoder.from_folder(tower[0]).weights_hash
 
 
+@pytest.mark.slow
 def test_training_learns_which_text_goes_with_which_image(tmp_path):
     images, texts = pairs(80)
     texts = [choice[:1] for choice in texts]
