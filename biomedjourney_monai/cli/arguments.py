@@ -106,7 +106,7 @@ def add_sampling_arguments(
 
 
 def add_control_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add region, strength, initial noise and force."""
+    """Add region, strength, initial noise, verbatim and force."""
     controls = parser.add_argument_group("controls")
     controls.add_argument(
         "--region", metavar="MASK|auto", help="confine the change to a mask, or to where the description acts"
@@ -123,6 +123,11 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         choices=INIT_NOISE,
         default="random",
         help="start from the seed's noise, or from noise found by inverting the prior (default: random)",
+    )
+    controls.add_argument(
+        "--verbatim",
+        action="store_true",
+        help="give the text encoder the description as it is, not in the words of its training descriptions",
     )
     controls.add_argument(
         "--force", action="store_true", help="overrule refusals of prior or description; the metadata record it"
@@ -156,7 +161,9 @@ def counterfactual_model(arguments: argparse.Namespace, **changes: object) -> Co
     from biomedjourney_monai.generation.model import CounterfactualModel
 
     force = bool(getattr(arguments, "force", False))
-    return CounterfactualModel(model_config(arguments), settings, precision=arguments.precision, force=force)
+    verbatim = True if getattr(arguments, "verbatim", False) else None  # None: as the configuration says
+    config = model_config(arguments)
+    return CounterfactualModel(config, settings, precision=arguments.precision, force=force, verbatim=verbatim)
 
 
 def warn(text: str) -> None:

@@ -61,6 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     rungs = ladders.check_ladder(model, a.prior, descriptions, seed=a.seed, region=a.region, force=a.force)
     for warning in (warning for rung in rungs for warning in rung.warnings):
         warn(warning)
+    for line in (rung.understood for rung in rungs if rung.understood):
+        print(line)
     writer = PictureWriter(rungs[0].prior, read_pseudonyms(a)) if a.dicom else None
     if writer is not None:
         for text in descriptions:

@@ -70,7 +70,7 @@ def _serve_one(arguments: argparse.Namespace, archive: Archive, model: Counterfa
 
     a = arguments
     request = ArchiveRequest(a.description, a.seed, a.patient_id or "", a.study or "", region=a.region, force=a.force)
-    outcome = serve(request, archive, model, dry_run=a.dry_run, warn=warn)
+    outcome = serve(request, archive, model, dry_run=a.dry_run, warn=warn, say=print)
     lines = {
         STORED: "stored 1 image, marked as synthetic, as a new series of its study",
         KEPT: "kept: the archive already holds the result of this request",

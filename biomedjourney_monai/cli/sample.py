@@ -139,7 +139,11 @@ def _sample_one(arguments: argparse.Namespace) -> None:
     checked = model.check(Request(arguments.prior, arguments.description, samples=samples, **shared))
     for warning in checked.warnings:
         warn(warning)
+    if checked.understood:
+        print(checked.understood)
     result = model.run(checked, batch_size=arguments.batch_size, progress=True)
+    for warning in result.effect_warnings:
+        warn(warning)
     written = result.save(arguments.out, pseudonyms=pseudonyms) + save_beside(arguments.out, result)
     names = [path.name for path in written[1:]] + _save_agreement(arguments, result)
     height, width = result.prior.original_hw

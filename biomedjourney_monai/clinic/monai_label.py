@@ -79,7 +79,7 @@ class ReadRequestd(MapTransform):
             read[CHECKED] = checked
             for transform in self.preprocessing.transforms:  # Compose would wrap a refusal in its own error
                 read = transform(read)
-            read[key].meta |= {"description": text, "seed": seed}
+            read[key].meta |= {"description": checked.text, "seed": seed}
         return read
 
 

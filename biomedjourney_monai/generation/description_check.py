@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.preparation.descriptions.request import read_request
+from biomedjourney_monai.preparation.reports.statements import read_statements
+from biomedjourney_monai.preparation.reports.vocabulary import NOTHING_NEW
+from biomedjourney_monai.preparation.reports.wording import is_foreign
 from biomedjourney_monai.schema import FINDINGS
 
 EMPTY, TOO_LONG, NO_FINDING = "empty_description", "description_too_long", "no_known_finding"
-
-_NOTHING_FOUND = re.compile(
-    r"\bno (?:evidence of )?(?:acute|active|new)\b|\b(?:is|are|remain|now|lungs) clear\b|\bclear (?:lungs|chest)\b"
-    r"|\b(?:normal|unremarkable) (?:chest|study|radiograph|examination)\b|\b(?:unchanged|no change|stable)\b"
-    r"|\bno (?:\w+ ){0,2}change\b",
-    re.IGNORECASE,
-)
-"""How reports describe a chest without naming a finding."""
+FOREIGN, CANNOT_DRAW = "description_not_english", "cannot_draw"
 
 
 class CountsTokens(Protocol):
@@ -44,34 +40,45 @@ class DescriptionCheck:
     Attributes:
         warnings: sentences for the user, without the description's text.
         overruled: the reason code that `force` overruled, or "".
+        prompt: what the text encoder gets.
+        understood: one line that says what was understood and what was not; it quotes the description.
     """
 
     warnings: tuple[str, ...] = ()
     overruled: str = ""
+    prompt: str = ""
+    understood: str = ""
 
 
 def check_description(
-    text: str,
-    encoder: CountsTokens,
-    *,
-    name_findings: Callable[[str], Collection[str]],
-    known: Collection[str] = FINDINGS,
-    force: bool = False,
+    text: str, encoder: CountsTokens, *, known: Collection[str] = FINDINGS, force: bool = False, verbatim: bool = False
 ) -> DescriptionCheck:
-    """Check a description before an image is generated from it.
+    """Check a description before an image is made of it, and write it in the words of the training descriptions.
 
     Args:
         encoder: the model's text encoder.
-        name_findings: returns the findings that a text names, present or denied.
         known: the findings that the model knows.
-        force: truncate a text that is too long.
+        force: accept another language, and truncate a text that is too long.
+        verbatim: give the text encoder the description as it is.
 
     Raises:
-        DescriptionError: if the text is empty or, without `force`, longer than the encoder's context.
+        DescriptionError: if the text is empty or, without `force`, in another language than English or longer than the
+            encoder's context.
     """
     refuse_empty(text)
+    read = read_request(text)
+    prompt = text if verbatim else read.prompt
     warnings, overruled = [], ""
-    count = encoder.count_tokens(text)
+    if is_foreign(text):
+        if not force:
+            raise DescriptionError(
+                "a description must be in English",
+                found=f"common words of another language ({FOREIGN})",
+                action='Write for example "New moderate left pleural effusion."',
+                reason=FOREIGN,
+            )
+        overruled = FOREIGN
+    count = encoder.count_tokens(prompt)
     if count > encoder.context_length:
         lost = f"{count} tokens where the text encoder reads {encoder.context_length}"
         if not force:
@@ -83,12 +90,14 @@ def check_description(
             )
         overruled = TOO_LONG
         warnings.append(f"the description is truncated: {lost}; the rest of it has no effect ({TOO_LONG})")
-    if not set(name_findings(text)) & set(known) and not _NOTHING_FOUND.search(text):
+    if not read_statements(text).keys() & set(known) and not NOTHING_NEW.search(text):
         names = ", ".join(known)
         warnings.append(
             f"the description names no finding that the model knows ({names}): expect little change ({NO_FINDING})"
         )
-    return DescriptionCheck(tuple(warnings), overruled)
+    if read.undrawable:
+        warnings.append(f"the model cannot draw: {', '.join(read.undrawable)} ({CANNOT_DRAW})")
+    return DescriptionCheck(tuple(warnings), overruled, prompt, read.line)
 
 
 def refuse_empty(text: str) -> None:

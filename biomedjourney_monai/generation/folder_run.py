@@ -64,6 +64,7 @@ class FolderRun:
         self.outcomes = [NOT_TRIED] * len(requests)
         self.files = [""] * len(requests)
         self._facts: dict[int, dict[str, Any]] = {}
+        self._prompts: dict[int, str] = {}
         self._todo: list[dict[str, Any]] | None = None
 
     def datalist(self) -> list[dict[str, Any]]:
@@ -84,7 +85,7 @@ class FolderRun:
                         raise
                     self.outcomes[number] = reason_of(error, otherwise="request unusable")
                     continue
-                entry = {"description": request.description, "seed": request.seed, "number": number}
+                entry = {"description": self._prompts[number], "seed": request.seed, "number": number}
                 self._todo.append({"image": request.image, **entry})
         return self._todo
 
@@ -123,6 +124,7 @@ class FolderRun:
         )
         for warning in checked.warnings:
             logger.warning(warning)
+        self._prompts[number] = checked.text
         self._facts[number] = self.model.documents(checked)[0]
         suffix = ".png" if self.output_format == "png" else suffix_like(request.image)
         self.files[number] = f"counterfactual-{number:04d}{suffix}"

@@ -28,7 +28,6 @@ from biomedjourney_monai.generation.result import Result, finished_picture
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.weights.trained_size import trained_size
-from biomedjourney_monai.preparation.reports.statements import read_statements
 
 BATCH_SIZE = 16
 OnStep = Callable[[int], None]
@@ -45,6 +44,7 @@ class CounterfactualModel:
         precision: of the denoiser: "float32", "bfloat16", "float16" or "auto"; None takes the configuration's.
         device: "cpu" or "cuda"; None is the CPU.
         force: overrule a refusal of the resolution; see `check_resolution`.
+        verbatim: give the text encoder descriptions as they are; None takes the configuration's.
         generator: a generator that is loaded already, used with its own sampler.
 
     Raises:
@@ -60,10 +60,12 @@ class CounterfactualModel:
         precision: str | None = None,
         device: str | None = None,
         force: bool = False,
+        verbatim: bool | None = None,
         generator: CounterfactualGenerator | None = None,
     ) -> None:
         self.config, self.settings = config, settings or SamplingSettings()
         self.size = generator.image_size if generator is not None else config.image_size
+        self.verbatim = bool(config.compose().get("verbatim")) if verbatim is None else verbatim
         trained = trained_size(config.bundle, config.weights)
         self._overruled = check_resolution(self.size, trained, force=force)
         self._loaded = _Loaded(partial(config.load_generator, precision=precision, device=device), generator)
@@ -95,6 +97,7 @@ class CounterfactualModel:
         samples: int = 1,
         region: str | Path | np.ndarray | None = None,
         force: bool = False,
+        verbatim: bool | None = None,
         progress: bool = False,
     ) -> Result:
         """Make counterfactuals of one prior.
@@ -106,6 +109,8 @@ class CounterfactualModel:
             samples: number of samples, with consecutive seeds from `seed` on.
             region: None for everywhere, "auto" for where the description acts, or a mask of the prior's size.
             force: overrule refusals of the prior or the description; the metadata record it.
+            verbatim: give the text encoder the description as it is, not in the words of its training descriptions;
+                None takes the model's default.
             progress: show a progress bar for several samples.
 
         Raises:
@@ -115,7 +120,7 @@ class CounterfactualModel:
             >>> import biomedjourney_monai as bj  # doctest: +SKIP
             >>> result = bj.load_model().generate("chest.dcm", "New large left pleural effusion.")  # doctest: +SKIP
         """
-        request = Request(prior, description, seed=seed, samples=samples, region=region, force=force)
+        request = Request(prior, description, seed=seed, samples=samples, region=region, force=force, verbatim=verbatim)
         return self.run(self.check(request), progress=progress)
 
     def check(self, request: Request) -> Checked:
@@ -132,14 +137,16 @@ class CounterfactualModel:
         )
         finished_picture(prior.image, prior)  # a prior too small for the mark is refused here
         region = read_region(request.region, size=self.size, prior_hw=prior.original_hw)
-        described = self.check_description(request.description, force=request.force)
+        described = self.check_description(request.description, force=request.force, verbatim=request.verbatim)
         seeds = tuple(range(request.seed, request.seed + request.samples))
         codes = (self._overruled, overruled, described.overruled)
-        return Checked(prior, request.description, seeds, region, codes, prior.warnings + described.warnings)
+        text = prior.warnings + described.warnings, described.prompt, described.understood
+        return Checked(prior, request.description, seeds, region, codes, *text)
 
-    def check_description(self, text: str, *, force: bool = False) -> DescriptionCheck:
+    def check_description(self, text: str, *, force: bool = False, verbatim: bool | None = None) -> DescriptionCheck:
         """Check a description; see `description_check.check_description`."""
-        return check_description(text, self.generator.text_encoder, name_findings=read_statements, force=force)
+        as_it_is = self.verbatim if verbatim is None else verbatim
+        return check_description(text, self.generator.text_encoder, force=force, verbatim=as_it_is)
 
     def run(
         self,
@@ -160,7 +167,7 @@ class CounterfactualModel:
         with tqdm(total=len(seeds), desc="sample", unit="image", disable=not progress or len(seeds) == 1) as bar:
             for start in range(0, len(seeds), batch_size):
                 batch = seeds[start : start + batch_size]
-                priors, texts = np.stack([checked.prior.image] * len(batch)), [checked.description] * len(batch)
+                priors, texts = np.stack([checked.prior.image] * len(batch)), [checked.text] * len(batch)
                 made = self.draw(priors, texts, batch, region=checked.region, on_step=on_step)
                 first = first or made
                 squares.append(made.images[:, 0].cpu().numpy())
@@ -178,7 +185,7 @@ class CounterfactualModel:
             group = [requests[number] for number in numbers]
             made = self.draw(
                 np.stack([checked.prior.image for checked in group]),
-                [checked.description for checked in group],
+                [checked.text for checked in group],
                 [checked.seeds[0] for checked in group],
                 region=group[0].region,
             )
@@ -219,7 +226,8 @@ class CounterfactualModel:
     def documents(self, checked: Checked) -> tuple[dict[str, Any], ...]:
         """The metadata of each sample of a checked request."""
         describe = partial(document, self.provenance(), description=checked.description, prior=checked.prior.image)
-        return tuple(describe(seed=seed, region=checked.region, overruled=checked.overruled) for seed in checked.seeds)
+        describe = partial(describe, prompt=checked.prompt, region=checked.region, overruled=checked.overruled)
+        return tuple(describe(seed=seed) for seed in checked.seeds)
 
 
 class _Loaded:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from biomedjourney_monai.files import written_atomically
@@ -22,12 +23,25 @@ def results_file(table: Path) -> Path:
     return table.with_name(table.name.removesuffix(".csv") + RESULTS_SUFFIX)
 
 
-def write_outcomes(file: Path, outcomes: Sequence[str], files: Sequence[str] | None = None) -> None:
-    """Write one line for each row: its number, its outcome and, if `files` are given, the file that was written."""
-    lines = ["row,outcome" + (",file" if files is not None else "")]
+def noting(warn: Callable[[str], None], codes: list[str], row: int) -> Callable[[str], None]:
+    """A `warn` that also adds the reason code of each warning, which stands in brackets in it, to `codes[row]`."""
+
+    def note(warning: str) -> None:
+        warn(warning)
+        found = re.findall(r"\((\w+)\)", warning)
+        codes[row] = " ".join(dict.fromkeys([*codes[row].split(), *found]))
+
+    return note
+
+
+def write_outcomes(
+    file: Path, outcomes: Sequence[str], files: Sequence[str] | None = None, *, codes: Sequence[str] | None = None
+) -> None:
+    """Write one line for each row: its number and outcome, the file that was written, and the codes of its warnings."""
+    lines = ["row,outcome" + (",file" if files is not None else "") + (",warnings" if codes is not None else "")]
     for number, outcome in enumerate(outcomes, start=1):
         written = "" if files is None else f",{files[number - 1] if outcome in (MADE, KEPT) else ''}"
-        lines.append(f"{number},{outcome}{written}")
+        lines.append(f"{number},{outcome}{written}" + (f",{codes[number - 1]}" if codes is not None else ""))
     with written_atomically(file) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -32,6 +32,7 @@ def document(
     made_by: Mapping[str, Any],
     *,
     description: str,
+    prompt: str = "",
     seed: int,
     prior: np.ndarray | None = None,
     region: np.ndarray | str | None = None,
@@ -42,6 +43,7 @@ def document(
     Args:
         made_by: of `provenance`.
         description: the progression description.
+        prompt: what the text encoder got; named only where it differs from the description.
         seed: of the noise.
         prior: as the model sees it, float32, shape (S, S); None without a prior.
         region: None, "auto" or a mask.
@@ -49,6 +51,8 @@ def document(
     """
     facts = dict(made_by) if region is None else {**made_by, "region": region_name(region)}
     facts |= {"progression_description": description, "seed": int(seed)}
+    if prompt and prompt != description:
+        facts["prompt"] = prompt
     if prior is not None:
         facts["prior"] = content_hash(prior)
     codes = [code for code in overruled if code]

@@ -10,6 +10,7 @@ import numpy as np
 from biomedjourney_monai.diffusion.settings import check_seed
 from biomedjourney_monai.errors import SettingError
 from biomedjourney_monai.generation.prior import Prior
+from biomedjourney_monai.preparation.descriptions.request import read_request
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Request:
         region: where change is allowed: None for everywhere, "auto" for where the description acts, or a mask of the
             prior's height and width, bright where change is allowed, as a file or an array.
         force: overrule refusals of the prior or the description.
+        verbatim: give the text encoder the description as it is; None takes the model's default.
 
     Raises:
         SettingError: naming the attribute that has another type or is out of range.
@@ -35,6 +37,7 @@ class Request:
     samples: int = 1
     region: str | Path | np.ndarray | None = field(default=None, repr=False)
     force: bool = False
+    verbatim: bool | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.description, str):
@@ -59,6 +62,8 @@ class Checked:
         region: None, "auto", or a mask of the model's square, bool, shape (S, S).
         overruled: reason codes of overruled refusals.
         warnings: sentences for the user, without the description's text.
+        prompt: what the text encoder gets; "" for the description itself.
+        understood: one line that says what was understood of the description and what was not; it quotes it.
     """
 
     prior: Prior = field(repr=False)
@@ -67,3 +72,16 @@ class Checked:
     region: np.ndarray | str | None = field(default=None, repr=False)
     overruled: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    prompt: str = ""
+    understood: str = ""
+
+    @property
+    def text(self) -> str:
+        """What the text encoder gets."""
+        return self.prompt or self.description
+
+    @property
+    def asks_for_change(self) -> bool:
+        """Whether the description asks for more than denials and what stays."""
+        changes = read_request(self.description).changes
+        return not changes or any(change.kind not in ("same", "absent") for change in changes)

@@ -18,7 +18,15 @@ from tqdm import tqdm
 
 from biomedjourney_monai.errors import BiomedJourneyError, TableError
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
-from biomedjourney_monai.generation.outcomes import KEPT, MADE, NOT_TRIED, reason_of, results_file, write_outcomes
+from biomedjourney_monai.generation.outcomes import (
+    KEPT,
+    MADE,
+    NOT_TRIED,
+    noting,
+    reason_of,
+    results_file,
+    write_outcomes,
+)
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
 from biomedjourney_monai.generation.writer import PICTURES, PictureWriter
@@ -35,8 +43,8 @@ if TYPE_CHECKING:
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 COLUMNS = ("prior", "description", "out")
-BATCH_SECONDS = 5.0
-"""How much work on a CPU may be lost when a run is stopped."""
+CPU_BATCH = 4
+"""Rows in one batch on a CPU, where a larger one saves little time."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +99,16 @@ def generate_list(
     refuse_unwritable(results, name="the results beside --csv")
     outputs = _Outputs(file, rows, anywhere=anywhere)
     _ = model.generator  # a missing model ends the run, not each row
-    outcomes = [NOT_TRIED] * len(rows)
+    outcomes, codes = [NOT_TRIED] * len(rows), [""] * len(rows)
     started = time.perf_counter()
     try:
         with tqdm(total=len(rows), desc="sample", unit="image") as bar:
-            batch = _Batch(model, outcomes, results, bar, batch_size)
+            batch = _Batch(model, outcomes, codes, results, bar, batch_size, warn)
             for number, row in enumerate(rows):
                 try:
                     request, out = _parse_row(row, file.parent, seed=seed, region=region, force=force)
                     outputs.check(out, request)
-                    ready = _prepare(number, request, out, model, pseudonyms, warn)
+                    ready = _prepare(number, request, out, model, pseudonyms, noting(warn, codes, number))
                     outputs.taken.add(out.resolve())
                 except (BiomedJourneyError, OSError, ValueError) as error:
                     outcomes[number] = reason_of(error)
@@ -110,10 +118,10 @@ def generate_list(
             batch.generate()
     except BaseException:
         with suppress(OSError):
-            write_outcomes(results, outcomes)
+            write_outcomes(results, outcomes, codes=codes)
         raise
     seconds = time.perf_counter() - started
-    write_outcomes(results, outcomes)
+    write_outcomes(results, outcomes, codes=codes)
     return ListResult(outcomes, results, seconds)
 
 
@@ -186,17 +194,25 @@ def _prepare(
 
 
 class _Batch:
-    """Rows that wait to be generated together. On a CPU a batch takes about `BATCH_SECONDS`, and the first has one row.
+    """Rows that wait to be generated together: few on a CPU, so that little work is lost when a run is stopped.
 
     A row with its own mask is not joined by later rows, because it is generated alone.
     """
 
     def __init__(
-        self, model: CounterfactualModel, outcomes: list[str], results: Path, bar: tqdm[Any], batch_size: int
+        self,
+        model: CounterfactualModel,
+        outcomes: list[str],
+        codes: list[str],
+        results: Path,
+        bar: tqdm[Any],
+        batch_size: int,
+        warn: Callable[[str], None],
     ) -> None:
-        self.model, self.outcomes, self.results, self.bar, self.most = model, outcomes, results, bar, batch_size
-        self._on_cpu = next(model.generator.parameters()).device.type == "cpu"
-        self._size = 1 if self._on_cpu else batch_size
+        self.model, self.outcomes, self.codes, self.results, self.bar = model, outcomes, codes, results, bar
+        self.warn = warn
+        on_cpu = next(model.generator.parameters()).device.type == "cpu"
+        self._size = min(CPU_BATCH, batch_size) if on_cpu else batch_size
         self._waiting: list[_Ready] = []
 
     def add(self, number: int, ready: _Ready | None) -> None:
@@ -217,19 +233,18 @@ class _Batch:
         """
         if not self._waiting:
             return
-        waiting, self._waiting, started = self._waiting, [], time.perf_counter()
+        waiting, self._waiting = self._waiting, []
         results = self.model.run_together([ready.checked for ready in waiting])
         for ready, result in zip(waiting, results, strict=True):
             try:
                 ready.writer.write(ready.out, result.images[0], ready.facts)
                 self.outcomes[ready.number] = MADE
+                for warning in result.effect_warnings:
+                    noting(self.warn, self.codes, ready.number)(warning)
             except DiskFullError as error:
                 self.outcomes[ready.number] = reason_of(error)
                 raise
             except OSError:
                 self.outcomes[ready.number] = "out not writable"
             self.bar.update()
-        write_outcomes(self.results, self.outcomes)
-        if self._on_cpu:
-            fitting = len(waiting) * BATCH_SECONDS / (time.perf_counter() - started)
-            self._size = min(self.most, max(1, int(fitting)))
+        write_outcomes(self.results, self.outcomes, codes=self.codes)

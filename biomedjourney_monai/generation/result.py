@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from biomedjourney_monai.generation.effect import warn_of_no_change
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.radiographs import mark_synthetic, restore
 from biomedjourney_monai.radiographs.pictures.html import colour_difference
@@ -59,6 +60,7 @@ class Result:
         documents: the metadata of each sample.
         seeds: of each sample.
         warnings: sentences for the user.
+        effect_warnings: those of them that were found after generation.
         relevance: where the description acts, float32 in [0, 1], shape (S, S); None unless the region is "auto".
         region: where change was allowed, float32 in [0, 1], shape (S, S); None for everywhere.
     """
@@ -68,6 +70,7 @@ class Result:
     documents: tuple[dict[str, Any], ...] = field(repr=False)
     seeds: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    effect_warnings: tuple[str, ...] = ()
     relevance: np.ndarray | None = field(default=None, repr=False)
     region: np.ndarray | None = field(default=None, repr=False)
 
@@ -83,7 +86,8 @@ class Result:
         found = {name: getattr(generated, name, None) for name in ("relevance", "region")}
         maps = {name: None if value is None else value[0, 0].cpu().numpy() for name, value in found.items()}
         seeds = checked.seeds[: len(squares)]
-        return cls(squares, checked.prior, tuple(documents), seeds, checked.warnings, **maps)
+        warnings = warn_of_no_change(checked.prior.image, squares) if checked.asks_for_change else ()
+        return cls(squares, checked.prior, tuple(documents), seeds, (*checked.warnings, *warnings), warnings, **maps)
 
     @property
     def images(self) -> np.ndarray:

@@ -14,7 +14,7 @@ from biomedjourney_monai.clinic.pacs.archive import Archive
 from biomedjourney_monai.clinic.pacs.latest_radiograph import check_request, check_retrieved, find_latest
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.generation.model import CounterfactualModel
-from biomedjourney_monai.generation.outcomes import KEPT, NOT_TRIED, reason_of, results_file, write_outcomes
+from biomedjourney_monai.generation.outcomes import KEPT, NOT_TRIED, noting, reason_of, results_file, write_outcomes
 from biomedjourney_monai.generation.prior import Prior, read_prior
 from biomedjourney_monai.generation.request import Request
 from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
@@ -58,14 +58,19 @@ def serve(
     *,
     dry_run: bool = False,
     warn: Callable[[str], None] = lambda warning: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> str:
     """Find, retrieve, generate, store; returns "stored", "kept" or "would be stored".
+
+    `say` is called with what was understood of the description.
 
     Raises:
         BiomedJourneyError: some with a reason code, by which a work list counts them.
     """
     check_request(request.patient_id, request.study_uid)
-    model.check_description(request.description, force=request.force)  # before anything is retrieved
+    described = model.check_description(request.description, force=request.force)  # before anything is retrieved
+    if described.understood:
+        say(described.understood)
     found = find_latest(archive, patient_id=request.patient_id, study_uid=request.study_uid)
     retrieved = archive.retrieve(found.study_uid, found.series_uid, found.instance_uid)
     check_retrieved(retrieved, found, patient_id=request.patient_id)
@@ -80,6 +85,8 @@ def serve(
     if dry_run:
         return WOULD
     result = model.run(checked)
+    for warning in result.effect_warnings:
+        warn(warning)
     archive.store(PictureWriter(prior).dataset(result.images[0], result.documents[0]))
     return STORED
 
@@ -112,7 +119,7 @@ def serve_list(
     """
     rows = read_request_table(file, option="--work-list", columns=("description",), any_of=("patient_id", "study_uid"))
     _ = model.generator  # a missing model ends the run, not each row
-    outcomes = [NOT_TRIED] * len(rows)
+    outcomes, codes = [NOT_TRIED] * len(rows), [""] * len(rows)
     lost = 0
     try:
         for number, row in enumerate(tqdm(rows, desc="pacs", unit="image")):
@@ -121,7 +128,7 @@ def serve_list(
                 own_seed = parse_seed(row.get("seed", ""), seed)
                 who = (row.get("patient_id", ""), row.get("study_uid", ""))
                 request = ArchiveRequest(row["description"], own_seed, *who, region=region, force=force)
-                outcomes[number] = serve(request, archive, model, dry_run=dry_run, warn=warn)
+                outcomes[number] = serve(request, archive, model, dry_run=dry_run, warn=noting(warn, codes, number))
                 lost = 0
             except (BiomedJourneyError, OSError, ValueError) as error:
                 outcomes[number] = reason_of(error)
@@ -129,7 +136,7 @@ def serve_list(
                 if getattr(error, "ends_the_run", False) or lost == LOST_IN_A_ROW:
                     return outcomes, error
     finally:
-        write_outcomes(results_file(Path(file)), outcomes)
+        write_outcomes(results_file(Path(file)), outcomes, codes=codes)
     return outcomes, None
 
 

@@ -43,6 +43,7 @@ class PageRequest:
         region: "everywhere", "auto" or "box".
         box: left, top, right, bottom as shares of the image's width and height; for "box" only.
         force: overrule refusals of prior and description.
+        verbatim: give the text encoder the description as it is.
     """
 
     description: str = field(repr=False)
@@ -54,6 +55,7 @@ class PageRequest:
     region: str = EVERYWHERE
     box: Box | None = None
     force: bool = False
+    verbatim: bool = False
 
     def check_amount(self, hw: tuple[int, int]) -> None:
         """Raise a LimitError for more pixels than fit into memory, for a prior of height and width `hw`."""
@@ -102,6 +104,7 @@ def parse_request(data: bytes) -> PageRequest:
         region=region,
         box=_box(content) if region == BOX else None,
         force=content.get("force") is True,
+        verbatim=content.get("verbatim") is True,
     )
 
 

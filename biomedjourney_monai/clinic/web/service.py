@@ -134,8 +134,17 @@ class WebService:
             other_body_part=upload.other_body_part,
             source=source,
         )
-        region, draws = request.region_in(upload.original_hw), {"seed": request.seed, "samples": request.samples}
-        checked = model.check(Request(prior, request.description, **draws, region=region, force=request.force))
+        checked = model.check(
+            Request(
+                prior,
+                request.description,
+                seed=request.seed,
+                samples=request.samples,
+                region=request.region_in(upload.original_hw),
+                force=request.force,
+                verbatim=request.verbatim or None,
+            )
+        )
         steps, done = -(-request.samples // BATCH_SIZE) * request.steps, 0
 
         def on_step(_index: int) -> None:
@@ -147,9 +156,10 @@ class WebService:
 
         result = model.run(checked, on_step=on_step)
         tell(state="judging")
-        return self._answer(result, request.description, [*upload.warnings(), *checked.warnings])
+        answer = {"warnings": [*upload.warnings(), *result.warnings], "understood": checked.understood}
+        return self._answer(result, request.description, answer)
 
-    def _answer(self, result: Result, description: str, warnings: list[str]) -> dict[str, Any]:
+    def _answer(self, result: Result, description: str, said: dict[str, Any]) -> dict[str, Any]:
         prior, squares = result.prior.image, result.squares
         findings = self._findings(prior, squares, description)
         heat = self._heat_maps(prior, squares[0], findings)
@@ -173,7 +183,8 @@ class WebService:
             "samples": samples,
             "seeds": list(result.seeds),
             "findings": findings,
-            "warnings": [*warnings, *warn_of_unmet(description, findings)],
+            "understood": said["understood"],
+            "warnings": [*said["warnings"], *warn_of_unmet(description, findings)],
             "overruled": result.documents[0].get("overruled", ""),
             "facts": {name: str(value) for name, value in result.documents[0].items()},
             "size": {"height": hw[0], "width": hw[1], "made_at": self.model.size},

@@ -34,5 +34,6 @@ def apply_uncertain(labels: pd.DataFrame, policy: str) -> pd.DataFrame:
 
 
 def _read_one(path: str) -> list[float]:
-    labels = read_labels(read_report(path).summary)
+    report = read_report(path)
+    labels = read_labels(f"{report.summary}\n{report.addendum}".strip())
     return [labels[label] for label in CHEXPERT_LABELS]

@@ -119,6 +119,9 @@ def select_studies(
     studies = rejections.keep_studies(studies, usable, "study date or time unusable")
     studies = studies.assign(report_path=source.find_reports(studies))
     studies = _add_labels(studies, source, settings)
+    if source.labels is None and settings.eligibility != "any":
+        is_read = studies["report_path"].eq("") | studies[list(CHEXPERT_LABELS)].notna().any(axis=1)
+        studies = rejections.keep_studies(studies, is_read, "report not understood")
     eligible = is_eligible(studies, settings.eligibility)
     studies = rejections.keep_studies(studies, eligible, "labels not eligible")
     studies = studies.assign(split=_splits(studies, source, settings))

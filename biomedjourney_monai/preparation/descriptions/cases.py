@@ -18,6 +18,7 @@ from tqdm import tqdm
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.preparation.descriptions.evidence import Evidence
 from biomedjourney_monai.preparation.reports.sections import Sections, read_report
+from biomedjourney_monai.preparation.reports.statements import says_something
 from biomedjourney_monai.preparation.reports.states import read_state
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 
@@ -62,6 +63,9 @@ def read_cases(pairs: pd.DataFrame, *, seed: int = 0) -> tuple[list[dict[str, An
         if any(not sections.summary and is_unlabelled(labels) for sections, labels in studies):
             drops["neither reports nor labels"] += 1
             continue
+        if any(is_unlabelled(labels) and not says_something(sections.text) for sections, labels in studies):
+            drops["report not understood"] += 1
+            continue
         (prior, prior_labels), (new, new_labels) = studies
         keys = (pair["prior_study_id"], pair["new_study_id"])
         kept.append(pair)
@@ -75,6 +79,12 @@ def read_case(prior_report: str | Path, new_report: str | Path, *, seed: int = 0
     for option, report in (("--prior-report", prior), ("--new-report", new)):
         if not report.summary:
             raise TableError(f"{option} must name a readable text file with a report in it", found="no text")
+        if not says_something(report.text):
+            raise TableError(
+                f"{option} must say in English what the chest shows",
+                found="no finding, and no word that there is none",
+                action="It cannot be described. Pass a report with its findings or its impression",
+            )
     return compare_reports(prior, new, seed=seed)
 
 
@@ -120,5 +130,5 @@ def _draw(seed: int, keys: tuple[str, str], attempt: int) -> np.random.Generator
 
 
 def _evidence(labels: Mapping[str, float], sections: Sections) -> Evidence:
-    details = sections.findings_section if sections.impression else ""
-    return Evidence(read_state(labels, sections.summary, details=details), f"{sections.summary}\n{details}".strip())
+    details = f"{sections.findings_section if sections.impression else ''}\n{sections.addendum}".strip()
+    return Evidence(read_state(labels, sections.summary, details=details), sections.text)

@@ -7,7 +7,7 @@ finding, or a disease that neither report names, is also a reason to reject a de
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from biomedjourney_monai.preparation.descriptions.evidence import Evidence
 from biomedjourney_monai.preparation.reports import vocabulary as words
@@ -37,8 +37,6 @@ NO_CHANGE = "denies that anything changed"
 MISSES_CHANGE = "names none of the changes"
 
 _UNCLEAR_SIDES = re.compile(r"\b(?:[RL](?!\d)|(?i:rt|lt|contralateral|ipsilateral|opposite|other side))\b")
-_GONE_WORDS = re.compile(r"\b(?:resol\w+|clear(?:ed|ing)|no longer|has gone|disappear\w*|previously)\b")
-_DENIAL_WORDS = re.compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
 _DOUBTED_LIST = re.compile(r"(?:possible|questionable|probable|suspected)\b")
 _NEW_WORDS = re.compile(r"\b(?:new(?:ly)?|developed|development|there (?:is|are) now)\b")
 _NO_CHANGE = re.compile(r"\b(?:no (?:\w+ ){0,3}change|unchanged|stable|remains? clear)\b")
@@ -55,7 +53,7 @@ def check_description(description: str, prior: Evidence, new: Evidence) -> list[
     """List the reasons to reject a description, without text or identifiers; empty if it is supported."""
     reasons = list(_check_form(description))
     for sentence in split_sentences(description):
-        segments = read_segments(sentence, words.TERMS)
+        segments = read_segments(sentence)
         for segment in segments:
             reasons += _check_segment(segment, prior, new)
         reasons += _check_rest(sentence, segments, prior, new)
@@ -83,8 +81,8 @@ def _check_segment(segment: Segment, prior: Evidence, new: Evidence) -> Iterator
 
 
 def _check_denial(segment: Segment, prior: Evidence, new: Evidence) -> Iterator[str]:
-    label, sides = segment.label, segment.sides()
-    is_gone = _says_gone(segment)
+    label, sides = segment.label, segment.sides
+    is_gone = segment.says_gone
     if new.shows(label) and (not sides or not new.sides(label) or sides & new.sides(label)):
         yield DENIES
     if is_gone:
@@ -105,7 +103,7 @@ def _check_presence(segment: Segment, prior: Evidence, new: Evidence) -> Iterato
         return
     if new.is_in_doubt(label) and not segment.is_uncertain and not _DOUBTED_LIST.match(segment.sentence):
         yield CERTAIN
-    severities = segment.severities()
+    severities = segment.severities
     known = new.sides(label) or prior.sides(label)  # a report that names no side may mean the prior's
     if not {side for side in severities if side} <= known:
         yield WRONG_SIDE
@@ -133,7 +131,7 @@ def _check_trend(segment: Segment, sides: set[str], prior: Evidence, new: Eviden
             yield NOT_NEW
 
 
-def _check_rest(sentence: str, segments: list[Segment], prior: Evidence, new: Evidence) -> Iterator[str]:
+def _check_rest(sentence: str, segments: Sequence[Segment], prior: Evidence, new: Evidence) -> Iterator[str]:
     """A side without a known finding must at least occur in one of the texts."""
     if segments or not words.SIDE.search(sentence):
         return
@@ -172,13 +170,6 @@ def _check_whole(description: str, prior: Evidence, new: Evidence) -> Iterator[s
     named = read_statements(description).keys()
     if changed and not named & changed:
         yield NO_CHANGE if _NO_CHANGE.search(description.lower()) else MISSES_CHANGE
-
-
-def _says_gone(segment: Segment) -> bool:
-    """Whether a denied finding is said to have been present before, by its own words or by those of its list."""
-    if _GONE_WORDS.search(f"{segment.before} {segment.term} {segment.after}"):
-        return True
-    return bool(_GONE_WORDS.search(segment.sentence)) and not _DENIAL_WORDS.search(segment.before)
 
 
 def _prior_severity(prior: Evidence, new: Evidence, label: str, side: str) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,7 +24,7 @@ class Evidence:
     _nothing: Statement = field(default_factory=Statement, repr=False)
 
     @cached_property
-    def statements(self) -> dict[str, Statement]:
+    def statements(self) -> Mapping[str, Statement]:
         return read_statements(self.text)
 
     def shows(self, label: str) -> bool:

@@ -110,6 +110,22 @@ def write_progression(
     return " ".join([*sentences, *_write_devices(prior, new, rng)])
 
 
+def write_change(change: Change) -> str:
+    """Write one change in the first wording of its kind.
+
+    Example:
+        >>> write_change(Change("Pleural Effusion", "new", {"left": 3}))
+        'New large left pleural effusion.'
+    """
+    is_past = change.kind in ("resolved", "absent") or change.kind in GRADED_FRAMES
+    parts = [(change.label, _sides_only(change.severities) if is_past else change.severities)]
+    if change.kind not in GRADED_FRAMES:
+        return _fill(FRAMES[change.kind][0 if change.kind != "same" else 1], parts)
+    adjectives = _adjectives(change)
+    frames = GRADED_FRAMES if adjectives else UNGRADED_FRAMES
+    return _fill(frames[change.kind][0], parts, adjectives=adjectives)
+
+
 def write_summary(state: StudyState, *, rng: np.random.Generator) -> str:
     """Describe one study that has no report: "Pleural effusion. Cardiomegaly."."""
     named = [_name(label, finding.severities) for label, finding in state.findings.items() if not finding.uncertain]

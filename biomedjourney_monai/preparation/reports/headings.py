@@ -19,6 +19,14 @@ OTHER_HEADINGS = (
     *("reason for examination", "recommendation", "recommendation(s)", "recommendations", "technique", "wet read"),
 )
 
+_PART = (
+    r"(?:LUNGS?|PLEURAL?|HEART|CARDIAC|CARDIOVASCULAR|MEDIASTIN\w+|CARDIOMEDIASTIN\w+|HIL(?:A|AR|UM)|BON(?:ES|Y)|OSSEOUS"
+    r"|SKELET\w+|AIRWAYS?|VESSELS|VASCULA\w+|PULMONARY|DIAPHRAGM|TISSUES?|SOFT|ABDOMEN|UPPER|SUPPORT|DEVICES?|LINES|TUBES"
+    r"|SPACES?|SILHOUETTE|STRUCTURES?|CONTOURS?|PARENCHYMA|WALL|OTHER|AND|SIZE)"
+)
+_SUB_HEADING = re.compile(rf"{_PART}(?:[ /,&]+{_PART})*", re.IGNORECASE)
+"""A part of the chest: such a heading belongs to the section that it stands in."""
+
 
 @dataclass(frozen=True)
 class Heading:
@@ -61,6 +69,8 @@ def find_headings(text: str) -> list[Heading]:
     """
     headings = []
     for match in _HEADING.finditer(text):
+        if _SUB_HEADING.fullmatch(match[str(match.lastgroup)].strip()):
+            continue
         name = re.sub(r"\s*/\s*", "/", " ".join(match[str(match.lastgroup)].lower().split()))
         headings.append(Heading("addendum" if match.lastgroup == "amended" else name, match.start(), match.end()))
     return headings

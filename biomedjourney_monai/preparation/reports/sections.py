@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from biomedjourney_monai.preparation.reports.headings import (
@@ -15,6 +16,11 @@ from biomedjourney_monai.preparation.reports.headings import (
 )
 from biomedjourney_monai.preparation.reports.identifiers import strip_identifiers
 
+_REFERS = re.compile(
+    r"(?:please )?(?:as|see|per|refer to)(?: the)? (?:above|below|findings?|body|report)\W*", re.IGNORECASE
+)
+"""An impression that only refers to the findings."""
+
 
 @dataclass(frozen=True)
 class Sections:
@@ -25,19 +31,28 @@ class Sections:
         findings_section: of `FINDINGS`.
         last_paragraph: the last paragraph of the last section, if the report has neither of these.
         comparison: of `COMPARISON`.
+        addendum: of `ADDENDUM`.
     """
 
     impression: str = ""
     findings_section: str = ""
     last_paragraph: str = ""
     comparison: str = ""
+    addendum: str = ""
 
     @property
     def summary(self) -> str:
         """The text that represents the study: impression, or else findings, or else the last paragraph."""
         return self.impression or self.findings_section or self.last_paragraph
 
+    @property
+    def text(self) -> str:
+        """Everything that the report says about the study."""
+        details = self.findings_section if self.impression else ""
+        return "\n".join(part for part in (self.summary, details, self.addendum) if part)
 
+
+@lru_cache(maxsize=512)  # a study's report is read as the new one, and then as the prior
 def parse_report(text: str) -> Sections:
     """Split a report into sections. Of several with one heading, the last one that is not empty counts.
 
@@ -51,12 +66,16 @@ def parse_report(text: str) -> Sections:
     bodies = [(heading.name, text[heading.end : end]) for heading, end in zip(headings, ends)]
     impression = _last(bodies, IMPRESSION_HEADINGS)
     findings_section = _last(bodies, FINDINGS_HEADINGS)
+    if findings_section and _REFERS.fullmatch(clean(impression)):
+        impression = ""
     comparison = _last(bodies, COMPARISON_HEADINGS)
     last_paragraph = ""
     if not impression and not findings_section:
         last_paragraph = _last_paragraph(text, headings)
         comparison = comparison and _paragraphs(comparison)[0]  # what follows it has no heading of its own
-    return Sections(*(clean(part) for part in (impression, findings_section, last_paragraph, comparison)))
+    return Sections(
+        *map(clean, (impression, findings_section, last_paragraph, comparison, _last(bodies, ("addendum",))))
+    )
 
 
 def read_report(path: str | Path) -> Sections:
@@ -77,6 +96,7 @@ def read_report(path: str | Path) -> Sections:
     return parse_report(text.replace("\0", " "))
 
 
+@lru_cache(maxsize=512)
 def clean(text: str) -> str:
     """Write text on one line without identifiers, de-identification marks, list numbers, and the gaps they leave."""
     text = strip_identifiers(_strip_list_numbers(text))

@@ -7,11 +7,16 @@ for each finding it names, and negation, uncertainty, side, severity and trend a
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 from biomedjourney_monai.preparation.reports import vocabulary as words
+from biomedjourney_monai.preparation.reports.wording import expand_abbreviations, is_foreign, plain_words
 
 LEFT, RIGHT, WHOLE = "left", "right", ""
+OTHER = ""
+"""The label of what a sentence names besides findings: a device, a bone, a nodule."""
 
 
 @dataclass
@@ -24,49 +29,76 @@ class Statement:
         denied: sides on which the finding is absent or resolved; "" for all.
         trends: side → "worse", "better" or "same".
         uncertain: whether the finding is never stated with certainty.
+        changes: side → "new", "worse", "better", "same" or "resolved", where a change is stated; other sides are
+            missing or "".
     """
 
     severities: dict[str, int] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
     trends: dict[str, str] = field(default_factory=dict)
     uncertain: bool = False
+    changes: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_present(self) -> bool:
         return bool(self.severities)
 
 
-def read_statements(text: str) -> dict[str, Statement]:
-    """Read what a text says about the findings in `vocabulary.TERMS` and `vocabulary.OTHER_TERMS`.
+_NAMES_OTHERS = re.compile("|".join(words.OTHER_TERMS.values()))
+
+
+@lru_cache(maxsize=2048)
+def read_statements(text: str) -> Mapping[str, Statement]:
+    """Read what a text says about the findings in `vocabulary.TERMS` and `vocabulary.OTHER_TERMS`; do not change it.
 
     Example:
         >>> read_statements("Small left pleural effusion. No edema.")["Pleural Effusion"].severities
         {'left': 1}
     """
+    if is_foreign(text):
+        return {}
     sentences = split_sentences(text)
-    others = _read_terms(sentences, {**words.TERMS, **words.OTHER_TERMS})
-    return _read_terms(sentences, words.TERMS) | {k: v for k, v in others.items() if k in words.OTHER_TERMS}
+    others = _join(
+        [s for sentence in sentences if _NAMES_OTHERS.search(sentence) for s in read_segments(sentence, True)]
+    )
+    named = _join([segment for sentence in sentences for segment in read_segments(sentence)])
+    return named | {label: others[label] for label in words.OTHER_TERMS if label in others}
 
 
-def _read_terms(sentences: list[str], terms: dict[str, str]) -> dict[str, Statement]:
+def _join(segments: Sequence[Segment]) -> dict[str, Statement]:
+    """Join the segments of a text by finding."""
     statements: dict[str, Statement] = {}
     certain: set[str] = set()
-    for sentence in sentences:
-        for segment in read_segments(sentence, terms):
-            statement = statements.setdefault(segment.label, Statement())
-            if segment.is_negated:
-                statement.denied.update(segment.sides() or {WHOLE})
-                continue
-            for side, severity in segment.severities().items():
-                statement.severities[side] = max(severity, statement.severities.get(side, 0))
-                if segment.trend:
-                    statement.trends[side] = segment.trend
-            if not segment.is_uncertain:
-                certain.add(segment.label)
+    for segment in segments:
+        statement = statements.setdefault(segment.label, Statement())
+        if segment.is_negated:
+            sides = segment.sides or {WHOLE}
+            statement.denied.update(sides)
+            if segment.says_gone:
+                statement.changes = dict.fromkeys(sides, "resolved") | statement.changes
+            continue
+        for side, severity in segment.severities.items():
+            change = segment.changes[side]
+            statement.severities[side] = max(severity, statement.severities.get(side, 0))
+            statement.changes[side] = change or statement.changes.get(side, "")
+            trend = segment.trend if change in ("", "new") else change
+            if trend:
+                statement.trends[side] = trend
+        if not segment.is_uncertain:
+            certain.add(segment.label)
     for label, statement in statements.items():
         _drop_unnamed_side(statement)
         statement.uncertain = statement.is_present and label not in certain
     return statements
+
+
+def says_something(text: str) -> bool:
+    """Whether a text says anything about a chest that the patterns can read: a finding, a device, or no abnormality."""
+    if is_foreign(text) or not text.strip():
+        return False
+    lower = text.lower()
+    said = words.CLEAR.search(lower) or words.CHEST.search(lower) or words.DEVICE.search(lower)
+    return bool(said or read_statements(text))
 
 
 def read_devices(text: str) -> list[str]:
@@ -76,10 +108,10 @@ def read_devices(text: str) -> list[str]:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split a text into lower-case sentences without full stops."""
-    text = re.sub(r"\b(\w+) \1\b", r"\1", text.lower())  # "the the"
-    parts = re.split(r"(?<=[.;?!])\s+|;|\n", text)
-    return [part.strip(" .;?!") for part in parts if part.strip(" .;?!")]
+    """Split a text into lower-case sentences without full stops, in the words that the patterns know."""
+    text = re.sub(r"\b(\w+) \1\b", r"\1", expand_abbreviations(text))  # "the the"
+    parts = [part.strip() for part in re.split(r"(?<=[.;?!])\s+|;|\n", text) if part.strip(" .;?!")]
+    return [plain_words(f"{'possible ' if '?' in part else ''}{part.strip(' .;?!')}") for part in parts]
 
 
 @dataclass(frozen=True)
@@ -94,82 +126,125 @@ class Segment:
     sentence: str
     is_alone: bool
     is_a_doubted_cause: bool
+    is_one_of_two: bool = False  # "atelectasis versus pneumonia at the left base"
 
-    @property
+    @cached_property
     def is_negated(self) -> bool:
-        if self.label in ("Cardiomegaly", "Enlarged Cardiomediastinum") and words.NEGATED_WITHIN.search(self.term):
+        if self.label in words.NAMED_WITH_PREDICATE and words.NEGATED_WITHIN.search(self.term):
             return True
         if self.negated_by_list or words.NEGATED_BEFORE.search(self.before):
             return True
         return bool(words.NEGATED_AFTER.search(self.after))
 
-    @property
+    @cached_property
     def is_uncertain(self) -> bool:
-        if self.is_a_doubted_cause:
+        if self.is_a_doubted_cause or (self.is_one_of_two and " rather than " not in self.sentence):
             return True
         after = (
             "" if self.label == "Lung Opacity" else words.DOUBT_OF_THE_NEXT.sub("", self.after)
         )  # uncertainty of its cause
         return bool(words.UNCERTAIN.search(f"{self.before} {self.term} | {after}"))
 
-    @property
+    @cached_property
     def trend(self) -> str:
-        text = f"{self.before} {self.term} {self.after}"
-        if words.WORSE.search(text):
-            return "worse"
-        if words.BETTER.search(text):
-            return "better"
-        return "same" if words.SAME.search(text) else ""
+        return _trend(f"{self.before} {self.term} {self.after}")
 
+    @cached_property
+    def says_gone(self) -> bool:
+        """Whether a denied finding is said to have been present before, by its own words or by those of its list."""
+        if words.GONE.search(f"{self.before} {self.term} {self.after}"):
+            return True
+        return bool(words.GONE.search(self.sentence)) and not words.DENIAL.search(self.before)
+
+    @cached_property
+    def changes(self) -> dict[str, str]:
+        """Side → "new", "worse", "better", "same" or "" of a finding that is present."""
+        sides = self.sides or {WHOLE}
+        pieces = self.before.split(" and ")
+        if sides == {LEFT, RIGHT} and len(pieces) == 2:  # "increasing left and decreasing right effusion"
+            paired = {side: _trend(piece) for piece in pieces for side in _sides(piece)}
+            if all(len(_sides(piece)) == 1 for piece in pieces) and all(paired.values()) and len(paired) == 2:
+                return paired
+        return dict.fromkeys(sides, self._change())
+
+    def _change(self) -> str:
+        text = f"{self.before} {self.term} {self.after}"
+        if words.NEW.search(text):
+            return "new"
+        return self.trend or ("new" if words.NOW.search(text) else "")
+
+    @cached_property
     def sides(self) -> set[str]:
         if self.label in words.UNSIDED:
             return set()
-        found = _sides(self.before) | _sides(self.after)
-        return found or (_sides(self.sentence) if self.is_alone or self.is_a_doubted_cause else set())
+        found = _sides(f"{self.before} | {self.term} | {self.after}")
+        shares = self.is_alone or self.is_a_doubted_cause or self.is_one_of_two
+        return found or (_sides(self.sentence) if shares else set())
 
+    @cached_property
     def severities(self) -> dict[str, int]:
         """Side → severity, as in "small left and large right effusions" or "effusions, small on the left, …"."""
         before, after = (words.SEVERITY_RANGE.sub("", text) for text in (self.before, self.after))
+        inside = f"{before} {self.term}"
         if self.label in words.UNSIDED:
-            return {WHOLE: _severity(after, last=True) or _severity(f"{before} {self.term}", last=True)}
+            return {WHOLE: _severity(after, last=True) or _severity(inside, last=True)}
         paired = _paired(before) | _paired(after)
-        whole = _severity(after, last=True) or _severity(before, last=True)
-        sides = self.sides() or {WHOLE}
+        whole = _severity(after, last=True) or _severity(inside, last=True)
+        sides = self.sides or {WHOLE}
         return {side: paired.get(side, whole) for side in sorted(sides)}
 
 
-def read_segments(sentence: str, terms: dict[str, str]) -> list[Segment]:
+@lru_cache(maxsize=8192)
+def read_segments(sentence: str, with_others: bool = False) -> tuple[Segment, ...]:
     """Cut a sentence of `split_sentences` into a segment for each finding that it names.
 
     Args:
-        terms: label → pattern, such as `vocabulary.TERMS`.
+        sentence: of `split_sentences`.
+        with_others: find `vocabulary.OTHER_TERMS` too.
     """
-    mentions = _mentions(sentence, terms)
-    parts, doubted, start = [], [], 0
+    mentions = _mentions(sentence, {**words.TERMS, **words.OTHER_TERMS} if with_others else words.TERMS)
+    parts, doubted, joined, start = [], [], [False], 0
     for index, (label, match) in enumerate(mentions):
         following = mentions[index + 1][1].start() if index + 1 < len(mentions) else len(sentence)
         between = sentence[match.end() : following]
         cut = _last_cut(between) if index + 1 < len(mentions) else len(between)
         parts.append((label, sentence[start : match.start()], match.group(), between[:cut]))
         doubted.append(bool(words.DOUBT_OF_A_CAUSE.search(sentence, 0, match.start())))
+        joined.append(bool(words.ONE_OF_TWO.fullmatch(between)) and index + 1 < len(mentions))
         start = match.end() + cut
     negated = _negated_by_list(parts)
-    return [
-        Segment(*part, is_negated, sentence, is_alone=len(parts) == 1, is_a_doubted_cause=is_doubted)
-        for part, is_negated, is_doubted in zip(parts, negated, doubted)
-    ]
+    return tuple(
+        Segment(
+            *part,
+            negated[index],
+            sentence,
+            is_alone=len(parts) == 1,
+            is_a_doubted_cause=doubted[index],
+            is_one_of_two=joined[index] or joined[index + 1],
+        )
+        for index, part in enumerate(parts)
+        if part[0] != OTHER
+    )
 
 
-def _mentions(sentence: str, terms: dict[str, str]) -> list[tuple[str, re.Match[str]]]:
+def _mentions(sentence: str, terms: Mapping[str, str]) -> list[tuple[str, re.Match[str]]]:
+    """The findings of `terms` in a sentence, and the other things that it names, in order."""
     found = [(label, match) for label, term in terms.items() for match in re.finditer(term, sentence)]
     if words.OTHER_TERMS.keys() <= terms.keys():  # the words of the mediastinum do not count for the heart
         found = [item for item in found if item[0] != "Cardiomegaly"]
+    found += [(OTHER, match) for match in words.OTHER_THINGS.finditer(sentence)] if found else []
     found.sort(key=lambda item: (item[1].start(), -item[1].end()))
     kept: list[tuple[str, re.Match[str]]] = []
     for label, match in found:
         if not kept or match.start() >= kept[-1][1].end():
+            if kept and kept[-1][0] == label != OTHER and _explains(kept[-1][1], sentence, match):
+                kept.pop()  # "blunting of the left costophrenic angle, consistent with an effusion"
             kept.append((label, match))
     return kept
+
+
+def _explains(sign: re.Match[str], sentence: str, match: re.Match[str]) -> bool:
+    return bool(words.SIGN.search(sign.group()) and words.EXPLAINS.fullmatch(sentence[sign.end() : match.start()]))
 
 
 def _last_cut(between: str) -> int:
@@ -224,6 +299,13 @@ def _severity(text: str, *, last: bool) -> int:
     return (found[-1] if last else found[0]) if found else 0
 
 
+def _trend(text: str) -> str:
+    for trend, pattern in (("worse", words.WORSE), ("better", words.BETTER), ("same", words.SAME)):
+        if pattern.search(text):
+            return trend
+    return ""
+
+
 def _paired(text: str) -> dict[str, int]:
     """ "small left", "small on the left", "moderate in size on the left" → side → severity."""
     pairs: dict[str, int] = {}
@@ -240,3 +322,4 @@ def _drop_unnamed_side(statement: Statement) -> None:
     if len(statement.severities) > 1 and WHOLE in statement.severities:
         statement.severities.pop(WHOLE)
         statement.trends.pop(WHOLE, None)
+        statement.changes.pop(WHOLE, None)

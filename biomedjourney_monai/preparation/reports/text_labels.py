@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from biomedjourney_monai.preparation.reports import vocabulary as words
-from biomedjourney_monai.preparation.reports.statements import read_statements, split_sentences
+from biomedjourney_monai.preparation.reports.statements import read_statements, says_something, split_sentences
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 
 PRESENT, ABSENT, UNCERTAIN, UNMENTIONED = 1.0, 0.0, -1.0, math.nan
@@ -15,7 +15,8 @@ def read_labels(text: str) -> dict[str, float]:
     """Read the 14 labels in CheXpert's coding: 1 present, 0 absent, -1 uncertain, NaN not mentioned.
 
     Args:
-        text: an impression, or the text that replaces it. An empty text gives only NaN.
+        text: an impression, or the text that replaces it. A text that says nothing of a chest, such as "As above." or
+            a report in another language, gives only NaN.
 
     Example:
         >>> labels = read_labels("Small left effusion. No pneumothorax.")
@@ -27,7 +28,7 @@ def read_labels(text: str) -> dict[str, float]:
         labels[label] = (UNCERTAIN if statement.uncertain else PRESENT) if statement.is_present else ABSENT
     labels["Support Devices"] = _read_support_devices(text)
     findings = (value for label, value in labels.items() if label not in ("No Finding", "Support Devices"))
-    if text.strip() and not any(value in (PRESENT, UNCERTAIN) for value in findings):
+    if says_something(text) and not any(value in (PRESENT, UNCERTAIN) for value in findings):
         labels["No Finding"] = PRESENT
     return labels
 

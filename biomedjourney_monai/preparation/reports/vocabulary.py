@@ -6,8 +6,14 @@ import re
 
 _HEART = r"(?:heart(?: size)?|cardiac silhouette|cardiac size|cardiomediastinal silhouette|(?:cardiac|heart) contour)"
 
+_GROWN = r"(?:increased|enlarged|widened|dilated|prominent|grown|larger|bigger|decreased|smaller)"
+_IS = r"(?:(?:has|have|is|are|was|now|again|been|appears?|remains?|slightly|mildly|moderately|markedly|severely) )*"
+
 TERMS: dict[str, str] = {
-    "Atelectasis": r"atelecta(?:sis|ses|tic(?: changes?)?)",
+    "Atelectasis": (
+        r"atelecta(?:sis|ses|tic(?: changes?)?)|volume loss|loss of volume|lob(?:e|ar) collapse"
+        r"|collapse of the (?:\w+ )*lobe|crowding of (?:the )?(?:bronchovascular|vascular|lung) markings"
+    ),
     "Cardiomegaly": (
         r"cardiomegaly|(?:cardiac|heart) enlargement|enlargement of (?:\w+ )?(?:heart|cardiac silhouette)"
         rf"|enlarged (?:heart|cardiac silhouette)|borderline heart size|(?:{_HEART})[^.;,]*?\benlarged"
@@ -15,16 +21,32 @@ TERMS: dict[str, str] = {
         rf"|(?:{_HEART})[^.;,]*?(?:normaliz|within normal limits|\bnormal)|normal {_HEART}"
         rf"|(?:{_HEART})(?:,? (?:and |the )*(?:mediastin\w+|hilar|pulmonary|vascul\w+|silhouettes?|contours?))+,? "
         r"(?:are|is|appear) [^.;,]*normal"
+        rf"|(?:{_HEART}),? now (?:with)?in normal limits"
+        rf"|(?:{_HEART}|cardiothoracic ratio|cardiomediastinal silhouette) {_IS}{_GROWN}\b"
+        r"|(?:increased|increase in|decreased|decrease in)(?: the)? (?:heart size"
+        r"|cardiac silhouette|cardiothoracic ratio)(?:, now (?:with)?in normal limits|, now normal)?"
+        rf"|dilat\w+ of the (?:{_HEART})|left ventric\w+ {_IS}(?:prominent|enlarged|dilated)"
     ),
     "Consolidation": r"consolidations?",
     "Edema": (
         r"(?:(?:interstitial|alveolar|pulmonary|vascular) )*(?:o?edema|vascular (?:congestion|prominence))"
-        r"|(?:(?:congestive|acute|overt) )*(?:heart|cardiac) failure|\bchf\b|acute failure"
+        r"|(?:(?:congestive|acute|overt) )*(?:heart|cardiac) failure|\bchf\b|acute failure|(?<=for )failure"
+        r"|cephali[sz]ation(?: of the (?:pulmonary )?vess\w+)?|kerley(?:[ -]?b)?(?: lines)?|(?:fluid|volume) overload"
+        rf"|(?:hilar|pulmonary|perihilar) (?:vessels|vasculature) {_IS}(?:engorged|congested|indistinct)"
     ),
     "Lung Opacity": r"(?:opacity|opacities|opacifications?)|air-? ?space (?:disease|abnormalit(?:y|ies))|infiltrates?",
-    "Pleural Effusion": r"(?<!pericardial )(?:pleural )?effusions?|pleural fluid(?: collections?)?|hydrothorax",
+    "Pleural Effusion": (
+        r"(?<!pericardial )(?:pleural )?effusions?|pleural fluid(?: collections?)?|\bhydrothorax"
+        r"|fluid (?:[\w ]*?in the (?:\w+ )?pleural space|is (?:now )?(?:seen|present) at the (?:\w+ )?(?:lung )?base)"
+        r"|layering (?:pleural )?fluid|meniscus(?: sign)?"
+        r"|(?:blunting of|blunted|sharp)[\w ]*? costophrenic (?:angles?|sulc\w+)"
+        rf"|(?:(?:both|left|right) )?costophrenic (?:angles?|sulc\w+) {_IS}(?:blunted|sharp)"
+    ),
     "Pneumonia": r"pneumonias?|infections?|infectious process(?:es)?",
-    "Pneumothorax": r"(?:hydro)?pneumothora(?:x|ces)|\bptx\b",
+    "Pneumothorax": (
+        r"(?:hydro)?pneumothora(?:x|ces)|(?:visceral )?pleural line|pleural air"
+        r"|\bair [\w ]*?in the (?:\w+ )?pleural space"
+    ),
 }
 """CheXpert label → pattern of its names. The pattern for the heart includes its predicate."""
 
@@ -51,6 +73,27 @@ DEVICE = re.compile(
     r"|pacing leads?|(?:chest|endotracheal|enteric|nasogastric|orogastric|feeding|tracheostomy|ng|et) tubes?"
     r"|central line|sternotomy|sternal wires|valve replacement|prosthetic valve)s?\b"
 )
+OTHER_THINGS = re.compile(
+    rf"{DEVICE.pattern}|\b(?:fractur\w+|ribs?|clavicle|shoulder|nodul\w+|mass(?:es)?|lesions?|mastectomy|thoracotomy"
+    r"|mediastinal shift|pericardial effusion|hernia|granuloma\w*|scoliosis"
+    r"|elevat\w+ (?:of the )?(?:\w+ )?hemidiaphragm)\b"
+)
+"""Things with a side of their own, which is not that of a finding in the same sentence."""
+
+SIGN = re.compile(r"costophrenic|meniscus|fluid|air|line|ratio|silhouette|heart|crowding|volume|vess|cephal|kerley")
+"""In a mention: a sign of the finding rather than its name."""
+
+EXPLAINS = re.compile(
+    r"[\w ,]*\b(?:consistent with|compatible with|in keeping with|represent\w*|reflect\w*|indicat\w+|suggest\w+(?: of)?"
+    r"|due to|from|with)(?: [\w-]+){0,5} "
+)
+"""Between a sign and the name of the finding."""
+
+ONE_OF_TWO = re.compile(r" (?:versus|rather than) (?:\w+ ){0,2}")
+"""Between two findings of which one is present, at one place."""
+
+NAMED_WITH_PREDICATE = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Pleural Effusion")
+
 DEVICE_GONE = re.compile(r"\b(?:remov\w+|no (?:longer|evidence)|without|discontinued)\b")
 
 UNSIDED = ("Cardiomegaly", "Edema", "Pneumonia")
@@ -73,7 +116,8 @@ SEVERITY_WORDS = {
     ),
     2: r"moderate(?:ly)?[ -]sized|medium[ -]sized|moderate(?:ly)?",
     3: (
-        r"(?:very )?large|severe(?:ly)?|marked(?:ly)?|extensive|massive(?:ly)?|substantial"
+        r"(?:very )?large|siz(?:e)?able|considerable|collapse|severe(?:ly)?|marked(?:ly)?|extensive|massive(?:ly)?"
+        r"|substantial"
         r"|gross(?:ly)?(?! (?:stable|unchanged|clear|normal|unremarkable|within))|florid"
     ),
 }
@@ -86,7 +130,7 @@ SEVERITY_RANGE = re.compile(
 SIDE = re.compile(
     r"(?P<both>\b(?:bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
     r"|left (?:greater|worse) than right|right (?:greater|worse) than left)\b)"
-    r"|(?P<left>\bleft\b|\bleft-)|(?P<right>\bright\b|\bright-)"
+    r"|(?P<left>\bleft\b|\bleft-|\blingula|\bretrocardiac\b)|(?P<right>\bright\b|\bright-|(?<!left )\bmiddle lobe\b)"
 )
 
 CLEAR = re.compile(
@@ -95,22 +139,54 @@ CLEAR = re.compile(
 )
 """A chest that is called clear has none of the findings that the report does not mention."""
 
+CHEST = re.compile(
+    r"\b(?:chest|lungs?|cardio\w+|cardiac|heart|mediastin\w+|hil(?:ar|um|a)|pleura\w*|thora\w+|pulmonary|vascula\w+|ribs?"
+    r"|bon(?:es|y)|osseous|spine|aort\w+|diaphragm\w*|hemidiaphragm\w*|airways?|change[ds]?|unchanged|normal|acute)\b"
+)
+"""Words of a report in English that says something, even where no finding is named."""
+
+NOTHING_NEW = re.compile(
+    r"\bno (?:evidence of )?(?:acute|active|new)\b|\b(?:is|are|remain|now|lungs) clear\b|\bclear (?:lungs|chest)\b"
+    r"|\b(?:normal|unremarkable) (?:chest|study|radiograph|examination)\b|\b(?:unchanged|no change|stable)\b"
+    r"|\bno (?:\w+ ){0,2}change\b",
+    re.IGNORECASE,
+)
+"""What is said of a chest without naming a finding."""
+
+NEW = re.compile(
+    r"\b(?:new(?:ly)?|develop(?:ed|ment)|developing|appear(?:ed|ance)(?! of the)|not (?:present|seen|noted) (?:on|in)"
+    r"|(?:has|have) (?:accumulated|collected)|interval (?=left|right|bilateral|pneumo|effusion|edema|atelect|cardiom))"
+    r"|\binterval (?= (?!enlarge))"
+)
+NOW = re.compile(r"\bnow\b(?! (?:small|tiny|mild|moderate|large|severe))")
+GONE = re.compile(
+    r"\b(?:resol\w+|clear(?:ed|ing)|no longer|has gone|disappear\w*|previously|normalized|returned to normal|now within"
+    r"|now normal)\b"
+)
+DENIAL = re.compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
+
 NEGATED_BEFORE = re.compile(
     r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
-    r"|free of|clear of|absence of|resolution of|clearing of|resolved|resolving of|ruled out|no longer)\b"
+    r"|free of|clear of|absence of|resolution of|clearing of|resolved|resolving of|no longer|neither|nor|lack of"
+    r"|rather than)\b"
 )
 DENIAL_STARTS = re.compile(r"\b(?:no(?! (?:\w+ )?change)(?! longer)|without|negative for)\b")
 NEGATED_AFTER = re.compile(
-    r"\b(?:(?:has|have)(?: completely| nearly| now)? (?:resolved|cleared)"
+    r"^ ?(?:: ?| ?[-–] )(?:none|no\b|absent|negative|nil|not \w+)|^ (?:completely )?(?:resolved|cleared)\b"
+    r"|\b(?:(?:has|have)(?: completely| now)? (?:resolved|cleared)"
     r"|(?:is|are) (?:now )?(?:resolved|cleared|absent)"
-    r"|no longer|(?:has|have) (?:returned to normal|normalized)|not (?:seen|present|identified)(?! on| in the prior))\b"
+    r"|(?:has|have) been (?:excluded|ruled out)|(?:was|were|is|are) (?:excluded|ruled out)"
+    r"|no longer|(?:has|have) (?:returned to normal|normalized)|not (?:definitely )?(?:seen|present|identified"
+    r"|visuali[sz]ed|demonstrated|evident|appreciated)(?! on| in the prior))\b"
 )
-NEGATED_WITHIN = re.compile(r"normal|unremarkable|not enlarged|no longer|not .*(?:enlarged|widened)")
+NEGATED_WITHIN = re.compile(r"normal|unremarkable|sharp|not enlarged|no longer|not .*(?:enlarged|widened)")
 UNCERTAIN = re.compile(
     r"\b(?:possibl[ey]|questionable|question of|suspected|suspicious|may|might|could|probable|borderline"
     r"|(?<!newly )apparent"
     r"|(?:cannot|can not|difficult to|not) (?:be )?(?:exclude|excluded|rule out|ruled out)|not excluded"
-    r"|versus|vs|differential)\b"
+    r"|versus|vs|differential|(?:un|less )?likely|suspicion|doubt(?:ful)?|equivocal|concern(?:ing)?"
+    r"|to exclude"
+    r"|rule out)\b"
     r"|\b(?:scar\w*|fibrosis|thickening|infiltrate)(?: and/or | or |/)"
     r"|(?: and/or | or |/)(?:\w+ )?(?:scar\w*|fibrosis)\b"
 )
@@ -123,7 +199,10 @@ DOUBT_OF_A_CAUSE = re.compile(
 DOUBT_OF_THE_NEXT = re.compile(r"(?:\bwith|\band|,) (?:an? )?(?:possible|probable|questionable|suspected)\b.*")
 """After a finding: uncertainty of something else, "cardiomegaly with possible pericardial effusion"."""
 
-WORSE = re.compile(r"\b(?:worse|worsen\w*|increas\w*|progress\w*|enlarging|larger|more pronounced|greater)\b")
+WORSE = re.compile(
+    r"\b(?:worse|worsen\w*|increas\w*|progress\w*|enlarging|larger|bigger|more (?:pronounced|extensive)"
+    r"|(?:has|have) (?:enlarged|grown|widened)|greater|interval +enlargement of)\b"
+)
 BETTER = re.compile(r"\b(?:better|improv\w*|decreas\w*|diminish\w*|smaller|less pronounced|regress\w*|resolving)\b")
 SAME = re.compile(
     r"\b(?:unchanged|stable|similar|persist\w*|again|redemonstrat\w*|as before|no (?:\w+ ){0,2}change|not significantly"
@@ -151,5 +230,6 @@ GONE_PLURAL = re.compile(
 """After a list: applies to all its members."""
 
 SEPARATOR = re.compile(
-    r",| and |(?<!scarring) or |(?<!compatible)(?<!consistent) with | as well as | along with | but | plus "
+    r",| and |(?<!scarring) or |(?<!compatible)(?<!consistent)(?<!compared)(?<!keeping) with | rather than | versus "
+    r"| as well as | along with | but | plus "
 )

@@ -123,7 +123,7 @@ function useSuggestion(alone) {
 
 function settings() {
   const number = (id) => at(id).value.trim() === "" ? null : Number(at(id).value);
-  const asked = { description: at("description").value, region: region(), box: state.box, force: at("force").checked };
+  const asked = { description: at("description").value, region: region(), box: state.box, force: at("force").checked, verbatim: at("verbatim").checked };
   for (const id of ["seed", "steps", "samples", "text_guidance_scale", "image_guidance_scale"]) asked[id] = number(id);
   return asked;
 }
@@ -200,6 +200,7 @@ function showResult(result, asked) {
   at("result").hidden = false;
   at("r-description").textContent = asked.description.trim();
   at("r-facts").textContent = `${result.size.width} × ${result.size.height} pixels, made at ${result.size.made_at} × ${result.size.made_at}; seed ${result.seeds[0]}` + (result.seeds.length > 1 ? ` (the first of ${result.seeds.length} samples)` : "");
+  at("understood").textContent = result.understood;
   const said = result.warnings.map((text) => ["warning", text]);
   if (result.overruled) said.unshift(["warning", `A refusal was overruled (${result.overruled}); the pictures’ metadata record it.`]);
   say("r-messages", said);
