@@ -12,7 +12,6 @@ Importing the package is light: each name is loaded at its first use.
 from __future__ import annotations
 
 import importlib
-import inspect
 from typing import Any
 
 __version__ = "0.1.0"
@@ -78,6 +77,8 @@ def __getattr__(name: str) -> Any:
         AttributeError: for another name.
         MissingPackageError: if it needs a package of an extra that is not installed.
     """
+    import inspect
+
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     errors = importlib.import_module(f"{__name__}.errors")

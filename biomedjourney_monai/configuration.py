@@ -29,24 +29,27 @@ KEY = re.compile("--.|-[a-zA-Z]")
 CLASS_KEY = "_class_"
 
 
-def locate_root() -> str:
-    """Find the bundle's folder.
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder is a bundle's."""
+    return (folder / "configs" / "metadata.json").is_file()
 
-    The config file on the command line comes first, then the current folder, then the checkout around this package,
-    and last the copy that an installed package carries.
+
+def locate_root() -> str:
+    """Find the bundle's folder: that of the config file on the command line, or the installed bundle.
+
+    The current folder is not searched, because a bundle's configs are code.
 
     Raises:
         ConfigError: if no such folder contains configs/metadata.json.
     """
     given = [Path(name).resolve().parent.parent for name in config_files(sys.argv)]
-    here = Path.cwd()
-    package = Path(__file__).resolve().parent
-    for folder in [*given, here, here / "bundle", package.parent / "bundle", package / "_bundle"]:
-        if (folder / "configs" / "metadata.json").is_file():
+    package = Path(__file__).resolve().parent  # in a checkout, installed with its bundle, or inside a bundle
+    for folder in [*given, package.parent / "bundle", package / "_bundle", package.parent]:
+        if is_bundle(folder):
             return str(folder)
     raise ConfigError(
         "the bundle's folder must hold configs/metadata.json",
-        found="no such file near the config file or the current folder",
+        found="no such file near the config file or this package",
         action="Pass --bundle_root FOLDER",
     )
 

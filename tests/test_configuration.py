@@ -206,9 +206,16 @@ def test_the_root_is_the_config_files_bundle(root, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_the_root_is_the_current_folder_or_its_bundle(root, monkeypatch, inside):
+def test_a_bundle_of_the_current_folder_is_not_taken_because_it_is_code(root, bundle, monkeypatch, inside):
     monkeypatch.setattr(sys, "argv", ["biomedjourney"])
     monkeypatch.chdir(root if inside else root.parent)
+    assert locate_root() == str(bundle)
+
+
+def test_the_root_of_a_package_inside_a_bundle_is_that_bundle(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["biomedjourney"])
+    monkeypatch.setattr(configuration, "__file__", str(root / "package" / "configuration.py"))
+    monkeypatch.chdir(tmp_path)
     assert locate_root() == str(root)
 
 

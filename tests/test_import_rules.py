@@ -15,7 +15,7 @@ import biomedjourney_monai
 PACKAGE = Path(biomedjourney_monai.__file__).parent
 LAYERS = (
     ("schema", "errors", "memory"),
-    ("files",),
+    ("files", "output_check"),
     ("configuration",),
     ("model_config",),
     ("phantom", "radiographs", "networks"),

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the grid, such as ablation.yaml")
     parser.add_argument("--out", type=Path, default=Path("ablation"), metavar="DIR", help="folder (default: ablation)")
-    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: the installed one)")
     parser.add_argument("--cell", action="append", default=[], metavar="NAME", help="only this cell; may be repeated")
     parser.add_argument("--again", action="store_true", help="run the named cells' own steps again")
     parser.add_argument("--plan", action="store_true", help="print the steps and which are done, and run none")

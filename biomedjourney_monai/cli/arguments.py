@@ -23,7 +23,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add bundle, weights, overlay and text encoder."""
-    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: the installed one)")
     parser.add_argument("--model", metavar="FILE", help="model file (default: models/model.pt of the bundle)")
     add_overlay_argument(parser)
 
@@ -43,7 +43,7 @@ def add_text_encoder_argument(parser: argparse._ActionsContainer) -> None:
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Add bundle, overlay and text width, for importing and exporting weights."""
-    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: the installed one)")
     parser.add_argument(
         "--overlay", metavar="FILE", help="config of the model's sizes, laid over common.yaml (default: sd15.yaml)"
     )

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patients", type=int, default=400, metavar="N", help="patients to render (default: 400)")
     parser.add_argument("--seed", type=int, default=7, help="of the cohort and the samples (default: 7)")
     parser.add_argument("--training-steps", type=int, default=3, metavar="N", help="per training stage (default: 3)")
-    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: the installed one)")
 
 
 def run(arguments: argparse.Namespace) -> int:

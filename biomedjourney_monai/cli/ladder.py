@@ -50,11 +50,15 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from biomedjourney_monai.evaluation.judges.loading import load_judges
-    from biomedjourney_monai.generation.ladder import SERIES_NAME, check_ladder, ladder_lines, make_ladder, save_ladder
+    from biomedjourney_monai.generation import ladder as ladders
     from biomedjourney_monai.generation.writer import PictureWriter
+    from biomedjourney_monai.output_check import refuse_inputs, refuse_unwritable
 
+    inputs = {"the prior": a.prior, "the mask": a.region, "the file of descriptions": a.descriptions_file}
+    refuse_inputs(ladders.output_names(a.out), inputs)
+    refuse_unwritable(a.out, folder=True)
     descriptions = rungs_of(a)
-    rungs = check_ladder(model, a.prior, descriptions, seed=a.seed, region=a.region, force=a.force)
+    rungs = ladders.check_ladder(model, a.prior, descriptions, seed=a.seed, region=a.region, force=a.force)
     for warning in (warning for rung in rungs for warning in rung.warnings):
         warn(warning)
     for line in (rung.understood for rung in rungs if rung.understood):
@@ -68,11 +72,11 @@ def run(arguments: argparse.Namespace) -> None:
     def score(squares: np.ndarray) -> np.ndarray:
         return judges.score(torch.from_numpy(squares)[:, None]).pathology.numpy()
 
-    ladder = make_ladder(model, rungs, score=score)
+    ladder = ladders.make_ladder(model, rungs, score=score)
     out = Path(a.out)
-    save_ladder(out, ladder, judges=judges.provenance(), writer=writer)
-    print("\n".join(ladder_lines(ladder)))
-    print(f"wrote strip.png, ladder.gif, {SERIES_NAME} and ladder.json to {out}")
+    ladders.save_ladder(out, ladder, judges=judges.provenance(), writer=writer)
+    print("\n".join(ladders.ladder_lines(ladder)))
+    print(f"wrote strip.png, ladder.gif, {ladders.SERIES_NAME} and ladder.json to {out}")
     if writer is not None:
         print(f"wrote a DICOM series of {len(descriptions)} to {out / 'dicom'}")
 

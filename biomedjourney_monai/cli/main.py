@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
+import os
+import select
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from biomedjourney_monai import __version__
+from biomedjourney_monai.configuration import is_bundle, locate_root
 from biomedjourney_monai.errors import BiomedJourneyError, MissingPackageError, SettingError
 
 VERBS = {
@@ -52,11 +59,46 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit status: 0 for success, 2 for an error of the user, 130 for an interrupt.
+    """Run one verb, and end it in one line.
 
     Args:
         arguments: without the program's name. None takes the command line; the process then ends with the verb.
+
+    Returns:
+        The exit status: 0 for success, 2 for an error of the user, 130 for an interrupt, 141 if nobody reads the
+        output any more.
     """
+    try:
+        if arguments is None:
+            _replace_unknown_characters()
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BiomedJourneyError as error:
+        message = str(error.as_option() if isinstance(error, SettingError) else error)
+    except ImportError as error:
+        missing = MissingPackageError.of(error)
+        if missing is None:
+            raise
+        message = str(missing)
+    except OSError as error:  # its text holds the file name, which may identify a patient
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            _discard_output()
+            return 141
+        reason = error.strerror or type(error).__name__
+        message = f"{reason}. Check the paths on the command line, the permissions and the disk space."
+        if error.errno == errno.ENOSPC:
+            _discard_output()
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+        return 130
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     own_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = build_parser().parse_args(arguments[:1] or ["--help"]).verb
@@ -69,27 +111,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.set_defaults(own_process=own_process)
     module.configure(parser)
+    parsed = parser.parse_args(arguments[1:])
+    if "bundle" in parsed:
+        _name_bundle(parsed.bundle)
+    return module.run(parsed) or 0
+
+
+def _name_bundle(given: str | None) -> None:
+    """Say when a bundle other than the installed one is used, or lies here unused: its configs are code."""
+    here = Path.cwd()
+    for folder in [Path(given)] if given else [here, here / "bundle"]:
+        if is_bundle(folder) and not folder.samefile(locate_root()):
+            said = "this command runs the code in its configs" if given else "not used; pass --bundle to run its code"
+            print(f"note: {given or folder.relative_to(here.parent)} is a bundle: {said}", file=sys.stderr)
+
+
+def _replace_unknown_characters() -> None:
+    """Print "?" for a character that the terminal's encoding lacks, where Python would raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe that its reader closed; a broken pipe may also be one between processes."""
     try:
-        return module.run(parser.parse_args(arguments[1:])) or 0
-    except BiomedJourneyError as error:
-        print(f"error: {error.as_option() if isinstance(error, SettingError) else error}", file=sys.stderr)
-        return 2
-    except ImportError as error:
-        missing = MissingPackageError.of(error)
-        if missing is None:
-            raise
-        print(f"error: {missing}", file=sys.stderr)
-        return 2
-    except OSError as error:  # its text holds the file name, which may identify a patient
-        reason = error.strerror or type(error).__name__
-        print(
-            f"error: {reason}. Check the paths on the command line, the permissions and the disk space.",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue", file=sys.stderr)
-        return 130
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # no such call, no such stream
+        return True
+
+
+def _discard_output() -> None:
+    """Discard what is still buffered, so that Python does not try to write it at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

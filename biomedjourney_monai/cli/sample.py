@@ -56,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     batch = parser.add_argument_group("a list of requests")
     columns = "with the columns prior, description and out, and optionally seed and region; paths are relative to it"
     batch.add_argument("--csv", metavar="FILE", help=columns)
+    batch.add_argument("--anywhere", action="store_true", help="allow rows to write outside the list's folder")
     many = parser.add_argument_group("all journeys of a working folder")
     many.add_argument("--work", metavar="DIR", help="working folder")
     many.add_argument("--split", choices=SPLITS, default="test", help="journeys to sample (default: test)")
@@ -108,6 +109,8 @@ def _check_combination(arguments: argparse.Namespace, given: list[str]) -> None:
         found = f"--keep-unchanged {arguments.keep_unchanged:g}"
         rule, action = "--text-only has no prior whose pixels could be kept", "Leave --keep-unchanged out"
         raise BiomedJourneyError(rule, found=found, action=action)
+    if given != ["csv"] and arguments.anywhere:
+        raise BiomedJourneyError("--anywhere goes with --csv", found=f"--{given[0]}")
     if given == ["work"] and arguments.export:
         raise BiomedJourneyError("--export goes with --prior or --csv", found="--work")
 
@@ -121,10 +124,14 @@ def _sample_one(arguments: argparse.Namespace) -> None:
         )
     import_monai_quickly(arguments)
     from biomedjourney_monai.generation.request import Request
-    from biomedjourney_monai.generation.sample_files import save_beside
+    from biomedjourney_monai.generation.sample_files import output_names, save_beside
     from biomedjourney_monai.generation.writer import PictureWriter, check_suffix
+    from biomedjourney_monai.output_check import refuse_inputs, refuse_unwritable
 
     check_suffix(arguments.out, nifti=False)
+    files = output_names(arguments.out, samples=arguments.samples or 1, has_region=arguments.region is not None)
+    refuse_inputs(files, {"the prior": arguments.prior, "the mask": arguments.region})
+    refuse_unwritable(arguments.out)
     pseudonyms = read_pseudonyms(arguments)
     PictureWriter(arguments.prior, pseudonyms).check(arguments.out, arguments.description)
     model = counterfactual_model(arguments)
@@ -169,7 +176,7 @@ def _sample_list(arguments: argparse.Namespace) -> None:
     from biomedjourney_monai.generation.outcomes import KEPT, MADE, count_outcomes
     from biomedjourney_monai.generation.request_list import generate_list
 
-    shared, size = _shared(arguments), arguments.batch_size
+    shared, size = {**_shared(arguments), "anywhere": arguments.anywhere}, arguments.batch_size
     pseudonyms = read_pseudonyms(arguments)
     result = generate_list(model, arguments.csv, **shared, batch_size=size, pseudonyms=pseudonyms, warn=warn)
     good, count, refused = count_outcomes(result.outcomes, (MADE, KEPT))

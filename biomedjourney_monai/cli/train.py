@@ -20,7 +20,7 @@ STAGES = ("both", "pretrain", "finetune", "autoencoder")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--work", default="work", metavar="DIR", help="working folder (default: work)")
-    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: found from here)")
+    parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: the installed one)")
     parser.add_argument(
         "--overlay",
         nargs="+",

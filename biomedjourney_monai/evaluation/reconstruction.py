@@ -30,6 +30,7 @@ from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.autoencoder import reconstruct
 from biomedjourney_monai.networks.weights.autoencoder_file import load_autoencoder
 from biomedjourney_monai.networks.weights.model_file import weights_hash
+from biomedjourney_monai.output_check import refuse_unwritable
 from biomedjourney_monai.schema import FINDINGS
 
 logger = logging.getLogger(__name__)
@@ -232,6 +233,8 @@ def check_autoencoder(
     trained = Path(work) / "runs" / "autoencoder.pt"
     file = Path(autoencoder) if autoencoder else trained if trained.is_file() else config.weights
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if out is not None:
+        refuse_unwritable(out)
     network = load_autoencoder(config.compose().get_parsed_content("autoencoder").eval().to(device), file)
     judges = load_judges(judge_weights or config.models, device=device)
     gate = QualityGate(

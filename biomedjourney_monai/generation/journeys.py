@@ -19,6 +19,7 @@ from tqdm import tqdm
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.files import read_json_lines, write_json_lines, written_atomically
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
+from biomedjourney_monai.output_check import refuse_unwritable
 from biomedjourney_monai.radiographs import mark_synthetic, save_png
 from biomedjourney_monai.radiographs.read.prepared import read_square_images
 from biomedjourney_monai.schema import BASELINES_FOLDER, DUMMY_GREY, SAMPLES_FOLDER, TRIPLES_FILE
@@ -67,6 +68,7 @@ def sample_journeys(
         raise BiomedJourneyError("a working folder takes --region auto", found="a mask", action="Use --csv for masks")
     work = Path(work)
     folder = _samples_folder(work, system)
+    refuse_unwritable(folder, name="the folder of samples", folder=True)
     triples = _read_triples(work, split=split, limit=limit, text_only=text_only)
     shared = model.provenance() | ({} if region is None else {"region": region})
     shared |= {"prior": "none"} if text_only else {}

@@ -23,6 +23,7 @@ from biomedjourney_monai.radiographs.write.nifti import save_nifti_series
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 
 SERIES_NAME = "ladder.nii.gz"
+DICOM_NAMES = "[0-9][0-9].dcm"
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,12 @@ def make_ladder(
     return Ladder(prior, texts, squares, score(squares), named, facts)
 
 
+def output_names(folder: str | Path) -> list[Path]:
+    """The files that a ladder writes to a folder, and those in it that it replaces or removes."""
+    names = ("strip.png", "ladder.gif", SERIES_NAME, "ladder.json")
+    return [*(Path(folder) / name for name in names), *(Path(folder) / "dicom").glob(DICOM_NAMES)]
+
+
 def save_ladder(
     folder: str | Path, ladder: Ladder, *, judges: Mapping[str, Any], writer: PictureWriter | None = None
 ) -> None:
@@ -147,6 +154,6 @@ def _write_dicom_series(folder: Path, images: Sequence[np.ndarray], ladder: Ladd
     for number, (name, image, text) in enumerate(zip(names, images, ladder.descriptions), start=1):
         facts = {**ladder.facts, "progression_description": text}
         writer.write(folder / name, image, facts, number=number, series_facts=series)
-    for path in folder.glob("[0-9][0-9].dcm"):
+    for path in folder.glob(DICOM_NAMES):
         if path.name not in names:
             path.unlink()

@@ -132,13 +132,15 @@ class CounterfactualModel:
         """
         refuse_empty(request.description)
         prior = read_prior(request.prior, size=self.size)
-        overruled = check_prior(prior.image, is_marked=prior.is_marked, force=request.force)
+        overruled = check_prior(
+            prior.image, is_marked=prior.is_marked, other_body_part=prior.other_body_part, force=request.force
+        )
         finished_picture(prior.image, prior)  # a prior too small for the mark is refused here
         region = read_region(request.region, size=self.size, prior_hw=prior.original_hw)
         described = self.check_description(request.description, force=request.force, verbatim=request.verbatim)
         seeds = tuple(range(request.seed, request.seed + request.samples))
         codes = (self._overruled, overruled, described.overruled)
-        text = described.warnings, described.prompt, described.understood
+        text = prior.warnings + described.warnings, described.prompt, described.understood
         return Checked(prior, request.description, seeds, region, codes, *text)
 
     def check_description(self, text: str, *, force: bool = False, verbatim: bool | None = None) -> DescriptionCheck:

@@ -12,6 +12,7 @@ from biomedjourney_monai.errors import ImageError, SettingError
 from biomedjourney_monai.generation.provenance import content_hash
 from biomedjourney_monai.radiographs import load_radiograph, original_size
 from biomedjourney_monai.radiographs.read.marked_files import carries_mark
+from biomedjourney_monai.radiographs.read.pixels import other_body_part, read_warnings
 from biomedjourney_monai.radiographs.scaling import letterbox, scale_intensity
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Prior:
         original_hw: height and width of the original, in pixels.
         file: the original; None for an image in memory.
         is_marked: whether the original's metadata say that this package generated it.
+        other_body_part: the part of the body that a DICOM original names; "" for the chest.
+        warnings: sentences for the user about how the original was read.
         source: attributes of a DICOM original that a counterfactual copies; None where they are read from `file`.
     """
 
@@ -34,6 +37,8 @@ class Prior:
     original_hw: tuple[int, int]
     file: Path | None = field(default=None, repr=False)
     is_marked: bool = False
+    other_body_part: str = ""
+    warnings: tuple[str, ...] = ()
     source: pydicom.Dataset | None = field(default=None, repr=False)
 
     @property
@@ -61,4 +66,11 @@ def read_prior(prior: Prior | str | Path | np.ndarray, *, size: int) -> Prior:
     if not isinstance(prior, (str, Path)):
         raise SettingError("prior", "must be a path or an array", found=type(prior).__name__)
     file = Path(prior)
-    return Prior(load_radiograph(file, size=size), original_size(file), file, carries_mark(file))
+    return Prior(
+        load_radiograph(file, size=size, any_body_part=True),
+        original_size(file, any_body_part=True),
+        file,
+        carries_mark(file),
+        other_body_part(file),
+        read_warnings(file),
+    )

@@ -14,7 +14,9 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.radiographs.read.dicom_header import OTHER_BODY_PART
 from biomedjourney_monai.radiographs.read.marked_files import COUNTERFACTUAL, carries_mark
+from biomedjourney_monai.radiographs.read.pixels import other_body_part
 from biomedjourney_monai.radiographs.views.check import check_view
 
 WRONG_RESOLUTION = "wrong_resolution"
@@ -23,6 +25,11 @@ REFUSALS = {
         "a prior must be a radiograph, since a model's errors add up",
         "metadata of a picture that this package made",
         "Pass the image that it was made from",
+    ),
+    OTHER_BODY_PART: (
+        "BodyPartExamined must be CHEST or blank",
+        "another part of the body",
+        "Pass a frontal chest radiograph",
     ),
     "lateral": ("a prior must be a frontal radiograph", "an apparently lateral one", "Pass the PA or AP image"),
     "not_a_chest": (
@@ -52,12 +59,15 @@ def refuse(reason: str, *, found: str = "") -> ImageError:
     return ImageError(rule, found=f"{found or seen} ({reason})", action=f"{action}, {OVERRULE}", reason=reason)
 
 
-def check_prior(image: np.ndarray, *, is_marked: bool = False, force: bool = False) -> str:
-    """Refuse a generated picture, and an image that is not an upright frontal chest film with the heart on the left.
+def check_prior(image: np.ndarray, *, is_marked: bool = False, other_body_part: str = "", force: bool = False) -> str:
+    """Refuse a generated picture, another part of the body, and what is not an upright frontal chest film.
+
+    The heart must be on the left.
 
     Args:
         image: float in [0, 1], shape (S, S), bright is dense.
         is_marked: `carries_mark` of its file; False for an image in memory.
+        other_body_part: the part of the body that its header names; "" for the chest.
         force: overrule the check.
 
     Returns:
@@ -67,9 +77,10 @@ def check_prior(image: np.ndarray, *, is_marked: bool = False, force: bool = Fal
         ImageError: with a `reason` of `REFUSALS`, unless `force`.
     """
     view = check_view(image, mirror=True).reason
-    reasons = [reason for reason in (COUNTERFACTUAL if is_marked else "", view) if reason]
+    named = (COUNTERFACTUAL if is_marked else "", OTHER_BODY_PART if other_body_part else "", view)
+    reasons = [reason for reason in named if reason]
     if reasons and not force:
-        raise refuse(reasons[0])
+        raise refuse(reasons[0], found=other_body_part if reasons[0] == OTHER_BODY_PART else "")
     return ", ".join(reasons)
 
 
@@ -106,8 +117,10 @@ class CheckPriord(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(data):
             image, file = np.asarray(data[key], np.float32)[0], data[key].meta.get("filename_or_obj")
-            is_marked = bool(file) and carries_mark(file)
-            data[key].meta[OVERRULED_KEY] = check_prior(image, is_marked=is_marked, force=self.force)
+            is_marked, body_part = (carries_mark(file), other_body_part(file)) if file else (False, "")
+            data[key].meta[OVERRULED_KEY] = check_prior(
+                image, is_marked=is_marked, other_body_part=body_part, force=self.force
+            )
         return dict(data)
 
 

@@ -144,16 +144,17 @@ class Result:
             The files.
 
         Raises:
-            ImageError: for another suffix.
+            BiomedJourneyError: for another suffix, or if a file is the prior; nothing is written then.
         """
-        from biomedjourney_monai.generation.writer import PictureWriter, beside, check_suffix
+        from biomedjourney_monai.generation.writer import PictureWriter, check_suffix, sample_names
+        from biomedjourney_monai.output_check import refuse_inputs
 
-        suffix = check_suffix(path, name="path")
+        check_suffix(path, name="path")
+        files = sample_names(path, len(self.squares))
+        refuse_inputs(files, {"the prior": self.prior.file}, name="path")
         writer = PictureWriter(self.prior, pseudonyms)
-        files = []
-        for number, (image, facts) in enumerate(zip(self.images, self.documents, strict=True), start=1):
-            files.append(Path(path) if number == 1 else beside(path, f"{number:02d}", suffix=suffix))
-            writer.write(files[-1], image, facts, number=number, series_facts=self.series_facts)
+        for number, (file, image, facts) in enumerate(zip(files, self.images, self.documents, strict=True), start=1):
+            writer.write(file, image, facts, number=number, series_facts=self.series_facts)
         return files
 
     def preview(self) -> np.ndarray:

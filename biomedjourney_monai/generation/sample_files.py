@@ -10,10 +10,21 @@ import numpy as np
 
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.generation.result import Result, finished_picture
-from biomedjourney_monai.generation.writer import beside
+from biomedjourney_monai.generation.writer import beside, sample_names
 from biomedjourney_monai.radiographs import restore
 from biomedjourney_monai.radiographs.pictures.maps import overlay_map
 from biomedjourney_monai.radiographs.write.png import png_bytes, save_bytes
+
+
+def output_names(out: str | Path, *, samples: int, has_region: bool) -> list[Path]:
+    """Every file that is written for a request with this `out`."""
+    words = ["region"] * has_region + ["mean", "sigma"] * (samples > 1)
+    scores = [_agreement_name(out)] * (samples > 1)
+    return [*sample_names(out, samples), *(beside(out, word) for word in words), *scores]
+
+
+def _agreement_name(out: str | Path) -> Path:
+    return Path(out).with_name(f"{Path(out).stem}-samples.json")
 
 
 def map_files(result: Result) -> dict[str, bytes]:
@@ -55,7 +66,7 @@ def save_agreement(
 
     `findings` is the result of `evaluation.judges.agreement.agreement_of`, `judges` the judges' provenance.
     """
-    file = Path(out).with_name(f"{Path(out).stem}-samples.json")
+    file = _agreement_name(out)
     deviation = round(float(result.spread.deviation.mean()), 5)
     write_json(file, {**result.metadata, "judges": judges, "findings": findings, "mean_deviation": deviation})
     return file

@@ -13,6 +13,7 @@ from PIL import Image
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.generation.prior import Prior
+from biomedjourney_monai.output_check import full_disk_named, refuse_inputs
 from biomedjourney_monai.preparation.reports.identifiers import find_identifiers
 from biomedjourney_monai.radiographs import save_png
 from biomedjourney_monai.radiographs.read.dicom_header import is_dicom
@@ -74,6 +75,12 @@ def beside(path: str | Path, word: str, *, suffix: str = ".png") -> Path:
     return path.with_name(f"{stem}-{word}{suffix}")
 
 
+def sample_names(path: str | Path, count: int) -> list[Path]:
+    """The files of several samples: `made.png`, `made-02.png`, `made-03.png`."""
+    suffix = check_suffix(path)
+    return [Path(path), *(beside(path, f"{number:02d}", suffix=suffix) for number in range(2, count + 1))]
+
+
 class PictureWriter:
     """Writes the counterfactuals of one prior.
 
@@ -114,7 +121,24 @@ class PictureWriter:
         number: int = 1,
         series_facts: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write one marked picture, float in [0, 1], shape (H, W); see `counterfactual_dataset` for the rest."""
+        """Write one marked picture, float in [0, 1], shape (H, W); see `counterfactual_dataset` for the rest.
+
+        Raises:
+            OutputError: if `out` is the prior, or the disk is full.
+        """
+        refuse_inputs([out], {"the prior": self.file}, name="out")
+        with full_disk_named():
+            self._write(out, picture, facts, number=number, series_facts=series_facts)
+
+    def _write(
+        self,
+        out: str | Path,
+        picture: np.ndarray,
+        facts: Mapping[str, Any],
+        *,
+        number: int,
+        series_facts: Mapping[str, Any] | None,
+    ) -> None:
         if str(out).endswith(NIFTI) and self.file is not None:
             save_nifti_like(out, picture, self.file, note=_note(facts))
         elif str(out).endswith(NIFTI):

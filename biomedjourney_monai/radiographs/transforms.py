@@ -30,6 +30,7 @@ class LoadRadiographd(MapTransform):
     Args:
         size: side of the square in pixels.
         normalize: False keeps the file's own intensity scale, for a later `NormalizeRadiographd` or a local step.
+        any_body_part: also read DICOM files that name another part of the body, for a later `CheckPriord`.
         allow_missing_keys: skip absent entries.
 
     Raises:
@@ -37,20 +38,26 @@ class LoadRadiographd(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, *, size: int = 128, normalize: bool = True, allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        *,
+        size: int = 128,
+        normalize: bool = True,
+        any_body_part: bool = False,
+        allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.size, self.normalize = size, normalize
+        self.size, self.normalize, self.any_body_part = size, normalize, any_body_part
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         loaded = dict(data)
         load = load_with_content if self.normalize else load_unscaled
         for key in self.key_iterator(loaded):
             path: str | Path = loaded[key]
-            image, content = load(path, size=self.size)
+            image, content = load(path, size=self.size, any_body_part=self.any_body_part)
             meta = {
                 "filename_or_obj": str(path),
-                "original_size": np.array(original_size(path)),
+                "original_size": np.array(original_size(path, any_body_part=self.any_body_part)),
                 "content": torch.from_numpy(content[None]),
             }
             loaded[key] = MetaTensor(torch.from_numpy(image[None]), meta=meta)  # (1, size, size)

@@ -160,7 +160,10 @@ def test_nothing_usable_is_an_error_and_so_is_the_priors_own_folder(run, priors,
     write_table(priors, f"bad.png,{TEXT},", "nowhere.png,x,")
     with pytest.raises(ConfigError, match="1 unknown image format"):
         run()
-    for settings, words in (({"out": "priors"}, "must not be the priors' folder"), ({"output_format": "x"}, "format")):
+    for settings, words in (
+        ({"out": "priors"}, "must be another folder; found the priors' folder"),
+        ({"output_format": "x"}, "format"),
+    ):
         with pytest.raises(RuntimeError) as raised:  # MONAI's, around ours
             run(**settings)
         assert isinstance(raised.value.__cause__, BiomedJourneyError)

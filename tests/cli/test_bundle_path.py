@@ -4,7 +4,7 @@ import sys
 from biomedjourney_monai.cli.main import main
 
 
-def test_the_bundle_of_the_current_folder_is_printed(bundle, monkeypatch, capsys):
+def test_the_bundle_is_printed(bundle, monkeypatch, capsys):
     monkeypatch.chdir(bundle.parent)
     assert main(["bundle-path"]) == 0
     assert capsys.readouterr().out == f"{bundle}\n"

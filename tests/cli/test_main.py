@@ -1,6 +1,11 @@
 import argparse
 import importlib
+import os
 import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -130,3 +135,97 @@ def test_the_verbs_status_is_the_commands(monkeypatch, returned, status):
     module = SimpleNamespace(EXAMPLE="x", configure=lambda parser: None, run=lambda _: returned, __doc__="A verb.")
     monkeypatch.setattr(command_line.importlib, "import_module", lambda name: module)
     assert main(["report"]) == status
+
+
+CLEAR = "FINDINGS: Lungs are clear.\n\nIMPRESSION: No acute cardiopulmonary process.\n"
+COMMAND = [sys.executable, "-m", "biomedjourney_monai"]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"], ["describe"]])
+def test_a_closed_pipe_ends_quietly(tmp_path, arguments, unbuffered):
+    if arguments == ["describe"]:
+        (tmp_path / "clear.txt").write_text(CLEAR)
+        arguments = [
+            "describe",
+            "--prior-report",
+            str(tmp_path / "clear.txt"),
+            "--new-report",
+            str(tmp_path / "clear.txt"),
+        ]
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ended = subprocess.run([*COMMAND, *arguments], stdout=writer, stderr=subprocess.PIPE, env=environment, check=False)
+    os.close(writer)
+    assert ended.returncode in (
+        (0, 141) if "--help" in arguments else (141,)
+    )  # argparse hides an error while it prints
+    assert ended.stderr == b""
+
+
+def test_a_pipe_that_breaks_between_processes_is_an_error(run_ends_with, capfd):
+    run_ends_with(BrokenPipeError(32, "Broken pipe"))
+    assert main(["report"]) == 2
+    assert capfd.readouterr().err.startswith("error: Broken pipe. ")
+
+
+def test_characters_that_the_terminal_cannot_show_are_replaced(tmp_path):
+    (tmp_path / "clear.txt").write_text(CLEAR)
+    (tmp_path / "spanish.txt").write_text("IMPRESSION: Pequeño left pleural effusion.\n")
+    reports = ["--prior-report", str(tmp_path / "clear.txt"), "--new-report", str(tmp_path / "spanish.txt")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    line = [*COMMAND, "describe", "--text", "impression", *reports]
+    ended = subprocess.run(line, capture_output=True, env=environment, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"Peque?o" in ended.stdout
+
+
+def test_a_full_disk_under_the_output_is_one_line():
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run([*COMMAND, "bundle-path"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(b"error: No space left on device. ") and ended.stderr.count(b"\n") == 1
+
+
+def test_an_interrupt_while_a_verb_is_imported_is_one_line(monkeypatch, capsys):
+    def interrupt(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line.importlib, "import_module", interrupt)
+    assert main(["report"]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture
+def planted(bundle, tmp_path, monkeypatch):
+    """A working folder with a bundle whose configs write a file when they are read."""
+    shutil.copytree(bundle / "configs", tmp_path / "bundle" / "configs")
+    (tmp_path / "bundle" / "models").symlink_to(bundle / "models")
+    common = tmp_path / "bundle" / "configs" / "common.yaml"
+    text = common.read_text()
+    planted = "\"$[open('ran', 'w').close(), @bundle_root][1]"
+    changed = text.replace('"$@bundle_root', planted)
+    assert changed != text
+    common.write_text(changed)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "ran"
+
+
+REQUEST = ["--description", "New large left pleural effusion.", "--steps", "1", "--out", "a.png"]
+
+
+@pytest.mark.parametrize("folder", [".", "bundle"])
+def test_a_bundle_in_the_working_folder_is_not_run_unless_it_is_named(planted, chest, monkeypatch, capsys, folder):
+    monkeypatch.chdir(planted.parent / folder)
+    assert main(["sample", "--prior", str(chest), *REQUEST]) == 0
+    assert "is a bundle: not used; pass --bundle to run its code" in capsys.readouterr().err
+    assert not list(planted.parent.rglob("ran"))
+
+
+def test_a_named_bundle_is_run_and_the_command_says_so(planted, chest, capsys):
+    assert main(["sample", "--prior", str(chest), *REQUEST, "--bundle", "bundle"]) == 0
+    assert "note: bundle is a bundle: this command runs the code in its configs" in capsys.readouterr().err
+    assert planted.exists()

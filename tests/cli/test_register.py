@@ -207,3 +207,10 @@ def test_an_existing_scheduler_does_the_work_and_gives_the_same_bytes(work, tmp_
     names = [path.name for path in (work / "images").iterdir()]
     assert names and all((work / "images" / n).read_bytes() == (other / "images" / n).read_bytes() for n in names)
     assert (work / "pairs.parquet").read_bytes() == (other / "pairs.parquet").read_bytes()
+
+
+def test_an_input_is_not_overwritten(two_files, capsys):
+    before = two_files[0].read_bytes()
+    assert register("--prior", two_files[0], "--new", two_files[1], "--out", two_files[0]) == 2
+    assert "found the prior" in capsys.readouterr().err
+    assert two_files[0].read_bytes() == before

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import re
 
 import numpy as np
@@ -104,7 +106,7 @@ def assert_refused(status, capsys, message):
         (["--seed", "-1"], "--seed must be"),
         (["--text-guidance-scale", "nan"], "--text-guidance-scale must be a finite number"),
         (["--image-guidance-scale", "inf"], "--image-guidance-scale must be a finite number"),
-        (["--work", "work"], "one image or one working folder"),
+        (["--work", "work"], "one image, one working folder or one list"),
         (["--out", "made.jpg"], "--out must be a PNG"),
         (["--out", ""], "a file to write"),
         (["--description", "  "], "empty_description"),
@@ -133,7 +135,7 @@ def test_without_an_image_or_a_folder_both_ways_are_shown(capsys):
 def test_an_output_that_is_a_folder_is_one_line(sample_one, tmp_path, capsys):
     (tmp_path / "out" / "made.png").mkdir(parents=True)
     assert sample_one() == 2
-    assert "Is a directory" in capsys.readouterr().err
+    assert "found a folder of that name" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["made.png"]
 
 
@@ -344,3 +346,96 @@ def test_the_solvers_on_offer_are_those_there_are():
 
     assert (SOLVERS, INIT_NOISE) == (settings.SOLVERS, settings.INIT_NOISE)
     assert set(PRECISIONS) == {"auto", *fast_path.PRECISIONS}
+
+
+@pytest.mark.parametrize("more", [[], ["--samples", "2"]])
+def test_the_prior_is_never_overwritten(sample_one, tmp_path, chest, capsys, more):
+    name = "made-02.png" if more else "made.png"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(chest.read_bytes())
+    assert sample_one(*more, prior=tmp_path / "out" / name) == 2
+    assert "found the prior" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_bytes() == chest.read_bytes()
+
+
+def test_a_mask_is_not_overwritten_by_the_picture_of_the_region(sample_one, tmp_path, chest, capsys):
+    (tmp_path / "out").mkdir()
+    mask = tmp_path / "out" / "made-region.png"
+    mask.write_bytes(chest.read_bytes())
+    assert sample_one("--region", str(mask)) == 2
+    assert "found the mask" in capsys.readouterr().err
+    assert mask.read_bytes() == chest.read_bytes()
+
+
+def test_rows_write_neither_over_inputs_nor_outside_the_folder(sample_csv, tmp_path, chest, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("chest.png", "other.png"):
+        (tmp_path / "in" / name).write_bytes(chest.read_bytes())
+    rows = [("chest.png", "chest.png"), ("chest.png", "other.png"), ("other.png", "../a.png"), ("other.png", "b.png")]
+    lines = ["prior,description,out", *(f"{prior},{TEXT},{out}" for prior, out in [*rows, ("other.png", "./b.png")])]
+    (tmp_path / "in" / "list.csv").write_text("\n".join(lines) + "\n")
+    assert sample_csv("--csv", str(tmp_path / "in" / "list.csv")) == 0
+    outcomes = (tmp_path / "in" / "list.results.csv").read_text().splitlines()
+    assert outcomes[1:] == [
+        "1,out is the prior",
+        "2,out is an input of another row",
+        "3,out outside the list's folder",
+        "4,made",
+        "5,row unusable",
+    ]
+    assert (tmp_path / "in" / "chest.png").read_bytes() == chest.read_bytes()
+    assert not (tmp_path / "a.png").exists()
+    assert sample_csv("--csv", str(tmp_path / "in" / "list.csv"), "--anywhere") == 0
+    assert (tmp_path / "a.png").is_file()
+
+
+@pytest.fixture
+def long_list(tmp_path):
+    names = [f"{number}.png" for number in range(5)]
+    lines = ["prior,description,out", *(f"chest.png,{TEXT},{name}" for name in names)]
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+
+    def outcomes():
+        return [line.split(",")[1] for line in (tmp_path / "list.results.csv").read_text().splitlines()[1:]]
+
+    return outcomes
+
+
+def test_a_full_disk_is_named_and_ends_a_list(sample_csv, long_list, monkeypatch, capsys):
+    from biomedjourney_monai.generation import writer
+
+    save, saved = writer.save_png, []
+
+    def fill(out, *more, **options):
+        saved.append(out)
+        if len(saved) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
+        save(out, *more, **options)
+
+    monkeypatch.setattr(writer, "save_png", fill)
+    assert sample_csv() == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: the disk must have space for the pictures; found No space left on device.")
+    assert long_list() == ["made", "made", "disk full", "not tried", "not tried"]
+    assert sample_csv() == 0
+    assert "3 made, 2 kept" in capsys.readouterr().out
+
+
+def test_a_short_list_that_is_stopped_keeps_what_was_made(sample_csv, long_list, monkeypatch, capsys):
+    from biomedjourney_monai.generation.model import CounterfactualModel
+
+    run, seen = CounterfactualModel.run_together, []
+
+    def stop_later(model, requests):
+        seen.append(long_list() if seen else [])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return run(model, requests)
+
+    monkeypatch.setattr(CounterfactualModel, "run_together", stop_later)
+    assert sample_csv() == 130
+    assert seen[1] == ["made", *["not tried"] * 4] == long_list()
+    monkeypatch.undo()
+    assert sample_csv() == 0
+    assert "4 made, 1 kept" in capsys.readouterr().out

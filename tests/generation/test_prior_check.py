@@ -4,6 +4,7 @@ import torch
 from monai.data import MetaTensor
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.generation.prior import read_prior
 from biomedjourney_monai.generation.prior_check import (
     CheckPriord,
     DescribePriord,
@@ -55,6 +56,19 @@ def test_a_prior_that_carries_the_mark_is_refused_and_can_be_overruled(render):
     assert error.value.reason == "counterfactual"
     assert check_prior(render("PA"), is_marked=True, force=True) == "counterfactual"
     assert check_prior(1 - render("PA"), is_marked=True, force=True) == "counterfactual, inverted"
+
+
+def test_another_part_of_the_body_is_refused_and_can_be_overruled(render, dicom_chest, tmp_path):
+    with pytest.raises(ImageError, match="found HAND") as error:
+        check_prior(render("PA"), other_body_part="HAND")
+    assert error.value.reason == "another part of the body"
+    (tmp_path / "hand.dcm").write_bytes(dicom_chest(BodyPartExamined="HAND"))
+    prior = read_prior(tmp_path / "hand.dcm", size=128)
+    assert check_prior(prior.image, other_body_part=prior.other_body_part, force=True) == "another part of the body"
+    loaded = LoadRadiographd("image", any_body_part=True)({"image": str(tmp_path / "hand.dcm")})
+    with pytest.raises(ImageError, match="found HAND"):
+        CheckPriord("image")(loaded)
+    assert CheckPriord("image", force=True)(loaded)["image"].meta["overruled"] == "another part of the body"
 
 
 def test_the_transform_finds_the_mark_in_the_file(render, tmp_path):

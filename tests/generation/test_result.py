@@ -1,6 +1,7 @@
 """A result at the prior's own size: arrays, files by suffix, and a display in a notebook."""
 
 import io
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -86,3 +87,13 @@ def test_equal_samples_have_no_spread():
 def test_one_sample_has_no_spread(shape):
     with pytest.raises(ValueError, match="K >= 2"):
         spread_of(np.zeros(shape))
+
+
+def test_no_sample_overwrites_the_prior_and_then_none_is_written(result, tmp_path):
+    file = tmp_path / "made-03.png"
+    file.write_bytes(b"the prior")
+    ours = replace(result, prior=replace(result.prior, file=file))
+    with pytest.raises(BiomedJourneyError, match="found the prior"):
+        ours.save(tmp_path / "made.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["made-03.png"]
+    assert file.read_bytes() == b"the prior"

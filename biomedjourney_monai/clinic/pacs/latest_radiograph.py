@@ -48,7 +48,7 @@ def find_latest(archive: Archive, *, patient_id: str = "", study_uid: str = "") 
         if candidates:
             series_uid, latest = max(candidates, key=lambda candidate: _acquisition_time(candidate[1]))
             with as_image_error():
-                refuse_unsuitable(latest, with_pixels=False)
+                refuse_unsuitable(latest, with_pixels=False, any_body_part=True)
             return Found(study_uid, series_uid, str(latest.SOPInstanceUID))
     raise ArchiveError(
         "there must be a PA radiograph of CR or DX",

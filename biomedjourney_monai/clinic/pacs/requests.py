@@ -17,7 +17,7 @@ from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.generation.outcomes import KEPT, NOT_TRIED, noting, reason_of, results_file, write_outcomes
 from biomedjourney_monai.generation.prior import Prior, read_prior
 from biomedjourney_monai.generation.request import Request
-from biomedjourney_monai.generation.request_table import parse_seed, read_request_table
+from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
 from biomedjourney_monai.generation.writer import PictureWriter
 from biomedjourney_monai.radiographs.read.dicom_header import as_image_error
 from biomedjourney_monai.radiographs.write.dicom import read_source, request_uids
@@ -124,6 +124,7 @@ def serve_list(
     try:
         for number, row in enumerate(tqdm(rows, desc="pacs", unit="image")):
             try:
+                refuse_surplus(row)
                 own_seed = parse_seed(row.get("seed", ""), seed)
                 who = (row.get("patient_id", ""), row.get("study_uid", ""))
                 request = ArchiveRequest(row["description"], own_seed, *who, region=region, force=force)

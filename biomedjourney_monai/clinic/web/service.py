@@ -102,7 +102,7 @@ class WebService:
         upload = read_upload(data, size=self.model.size, with_preview=True)
         refusal = None
         try:
-            check_prior(upload.image, is_marked=upload.is_marked)
+            check_prior(upload.image, is_marked=upload.is_marked, other_body_part=upload.other_body_part)
         except ImageError as error:
             refusal = {"code": error.reason, "message": str(error)}
         height, width = upload.original_hw
@@ -127,7 +127,13 @@ class WebService:
         upload = read_upload(data, size=model.size)
         request.check_amount(upload.original_hw)
         source = from_plain_bytes(upload.source) if upload.source else None
-        prior = Prior(upload.image, upload.original_hw, is_marked=upload.is_marked, source=source)
+        prior = Prior(
+            upload.image,
+            upload.original_hw,
+            is_marked=upload.is_marked,
+            other_body_part=upload.other_body_part,
+            source=source,
+        )
         checked = model.check(
             Request(
                 prior,

@@ -58,17 +58,19 @@ def _read(size: int, *, with_preview: bool) -> bytes:
     from biomedjourney_monai.errors import ImageError
     from biomedjourney_monai.radiographs import load_radiograph, original_size
     from biomedjourney_monai.radiographs.read.marked_files import carries_mark
+    from biomedjourney_monai.radiographs.read.pixels import other_body_part
 
-    height, width = original_size(INPUT)
+    height, width = original_size(INPUT, any_body_part=True)
     if height * width > MAX_PIXELS:
         found = f"{width:,} × {height:,}"
         raise ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=found, reason="image too large")
-    parts: dict[str, Any] = {"image": load_radiograph(INPUT, size=size)}
+    parts: dict[str, Any] = {"image": load_radiograph(INPUT, size=size, any_body_part=True)}
     if with_preview:
         parts["preview"] = _preview()
     source, facts = _source()
     parts["source"] = np.frombuffer(source, np.uint8)
     parts["facts"] = np.array([height, width, *facts, carries_mark(INPUT)])
+    parts["body_part"] = np.frombuffer(other_body_part(INPUT).encode(), np.uint8)
     stream = io.BytesIO()
     np.savez(stream, **parts)
     return stream.getvalue()
@@ -82,7 +84,7 @@ def _preview() -> np.ndarray:
     from biomedjourney_monai.radiographs import scale_intensity
     from biomedjourney_monai.radiographs.read.pixels import read_pixels
 
-    pixels = read_pixels(INPUT, at_least=PREVIEW_SIDE)
+    pixels = read_pixels(INPUT, at_least=PREVIEW_SIDE, any_body_part=True)
     factor = min(1.0, PREVIEW_SIDE / max(pixels.shape))
     shape = tuple(max(1, round(side * factor)) for side in pixels.shape)
     small = cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_AREA) if factor < 1 else pixels

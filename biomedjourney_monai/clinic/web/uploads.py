@@ -49,6 +49,7 @@ class Upload:
         has_burned_in_text: whether a DICOM file declares it.
         is_synthetic: whether a DICOM file declares it.
         is_marked: whether the file's metadata say that this package generated it (`carries_mark`).
+        other_body_part: the part of the body that a DICOM file names; "" for the chest.
     """
 
     image: np.ndarray = field(repr=False)
@@ -58,6 +59,7 @@ class Upload:
     has_burned_in_text: bool = False
     is_synthetic: bool = False
     is_marked: bool = False
+    other_body_part: str = ""
 
     def warnings(self) -> list[str]:
         """Warnings for an accepted prior."""
@@ -78,6 +80,7 @@ def _check_kind(data: bytes, *, max_bytes: int) -> None:
     if not data:
         raise ImageError("an image file must not be empty", found="0 bytes", reason="image file empty")
     if not (photographs.is_photograph(data) or dicom_header.is_dicom(data)):
+        dicom_header.refuse_without_preamble(data)
         raise ImageError(
             "an upload must be a JPEG, PNG or DICOM image",
             found="none of these in its first bytes",
@@ -139,9 +142,18 @@ def _take(status: int, answer: bytes) -> Upload:
         )
     with np.load(io.BytesIO(answer), allow_pickle=False) as parts:
         preview = parts.get("preview")
-        height, width, *told = (int(value) for value in parts["facts"])
-        source = parts["source"].tobytes()
-        return Upload(parts["image"], (height, width), preview, source, *map(bool, told))
+        height, width, burned_in, synthetic, marked = (int(value) for value in parts["facts"])
+        source, body_part = parts["source"].tobytes(), parts["body_part"].tobytes().decode("utf-8", "replace")
+        return Upload(
+            parts["image"],
+            (height, width),
+            preview,
+            source,
+            has_burned_in_text=bool(burned_in),
+            is_synthetic=bool(synthetic),
+            is_marked=bool(marked),
+            other_body_part=body_part[:16],
+        )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from biomedjourney_monai.networks.weights.formats.channels import to_colour
 from biomedjourney_monai.networks.weights.formats.renaming import StateDict
 from biomedjourney_monai.networks.weights.geometry import geometry_of, require_same_geometry
 from biomedjourney_monai.networks.weights.model_file import load_model, load_tensors
+from biomedjourney_monai.output_check import refuse_unwritable
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 
@@ -51,6 +52,7 @@ def export_weights(
         WeightsError: if the file does not fit the networks, or diffusers cannot compute what the model does.
     """
     file, folder = Path(file), Path(out)
+    refuse_unwritable(folder, folder=True)
     progress("reading ...")  # at full size this and writing take half a minute
     state, info = load_tensors(file)
     networks = build_networks(model, text_width=text_width, empty=False)

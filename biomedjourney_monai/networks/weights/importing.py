@@ -20,6 +20,7 @@ from biomedjourney_monai.networks.weights.formats.renaming import StateDict
 from biomedjourney_monai.networks.weights.geometry import HASH_KEY, geometry_differences, geometry_facts, geometry_of
 from biomedjourney_monai.networks.weights.model_file import UnfitWeightsError, require_finite, require_fit, save_tensors
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
+from biomedjourney_monai.output_check import refuse_inputs, refuse_unwritable
 
 TEXT_PROJECTIONS = ("random", "identity")
 
@@ -68,6 +69,9 @@ def import_weights(
     out, paths = Path(out), [Path(source) for source in sources]
     if out.is_dir():
         raise WeightsError("--out must be a file", found="a folder", action="Name the model file, e.g. sd15.pt")
+    for path in paths:
+        refuse_inputs([out], {"a source": path})
+    refuse_unwritable(out)
     if source_format not in READERS:
         raise WeightsError(f"a format must be one of {', '.join(READERS)}", found=source_format)
     networks = build_networks(model, text_width=text_width, empty=True)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from biomedjourney_monai.errors import ConfigError, SettingError, TableError
 from biomedjourney_monai.files import read_table, write_json, write_table
+from biomedjourney_monai.output_check import refuse_inputs, refuse_unwritable
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
 from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.quality.page import write_quality_page
@@ -129,6 +130,8 @@ def register_files(
         ConfigError: if a setting is out of range, or settings contradict each other.
         ImageError: if a file cannot be read, or the images do not overlap.
     """
+    refuse_inputs([out], {"the prior": prior, "the new image": new})
+    refuse_unwritable(out)
     load, registrar = _loader(size, check_views), PairRegistrar(**settings)
     registrar.check()
     threshold = _threshold(min_score)

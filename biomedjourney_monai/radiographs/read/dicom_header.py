@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import math
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.radiographs.read.body_parts import is_chest
+from biomedjourney_monai.radiographs.read.look_up_tables import PALETTE_KEYWORDS, read_palette
 from biomedjourney_monai.radiographs.read.photographs import MAX_PIXELS, too_many_pixels
 
 if TYPE_CHECKING:
@@ -18,16 +22,40 @@ if TYPE_CHECKING:
     from pydicom.tag import BaseTag
 
 MODALITIES = ("CR", "DX", "RG", "SC", "OT", "")
-BODY_PARTS = ("CHEST", "THORAX", "LUNG", "")
+PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
+"""Each gives a pixel's height and width. The last is a ratio, for images without a spacing."""
+
+OTHER_BODY_PART = "another part of the body"
+"""The reason code of a file whose header names another part of the body than the chest."""
+
+MAX_ASPECT = 4.0
+EQUAL_SIDES = 0.01
+"""Relative difference up to which the sides of a pixel count as equal: rounded spacings differ by less."""
 
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-_CHECKED = ("Rows", "Columns", "NumberOfFrames", "Modality", "BodyPartExamined", "PresentationIntentType")
-_STORED = ("SamplesPerPixel", "BitsAllocated")
+_REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
+_CHECKED = ("Rows", "Columns", "NumberOfFrames", "Modality", "BodyPartExamined", "PresentationIntentType", "HighBit")
 
 
 def is_dicom(data: bytes) -> bool:
     """Whether the first bytes are those of a DICOM file."""
     return data[128:132] == b"DICM"
+
+
+def refuse_without_preamble(data: bytes) -> None:
+    """Raise an `ImageError` for a DICOM data set that was stored without the preamble of a DICOM file."""
+    group, element, vr = data[:2], data[2:4], data[4:6]
+    little = group in (b"\x02\0", b"\x08\0") and element[1:] == b"\0" and element[0] < 0x60
+    big = group == b"\0\x08" and element[:1] == b"\0" and vr.isalpha()
+    implicit = len(data) >= 8 and int.from_bytes(data[4:8], "little") < 1024
+    if big or (little and ((vr.isalpha() and vr.isupper()) or implicit)):
+        raise ImageError(
+            "a DICOM file must start with 128 bytes and DICM",
+            found="a data set without this preamble",
+            action="Save it as a DICOM file (PS3.10)",
+            reason="preamble missing",
+        )
 
 
 @contextmanager
@@ -47,11 +75,74 @@ def as_image_error() -> Iterator[None]:
     except ImageError:
         raise
     except Exception as error:
-        raise ImageError(
-            "a DICOM file must be whole", found=type(error).__name__, action="Fetch it again", reason="image damaged"
-        ) from error
+        if _is_cut_short(error):
+            rule, action = "a DICOM file must be whole", "Fetch it again"
+        else:
+            rule, action = "a DICOM file must follow the standard", "Export the image again, for example as PNG"
+        raise ImageError(rule, found=type(error).__name__, action=action, reason="image damaged") from error
     finally:
         log.setLevel(level)
+
+
+def _is_cut_short(error: Exception) -> bool:
+    """Whether an error of pydicom or of a decoder says that bytes are missing."""
+    text = str(error).lower()
+    phrases = (
+        "end of file",
+        "end of stream",
+        "less than expected",
+        "fewer bytes",
+        "truncated",
+        "not enough",
+        "no more",
+    )
+    return isinstance(error, (EOFError, struct.error)) or any(phrase in text for phrase in phrases)
+
+
+def numbers(dataset: pydicom.Dataset, keyword: str, *, decimal: str = ".") -> list[float]:
+    """The finite numbers of a text attribute up to the first value that is not one; [] if it is absent.
+
+    pydicom raises errors for numbers that it cannot read, so the file's text is read here.
+    """
+    found: list[float] = []
+    for part in texts(dataset, keyword):
+        try:
+            value = float(part.replace(decimal, "."))
+        except ValueError:
+            break
+        if not math.isfinite(value):
+            break
+        found.append(value)
+    return found
+
+
+def texts(dataset: pydicom.Dataset, keyword: str) -> list[str]:
+    """The values of a text attribute as they are in the file; [] if it is absent or blank."""
+    element = dataset.get_item(keyword) if keyword in dataset else None
+    value = "" if element is None or element.value is None else element.value
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace").split("\\")
+    parts = [str(part).strip(" \0") for part in ([value] if isinstance(value, (str, float, int)) else value)]
+    return parts if any(parts) else []
+
+
+def pixel_aspect(dataset: pydicom.Dataset) -> float:
+    """Height over width of a pixel, from its spacing or its aspect ratio; 1.0 for square or unknown pixels.
+
+    Raises:
+        ImageError: if the attributes contradict each other, or give a side more than `MAX_ASPECT` times the other.
+    """
+    sides = [numbers(dataset, keyword, decimal=",") for keyword in SPACINGS]
+    ratios = [pair[0] / pair[1] for pair in sides if len(pair) == 2 and min(pair) > 0]
+    if not ratios or max(abs(ratio - 1) for ratio in ratios) <= EQUAL_SIDES:
+        return 1.0
+    if max(ratios) > min(ratios) * (1 + EQUAL_SIDES):
+        found, reason = "spacings and an aspect ratio that disagree", "pixel shape unclear"
+    elif not 1 / MAX_ASPECT <= ratios[0] <= MAX_ASPECT:
+        found, reason = f"pixels {ratios[0]:.3g} times as high as wide", "pixel shape unclear"
+    else:
+        return ratios[0]
+    raise ImageError("the shape of the pixels must be clear", found=found, action="Export it as PNG", reason=reason)
 
 
 def read_dataset(data: bytes, *, with_pixels: bool) -> pydicom.Dataset:
@@ -62,12 +153,13 @@ def read_dataset(data: bytes, *, with_pixels: bool) -> pydicom.Dataset:
         return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not with_pixels)
 
 
-def read_header(path: str | Path, keywords: Sequence[str]) -> pydicom.Dataset:
+def read_header(path: str | Path, keywords: Sequence[str], *, any_body_part: bool = False) -> pydicom.Dataset:
     """Read some attributes of a DICOM file up to its pixels, and refuse files that are not chest radiographs.
 
     Args:
         path: the file, whatever its name.
         keywords: DICOM keywords of the attributes.
+        any_body_part: also read files that name another part of the body.
 
     Returns:
         The data set with these attributes, as far as the file has them, and those that were checked.
@@ -92,13 +184,17 @@ def read_header(path: str | Path, keywords: Sequence[str]) -> pydicom.Dataset:
             if not start:
                 raise ImageError("an image file must not be empty", found="0 bytes", reason="image file empty")
             if not is_dicom(start):
+                refuse_without_preamble(start)
                 raise ImageError("a DICOM file must start as one", found="no DICM prefix", reason="not DICOM")
             stream.seek(0)
-            tags: list[BaseTag | int] = [Tag(keyword) for keyword in (*keywords, *_CHECKED, *_STORED)]
+            tags: list[BaseTag | int] = [
+                Tag(keyword) for keyword in (*keywords, *_CHECKED, *_REQUIRED, *SPACINGS, *PALETTE_KEYWORDS)
+            ]
             dataset = read_partial(stream, stop_when=at_pixels, specific_tags=tags)
-            refuse_unsuitable(dataset, with_pixels=False)
+            refuse_unsuitable(dataset, with_pixels=False, any_body_part=any_body_part)
             if not has_pixels:
                 raise ImageError("a DICOM radiograph must have pixels", found="no PixelData", reason="no pixels")
+            refuse_incomplete(dataset)
             tag_bytes = 8 if dataset.original_encoding[0] else 12  # implicit or explicit; the stream is before it
             _refuse_truncated(dataset, available=Path(path).stat().st_size - stream.tell() - tag_bytes)
             return dataset
@@ -106,8 +202,16 @@ def read_header(path: str | Path, keywords: Sequence[str]) -> pydicom.Dataset:
         raise ImageError("an image file must be readable", found=type(error).__name__) from error
 
 
-def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True) -> None:
-    """Raise an `ImageError` unless the data set is a single chest radiograph for presentation."""
+def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True, any_body_part: bool = False) -> None:
+    """Raise an `ImageError` unless the data set is a single chest radiograph for presentation.
+
+    Attributes that it lacks are not checked, so it may be an archive's answer.
+
+    Args:
+        dataset: the header.
+        with_pixels: also require the pixels.
+        any_body_part: also accept a header that names another part of the body.
+    """
     if with_pixels and "PixelData" not in dataset:
         raise ImageError("a DICOM radiograph must have pixels", found="no PixelData", reason="no pixels")
     if str(dataset.get("Modality", "")).strip().upper() not in MODALITIES:
@@ -123,11 +227,9 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True) -> 
         raise ImageError("a DICOM radiograph must have a size", found=found, reason="image damaged")
     if rows * columns > MAX_PIXELS:
         raise too_many_pixels(f"{rows * columns:,}")
-    body_part = str(dataset.get("BodyPartExamined", "")).strip().upper()
-    if body_part not in BODY_PARTS:
-        raise ImageError(
-            "BodyPartExamined must be CHEST or blank", found=body_part[:16], reason="another part of the body"
-        )
+    body_part = other_body_part(dataset)
+    if body_part and not any_body_part:
+        raise ImageError("BodyPartExamined must be CHEST or blank", found=body_part, reason=OTHER_BODY_PART)
     if str(dataset.get("PresentationIntentType", "")).strip().upper() == "FOR PROCESSING":
         raise ImageError(
             "PresentationIntentType must be FOR PRESENTATION",
@@ -135,6 +237,65 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True) -> 
             action="Ask the archive for the processed image",
             reason="for processing",
         )
+    photometric = photometric_interpretation(dataset)
+    if photometric not in (*PHOTOMETRIC, ""):
+        raise ImageError(
+            f"PhotometricInterpretation must be one of {', '.join(PHOTOMETRIC)}",
+            found=photometric[:16],
+            action="Export it as MONOCHROME2",
+            reason="colour space unknown",
+        )
+    _refuse_inconsistent_bits(dataset)
+    pixel_aspect(dataset)
+
+
+def photometric_interpretation(dataset: pydicom.Dataset) -> str:
+    """PhotometricInterpretation in capitals; "" if it is absent."""
+    return str(dataset.get("PhotometricInterpretation") or "").strip().upper()
+
+
+def other_body_part(dataset: pydicom.Dataset) -> str:
+    """BodyPartExamined in capitals, at most 16 characters, if it names another part than the chest; else ""."""
+    body_part = str(dataset.get("BodyPartExamined") or "").strip().upper()
+    return "" if is_chest(body_part) else body_part[:16]
+
+
+def _refuse_inconsistent_bits(dataset: pydicom.Dataset) -> None:
+    allocated, stored = int(dataset.get("BitsAllocated") or 0), int(dataset.get("BitsStored") or 0)
+    if not allocated or not stored:
+        return
+    high = stored - 1 if dataset.get("HighBit") is None else int(dataset.HighBit)
+    is_colour = int(dataset.get("SamplesPerPixel") or 1) != 1
+    if allocated not in (1, 8, 16, 32) or not stored - 1 <= high < allocated or (is_colour and high != stored - 1):
+        raise ImageError(
+            "BitsAllocated, BitsStored and HighBit must agree",
+            found=f"{allocated}, {stored} and {high}",
+            action="Export the image again",
+            reason="bits inconsistent",
+        )
+
+
+def refuse_incomplete(dataset: pydicom.Dataset) -> None:
+    """Raise an `ImageError` for a file whose header lacks what its pixels are decoded by."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if not syntax or not syntax.is_transfer_syntax:
+        what = "unknown" if syntax else "missing"
+        raise ImageError(
+            "a DICOM file must state its transfer syntax",
+            found="one that DICOM does not define" if syntax else "no TransferSyntaxUID",
+            action="Save it as a DICOM file (PS3.10)",
+            reason=f"transfer syntax {what}",
+        )
+    for keyword in _REQUIRED:
+        if dataset.get(keyword) in (None, ""):
+            raise ImageError(
+                "a DICOM header must describe its pixels",
+                found=f"no {keyword}",
+                action="Export the image again",
+                reason="header incomplete",
+            )
+    if photometric_interpretation(dataset) == "PALETTE COLOR":
+        read_palette(dataset)
 
 
 def _refuse_truncated(dataset: pydicom.Dataset, *, available: int) -> None:

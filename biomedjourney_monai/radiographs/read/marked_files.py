@@ -35,7 +35,7 @@ def carries_mark(path: str | Path) -> bool:
     if photographs.is_photograph(data):
         return _is_mark(photographs.read_comment(data))
     if dicom_header.is_dicom(data):
-        return header_carries_mark(dicom_header.read_header(path, DICOM_KEYWORDS))
+        return header_carries_mark(dicom_header.read_header(path, DICOM_KEYWORDS, any_body_part=True))
     return nifti.is_nifti(data) and _is_mark(nifti.read_description(data))
 
 

@@ -30,7 +30,8 @@ def decode(data: bytes) -> np.ndarray:
     """Decode NIfTI bytes to float32, shape (H, W).
 
     The first axis runs along the image's rows as NIfTI stores it; axes are swapped and reversed until columns run
-    to the patient's left and rows run down. A file without an orientation is only transposed.
+    to the patient's left and rows run down. A file without an orientation, or with the identity as a placeholder, is
+    only transposed.
 
     Raises:
         ImageError: if the data are damaged, not 2-D, or not in a frontal plane.
@@ -99,10 +100,18 @@ def axis_codes(image: nibabel.Nifti1Image, kept: list[int]) -> list[str]:
     import nibabel
 
     header = image.header
-    if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
+    if (int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0) or has_placeholder_affine(image):
         return ["L", "I"]  # no orientation in the file: assumed as displayed
     codes = nibabel.aff2axcodes(image.affine)
     return [codes[axis] for axis in kept]
+
+
+def has_placeholder_affine(image: nibabel.Nifti1Image) -> bool:
+    """Whether the affine is the identity that writers without an orientation store.
+
+    It would put a 2-D image into an axial plane, where no frontal radiograph is.
+    """
+    return kept_axes(image) == [0, 1] and bool(np.allclose(image.affine, np.eye(4)))
 
 
 def _upright(pixels: np.ndarray, codes: list[str]) -> np.ndarray:

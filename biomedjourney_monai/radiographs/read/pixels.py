@@ -18,13 +18,19 @@ MAX_BYTES = 512 * 1024**2
 """A radiograph file has a few to some tens of MB; more is a mistake or an attack."""
 
 
-def read_pixels(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
+PLACEHOLDER_WARNING = (
+    "The NIfTI file's affine is the identity, a placeholder: the image was taken as stored. Check its orientation."
+)
+
+
+def read_pixels(path: str | Path, *, at_least: int | None = None, any_body_part: bool = False) -> np.ndarray:
     """Read one image as grey pixels.
 
     Args:
         path: JPEG, PNG, NIfTI (2-D) or DICOM (single frame).
         at_least: a longer side that suffices, in pixels: larger JPEGs are then decoded at 1/2, 1/4 or 1/8 of their
             size, which is much faster. None decodes in full.
+        any_body_part: also read DICOM files that name another part of the body; see `other_body_part`.
 
     Returns:
         float32, shape (H, W), on the file's own intensity scale.
@@ -34,20 +40,50 @@ def read_pixels(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
     """
     data = read_bytes(path)
     decoder = _decoder_of(data)
-    pixels = photographs.decode(data, at_least=at_least) if decoder is photographs else decoder.decode(data)
+    if decoder is photographs:
+        pixels = photographs.decode(data, at_least=at_least)
+    elif decoder is dicom:
+        pixels = dicom.decode(data, any_body_part=any_body_part)
+    else:
+        pixels = nifti.decode(data)
     if not np.isfinite(pixels).all():
         raise ImageError("an image must hold finite numbers", found="NaN or infinite pixels", reason="image damaged")
     return pixels
 
 
-def original_size(path: str | Path) -> tuple[int, int]:
-    """The (height, width) of the upright image in a file, in pixels, from its header.
+def original_size(path: str | Path, *, any_body_part: bool = False) -> tuple[int, int]:
+    """The (height, width) of the upright image in a file, in square pixels, from its header.
 
     Raises:
         ImageError: as `read_pixels`, as far as the header shows.
     """
     data = read_bytes(path)
-    return _decoder_of(data).decode_size(data)
+    decoder = _decoder_of(data)
+    return dicom.decode_size(data, any_body_part=any_body_part) if decoder is dicom else decoder.decode_size(data)
+
+
+def other_body_part(path: str | Path) -> str:
+    """The part of the body that a DICOM file names, at most 16 characters; "" for the chest and where none is named.
+
+    Raises:
+        ImageError: as `read_pixels`, as far as the header shows.
+    """
+    data = read_bytes(path)
+    if not dicom_header.is_dicom(data):
+        return ""
+    with dicom_header.as_image_error():
+        return dicom_header.other_body_part(dicom_header.read_dataset(data, with_pixels=False))
+
+
+def read_warnings(path: str | Path) -> tuple[str, ...]:
+    """Sentences for the user about a file that can be read only under an assumption.
+
+    Raises:
+        ImageError: as `read_pixels`, as far as the header shows.
+    """
+    data = read_bytes(path)
+    is_placed = not nifti.is_nifti(data) or not nifti.has_placeholder_affine(nifti.open_nifti(data))
+    return () if is_placed else (PLACEHOLDER_WARNING,)
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -86,6 +122,7 @@ def _decoder_of(data: bytes) -> ModuleType:
         return dicom
     if nifti.is_nifti(data):
         return nifti
+    dicom_header.refuse_without_preamble(data)
     raise ImageError(
         "an image must be JPEG, PNG, NIfTI or DICOM",
         found="none of these in its first bytes",

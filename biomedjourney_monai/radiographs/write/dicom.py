@@ -23,7 +23,7 @@ import numpy as np
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS, mark_synthetic
-from biomedjourney_monai.radiographs.read.dicom_header import as_image_error, is_dicom
+from biomedjourney_monai.radiographs.read.dicom_header import EQUAL_SIDES, as_image_error, is_dicom
 from biomedjourney_monai.radiographs.write.png import save_bytes, to_8_bit
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def _orientation(source: pydicom.Dataset | None) -> list[str] | str:
 
 
 def _spacing(source: pydicom.Dataset | None) -> list[DSfloat] | None:
-    """Millimetres per pixel; some devices write [0, 0]."""
+    """Millimetres per pixel of the picture as read, with square pixels; some devices write [0, 0]."""
     from pydicom.valuerep import DSfloat
 
     try:
@@ -322,6 +322,8 @@ def _spacing(source: pydicom.Dataset | None) -> list[DSfloat] | None:
     except (AttributeError, TypeError, ValueError):
         return None
     is_valid = len(values) == 2 and all(0 < value < 100 for value in values)
+    if is_valid and max(values) > min(values) * (1 + EQUAL_SIDES):
+        values = [min(values)] * 2
     return [DSfloat(value, auto_format=True) for value in values] if is_valid else None
 
 

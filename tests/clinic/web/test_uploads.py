@@ -238,3 +238,14 @@ def test_a_file_in_memory_has_no_name():
     with uploads._as_nameless_file(b"content") as stream:
         assert Path(f"/proc/self/fd/{stream.fileno()}").read_bytes() == b"content"
         assert "deleted" in str(Path(f"/proc/self/fd/{stream.fileno()}").readlink())
+
+
+def test_another_part_of_the_body_is_read_and_named():
+    assert read_upload(dicom(BodyPartExamined="HAND"), size=64).other_body_part == "HAND"
+    assert read_upload(dicom(BodyPartExamined="TORAX"), size=64).other_body_part == ""
+
+
+def test_a_missing_preamble_is_named():
+    with pytest.raises(ImageError, match="128 bytes and DICM") as caught:
+        read_upload(dicom()[132:], size=64)
+    assert caught.value.reason == "preamble missing"

@@ -12,7 +12,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELo
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs import load_radiograph, original_size
-from biomedjourney_monai.radiographs.read import dicom
+from biomedjourney_monai.radiographs.read import dicom_stored
 from biomedjourney_monai.radiographs.read.dicom_header import read_header
 from biomedjourney_monai.radiographs.read.pixels import read_pixels
 from biomedjourney_monai.radiographs.views.check import check_view
@@ -183,7 +183,7 @@ def test_what_no_installed_decoder_can_do_says_so(tmp_path, caplog):
 def test_a_video_says_to_send_it_uncompressed(tmp_path):
     dataset = pydicom.dcmread(find("RG1_UNCR.dcm"))
     with pytest.raises(ImageError, match="uncompressed") as caught:
-        dicom._require_decoder(pydicom.uid.MPEG2MPML)
+        dicom_stored._require_decoder(pydicom.uid.MPEG2MPML)
     assert caught.value.reason == "codec absent" and dataset is not None
 
 

@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -6,7 +7,8 @@ import pytest
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs import load_radiograph, original_size
-from biomedjourney_monai.radiographs.read.pixels import read_pixels
+from biomedjourney_monai.radiographs.read.pixels import read_pixels, read_warnings
+from biomedjourney_monai.radiographs.views.check import check_view
 
 UPRIGHT = np.arange(40 * 30, dtype=np.float32).reshape(40, 30)  # (rows down, columns to the patient's left)
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -41,6 +43,22 @@ def test_a_file_without_orientation_is_only_transposed(tmp_path):
     image.header["qform_code"], image.header["sform_code"] = 0, 0
     nibabel.save(image, tmp_path / "image.nii")
     assert np.array_equal(read_pixels(tmp_path / "image.nii"), UPRIGHT)
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (0, 2), (1, 0)])
+def test_the_identity_as_a_placeholder_is_read_as_stored_with_a_warning(tmp_path, codes):
+    image = nibabel.Nifti1Image(UPRIGHT.T, np.eye(4))
+    image.set_qform(np.eye(4), codes[0])
+    image.set_sform(np.eye(4), codes[1])
+    nibabel.save(image, tmp_path / "image.nii")
+    assert np.array_equal(read_pixels(tmp_path / "image.nii"), UPRIGHT)
+    assert "placeholder" in read_warnings(tmp_path / "image.nii")[0]
+    assert read_warnings(save(tmp_path / "placed.nii", UPRIGHT.T, LPS)) == ()
+
+
+def test_a_picture_that_monai_saved_is_upright():
+    path = Path(__file__).parent / "files" / "ref_monai.nii.gz"
+    assert check_view(load_radiograph(path, size=128)).reason == ""
 
 
 def test_sagittal_planes_and_volumes_are_refused(tmp_path):
