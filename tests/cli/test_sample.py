@@ -319,6 +319,7 @@ def test_a_list_makes_what_it_can_counts_the_rest_and_goes_on(sample_csv, sample
     assert re.search(r"^\d+\.\d\d images/s$", said, re.MULTILINE)
     assert "1 empty_description" in said
     outcomes = (tmp_path / "list.results.csv").read_text().splitlines()
+    assert outcomes[0] == "row,outcome,warnings"
     assert [line.split(",")[1] for line in outcomes[1::]].count("made") == 2
     sample_one("--seed", "5", out="o/alone.png")
     assert np.abs(read_png(tmp_path / "o" / "a.png") - read_png(tmp_path / "o" / "alone.png")).max() <= 1 / 255
