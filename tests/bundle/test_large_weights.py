@@ -13,7 +13,7 @@ from monai.apps.utils import HashCheckError
 from monai.bundle import download_large_files
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "bundle" / "docs" / "large_weights.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "bundle" / "docs" / "how-to" / "large-models.md").read_text(encoding="utf-8")
 
 
 def test_the_example_has_what_monai_reads_of_each_file():
@@ -31,15 +31,15 @@ def test_monais_own_download_takes_the_example_and_its_hashes(tmp_path):
     source.write_bytes(b"weights")
     for file in content["large_files"]:
         file["url"] = source.as_uri()
-    content["large_files"][1]["hash_val"] = hashlib.sha256(b"weights").hexdigest()
+    content["large_files"][-1]["hash_val"] = hashlib.sha256(b"weights").hexdigest()
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "large_files.yml").write_text(yaml.safe_dump(content))
     download_large_files(bundle_path=str(tmp_path / "bundle"))
     for file in content["large_files"]:
         assert (tmp_path / "bundle" / file["path"]).read_bytes() == b"weights"
-    content["large_files"][1]["hash_val"] = "0" * 64
+    content["large_files"][-1]["hash_val"] = "0" * 64
     (tmp_path / "bundle" / "large_files.yml").write_text(yaml.safe_dump(content))
-    (tmp_path / "bundle" / content["large_files"][1]["path"]).unlink()
+    (tmp_path / "bundle" / content["large_files"][-1]["path"]).unlink()
     with pytest.raises(HashCheckError, match="sha256"):
         download_large_files(bundle_path=str(tmp_path / "bundle"))
 

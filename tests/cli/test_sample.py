@@ -378,11 +378,11 @@ def test_rows_write_neither_over_inputs_nor_outside_the_folder(sample_csv, tmp_p
     assert sample_csv("--csv", str(tmp_path / "in" / "list.csv")) == 0
     outcomes = (tmp_path / "in" / "list.results.csv").read_text().splitlines()
     assert outcomes[1:] == [
-        "1,out is the prior",
-        "2,out is an input of another row",
-        "3,out outside the list's folder",
-        "4,made",
-        "5,row unusable",
+        "1,out is the prior,",
+        "2,out is an input of another row,",
+        "3,out outside the list's folder,",
+        "4,made,",
+        "5,row unusable,",
     ]
     assert (tmp_path / "in" / "chest.png").read_bytes() == chest.read_bytes()
     assert not (tmp_path / "a.png").exists()
@@ -435,7 +435,7 @@ def test_a_short_list_that_is_stopped_keeps_what_was_made(sample_csv, long_list,
 
     monkeypatch.setattr(CounterfactualModel, "run_together", stop_later)
     assert sample_csv() == 130
-    assert seen[1] == ["made", *["not tried"] * 4] == long_list()
+    assert seen[1] == [*["made"] * 4, "not tried"] == long_list()
     monkeypatch.undo()
     assert sample_csv() == 0
-    assert "4 made, 1 kept" in capsys.readouterr().out
+    assert "1 made, 4 kept" in capsys.readouterr().out
