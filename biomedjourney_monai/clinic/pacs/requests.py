@@ -85,9 +85,9 @@ def serve(
     if dry_run:
         return WOULD
     result = model.run(checked)
+    archive.store(PictureWriter(prior).dataset(result.images[0], result.documents[0]))
     for warning in result.effect_warnings:
         warn(warning)
-    archive.store(PictureWriter(prior).dataset(result.images[0], result.documents[0]))
     return STORED
 
 
