@@ -30,7 +30,7 @@ STACKS = [
 ]
 LABEL_SERVER = {"pre_transforms", "post_transforms"}  # read by MONAI Label, in place of the bundle's own
 READ_BY_PYTHON = {
-    "common.yaml": {"bundle_root", "generator", "denoiser_precision", "autoencoder_precision", "compiled"},
+    "common.yaml": {"bundle_root", "generator", "denoiser_precision", "autoencoder_precision", "compiled", "verbatim"},
     "train.yaml": {"initialize", "training", "run", "run_stage", "imports"},
     "train_autoencoder.yaml": {"initialize", "training", "run", "imports"},
     "inference.yaml": {"initialize", "inference", "run", "imports", *LABEL_SERVER},
