@@ -64,8 +64,9 @@ class CounterfactualModel:
         generator: CounterfactualGenerator | None = None,
     ) -> None:
         self.config, self.settings = config, settings or SamplingSettings()
-        self.size = generator.image_size if generator is not None else config.image_size
-        self.verbatim = bool(config.compose().get("verbatim")) if verbatim is None else verbatim
+        parser = config.compose()
+        self.size = generator.image_size if generator is not None else int(parser.get("image_size"))
+        self.verbatim = bool(parser.get("verbatim")) if verbatim is None else verbatim
         trained = trained_size(config.bundle, config.weights)
         self._overruled = check_resolution(self.size, trained, force=force)
         self._loaded = _Loaded(partial(config.load_generator, precision=precision, device=device), generator)
