@@ -44,6 +44,7 @@ class StageSetup:
         latents_dir: the latent cache; several are a mixture.
         autoencoder_file: weights of the autoencoder that made the cache.
         start_from: model file whose denoiser the stage starts from; None starts from random weights.
+        new_text_encoder: whether `start_from` may have been trained with another text encoder, such as an earlier one.
         text_encoder_dir: folder of the text encoder; None for the one in `common.yaml`.
         seed: of the random weights.
         device: where the networks go.
@@ -63,6 +64,7 @@ class StageSetup:
         latents_dir: Folders,
         autoencoder_file: str | Path,
         start_from: str | Path | None,
+        new_text_encoder: bool = False,
         text_encoder_dir: str | Path | None,
         seed: int,
         device: torch.device | str,
@@ -85,6 +87,7 @@ class StageSetup:
         self.parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)
         self.autoencoder_file = Path(autoencoder_file)
         self.start_from = None if start_from is None else Path(start_from)
+        self.new_text_encoder = new_text_encoder
         self.device = torch.device(device)
 
     @cached_property
@@ -122,6 +125,8 @@ class StageSetup:
 
     def _load_start(self, generator: CounterfactualGenerator, file: Path) -> None:
         state, info = load_tensors(file)
+        if self.new_text_encoder:
+            info = {key: value for key, value in info.items() if key != "text_encoder"}
         expectation = generator.denoiser.prior_expectation
         if expectation is not None and is_residual(info):
             logger.info(f"{file.name} adds the prior latent itself; its UNet is converted to a prior expectation.")

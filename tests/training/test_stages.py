@@ -90,6 +90,20 @@ def test_a_stage_goes_on_from_the_stage_before(encoded, tmp_path):
     assert float(after.denoiser.scale_factor) == 0.75
 
 
+def test_a_stage_goes_on_with_another_text_encoder_only_if_told(encoded, tmp_path):
+    before = make_setup(encoded, seed=1)
+    before.generator.save(tmp_path / "model.pt", half=False)
+    held = torch.load(tmp_path / "model.pt", weights_only=True)
+    held["info"]["text_encoder"] = "0" * 64
+    torch.save(held, tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match="text encoder"):
+        make_setup(encoded, seed=2, start_from=tmp_path / "model.pt").denoiser
+    after = make_setup(encoded, seed=2, start_from=tmp_path / "model.pt", new_text_encoder=True)
+    assert torch.equal(after.denoiser.text_projection.weight, before.denoiser.text_projection.weight)
+    after.generator.save(tmp_path / "after.pt")
+    assert torch.load(tmp_path / "after.pt", weights_only=True)["info"]["text_encoder"] != "0" * 64
+
+
 def test_a_stage_keeps_the_caches_autoencoder_though_the_model_before_has_another(encoded, tmp_path):
     before = make_setup(encoded, seed=1)
     with torch.no_grad():
