@@ -114,6 +114,28 @@ def test_a_stage_keeps_the_caches_autoencoder_though_the_model_before_has_anothe
     assert torch.equal(after.generator.autoencoder.decoder.linear.bias, own["decoder.linear.bias"])
 
 
+def test_the_scale_factor_is_the_caches_the_start_models_or_a_given_one(encoded, tmp_path):
+    before = make_setup(encoded, seed=1)
+    before.denoiser.scale_factor.fill_(0.5)
+    before.generator.save(tmp_path / "model.pt", half=False)
+    after = make_setup(encoded, start_from=tmp_path / "model.pt", scale_factor="start")
+    assert float(after.denoiser.scale_factor) == after.scale_factor == 0.5
+    assert make_setup(encoded, scale_factor="start").scale_factor == 0.75  # random weights have none
+    assert make_setup(encoded, start_from=tmp_path / "model.pt", scale_factor=0.25).scale_factor == 0.25
+    for wrong in ("other", 0, -1.0):
+        with pytest.raises(ConfigError, match="cache, start or a number above 0"):
+            make_setup(encoded, scale_factor=wrong)
+
+
+def test_a_mixture_of_caches_has_one_scale_factor(encoded, tmp_path):
+    both = [encoded / "latents", with_encoding(encoded, tmp_path, scale_factor=0.5)]
+    expected = (0.25 / 0.75**2 + 0.75 / 0.5**2) ** -0.5
+    setup = make_setup(encoded, latents_dir=both, weights=[1, 3])
+    assert float(setup.denoiser.scale_factor) == pytest.approx(expected)
+    with pytest.raises(TableError, match="same autoencoder"):
+        make_setup(encoded, latents_dir=[both[0], with_encoding(encoded, tmp_path / "other", autoencoder="0" * 64)])
+
+
 def test_overrides_reach_the_networks_and_misspelt_ones_are_refused(encoded):
     sections = {"noise_scheduler": {"prediction_type": "v_prediction"}, "denoiser": {"prior_expectation": None}}
     setup = make_setup(encoded, sections=sections)

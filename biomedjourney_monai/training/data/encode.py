@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from biomedjourney_monai.configuration import read_key
 from biomedjourney_monai.errors import ConfigError, SettingError, WeightsError
 from biomedjourney_monai.files import file_hash, read_json_lines, write_json, write_json_lines, written_atomically
 from biomedjourney_monai.model_config import ModelConfig
@@ -72,7 +73,7 @@ def encode_examples(
     work: str | Path = "work",
     model: ModelConfig | None = None,
     *,
-    augment: str = "none",
+    augment: str | None = None,
     variants: int | None = None,
     reproduce_paper_flip: bool = False,
     cache: bool = True,
@@ -90,7 +91,8 @@ def encode_examples(
     Args:
         work: working folder, with `singles.jsonl` and `triples.jsonl`.
         model: the networks; None for the shipped model.
-        augment, seed, reproduce_paper_flip: see `Augmentation`.
+        augment, seed, reproduce_paper_flip: see `Augmentation`; an `augment` of None is the `encode#augment` of the
+            model's overlay, or else "none".
         variants: of each image, the first unchanged; None for 4 with an augmentation.
         cache: False encodes a sample only, and lets training encode each image when it needs it.
         precision, batch_size: of the cache, "float16" or "float32"; images per batch.
@@ -102,9 +104,11 @@ def encode_examples(
     for name, value in (("batch_size", batch_size), ("processes", processes), ("variants", variants)):
         if value is not None and value < 1:
             raise SettingError(name, "must be >= 1", found=str(value))
-    augmentation = Augmentation(augment, seed, reproduce_paper_flip)
-    count = _count_variants(augmentation, variants, cache=cache)
     work, model = Path(work), model or ModelConfig.find()
+    if augment is None and model.overlay is not None:
+        augment = read_key(model.overlay, "encode", "augment")
+    augmentation = Augmentation("none" if augment is None else augment, seed, reproduce_paper_flip)
+    count = _count_variants(augmentation, variants, cache=cache)
     singles = read_json_lines(work / SINGLES_FILE, made_by="describe", keys=SINGLE_KEYS)
     triples = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=TRIPLE_KEYS)
     table = EncodeTable(singles, triples, augmentation=augmentation)
