@@ -32,6 +32,9 @@ from biomedjourney_monai.phantom.raster import draw_tubes, step
 WINDOW_SIZE = 48
 """Side of the small healthy image that sets the display window, so that findings never change the exposure."""
 
+BEHIND_HEART_CM = 0.45
+"""How much further people's outlines of the left lung field reach behind heart and aorta than the renderer's lung."""
+
 
 @dataclass(frozen=True)
 class Rendering:
@@ -235,13 +238,16 @@ def lateral_outlines(layers: LateralLayers) -> list[np.ndarray]:
 def lung_fields(anatomy: Anatomy, acquisition: Acquisition, findings: FindingState, *, size: int) -> np.ndarray:
     """Outline both lung fields of a frontal view as people do, without rendering it.
 
-    A field reaches from the mediastinum to the chest wall and down to the diaphragm; what the heart, fluid or free air
-    hides of it belongs to it, unlike in the masks of `schema.STRUCTURES`.
+    A field reaches from the border of the spine to the chest wall and down to the diaphragm; what the heart, vessels,
+    fluid or free air hide of it belongs to it, unlike in the masks of `schema.STRUCTURES`.
 
     Returns:
         uint8 0 or 1, shape (2, S, S): the patient's left field, then the right one.
     """
     visit = Visit(anatomy, acquisition, findings, axes_of(acquisition, size, chest_cm=anatomy.lung_width_cm))
-    free = 1 - shape_mediastinum(visit).upper
-    beside = step((np.abs(visit.axes.x) - np.float32(anatomy.mediastinum_cm)) / max(0.6 * visit.axes.pixel_cm, 0.1))
-    return _cut_masks([shape_lung(visit, side).inside * free * beside for side in (1, -1)], acquisition)
+    y, edge = visit.axes.y, max(0.6 * visit.axes.pixel_cm, 0.1)
+    fields = []
+    for lung, beyond in ((shape_lung(visit, 1), BEHIND_HEART_CM), (shape_lung(visit, -1), 0.0)):
+        across = step((lung.lateral - lung.u) / edge) * step((lung.u - lung.medial + np.float32(beyond)) / edge)
+        fields.append(across * step((y - lung.top) / edge) * (1 - step((y - lung.dome) / edge)))
+    return _cut_masks(fields, acquisition)

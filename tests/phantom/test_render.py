@@ -291,3 +291,4 @@ def test_a_lung_field_includes_what_heart_and_fluid_hide():
     assert masks[LEFT_LUNG][left == 0].sum() < 0.02 * left.sum()
     assert left.sum() > 1.5 * masks[LEFT_LUNG].sum()
     assert (left & masks[HEART]).sum() > 0.05 * left.sum()
+    assert not (left & right).any()
