@@ -107,7 +107,8 @@ class FilmClassifier(nn.Module):
     """A residual network for real films: the 14 labels, sex, group and age; about 2.7 M parameters.
 
     The stem reads blocks of 2 x 2 pixels, so no pixel is skipped. `calibration`, shape (2, 15), holds slope and offset
-    of the logits of the labels and of sex; the identity before it is fitted.
+    of the logits of the labels and of sex; the identity before it is fitted. `knows_groups` is false where the training
+    knew no group.
 
     Args:
         widths: channels per resolution, from size / 2 down.
@@ -133,6 +134,9 @@ class FilmClassifier(nn.Module):
         self.dropout = nn.Dropout(0.3)
         self.num_labels, self.num_groups = len(CHEXPERT_LABELS), 3
         self.heads = nn.Linear(2 * inputs, self.num_labels + 1 + self.num_groups + 1)
+        self.calibration: Tensor
+        self.knows_groups: Tensor
+        self.register_buffer("knows_groups", torch.tensor(True))
         self.register_buffer("calibration", torch.tensor([[1.0], [0.0]]).repeat(1, self.num_labels + 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate, smooth_l1_loss
 from tqdm import tqdm
 
-from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, JUDGE_SIZE, FilmClassifier
+from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, FilmClassifier
 from biomedjourney_monai.files import written_atomically
 from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS
 from biomedjourney_monai.training.judges.augmentation import augment
@@ -104,6 +105,9 @@ def train_films(
 
     Returns:
         The average of the weights over about the last 1,000 steps, in evaluation mode.
+
+    Raises:
+        WeightsError: if the checkpoint is of another training.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -185,14 +189,27 @@ class _Training:
             return
         parts = ("network", "average", "optimizer", "lr_scheduler")
         state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in parts}
-        state |= {"step": self.step, "random": (self.generator.get_state(), torch.get_rng_state())}
+        state |= {
+            "settings": self._settings(),
+            "step": self.step,
+            "random": (self.generator.get_state(), torch.get_rng_state()),
+        }
         with written_atomically(self.checkpoint) as temporary:
             torch.save(state, temporary)
+
+    def _settings(self) -> dict[str, int]:
+        return {"films": len(self.films), "seed": self.seed, "steps": self.steps}
 
     def _resume(self) -> None:
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if state["settings"] != self._settings():
+            raise WeightsError(
+                f"{self.checkpoint} must be of a training with these films, seed and steps",
+                found="one of another training",
+                action="Delete it to start again",
+            )
         for name in ("network", "average", "optimizer", "lr_scheduler"):
             getattr(self, name).load_state_dict(state[name])
         self.step = state["step"]
