@@ -8,6 +8,9 @@ import numpy as np
 from biomedjourney_monai.errors import ImageError
 
 PERCENTILES = (1.0, 99.0)
+CENTRE, CENTRE_PERCENTILE, BRIGHTEST = 0.6, 99.5, 1.15
+"""White labels and borders lie outside the middle 60 % of the rows and columns. The upper limit is at most 1.15 times
+as far from the lower one as the 99.5th percentile of that middle; few films without labels are brighter at the rim."""
 
 
 def content_box(height: int, width: int, *, size: int) -> tuple[int, int, int, int]:
@@ -52,11 +55,17 @@ def restore(image: np.ndarray, original_hw: tuple[int, int]) -> np.ndarray:
 def intensity_limits(image: np.ndarray, content: np.ndarray) -> tuple[float, float]:
     """The content's 1st and 99th percentiles, or its extremes where these are equal.
 
+    Burned-in white labels and borders do not count: where the rim is much brighter than the middle of the content, the
+    middle decides the upper limit.
+
     Raises:
         ImageError: if the content is constant.
     """
     values = image[content]
     low, high = np.percentile(values, PERCENTILES)
+    middle = np.percentile(_middle(image, content), CENTRE_PERCENTILE)
+    if middle > low and _differ(low, middle):
+        high = min(high, low + BRIGHTEST * (middle - low))
     if not _differ(low, high):  # more than 98 % of one value: a small bright object on a uniform background
         low, high = float(values.min()), float(values.max())
     if not _differ(low, high):
@@ -73,6 +82,17 @@ def scale_intensity(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     low, high = intensity_limits(image, content)
     scaled = np.clip((image - low) / (high - low), 0, 1)
     return np.where(content, scaled, 0).astype(np.float32)
+
+
+def _middle(image: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """The content's pixels in the middle of the rows and columns that it fills; all of them if there are none."""
+    places = [np.flatnonzero(content.any(axis=axis)) for axis in (1, 0)]
+    rim = [round(len(filled) * (1 - CENTRE) / 2) for filled in places]
+    rows, columns = (
+        slice(filled[cut], filled[len(filled) - 1 - cut] + 1) for filled, cut in zip(places, rim, strict=True)
+    )
+    values: np.ndarray = image[rows, columns][content[rows, columns]]
+    return values if values.size else image[content]
 
 
 def _differ(low: float, high: float) -> bool:

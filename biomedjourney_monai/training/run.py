@@ -10,6 +10,7 @@ from pathlib import Path
 from biomedjourney_monai.configuration import overrides as read_overrides
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.training.data.folders import Folders, as_folders
 
 STAGES: dict[str, tuple[str, ...]] = {
     "both": ("train.yaml",),
@@ -29,8 +30,9 @@ class TrainingFailedError(BiomedJourneyError):
 
 
 def train(
-    work: str | Path = "work",
+    work: Folders = "work",
     *,
+    weights: Sequence[float] | None = None,
     stage: str = "both",
     bundle: str | Path | None = None,
     overlays: Sequence[str | Path] = (),
@@ -40,7 +42,8 @@ def train(
     """Train the model on the latent cache. The same call resumes an interrupted training.
 
     Args:
-        work: working folder, encoded by `encode_examples`.
+        work: working folder, encoded by `encode_examples`; several are mixed, and the first keeps the runs.
+        weights: share of each folder in the draws; None for the shares of their examples.
         stage: "pretrain", "finetune", "both" or "autoencoder".
         bundle: the bundle folder; None to find it.
         overlays: config files laid over the stage's, in this order.
@@ -58,7 +61,12 @@ def train(
     if stage not in STAGES:
         raise ConfigError(f"a stage must be one of {', '.join(STAGES)}", found=stage)
     configs = ModelConfig.find(bundle).bundle / "configs"
-    if not Path(work).is_dir():
+    folders = as_folders(work)
+    if weights is not None and stage == "autoencoder":
+        raise ConfigError("--stage autoencoder uses all images of each --work", found="--weights")
+    if weights is not None and len(weights) != len(folders):
+        raise ConfigError("--weights needs one number for each --work", found=f"{len(weights)} for {len(folders)}")
+    if not all(folder.is_dir() for folder in folders):
         raise ConfigError(
             "--work must be a working folder", found="no such folder", action="Run the stages before training first"
         )
@@ -71,10 +79,10 @@ def train(
     if text_encoder and stage != "autoencoder":
         command += ["--text_encoder_dir", str(text_encoder)]
     own = _as_arguments(overrides) if isinstance(overrides, Mapping) else list(overrides)
-    status = subprocess.call([*command, "--dataset_dir", str(work), *own])
+    status = subprocess.call([*command, *_folder_options(folders, weights, stage), *own])
     if status:
         raise TrainingFailedError(status)
-    folder = Path(dict(read_overrides(["", *own])).get("output_dir", f"{work}/runs"))
+    folder = Path(dict(read_overrides(["", *own])).get("output_dir", f"{folders[0]}/runs"))
     return folder / {"autoencoder": "autoencoder.pt", "pretrain": "pretrain/model.pt"}.get(stage, "finetune/model.pt")
 
 
@@ -82,3 +90,14 @@ def _as_arguments(overrides: Mapping[str, object]) -> list[str]:
     """MONAI ignores None; `$None` is what it takes as no value."""
     pairs = [(f"--{key}", "$None" if value is None else str(value)) for key, value in overrides.items()]
     return [argument for pair in pairs for argument in pair]
+
+
+def _folder_options(folders: Sequence[Path], weights: Sequence[float] | None, stage: str) -> list[str]:
+    if len(folders) == 1:
+        options = ["--dataset_dir", str(folders[0])]
+    else:
+        listed = repr([str(folder) for folder in folders])
+        options = ["--dataset_dir", listed]
+        if stage == "autoencoder":
+            options = ["--dataset_dir", str(folders[0]), "--image_dirs", listed]
+    return options if weights is None else [*options, "--weights", repr(list(weights))]

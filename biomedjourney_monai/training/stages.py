@@ -13,9 +13,8 @@ import torch
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
-from biomedjourney_monai.configuration import compose, config_files, overrides
+from biomedjourney_monai.configuration import compose, config_files, overrides, running_workflow
 from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
-from biomedjourney_monai.files import read_json
 from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
@@ -23,8 +22,10 @@ from biomedjourney_monai.networks.prior_expectation import PriorExpectation, fro
 from biomedjourney_monai.networks.weights.model_file import load_tensors, weights_hash
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 from biomedjourney_monai.training.data.examples import sample_pairs
-from biomedjourney_monai.training.data.latents import ENCODING_FILE, require_fresh
+from biomedjourney_monai.training.data.folders import Folders, as_folders
+from biomedjourney_monai.training.data.latents import require_fresh
 from biomedjourney_monai.training.data.live_images import Encoders
+from biomedjourney_monai.training.data.mixture import read_encoding
 from biomedjourney_monai.training.first_stage import load_autoencoder
 
 logger = logging.getLogger(__name__)
@@ -40,13 +41,17 @@ class StageSetup:
 
     Args:
         bundle_root: folder of `configs/common.yaml`.
-        latents_dir: the latent cache.
+        latents_dir: the latent cache; several are a mixture.
         autoencoder_file: weights of the autoencoder that made the cache.
         start_from: model file whose denoiser the stage starts from; None starts from random weights.
+        new_text_encoder: whether `start_from` may have been trained with another text encoder, such as an earlier one.
         text_encoder_dir: folder of the text encoder; None for the one in `common.yaml`.
         seed: of the random weights.
         device: where the networks go.
         sections: overrides of `common.yaml` by section.
+        weights: share of each latent cache in the draws; None for the shares of their examples.
+        scale_factor: the latent multiplier: "cache" for the one that `encode` computed; "start" for the one of
+            `start_from`, and the cache's for random weights; or a number.
 
     Attributes:
         changes: everything that is laid over `common.yaml`.
@@ -56,26 +61,33 @@ class StageSetup:
         self,
         *,
         bundle_root: str | Path,
-        latents_dir: str | Path,
+        latents_dir: Folders,
         autoencoder_file: str | Path,
         start_from: str | Path | None,
+        new_text_encoder: bool = False,
         text_encoder_dir: str | Path | None,
         seed: int,
         device: torch.device | str,
         sections: Mapping[str, Mapping[str, Any]],
+        weights: Sequence[float] | None = None,
+        scale_factor: str | float = "cache",
     ) -> None:
+        if scale_factor not in ("cache", "start") and not (isinstance(scale_factor, (int, float)) and scale_factor > 0):
+            raise ConfigError("scale_factor must be cache, start or a number above 0", found=str(scale_factor))
         changes: dict[str, Any] = {name: section for name, section in sections.items() if section}
         changes["bundle_root"] = str(bundle_root)
         if text_encoder_dir is not None:
             changes["text_encoder_dir"] = str(text_encoder_dir)
         self.changes = changes
-        self.latents_dir = Path(latents_dir)
-        self.encoding = read_json(Path(latents_dir) / ENCODING_FILE, made_by="encode")
-        require_fresh(latents_dir)
+        self.latents_dir, self.weights, self.wanted_scale = latents_dir, weights, scale_factor
+        self.encoding = read_encoding(latents_dir, weights=weights)
+        for folder in as_folders(latents_dir):
+            require_fresh(folder)
         torch.manual_seed(seed)
         self.parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)
         self.autoencoder_file = Path(autoencoder_file)
         self.start_from = None if start_from is None else Path(start_from)
+        self.new_text_encoder = new_text_encoder
         self.device = torch.device(device)
 
     @cached_property
@@ -113,6 +125,8 @@ class StageSetup:
 
     def _load_start(self, generator: CounterfactualGenerator, file: Path) -> None:
         state, info = load_tensors(file)
+        if self.new_text_encoder:
+            info = {key: value for key, value in info.items() if key != "text_encoder"}
         expectation = generator.denoiser.prior_expectation
         if expectation is not None and is_residual(info):
             logger.info(f"{file.name} adds the prior latent itself; its UNet is converted to a prior expectation.")
@@ -123,7 +137,12 @@ class StageSetup:
     def _fit_expectation(self, expectation: PriorExpectation, generator: CounterfactualGenerator) -> None:
         """Fit the prior expectation to the training triples, for a network that has none yet."""
         try:
-            prior, new = sample_pairs(self.latents_dir, count=EXPECTATION_PAIRS, encoders=self._encoders_of(generator))
+            prior, new = sample_pairs(
+                self.latents_dir,
+                count=EXPECTATION_PAIRS,
+                encoders=self._encoders_of(generator),
+                weights=self.weights,
+            )
         except TableError:
             logger.info("There are no triples to fit the prior expectation to; its defaults are kept.")
             return
@@ -149,9 +168,14 @@ class StageSetup:
         scheduler: DDPMScheduler = self.parser.get_parsed_content("noise_scheduler")
         return scheduler
 
-    @property
+    @cached_property
     def scale_factor(self) -> float:
-        """The latent multiplier that `encode` computed."""
+        """The latent multiplier: the cache's, the start model's or a given one."""
+        if self.wanted_scale == "start" and self.start_from is not None:
+            state, _ = load_tensors(self.start_from, mmap=True)
+            return float(state["denoiser.scale_factor"])
+        if isinstance(self.wanted_scale, (int, float)):
+            return float(self.wanted_scale)
         return float(self.encoding["scale_factor"])
 
     @property
@@ -186,35 +210,46 @@ class StageSetup:
 def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Sequence[str] | None = None) -> None:
     """Run one stage after another, each as its own MONAI bundle run with its overlay.
 
-    The stages use the config files and overrides of the command line, and pass model files on.
+    The stages use the config files and overrides of the command line, or else the config of the MONAI workflow that
+    runs, and pass model files on.
 
     Raises:
-        ConfigError: if this is not a `python -m monai.bundle run`, whose command line has the overrides.
+        ConfigError: if there is neither.
     """
     from fire.parser import DefaultParseValue
     from monai.bundle import ConfigWorkflow
 
     arguments = list(sys.argv if arguments is None else arguments)
-    files = config_files(arguments)
-    if not files:
-        raise ConfigError(
-            "both stages in one run must be started as `python -m monai.bundle run training --config_file …`",
-            found="no --config_file",
-            action="From Python, run ['train.yaml', 'pretrain.yaml'] and then ['train.yaml', 'finetune.yaml']",
-        )
-    options = {
-        key: DefaultParseValue(value) for key, value in overrides(arguments) if key not in ("config_file", "run_id")
-    }
-    configs = [Path(name).resolve() for name in files]  # MONAI warns of two spellings of one folder
+    folder = Path(bundle_root).resolve() / "configs"
+    configs = [Path(name).resolve() for name in config_files(arguments)]  # MONAI warns of two spellings of one folder
+    if configs:
+        given = {key: value for key, value in overrides(arguments) if key not in ("config_file", "run_id")}
+        options: dict[str, Any] = {key: DefaultParseValue(value) for key, value in given.items()}
+    else:
+        configs, options = [folder / "train.yaml"], _changes_of_workflow(folder / "train.yaml")
     for stage in stages:
         logger.info(f"Stage {stage}.")
-        overlay = Path(bundle_root).resolve() / "configs" / f"{stage}.yaml"
+        overlay = folder / f"{stage}.yaml"
         workflow = ConfigWorkflow(
             config_file=[str(name) for name in (*configs, overlay)], workflow_type="train", run_id="run", **options
         )
         workflow.initialize()
         workflow.run()
         workflow.finalize()
+
+
+def _changes_of_workflow(base_file: Path) -> dict[str, Any]:
+    """What the running workflow's config changes in `train.yaml`, except what a stage sets itself."""
+    workflow = running_workflow()
+    if workflow is None:
+        raise ConfigError(
+            "both stages in one run need a run of `train.yaml` by MONAI",
+            found="no --config_file and no ConfigWorkflow",
+            action="Run `python -m monai.bundle run training --config_file …`",
+        )
+    base = compose(base_file).get()
+    own = {key: value for key, value in workflow.parser.get().items() if key not in ("stage", "training", "run")}
+    return {key: value for key, value in own.items() if not key.startswith("_") and value != base.get(key)}
 
 
 def require_learnable(denoiser: Denoiser, noise_scheduler: DDPMScheduler) -> None:

@@ -97,6 +97,10 @@ PROBES = {
     # key: (value, address, what is looked at)
     "bundle_root": ("/elsewhere", "stage_setup#bundle_root", str),
     "dataset_dir": ("/elsewhere", "train#dataset#folder", str),
+    "weights": ([1.0], "stage_setup#weights", str),
+    "changed_share": (0.5, "train#order", lambda order: next(iter(order))),
+    "identity_share": (0.5, "train#order", lambda order: next(iter(order))),
+    "scale_factor": ("start", "stage_setup#scale_factor", str),
     "output_dir": ("/elsewhere", "export#path", str),
     "device": (torch.device("meta"), "train#trainer#device", str),
     "seed": (5, "train#order", lambda order: next(iter(order))),
@@ -104,6 +108,7 @@ PROBES = {
     "resume": (False, "checkpoint", lambda checkpoint: checkpoint.resume),
     "stage": ("pretrain", "train#dataset", lambda dataset: [row.stage for row in dataset.rows]),
     "start_from": ("other.pt", "stage_setup#start_from", str),
+    "new_text_encoder": (True, "stage_setup#new_text_encoder", str),
     "autoencoder_file": ("other.pt", "stage_setup#autoencoder_file", str),
     "finetune_epochs": (7, "train#trainer#max_epochs", int),
     "max_epochs": (7, "lr_scheduler", lambda scheduler: scheduler.t_total),

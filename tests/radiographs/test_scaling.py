@@ -40,12 +40,31 @@ def test_images_without_pixels_are_refused(shape):
 
 
 def test_percentiles_go_to_zero_and_one():
-    values = np.linspace(-50, 900, 10_000).reshape(100, 100).astype(np.float32)
+    values = np.random.default_rng(0).permutation(np.linspace(-50, 900, 10_000)).reshape(100, 100).astype(np.float32)
     content = np.ones_like(values, bool)
     scaled = scale_intensity(values, content)
     low, high = np.percentile(values, [1, 99])
     expected = np.clip((values - low) / (high - low), 0, 1)
     assert np.allclose(scaled, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("label", [np.s_[2:18, 70:98], np.s_[:, :3], np.s_[-3:]], ids=["letter", "border", "edge"])
+def test_a_white_label_or_border_does_not_squeeze_the_chest(label):
+    y, x = np.mgrid[:100, :100]
+    chest = (60 + 40 * np.cos(x / 8) * np.cos(y / 11)).astype(np.float32)
+    labelled, content = chest.copy(), np.ones(chest.shape, bool)
+    labelled[label] = 255
+    scaled, alone = scale_intensity(labelled, content), scale_intensity(chest, content)
+    untouched = labelled == chest
+    slope = np.polyfit(alone[untouched], scaled[untouched], 1)[0]
+    assert 0.8 < slope <= 1.01  # with the label's grey value as the limit: .4
+
+
+def test_a_film_without_labels_keeps_its_own_percentiles(rendered_chest):
+    film = rendered_chest
+    low, high = np.percentile(film, [1, 99])
+    expected = np.clip((film - low) / (high - low), 0, 1)
+    assert np.allclose(scale_intensity(film, np.ones(film.shape, bool)), expected, atol=1e-6)
 
 
 @given(gain=st.floats(1, 5000), offset=st.floats(-1000, 1000))

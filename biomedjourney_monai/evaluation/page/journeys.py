@@ -21,7 +21,7 @@ MAX_VISITS = 5
 class Visit:
     """One examination of a strip: day since the first one, URI of the radiograph, and the model's image of this day.
 
-    The day is NaN without dates. At the first examination there is no counterfactual, and no description.
+    The day is NaN where the source has no dates. The first examination has no counterfactual and no description.
     """
 
     day: float
