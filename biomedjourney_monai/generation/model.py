@@ -20,7 +20,7 @@ from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import refuse_unknown_keywords
 from biomedjourney_monai.generation.description_check import DescriptionCheck, check_description, refuse_empty
 from biomedjourney_monai.generation.prior import Prior, read_prior
-from biomedjourney_monai.generation.prior_check import check_prior, check_resolution
+from biomedjourney_monai.generation.prior_check import check_prior, check_resolution, view_warnings
 from biomedjourney_monai.generation.provenance import document, provenance
 from biomedjourney_monai.generation.region import read_region
 from biomedjourney_monai.generation.request import Checked, Request
@@ -141,7 +141,7 @@ class CounterfactualModel:
         described = self.check_description(request.description, force=request.force, verbatim=request.verbatim)
         seeds = tuple(range(request.seed, request.seed + request.samples))
         codes = (self._overruled, overruled, described.overruled)
-        text = prior.warnings + described.warnings, described.prompt, described.understood
+        text = prior.warnings + view_warnings(prior.image) + described.warnings, described.prompt, described.understood
         return Checked(prior, request.description, seeds, region, codes, *text)
 
     def check_description(self, text: str, *, force: bool = False, verbatim: bool | None = None) -> DescriptionCheck:

@@ -48,6 +48,15 @@ REFUSALS = {
 }
 """Reason code: the rule, what was found, what to do."""
 
+DOUBTS = {
+    "lateral": "a lateral radiograph",
+    "not_a_chest": "no chest radiograph",
+    "mirrored": "mirrored",
+    "inverted": "inverted",
+    "rotated": "rotated",
+}
+"""Doubt of the view check → what the prior may be."""
+
 OVERRULE = "or overrule this check if you know better"
 OVERRULED_KEY = "overruled"
 """The key of overruled reasons in the metadata of a prior and of its counterfactuals."""
@@ -82,6 +91,12 @@ def check_prior(image: np.ndarray, *, is_marked: bool = False, other_body_part: 
     if reasons and not force:
         raise refuse(reasons[0], found=other_body_part if reasons[0] == OTHER_BODY_PART else "")
     return ", ".join(reasons)
+
+
+def view_warnings(image: np.ndarray) -> tuple[str, ...]:
+    """A sentence for the user if it is not certain that an image, shape (S, S), is an upright frontal chest film."""
+    doubt = check_view(image).doubt
+    return (f"The prior may be {DOUBTS[doubt]} ({doubt}). Look at it before you use the result.",) if doubt else ()
 
 
 def check_resolution(size: int, trained_size: int | None, *, force: bool = False) -> str:

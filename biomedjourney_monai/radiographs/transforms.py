@@ -18,7 +18,7 @@ from biomedjourney_monai.radiographs.loading import load_unscaled, load_with_con
 from biomedjourney_monai.radiographs.marking import mark_synthetic
 from biomedjourney_monai.radiographs.read.pixels import original_size
 from biomedjourney_monai.radiographs.scaling import intensity_limits, restore, scale_intensity
-from biomedjourney_monai.radiographs.views.check import MIN_CORRELATION, check_view
+from biomedjourney_monai.radiographs.views.check import MAX_FAULT, check_view
 
 
 class LoadRadiographd(MapTransform):
@@ -101,14 +101,14 @@ class NormalizeRadiographd(MapTransform, InvertibleTransform):
 class FilterViewd(MapTransform):
     """Check from the pixels that radiographs are upright frontal chest films; see `check_view`.
 
-    Adds `KEY_view` ("" or the reason for refusal) and `KEY_view_correlation` for each key. The images are not changed:
-    nothing is rotated, inverted or mirrored.
+    Adds `KEY_view` ("" or the reason for refusal), `KEY_view_doubt` and `KEY_view_probability` for each key. The images
+    are not changed: nothing is rotated, inverted or mirrored.
 
     Args:
         keys: images of float in [0, 1], shape (1, H, W), bright is dense.
         refuse: raise for an image that does not pass; False only reports it in the added entries.
         mirror: also look for mirrored chests; see `check_view` for its errors.
-        min_correlation: as in `check_view`.
+        max_fault: as in `check_view`.
         allow_missing_keys: skip absent entries.
 
     Raises:
@@ -121,16 +121,16 @@ class FilterViewd(MapTransform):
         *,
         refuse: bool = True,
         mirror: bool = False,
-        min_correlation: float = MIN_CORRELATION,
+        max_fault: float = MAX_FAULT,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.refuse, self.mirror, self.min_correlation = refuse, mirror, min_correlation
+        self.refuse, self.mirror, self.max_fault = refuse, mirror, max_fault
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         checked = dict(data)
         for key in self.key_iterator(checked):
-            view = check_view(_array(checked[key]), mirror=self.mirror, min_correlation=self.min_correlation)
+            view = check_view(_array(checked[key]), mirror=self.mirror, max_fault=self.max_fault)
             if view.reason and self.refuse:
                 raise ImageError(
                     "a radiograph must be an upright frontal chest",
@@ -138,7 +138,8 @@ class FilterViewd(MapTransform):
                     action="Leave it out, or pass refuse=False",
                     reason=f"view check: {view.reason}",
                 )
-            checked[f"{key}_view"], checked[f"{key}_view_correlation"] = view.reason, view.correlation
+            found = {"": view.reason, "_doubt": view.doubt, "_probability": view.probability}
+            checked |= {f"{key}_view{name}": value for name, value in found.items()}
         return checked
 
 

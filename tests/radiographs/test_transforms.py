@@ -81,7 +81,7 @@ def chest():
 
 def test_the_filter_lets_a_chest_pass_as_it_is(chest):
     checked = FilterViewd("image")({"image": chest})
-    assert checked["image"] is chest and checked["image_view"] == "" and checked["image_view_correlation"] > 0.5
+    assert checked["image"] is chest and checked["image_view"] == "" and checked["image_view_probability"] > 0.5
 
 
 def test_the_filter_refuses_or_says_so(chest):

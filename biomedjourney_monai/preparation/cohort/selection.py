@@ -18,7 +18,7 @@ from biomedjourney_monai.preparation.cohort.labels import UNCERTAIN, apply_uncer
 from biomedjourney_monai.preparation.cohort.source import Source
 from biomedjourney_monai.preparation.cohort.splits import paper_split
 from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
-from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
+from biomedjourney_monai.preparation.cohort.view_checks import DOUBT, ViewChecker
 from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.schema import CHEXPERT_LABELS, ORDER_FROM, STUDY_COLUMNS
@@ -121,7 +121,7 @@ def select_studies(
         "studies": source.images["study_id"].nunique() + sum(rejections.counts("study").values()),
         "pa_images": int((read_views(source.images) == "PA").sum()),
     }
-    studies = _choose_images(source, settings, checker)
+    studies, doubts = _choose_images(source, settings, checker)
     if "study_datetime" not in studies:
         studies = studies.assign(study_datetime=parse_study_datetime(studies["StudyDate"], studies["StudyTime"]))
     usable = studies["study_datetime"].notna()
@@ -141,7 +141,8 @@ def select_studies(
         raise TableError("a cohort must have eligible studies", found=f"none ({reasons})", action="Check the source")
     studies = _add_demographics(studies, source)
     studies = studies.sort_values(["subject_id", "study_datetime", "study_id"], ignore_index=True)
-    flags = source.flags[source.flags["dicom_id"].isin(studies["dicom_id"])]
+    flags = pd.concat([source.flags, doubts])
+    flags = flags[flags["dicom_id"].isin(studies["dicom_id"])]
     columns = [*STUDY_COLUMNS, *([ORDER_FROM] if ORDER_FROM in studies else [])]
     return Cohort(studies[columns], rejections, source.race_conflicts, flags, sizes)
 
@@ -161,7 +162,10 @@ def is_eligible(studies: pd.DataFrame, eligibility: str) -> pd.Series:
     return (studies[counted] == 1).any(axis=1)
 
 
-def _choose_images(source: Source, settings: CohortSettings, checker: ViewChecker | None) -> pd.DataFrame:
+def _choose_images(
+    source: Source, settings: CohortSettings, checker: ViewChecker | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One image of each study, and the flags of those whose view is in doubt."""
     rejections, images = source.rejections, source.images
     views, wanted = read_views(images), " or ".join(settings.views)
     unknown, fitting = views == "", views.isin(settings.views)
@@ -176,16 +180,19 @@ def _choose_images(source: Source, settings: CohortSettings, checker: ViewChecke
     if settings.require_files:
         on_disk = images["image_path"].map(os.path.isfile).astype(bool)
         images = rejections.keep_images(images, on_disk, "image file missing", last="image file missing")
+    doubts = images.iloc[:0][["dicom_id"]].assign(flag="")
     if checker is not None:
-        images = _check_views(images, checker, rejections)
+        images, doubts = _check_views(images, checker, rejections)
     chosen = _in_order_of_choice(images).drop_duplicates("study_id")
     rejections.keep_images(images, images["dicom_id"].isin(chosen["dicom_id"]), "another image of the study chosen")
-    return chosen
+    return chosen, doubts
 
 
-def _check_views(images: pd.DataFrame, checker: ViewChecker, rejections: Rejections) -> pd.DataFrame:
+def _check_views(
+    images: pd.DataFrame, checker: ViewChecker, rejections: Rejections
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Refuse images that contradict the source's view, looking at each study's best image first."""
-    left, refused = _in_order_of_choice(images), []
+    left, refused, doubts = _in_order_of_choice(images), [], []
     seen: set[str] = set()
     while True:
         chosen = left.drop_duplicates("study_id")
@@ -194,7 +201,9 @@ def _check_views(images: pd.DataFrame, checker: ViewChecker, rejections: Rejecti
             break
         seen.update(chosen["dicom_id"])
         reasons = pd.Series(checker.check(chosen["image_path"].tolist()), index=chosen.index, dtype=object)
-        reasons = reasons[reasons != ""]
+        in_doubt = reasons.str.startswith(DOUBT)
+        doubts.append(chosen.loc[in_doubt, ["dicom_id"]].assign(flag=reasons[in_doubt]))
+        reasons = reasons[(reasons != "") & ~in_doubt]
         bad = chosen.loc[reasons.index].assign(reason=reasons)
         refused.append(bad)
         left = left.drop(index=bad.index)
@@ -203,7 +212,7 @@ def _check_views(images: pd.DataFrame, checker: ViewChecker, rejections: Rejecti
         rejections.add("image", str(reason), rows.drop(columns="reason"))
     gone = images[~images["study_id"].isin(left["study_id"])].drop_duplicates("study_id")
     rejections.add("study", "no image passes the view check", gone[["subject_id", "study_id"]])
-    return left
+    return left, pd.concat(doubts) if doubts else images.iloc[:0][["dicom_id"]].assign(flag="")
 
 
 def _in_order_of_choice(images: pd.DataFrame) -> pd.DataFrame:

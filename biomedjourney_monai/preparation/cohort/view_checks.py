@@ -14,13 +14,14 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.item_record import appending, read_lines
 from biomedjourney_monai.preparation.parallel import ALONE, CRASHED, Workers, map_in_processes
 from biomedjourney_monai.radiographs import load_radiograph
-from biomedjourney_monai.radiographs.views.check import MIN_CORRELATION, check_view
+from biomedjourney_monai.radiographs.views.check import MAX_FAULT, check_view
 
 if TYPE_CHECKING:
     from biomedjourney_monai.radiographs.views.frontal_network import ViewModel
 
+DOUBT = "view in doubt: "
 LOOK_SIZE = 128
-"""Side in pixels at which an image is checked: the check needs 64."""
+"""Side in pixels at which an image is checked; the check looks at 64."""
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,28 @@ class ViewChecker:
 
     Args:
         mirror: also refuse what looks mirrored; see `check_view` about its errors.
-        min_correlation: see `check_view`.
+        max_fault: see `check_view`.
         view_model: local weights of torchxrayvision's ViewModel, which then separates frontal from lateral.
         record: file with the results, which the next run reuses; None keeps none.
         workers: that check images.
     """
 
     mirror: bool = False
-    min_correlation: float = MIN_CORRELATION
+    max_fault: float = MAX_FAULT
     view_model: str | None = None
     record: Path | None = None
     workers: Workers = ALONE
 
     def check(self, paths: Sequence[str]) -> list[str]:
-        """Give "" for each image, or why it is refused: "view check: lateral", or why it cannot be read."""
+        """Give "" for each image, or why it is refused: "view check: lateral", or why it cannot be read.
+
+        What begins with `DOUBT` is not refused: "view in doubt: lateral".
+        """
         keys = [self._key(path) for path in paths]
         known = {line["key"]: line["reason"] for line in read_lines(self.record) if {"key", "reason"} <= line.keys()}
         todo = [place for place, key in enumerate(keys) if key not in known]
         found = map_in_processes(
-            partial(look_at, mirror=self.mirror, min_correlation=self.min_correlation, view_model=self.view_model),
+            partial(look_at, mirror=self.mirror, max_fault=self.max_fault, view_model=self.view_model),
             [paths[place] for place in todo],
             title="views",
             unit="images",
@@ -63,24 +67,25 @@ class ViewChecker:
 
     def _key(self, path: str) -> str:
         stat = Path(path).stat()
-        settings = {name: str(getattr(self, name)) for name in ("mirror", "min_correlation", "view_model")}
+        settings = {name: str(getattr(self, name)) for name in ("mirror", "max_fault", "view_model")}
         text = json.dumps([str(path), stat.st_size, stat.st_mtime_ns, settings])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def look_at(path: str, *, mirror: bool, min_correlation: float, view_model: str | None = None) -> str:
-    """Check one file: "" or the reason to refuse it."""
+def look_at(path: str, *, mirror: bool, max_fault: float, view_model: str | None = None) -> str:
+    """Check one file: "", the reason to refuse it, or a doubt."""
     try:
         image = load_radiograph(path, size=LOOK_SIZE)
     except ImageError as error:
         return error.reason
-    reason = check_view(image, mirror=mirror, min_correlation=min_correlation).reason
+    view = check_view(image, mirror=mirror, max_fault=max_fault)
+    reason = view.reason
     if view_model is not None and reason in ("", "lateral", "mirrored"):
         if open_view_model(view_model).is_lateral(image):
             reason = "lateral"
         elif reason == "lateral":
-            reason = ""
-    return f"view check: {reason}" if reason else ""
+            return ""
+    return f"view check: {reason}" if reason else f"{DOUBT}{view.doubt}" if view.doubt else ""
 
 
 @lru_cache(maxsize=1)

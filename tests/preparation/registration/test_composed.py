@@ -65,7 +65,7 @@ def test_the_description_changes_with_every_setting_and_with_nothing_else(paths)
     others = [
         ComposedLoader(steps()),
         ComposedLoader(steps(FilterViewd("image", mirror=True))),
-        ComposedLoader(steps(FilterViewd("image", min_correlation=0.3))),
+        ComposedLoader(steps(FilterViewd("image", max_fault=0.99))),
         ComposedLoader(Compose([LoadRadiographd("image", size=SIZE + 1)])),
         ComposedRegistrar(Compose([RegisterToPriord()])),
         ComposedRegistrar(Compose([RegisterToPriord(transform="rigid")])),

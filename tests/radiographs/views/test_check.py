@@ -1,5 +1,4 @@
 import csv
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,13 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import render_visit
 from biomedjourney_monai.radiographs import load_radiograph
+from biomedjourney_monai.radiographs.scaling import letterbox
 from biomedjourney_monai.radiographs.views import check as views
 from biomedjourney_monai.radiographs.views.check import check_view
 
 ROOT = Path(__file__).parents[3]
 REAL = ROOT.parent / "shared" / "real-cxr"
+CHESTXRAY14 = ROOT.parent / "shared" / "chestxray14"
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +70,52 @@ def test_mirrored_chests_are_looked_for_only_if_asked(rendered):
     assert reasons(rendered["PA"], mirror=True) == {""}
 
 
-def test_exposure_and_letterbox_do_not_matter(rendered):
-    image = rendered["PA"][0]
-    boxed = np.zeros((160, 160), np.float32)
-    boxed[:96, 30:126] = 0.2 + 0.6 * image**1.7
-    assert check_view(boxed).reason == ""
-    assert check_view(boxed).correlation == pytest.approx(check_view(0.2 + 0.6 * image**1.7).correlation, abs=0.02)
+def test_exposure_does_not_matter(rendered):
+    assert reasons(0.1 + 0.8 * image**1.5 for image in rendered["PA"]) == {""}
+
+
+def test_it_sees_the_square_that_the_model_sees(rendered):
+    image = rendered["PA"][0][:, 8:-8]  # a film that is not square
+    square, _ = letterbox(image, size=96)
+    assert check_view(image).probability == pytest.approx(check_view(square).probability, abs=1e-3)
+
+
+def test_what_is_not_certain_passes_with_a_doubt(rendered, monkeypatch):
+    chances = np.array([0.3, 0.0, 0.6, 0.05, 0.0, 0.05])
+    monkeypatch.setattr(views, "view_chances", lambda image: chances)
+    assert check_view(rendered["PA"][0]) == views.ViewCheck("", 0.3, "inverted")
+    assert check_view(rendered["PA"][0], max_fault=0.6).reason == "inverted"
+    monkeypatch.setattr(views, "view_chances", lambda image: np.array([0.02, 0.0, 0.0, 0.0, 0.98, 0.0]))
+    assert check_view(rendered["PA"][0]).reason == ""
+    assert check_view(rendered["PA"][0], mirror=True).reason == "mirrored"
+
+
+def test_it_agrees_with_torch():
+    torch = pytest.importorskip("torch")
+    weights, image = views._weights(), np.random.default_rng(0).random((64, 64), np.float32)
+    maps = torch.from_numpy(image)[None, None] * 2 - 1
+    for number in range(4):
+        kernel, bias = (torch.from_numpy(weights[f"{name}{number}"]) for name in ("kernel", "bias"))
+        maps = torch.nn.functional.conv2d(maps, kernel, bias, stride=2, padding=kernel.shape[-1] // 2).relu()
+    pooled = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], dim=1)[0]
+    expected = (torch.from_numpy(weights["head"]) @ pooled + torch.from_numpy(weights["head_bias"])).softmax(0)
+    np.testing.assert_allclose(views.view_chances(image), expected.numpy(), atol=1e-5)
+
+
+def test_films_of_patients_that_training_did_not_see_pass():
+    if not CHESTXRAY14.is_dir():
+        pytest.skip("ChestX-ray14 is not beside the project")
+    tests = set((CHESTXRAY14 / "test_list.txt").read_text().split())
+    films = [load_radiograph(CHESTXRAY14 / "images" / name, size=128) for name in sorted(tests)[::3]]
+    assert np.mean([check_view(film).reason != "" for film in films]) <= 0.02  # AP films too, and some are turned
+    for damaged in (1 - np.array(films), np.rot90(films, axes=(1, 2)), np.rot90(films, 2, axes=(1, 2))):
+        assert np.mean([check_view(film).reason != "" for film in damaged]) >= 0.95
 
 
 def test_real_frontals_pass_and_real_laterals_do_not(real):
     assert reasons(real["frontal"]) == {""}
     assert "" not in reasons(real["lateral"])
-    assert np.mean([check_view(1 - views.crop_to_content(image)).reason != "" for image in real["frontal"]]) == 1
+    assert np.mean([check_view(1 - image).reason != "" for image in real["frontal"]]) >= 0.95
 
 
 @pytest.mark.parametrize(
@@ -106,18 +141,10 @@ def test_what_is_no_chest_is_refused(image):
 )
 def test_any_image_gets_an_answer(image, mirror):
     view = check_view(image, mirror=mirror)
-    assert view.reason in ("", *views.REASONS) and -1.001 <= view.correlation <= 1.001
+    assert view.reason in ("", *views.REASONS) and 0 <= view.probability <= 1.001
 
 
 @pytest.mark.parametrize("image", [np.zeros((0, 5)), np.zeros((1, 5, 5)), np.full((5, 5), np.nan)])
 def test_what_is_no_image_is_an_error(image):
     with pytest.raises(ImageError):
         check_view(image)
-
-
-@pytest.mark.slow
-def test_the_documented_command_gives_the_shipped_templates(tmp_path):
-    benchmark = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "view_check.py"))
-    drawn = np.rint(benchmark["draw_templates"]() * 255)
-    shipped = np.rint(np.concatenate(views._templates(), axis=1) * 255)
-    assert np.abs(drawn - shipped).max() <= 1
