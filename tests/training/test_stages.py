@@ -97,7 +97,7 @@ def test_a_stage_goes_on_with_another_text_encoder_only_if_told(encoded, tmp_pat
     held["info"]["text_encoder"] = "0" * 64
     torch.save(held, tmp_path / "model.pt")
     with pytest.raises(WeightsError, match="text encoder"):
-        make_setup(encoded, seed=2, start_from=tmp_path / "model.pt").denoiser
+        _ = make_setup(encoded, seed=2, start_from=tmp_path / "model.pt").denoiser
     after = make_setup(encoded, seed=2, start_from=tmp_path / "model.pt", new_text_encoder=True)
     assert torch.equal(after.denoiser.text_projection.weight, before.denoiser.text_projection.weight)
     after.generator.save(tmp_path / "after.pt")
