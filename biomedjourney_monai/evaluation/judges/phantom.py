@@ -84,9 +84,9 @@ class PhantomJudges:
         return self.classifier.features(self._prepare(images)).cpu()
 
     @property
-    def tells_rendered(self) -> bool:
-        """Whether `distance` was trained to be above 1 for rendered images."""
-        return self.domain is not None and self.domain.tells_rendered
+    def tells_apart(self) -> bool:
+        """Whether `distance` was trained to be above 1 for images of another kind."""
+        return self.domain is not None and self.domain.tells_apart
 
     @torch.inference_mode()
     def distance(self, images: Tensor) -> Tensor:

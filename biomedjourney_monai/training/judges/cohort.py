@@ -124,7 +124,7 @@ def finish_judges(
         "base_rates": dict(zip(FINDINGS, np.nanmean(films["train"].labels[:, FINDING_COLUMNS], axis=0).tolist())),
         "performance": {split: measure_judges(judges, films[split]) for split in ("validate", "test")},
         "domain": {
-            "tells_rendered": domain.tells_rendered,
+            "tells_apart": domain.tells_apart,
             **{f"{split} inside": _inside(judges, films[split].images) for split in ("validate", "test")},
             "rendered inside": _inside(judges, rendered[len(rendered) * 2 // 3 :]),
         },
@@ -137,7 +137,7 @@ def fit_domain(network: FilmClassifier, films: dict[str, Films], rendered: np.nd
         _features(network, i) for i in (films["train"].images, films["validate"].images, rendered)
     )
     domain = FeatureDomain.fitted(train, validate)
-    domain.tell_rendered(train, drawn)
+    domain.tell_apart(train, drawn)
     found = (torch.exp(-domain.logit(features)) <= 1 for features in (validate, drawn))
     kept, taken = (float(inside.float().mean()) for inside in found)
     if kept - taken < TOLD_APART:
