@@ -90,7 +90,7 @@ def test_dicom_keeps_depth_display_and_every_unchanged_value(prior_of, tmp_path,
     scale = prior.film.limits[1] - prior.film.limits[0]
     error = np.abs(shown.displayed() - prior.film.displayed()) / scale
     assert error[same].max() < 1e-6
-    assert np.median(error[~same]) > 0.1
+    assert error[~same].max() > 0.1
     assert "of DOE" not in str(after)
     assert validated(out) == []
 
