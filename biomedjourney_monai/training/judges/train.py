@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
-from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, SEGMENTER_FILE, save_weights
+from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, DOMAIN_FILE, SEGMENTER_FILE, save_weights
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
@@ -29,6 +30,8 @@ from biomedjourney_monai.phantom.labelled import LabelledImages, draw_labelled
 from biomedjourney_monai.radiographs import scale_intensity
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 from biomedjourney_monai.training.judges.augmentation import augment
+from biomedjourney_monai.training.judges.cohort_films import read_films
+from biomedjourney_monai.training.judges.films import to_batch
 
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 2e-3
@@ -58,10 +61,12 @@ def train_judges(
     images: int = 3200,
     steps: int = 1000,
     processes: int | None = None,
+    films_of: str | Path | None = None,
 ) -> TrainedJudges:
     """Train a classifier (findings, group, age) and a segmenter on rendered patients that no cohort contains.
 
-    Writes phantom_classifier.pt, phantom_segmenter.pt and phantom_judges.json. Same arguments, same weights.
+    Writes phantom_classifier.pt, phantom_domain.pt, phantom_segmenter.pt and phantom_judges.json. Same arguments, same
+    weights.
 
     Args:
         out: folder for the weights.
@@ -69,9 +74,11 @@ def train_judges(
         images: patients to render, one image each; at least 20, of which 15 % are held out.
         steps: optimiser steps of the classifier.
         processes: that render; None for all cores.
+        films_of: working folder of a cohort of real films, to tell rendered images from; None for none.
 
     Raises:
         ConfigError: if a number is too small.
+        TableError: as `read_films`.
     """
     if images < 20 or steps < 1 or (processes is not None and processes < 1):
         raise ConfigError(
@@ -85,6 +92,8 @@ def train_judges(
     save_weights(train_classifier(train, steps=steps, seed=seed), folder / CLASSIFIER_FILE)
     save_weights(train_segmenter(train, steps=segmenter_steps, seed=seed), folder / SEGMENTER_FILE)
     judges = load_judges(folder)
+    films = None if films_of is None else read_films(films_of, processes=processes)[0]["train"].images
+    save_weights(fit_domain(judges, train.images, test.images, films), folder / DOMAIN_FILE)
     done = TrainedJudges(folder, len(train), len(test), mark_judges(judges, test))
     facts = {
         "command": f"biomedjourney train-judges --seed {seed} --images {images} --steps {steps}",
@@ -129,6 +138,26 @@ def train_segmenter(data: LabelledImages, *, steps: int, seed: int) -> PhantomSe
 
     with _seeded(seed):
         return _train(PhantomSegmenter(), data, loss_on, steps=steps, seed=seed, title="segmenter")
+
+
+def fit_domain(judges: Judges, train: np.ndarray, held_out: np.ndarray, films: np.ndarray | None) -> FeatureDomain:
+    """The domain of judges of rendered images.
+
+    Args:
+        judges: whose features are taken.
+        train: rendered images, uint8, shape (N, 128, 128).
+        held_out: of other patients, for the limit.
+        films: real films to tell them from, scaled to 0 to 255; None for none.
+    """
+    own, others = (_features(judges, normalise(images)) for images in (train, held_out))
+    domain = FeatureDomain.fitted(own, others)
+    if films is not None:
+        domain.tell_apart(own, _features(judges, to_batch(films)))
+    return domain
+
+
+def _features(judges: Judges, images: Tensor) -> Tensor:
+    return torch.cat([judges.features(batch) for batch in images.split(64)])
 
 
 def normalise(images: np.ndarray) -> Tensor:
