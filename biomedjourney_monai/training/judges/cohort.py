@@ -64,7 +64,8 @@ def train_cohort_judges(
     """Train a classifier (findings, sex, group, age) on a cohort's training patients, calibrate it and measure it.
 
     Writes NAME_classifier.pt, NAME_domain.pt, NAME_judges.json, and the bundle's phantom_segmenter.pt and
-    lung_outlines.pt where the folder has none. An interrupted training continues from NAME_classifier.checkpoint.pt. Same arguments, same weights.
+    lung_outlines.pt where the folder has none. An interrupted training continues from NAME_classifier.checkpoint.pt.
+    Same arguments, same weights.
 
     Args:
         work: working folder with studies.parquet; splits train and validate are needed, test is measured too.
