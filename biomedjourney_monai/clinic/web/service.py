@@ -15,8 +15,8 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 
-from biomedjourney_monai.clinic.web import pictures
 from biomedjourney_monai.clinic.web.files import make_files
+from biomedjourney_monai.clinic.web.pictures import ShownPictures
 from biomedjourney_monai.clinic.web.request import PageRequest
 from biomedjourney_monai.clinic.web.server import Cancelled
 from biomedjourney_monai.clinic.web.uploads import read_upload
@@ -164,24 +164,22 @@ class WebService:
         prior, squares = result.prior.image, result.squares
         findings = self._findings(prior, squares, description)
         heat = self._heat_maps(prior, squares[0], findings)
+        shown = ShownPictures(result)
         hw, several = result.prior.original_hw, len(squares) > 1
         spread, highest = None, 0.0
         if several:
-            found = result.spread
-            highest = float(found.deviation.max())
-            spread = pictures.show_spread(found.mean, found.deviation, hw, highest=highest)
-        side = pictures.SAMPLE_SIDE
-        samples = [pictures.show_counterfactual(square, hw, side=side) for square in squares] if several else []
+            highest = float(result.spread.deviation.max())
+            spread = shown.spread(highest=highest)
         answer = {
             "shown": {
-                "prior": pictures.show_prior(prior, hw),
-                "counterfactual": pictures.show_counterfactual(squares[0], hw),
-                "difference": pictures.show_difference(squares[0], prior, hw),
+                "prior": shown.prior(),
+                "counterfactual": shown.counterfactual(),
+                "difference": shown.difference(),
             },
-            "heat": {name: pictures.show_heat(values, squares[0], hw) for name, values in heat.items()},
+            "heat": {name: shown.heat(values) for name, values in heat.items()},
             "spread": spread,
             "highest_deviation": round(highest, 3),
-            "samples": samples,
+            "samples": shown.samples() if several else [],
             "seeds": list(result.seeds),
             "findings": findings,
             "understood": said["understood"],

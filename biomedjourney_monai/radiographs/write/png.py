@@ -12,9 +12,8 @@ from PIL import Image, PngImagePlugin
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.files import written_atomically
 
-
 LARGE_PICTURE = 1_000_000
-"""Pixels from which a PNG is compressed at zlib's level 4: as small as at level 6 for a film, in a third of the time."""
+"""Pixels from which a PNG is compressed at zlib's level 4: for a film as small as at 6, in a third of the time."""
 
 
 def to_8_bit(image: np.ndarray) -> np.ndarray:
