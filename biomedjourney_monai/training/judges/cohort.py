@@ -37,6 +37,9 @@ BATCH = 64
 RENDERED = 900
 """Rendered images to tell the films from."""
 
+FITTED_ON = 2000
+"""About so many training films fit the domain."""
+
 TOLD_APART = 0.8
 """Films inside minus rendered images inside, as shares, below which the films count as rendered themselves."""
 
@@ -136,9 +139,8 @@ def finish_judges(
 
 def fit_domain(network: FilmClassifier, films: dict[str, Films], rendered: np.ndarray) -> FeatureDomain:
     """The domain of a network's features; it tells rendered images apart, unless the films are rendered themselves."""
-    train, validate, drawn = (
-        _features(network, i) for i in (films["train"].images, films["validate"].images, rendered)
-    )
+    some = films["train"].images[:: max(1, len(films["train"]) // FITTED_ON)]
+    train, validate, drawn = (_features(network, i) for i in (some, films["validate"].images, rendered))
     domain = FeatureDomain.fitted(train, validate)
     domain.tell_apart(train, drawn)
     found = (torch.exp(-domain.logit(features)) <= 1 for features in (validate, drawn))
