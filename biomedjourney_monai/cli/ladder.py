@@ -74,6 +74,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     ladder = ladders.make_ladder(model, rungs, score=score)
     out = Path(a.out)
+    for warning in ladder.warnings:
+        warn(warning)
     ladders.save_ladder(out, ladder, judges=judges.provenance(), writer=writer)
     print("\n".join(ladders.ladder_lines(ladder)))
     print(f"wrote strip.png, ladder.gif, {ladders.SERIES_NAME} and ladder.json to {out}")
