@@ -221,7 +221,9 @@ def test_a_suggestion_becomes_the_description(open_page):
     page.select_option("#s-change", "resolved")
     page.select_option("#s-finding", "Edema")
     page.click("#add")
-    assert page.input_value("#description") == "Increased large right pneumothorax. Pulmonary edema has resolved."
+    assert page.input_value("#description") == (
+        "The right pneumothorax has increased and is now large. The pulmonary edema has resolved."
+    )
 
 
 def test_an_example_is_taken(open_page):

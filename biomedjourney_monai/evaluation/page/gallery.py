@@ -96,7 +96,8 @@ def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, s
     by_system = {str(name): rows.set_index("journey_id") for name, rows in scores.groupby("system")}
     drawn = _Drawn(sources, counterfactuals, by_system)
 
-    chosen = choose_panels(scored, count=count, seed=seed)
+    told = {} if counterfactuals is None else counterfactuals.descriptions()
+    chosen = choose_panels(scored, count=count, seed=seed, descriptions=told)
     gallery.panels = drawn.panels(chosen)
     gallery.anatomy = drawn.anatomy(chosen, {system["name"] for system in metrics["systems"]})
     if counterfactuals is not None:
