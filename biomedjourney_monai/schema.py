@@ -65,7 +65,7 @@ STUDY_COLUMNS = (
     "study_id",  # str
     "dicom_id",  # str, the image chosen for the study
     "study_datetime",  # datetime64[ns]; only differences mean anything
-    "view_position",  # "PA"
+    "view_position",  # "PA", or as asked for "AP"; "FRONTAL" where only the image tells
     "image_path",  # str, absolute
     "report_path",  # str, absolute; "" where there is no report
     "sex",  # "F", "M" or ""
@@ -77,11 +77,16 @@ STUDY_COLUMNS = (
 )
 """One row per eligible study, in order of subject and time."""
 
+ORDER_FROM = "order_from"
+"""Further column of studies.parquet and journeys.parquet where a source lacks dates: what the order of the studies
+rests on, such as "follow-up number", or "date". Without dates `study_datetime` only carries the order, and the days
+between two studies are NaN."""
+
 JOURNEY_COLUMNS = (
     "journey_id",  # str, "j000000": a running number, no identifier in it
     "subject_id",
     "split",
-    "days_between",  # float, > 0 (or >= 0 for studies on the same day at different times)
+    "days_between",  # float, > 0 (or >= 0 for studies on the same day at different times); NaN without dates
     "sex",
     "anchor_age",
     "race",

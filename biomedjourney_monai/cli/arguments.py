@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
+def add_works_argument(parser: argparse._ActionsContainer) -> None:
+    """Add one working folder or several."""
+    parser.add_argument(
+        "--work", action="append", metavar="DIR", help="working folder; repeat it for a mixture (default: work)"
+    )
+
+
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add bundle, weights, overlay and text encoder."""
     parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: the installed one)")

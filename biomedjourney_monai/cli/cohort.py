@@ -1,7 +1,8 @@
 """Find the eligible studies: PA view, one image per study, labels, age, race, split.
 
-Three sources, one result. MIMIC-CXR-JPG with MIMIC-IV (--source); the rendered cohort, which has the same layout
-(--source); a folder of DICOM files of any nesting and names (--dicom), with reports from a table or .txt files.
+Several sources, one result. MIMIC-CXR-JPG with MIMIC-IV (--source); the rendered cohort, which has the same layout
+(--source); a folder of DICOM files of any nesting and names (--dicom), with reports from a table or .txt files;
+ChestX-ray14 as published (--chestxray14), all of its folders or some.
 
 What is left out is counted by reason, in cohort_drops.json and on the screen, and listed in rejected.csv.
 """
@@ -13,12 +14,13 @@ from pathlib import Path
 
 EXAMPLE = """biomedjourney cohort --source mimic --work work --check-views --report
   biomedjourney cohort --source phantom --work work
-  biomedjourney cohort --dicom archive --reports reports.csv --work work --check-views"""
+  biomedjourney cohort --dicom archive --reports reports.csv --work work --check-views
+  biomedjourney cohort --chestxray14 nih --work work --views PA AP"""
 
 SETTINGS = (
     "reports labels uncertain eligibility split validation_share seed check_views check_mirrored view_model".split()
 )
-SETTINGS += "unknown_view pseudonym_key report processes scheduler".split()
+SETTINGS += "unknown_view views pseudonym_key report processes scheduler".split()
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--source", help="folder of MIMIC-CXR-JPG with MIMIC-IV's tables in it")
     source.add_argument("--dicom", metavar="FOLDER", help="folder of DICOM files, any nesting, any names")
+    source.add_argument("--chestxray14", metavar="FOLDER", help="folder of ChestX-ray14: table, lists, images…")
     parser.add_argument(
         "--reports",
         metavar="PATH",
@@ -53,14 +56,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         choices=["paper", "official"],
-        default="paper",
-        help="paper: p10-p18 train and validate, p19 tests; official: MIMIC-CXR-JPG's table (default: paper)",
+        help="paper: p10-p18 train and validate, p19 tests; official: the source's own (default: paper; with "
+        "--chestxray14: official, where validation patients are drawn from its training patients)",
     )
     parser.add_argument(
-        "--validation-share", type=float, default=0.1, help="share of validation patients in p10-p18 (default: 0.1)"
+        "--validation-share", type=float, default=0.1, help="share of validation patients (default: 0.1)"
     )
     parser.add_argument("--seed", type=int, default=0, help="draws the validation patients (default: 0)")
-    _configure_views(parser.add_argument_group("view check, by image"))
+    _configure_views(parser.add_argument_group("views"))
     parser.add_argument("--without-images", action="store_true", help="do not check that the image files exist")
     parser.add_argument(
         "--pseudonym-key", metavar="FILE", help="with --dicom: a secret that the patients' numbers depend on"
@@ -71,6 +74,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_views(views: argparse._ArgumentGroup) -> None:
+    views.add_argument(
+        "--views",
+        nargs="+",
+        choices=["PA", "AP"],
+        default=["PA"],
+        help="views to take, the preferred first (default: PA)",
+    )
     views.add_argument(
         "--check-views",
         action="store_true",
@@ -91,15 +101,16 @@ def _configure_views(views: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Find the studies and print what was kept and dropped."""
-    from biomedjourney_monai.preparation.cohort.run import find_studies
+    from biomedjourney_monai.preparation.cohort.run import SOURCES, find_studies
     from biomedjourney_monai.preparation.rejections import list_reasons
     from biomedjourney_monai.schema import STUDIES_FILE
 
     work = Path(arguments.work)
+    kind = next((kind for kind in SOURCES[1:] if getattr(arguments, kind)), "mimic")
     found = find_studies(
-        arguments.dicom or arguments.source,
+        arguments.source or getattr(arguments, kind),
         work,
-        kind="dicom" if arguments.dicom else "mimic",
+        kind=kind,
         require_files=not arguments.without_images,
         **{name: getattr(arguments, name) for name in SETTINGS},
     )

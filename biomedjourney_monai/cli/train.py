@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 
-from biomedjourney_monai.cli.arguments import add_text_encoder_argument
+from biomedjourney_monai.cli.arguments import add_text_encoder_argument, add_works_argument
 
 EXAMPLE = (
     "biomedjourney train --work work --stage finetune -- --finetune_epochs 10\n"
+    "  biomedjourney train --work work_real --work work_rendered --weights 0.6 0.4\n"
     "  biomedjourney train --work work --overlay bundle/configs/sd15.yaml bundle/configs/gpu.yaml -- --gpu_memory 24"
 )
 STAGES = ("both", "pretrain", "finetune", "autoencoder")
@@ -19,7 +20,14 @@ STAGES = ("both", "pretrain", "finetune", "autoencoder")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    parser.add_argument("--work", default="work", metavar="DIR", help="working folder (default: work)")
+    add_works_argument(parser)
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        type=float,
+        metavar="SHARE",
+        help="of each --work in the draws (default: by their numbers of examples)",
+    )
     parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: the installed one)")
     parser.add_argument(
         "--overlay",
@@ -40,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         train(
-            arguments.work,
+            arguments.work or "work",
+            weights=arguments.weights,
             stage=arguments.stage,
             bundle=arguments.bundle,
             overlays=arguments.overlay,

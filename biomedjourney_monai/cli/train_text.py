@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 
-EXAMPLE = "biomedjourney train-text --out bundle/models/text_tower --seed 0 --images 600 --steps 800"
+EXAMPLE = """biomedjourney train-text --out bundle/models/text_tower --seed 0 --images 600 --steps 800
+  biomedjourney train-text --out wider_tower --start-from bundle/models/text_tower --steps 1500"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the images and the training (default: %(default)s)")
     parser.add_argument("--images", type=int, default=600, help="radiographs to render (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=800, help="training steps (default: %(default)s)")
+    parser.add_argument(
+        "--start-from",
+        metavar="DIR",
+        help="an earlier tower that this one continues: training descriptions keep its token states",
+    )
     parser.add_argument("--processes", type=int, default=None, help="that render (default: all cores)")
 
 
@@ -31,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         images=arguments.images,
         steps=arguments.steps,
         processes=arguments.processes,
+        start_from=arguments.start_from,
     )
     figures = done.figures
     print(

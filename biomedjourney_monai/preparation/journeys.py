@@ -1,4 +1,4 @@
-"""Journeys: every two consecutive studies of one patient, in the order of date and time, never of identifiers."""
+"""Journeys: two studies of one patient in the order of date and time, never of identifiers; by default consecutive."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from biomedjourney_monai.errors import SettingError, TableError
 from biomedjourney_monai.files import write_json, write_table
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
-from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, JOURNEYS_FILE
+from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, JOURNEYS_FILE, ORDER_FROM
 
 COUNTS_FILE = "journeys_drops.json"
+
+DATED = "date"
+"""What the order rests on where both studies have one; see `schema.ORDER_FROM`."""
 
 _CARRIED = {name: name for name in ("study_id", "dicom_id", "image_path", "report_path", *CHEXPERT_LABELS)}
 _PER_STUDY = {**_CARRIED, "age_at_study": "age"}
@@ -36,22 +40,29 @@ class FoundJourneys:
     path: Path
 
 
-def find_journeys(work: str | Path = "work", *, min_days: float = 0.0, max_days: float = float("inf")) -> FoundJourneys:
-    """Pair the consecutive studies in studies.parquet, and write journeys.parquet and journeys_drops.json.
+def find_journeys(
+    work: str | Path = "work",
+    *,
+    min_days: float = 0.0,
+    max_days: float = float("inf"),
+    visits_apart: int | None = 1,
+) -> FoundJourneys:
+    """Pair the studies in studies.parquet, and write journeys.parquet and journeys_drops.json.
 
     Args:
         work: the working folder.
         min_days: shortest interval to keep, in days.
         max_days: longest interval to keep, in days.
+        visits_apart: pair each study with the next 1, 2, … of its patient; None with all later ones.
 
     Raises:
-        SettingError: if min_days is negative or above max_days.
+        SettingError: if min_days is negative or above max_days, or visits_apart is below 1.
         TableError: if studies.parquet is missing or malformed, or no journey is kept.
     """
     work = Path(work)
     _check_days(min_days, max_days)
     studies = read_studies(work)
-    journeys, drops = build_journeys(studies, min_days=min_days, max_days=max_days)
+    journeys, drops = build_journeys(studies, min_days=min_days, max_days=max_days, visits_apart=visits_apart)
     if journeys.empty:
         raise TableError(
             "a cohort must have patients with two studies",
@@ -60,25 +71,31 @@ def find_journeys(work: str | Path = "work", *, min_days: float = 0.0, max_days:
         )
     by_split = {str(split): int(count) for split, count in journeys["split"].value_counts().sort_index().items()}
     write_table(work / JOURNEYS_FILE, journeys)
-    write_json(work / COUNTS_FILE, {"kept": len(journeys), "kept_by_split": by_split, "dropped": drops})
+    counts = {"kept": len(journeys), "kept_by_split": by_split, "dropped": drops}
+    if ORDER_FROM in journeys:
+        counts[ORDER_FROM] = journeys[ORDER_FROM].value_counts().sort_index().to_dict()
+    write_json(work / COUNTS_FILE, counts)
     return FoundJourneys(journeys, by_split, drops, work / JOURNEYS_FILE)
 
 
 def build_journeys(
-    studies: pd.DataFrame, *, min_days: float = 0.0, max_days: float = float("inf")
+    studies: pd.DataFrame, *, min_days: float = 0.0, max_days: float = float("inf"), visits_apart: int | None = 1
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Pair consecutive studies, given in columns `schema.STUDY_COLUMNS`; limits as for `find_journeys`.
+    """Pair studies, given in columns `schema.STUDY_COLUMNS`; limits as for `find_journeys`.
 
-    Two studies at the same instant have no order and are never paired.
+    Two studies at the same instant have no order and are never paired. Where the order of two studies rests on
+    something else than dates (`schema.ORDER_FROM`), days_between is NaN, and limits on the days drop the journey.
 
     Returns:
-        Journeys with columns `schema.JOURNEY_COLUMNS`, in order of patient and time, and the drops by reason.
+        Journeys with columns `schema.JOURNEY_COLUMNS`, and `schema.ORDER_FROM` if the studies have it, in order of
+        patient and time, and the drops by reason.
     """
     _check_days(min_days, max_days)
+    if visits_apart is not None and visits_apart < 1:
+        raise SettingError("visits_apart", "must be >= 1", found=str(visits_apart))
     ordered = studies.sort_values(["subject_id", "study_datetime", "study_id"], ignore_index=True)
-    same_patient = ordered["subject_id"] == ordered["subject_id"].shift(-1)
-    prior, new = ordered[same_patient], ordered.loc[ordered.index[same_patient] + 1]
-    new.index = prior.index
+    first, second = _pair(ordered["subject_id"], visits_apart)
+    prior, new = ordered.loc[first].reset_index(drop=True), ordered.loc[second].reset_index(drop=True)
 
     journeys = prior[["subject_id", "split", "sex", "anchor_age", "race"]].copy()
     journeys["days_between"] = (new["study_datetime"] - prior["study_datetime"]).dt.total_seconds() / 86400
@@ -86,14 +103,31 @@ def build_journeys(
     columns |= {f"new_{name}": new[column] for column, name in _PER_STUDY.items()}
     journeys = pd.concat([journeys, pd.DataFrame(columns, index=prior.index)], axis=1)
 
+    instant = journeys["days_between"] <= 0
+    kept = list(JOURNEY_COLUMNS)
+    if ORDER_FROM in ordered:
+        dated = (prior[ORDER_FROM] == DATED) & (new[ORDER_FROM] == DATED)
+        journeys["days_between"] = journeys["days_between"].where(dated)
+        journeys[ORDER_FROM] = prior[ORDER_FROM].where(prior[ORDER_FROM] != DATED, new[ORDER_FROM])
+        kept.append(ORDER_FROM)
+
     drops = {}
-    for reason, dropped in _drop_rules(journeys, new["split"], min_days, max_days):
+    for reason, dropped in _drop_rules(journeys, new["split"], instant, min_days, max_days):
         still = dropped.reindex(journeys.index)
         drops[reason] = int(still.sum())
         journeys = journeys[~still]
     journeys = journeys.reset_index(drop=True)
     journeys["journey_id"] = [f"j{number:06d}" for number in range(len(journeys))]
-    return journeys[list(JOURNEY_COLUMNS)], {reason: count for reason, count in drops.items() if count}
+    return journeys[kept], {reason: count for reason, count in drops.items() if count}
+
+
+def _pair(subjects: pd.Series, visits_apart: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the earlier and the later study of each journey, for studies in order of patient and time."""
+    rows = np.arange(len(subjects))
+    left = subjects.groupby(subjects, sort=False).cumcount(ascending=False).to_numpy()  # later studies of the patient
+    counts = left if visits_apart is None else np.minimum(left, visits_apart)
+    first = np.repeat(rows, counts)
+    return first, first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _check_days(min_days: float, max_days: float) -> None:
@@ -103,10 +137,12 @@ def _check_days(min_days: float, max_days: float) -> None:
 
 
 def _drop_rules(
-    journeys: pd.DataFrame, new_split: pd.Series, min_days: float, max_days: float
+    journeys: pd.DataFrame, new_split: pd.Series, instant: pd.Series, min_days: float, max_days: float
 ) -> Iterator[tuple[str, pd.Series]]:
     days = journeys["days_between"]
     yield "studies in two splits", journeys["split"] != new_split
-    yield "studies at the same instant", days <= 0
+    yield "studies at the same instant", instant
+    if min_days > 0 or max_days < float("inf"):
+        yield "interval unknown", days.isna()
     yield "interval too short", days < min_days
     yield "interval too long", days > max_days

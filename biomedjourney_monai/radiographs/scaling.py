@@ -9,8 +9,8 @@ from biomedjourney_monai.errors import ImageError
 
 PERCENTILES = (1.0, 99.0)
 CENTRE, CENTRE_PERCENTILE, BRIGHTEST = 0.6, 99.5, 1.15
-"""White labels and borders lie outside the middle 60 % of the rows and columns. The upper limit is at most 1.15 times as
-far from the lower one as the 99.5th percentile of that middle; few films without labels are brighter at the rim."""
+"""White labels and borders lie outside the middle 60 % of the rows and columns. The upper limit is at most 1.15 times
+as far from the lower one as the 99.5th percentile of that middle; few films without labels are brighter at the rim."""
 
 
 def content_box(height: int, width: int, *, size: int) -> tuple[int, int, int, int]:

@@ -23,18 +23,28 @@ from biomedjourney_monai.schema import SINGLES_FILE
 
 
 class RadiographDataset(Dataset):
-    """The prepared single images of one split, as `{"image": x, "label": x}` with x in [-1, 1], shape (1, H, W)."""
+    """The prepared single images of one split, as `{"image": x, "label": x}` with x in [-1, 1], shape (1, H, W).
 
-    def __init__(self, folder: str | Path, *, split: str) -> None:
-        folder = Path(folder)
-        rows = read_json_lines(folder / SINGLES_FILE, made_by="describe", keys=("image", "split"))
-        self.paths = [folder / row["image"] for row in rows if row["split"] == split]
-        if not self.paths:
-            raise TableError(
-                f"{folder / SINGLES_FILE} must hold images of split {split}",
-                found=f"{len(rows)} images of other splits",
-                action="Prepare more patients, or choose another split",
-            )
+    Args:
+        folder: one working folder, or several.
+        split: one of `schema.SPLITS`.
+
+    Raises:
+        TableError: if a folder has no images of the split.
+    """
+
+    def __init__(self, folder: str | Path | Sequence[str | Path], *, split: str) -> None:
+        self.paths: list[Path] = []
+        for part in map(Path, [folder] if isinstance(folder, (str, Path)) else folder):
+            rows = read_json_lines(part / SINGLES_FILE, made_by="describe", keys=("image", "split"))
+            chosen = [part / row["image"] for row in rows if row["split"] == split]
+            if not chosen:
+                raise TableError(
+                    f"{part / SINGLES_FILE} must hold images of split {split}",
+                    found=f"{len(rows)} images of other splits",
+                    action="Prepare more patients, or choose another split",
+                )
+            self.paths += chosen
 
     def __len__(self) -> int:
         return len(self.paths)

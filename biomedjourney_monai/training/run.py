@@ -10,6 +10,7 @@ from pathlib import Path
 from biomedjourney_monai.configuration import overrides as read_overrides
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.training.data.folders import Folders, as_folders
 
 STAGES: dict[str, tuple[str, ...]] = {
     "both": ("train.yaml",),
@@ -29,8 +30,9 @@ class TrainingFailedError(BiomedJourneyError):
 
 
 def train(
-    work: str | Path = "work",
+    work: Folders = "work",
     *,
+    weights: Sequence[float] | None = None,
     stage: str = "both",
     bundle: str | Path | None = None,
     overlays: Sequence[str | Path] = (),
@@ -40,7 +42,8 @@ def train(
     """Train the model on the latent cache. The same call resumes an interrupted training.
 
     Args:
-        work: working folder, encoded by `encode_examples`.
+        work: working folder, encoded by `encode_examples`; several are mixed, and the first keeps the runs.
+        weights: share of each folder in the draws; None for the shares of their examples.
         stage: "pretrain", "finetune", "both" or "autoencoder".
         bundle: the bundle folder; None to find it.
         overlays: config files laid over the stage's, in this order.
@@ -58,7 +61,12 @@ def train(
     if stage not in STAGES:
         raise ConfigError(f"a stage must be one of {', '.join(STAGES)}", found=stage)
     configs = ModelConfig.find(bundle).bundle / "configs"
-    if not Path(work).is_dir():
+    folders = as_folders(work)
+    if stage == "autoencoder" and len(folders) > 1:
+        raise ConfigError("--stage autoencoder needs one --work", found=str(len(folders)))
+    if weights is not None and len(weights) != len(folders):
+        raise ConfigError("--weights needs one number for each --work", found=f"{len(weights)} for {len(folders)}")
+    if not all(folder.is_dir() for folder in folders):
         raise ConfigError(
             "--work must be a working folder", found="no such folder", action="Run the stages before training first"
         )
@@ -71,10 +79,13 @@ def train(
     if text_encoder and stage != "autoencoder":
         command += ["--text_encoder_dir", str(text_encoder)]
     own = _as_arguments(overrides) if isinstance(overrides, Mapping) else list(overrides)
-    status = subprocess.call([*command, "--dataset_dir", str(work), *own])
+    command += ["--dataset_dir", str(folders[0]) if len(folders) == 1 else repr([str(folder) for folder in folders])]
+    if weights is not None:
+        command += ["--weights", repr(list(weights))]
+    status = subprocess.call([*command, *own])
     if status:
         raise TrainingFailedError(status)
-    folder = Path(dict(read_overrides(["", *own])).get("output_dir", f"{work}/runs"))
+    folder = Path(dict(read_overrides(["", *own])).get("output_dir", f"{folders[0]}/runs"))
     return folder / {"autoencoder": "autoencoder.pt", "pretrain": "pretrain/model.pt"}.get(stage, "finetune/model.pt")
 
 

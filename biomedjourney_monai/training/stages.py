@@ -15,7 +15,6 @@ from torch import Tensor
 
 from biomedjourney_monai.configuration import compose, config_files, overrides
 from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
-from biomedjourney_monai.files import read_json
 from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
@@ -23,8 +22,10 @@ from biomedjourney_monai.networks.prior_expectation import PriorExpectation, fro
 from biomedjourney_monai.networks.weights.model_file import load_tensors, weights_hash
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 from biomedjourney_monai.training.data.examples import sample_pairs
-from biomedjourney_monai.training.data.latents import ENCODING_FILE, require_fresh
+from biomedjourney_monai.training.data.folders import Folders, as_folders
+from biomedjourney_monai.training.data.latents import require_fresh
 from biomedjourney_monai.training.data.live_images import Encoders
+from biomedjourney_monai.training.data.mixture import read_encoding
 from biomedjourney_monai.training.first_stage import load_autoencoder
 
 logger = logging.getLogger(__name__)
@@ -40,13 +41,16 @@ class StageSetup:
 
     Args:
         bundle_root: folder of `configs/common.yaml`.
-        latents_dir: the latent cache.
+        latents_dir: the latent cache; several are a mixture.
         autoencoder_file: weights of the autoencoder that made the cache.
         start_from: model file whose denoiser the stage starts from; None starts from random weights.
         text_encoder_dir: folder of the text encoder; None for the one in `common.yaml`.
         seed: of the random weights.
         device: where the networks go.
         sections: overrides of `common.yaml` by section.
+        weights: share of each latent cache in the draws; None for the shares of their examples.
+        scale_factor: the latent multiplier: "cache" for the one that `encode` computed; "start" for the one of
+            `start_from`, and the cache's for random weights; or a number.
 
     Attributes:
         changes: everything that is laid over `common.yaml`.
@@ -56,22 +60,27 @@ class StageSetup:
         self,
         *,
         bundle_root: str | Path,
-        latents_dir: str | Path,
+        latents_dir: Folders,
         autoencoder_file: str | Path,
         start_from: str | Path | None,
         text_encoder_dir: str | Path | None,
         seed: int,
         device: torch.device | str,
         sections: Mapping[str, Mapping[str, Any]],
+        weights: Sequence[float] | None = None,
+        scale_factor: str | float = "cache",
     ) -> None:
+        if scale_factor not in ("cache", "start") and not (isinstance(scale_factor, (int, float)) and scale_factor > 0):
+            raise ConfigError("scale_factor must be cache, start or a number above 0", found=str(scale_factor))
         changes: dict[str, Any] = {name: section for name, section in sections.items() if section}
         changes["bundle_root"] = str(bundle_root)
         if text_encoder_dir is not None:
             changes["text_encoder_dir"] = str(text_encoder_dir)
         self.changes = changes
-        self.latents_dir = Path(latents_dir)
-        self.encoding = read_json(Path(latents_dir) / ENCODING_FILE, made_by="encode")
-        require_fresh(latents_dir)
+        self.latents_dir, self.weights, self.wanted_scale = latents_dir, weights, scale_factor
+        self.encoding = read_encoding(latents_dir, weights=weights)
+        for folder in as_folders(latents_dir):
+            require_fresh(folder)
         torch.manual_seed(seed)
         self.parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)
         self.autoencoder_file = Path(autoencoder_file)
@@ -123,7 +132,12 @@ class StageSetup:
     def _fit_expectation(self, expectation: PriorExpectation, generator: CounterfactualGenerator) -> None:
         """Fit the prior expectation to the training triples, for a network that has none yet."""
         try:
-            prior, new = sample_pairs(self.latents_dir, count=EXPECTATION_PAIRS, encoders=self._encoders_of(generator))
+            prior, new = sample_pairs(
+                self.latents_dir,
+                count=EXPECTATION_PAIRS,
+                encoders=self._encoders_of(generator),
+                weights=self.weights,
+            )
         except TableError:
             logger.info("There are no triples to fit the prior expectation to; its defaults are kept.")
             return
@@ -149,9 +163,14 @@ class StageSetup:
         scheduler: DDPMScheduler = self.parser.get_parsed_content("noise_scheduler")
         return scheduler
 
-    @property
+    @cached_property
     def scale_factor(self) -> float:
-        """The latent multiplier that `encode` computed."""
+        """The latent multiplier: the cache's, the start model's or a given one."""
+        if self.wanted_scale == "start" and self.start_from is not None:
+            state, _ = load_tensors(self.start_from, mmap=True)
+            return float(state["denoiser.scale_factor"])
+        if isinstance(self.wanted_scale, (int, float)):
+            return float(self.wanted_scale)
         return float(self.encoding["scale_factor"])
 
     @property

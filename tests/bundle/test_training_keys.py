@@ -97,6 +97,10 @@ PROBES = {
     # key: (value, address, what is looked at)
     "bundle_root": ("/elsewhere", "stage_setup#bundle_root", str),
     "dataset_dir": ("/elsewhere", "train#dataset#folder", str),
+    "weights": ([1.0], "stage_setup#weights", str),
+    "changed_share": (0.5, "train#order", lambda order: next(iter(order))),
+    "identity_share": (0.5, "train#order", lambda order: next(iter(order))),
+    "scale_factor": ("start", "stage_setup#scale_factor", str),
     "output_dir": ("/elsewhere", "export#path", str),
     "device": (torch.device("meta"), "train#trainer#device", str),
     "seed": (5, "train#order", lambda order: next(iter(order))),

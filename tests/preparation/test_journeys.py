@@ -10,6 +10,8 @@ from biomedjourney_monai.errors import SettingError
 from biomedjourney_monai.preparation.journeys import build_journeys
 from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, STUDY_COLUMNS
 
+STUDIES = ["prior_study_id", "new_study_id"]
+
 
 def make_studies(rows: list[tuple[str, str, str]], split: str = "train") -> pd.DataFrame:
     """(subject, study, time) → a table of studies."""
@@ -67,6 +69,30 @@ def test_a_journey_never_spans_two_splits():
 def test_no_studies_no_journeys():
     journeys, drops = build_journeys(make_studies([]))
     assert tuple(journeys.columns) == JOURNEY_COLUMNS and journeys.empty and drops == {}
+
+
+def test_visits_apart_pairs_a_study_with_later_ones_too():
+    rows = [("1", name, f"2150-01-0{day}") for day, name in enumerate("abcd", start=1)] + [("2", "e", "2150-01-05")]
+    pairs = {
+        apart: [a + b for a, b in build_journeys(make_studies(rows), visits_apart=apart)[0][STUDIES].to_numpy()]
+        for apart in (1, 2, None)
+    }
+    assert pairs == {
+        1: ["ab", "bc", "cd"],
+        2: ["ab", "ac", "bc", "bd", "cd"],
+        None: ["ab", "ac", "ad", "bc", "bd", "cd"],
+    }
+    with pytest.raises(SettingError, match="visits_apart"):
+        build_journeys(make_studies(rows), visits_apart=0)
+
+
+def test_a_journey_has_days_only_where_both_studies_have_a_date():
+    studies = make_studies([("1", str(n), f"2150-01-0{n}") for n in (1, 2, 3, 4)])
+    studies["order_from"] = ["date", "date", "report order", "date"]
+    journeys, drops = build_journeys(studies)
+    assert journeys["order_from"].tolist() == ["date", "report order", "report order"] and drops == {}
+    assert journeys["days_between"].fillna(-1).tolist() == [1, -1, -1]
+    assert build_journeys(studies, min_days=1)[1] == {"interval unknown": 2}
 
 
 @settings(max_examples=25, deadline=None)

@@ -49,6 +49,13 @@ def test_images_are_scaled_to_minus_one_and_one(work):
     assert torch.equal(item["image"], item["label"])
 
 
+def test_images_of_several_folders_follow_each_other(work, tmp_path):
+    both = RadiographDataset([work, str(work)], split="train")
+    assert len(both) == 10 and both.paths[:5] == both.paths[5:]
+    with pytest.raises(TableError, match="describe"):
+        RadiographDataset([work, tmp_path / "none"], split="train")
+
+
 def test_a_split_without_images_is_refused(work):
     with pytest.raises(TableError, match="images of split test"):
         RadiographDataset(work, split="test")

@@ -21,7 +21,7 @@ MAX_VISITS = 5
 class Visit:
     """One examination of a strip: day since the first one, URI of the radiograph, and the model's image of this day.
 
-    At the first examination there is no counterfactual, and no description.
+    The day is NaN where the source has no dates. The first examination has no counterfactual and no description.
     """
 
     day: float
@@ -53,7 +53,7 @@ def chains(journeys: pandas.DataFrame, *, seed: int) -> list[list[dict[str, Any]
     for _, own in journeys.groupby("subject_id", sort=True):
         rows = own.to_dict("records")
         ends = {row["new_study_id"] for row in rows}
-        after = {row["prior_study_id"]: row for row in rows}
+        after = {row["prior_study_id"]: row for row in reversed(rows)}  # the nearest, if there are several
         runs = []
         for row in rows:
             if row["prior_study_id"] in ends:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -246,7 +247,9 @@ def format_short(value: float) -> str:
 
 
 def format_days(days: float) -> str:
-    """How much later an examination was."""
+    """How much later an examination was; NaN where the source has no dates."""
+    if math.isnan(days):
+        return "a later visit"
     whole = round(days)
     return "the same day" if whole < 1 else f"{whole} day{'s' if whole != 1 else ''} later"
 

@@ -36,7 +36,7 @@ class TowerGeometry:
     width: int = 128
     layers: int = 4
     heads: int = 4
-    context_length: int = 64
+    context_length: int = 128
     embed_dim: int = 128
     image_size: int = 128
     image_width: int = 96

@@ -5,6 +5,7 @@ Also written: cohort_drops.json (counts), rejected.csv, race_conflicts.csv, flag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 
 from biomedjourney_monai.errors import ConfigError, SettingError
 from biomedjourney_monai.files import write_json, write_table, written_atomically
+from biomedjourney_monai.preparation.cohort.chestxray14 import read_chestxray14
 from biomedjourney_monai.preparation.cohort.dicom_folder import read_dicom_folder
 from biomedjourney_monai.preparation.cohort.mimic import LABELS, read_mimic
 from biomedjourney_monai.preparation.cohort.selection import Cohort, CohortSettings, select_studies
@@ -21,10 +23,12 @@ from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker, open
 from biomedjourney_monai.preparation.parallel import Workers
 from biomedjourney_monai.preparation.quality.page import COHORT_COUNTS, write_cohort_page
 from biomedjourney_monai.preparation.rejections import write_rejected
-from biomedjourney_monai.schema import STUDIES_FILE
+from biomedjourney_monai.schema import ORDER_FROM, STUDIES_FILE
 
 VIEW_RECORD = "view_checks.jsonl"
-SOURCES = ("mimic", "dicom")
+SOURCES = ("mimic", "dicom", "chestxray14")
+OPTIONS = {"mimic": "--source", **{kind: f"--{kind}" for kind in SOURCES[1:]}}
+"""Kind of source → its option."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,14 @@ def find_studies(
     labels: str | None = None,
     uncertain: str = "mask",
     eligibility: str = "labelled",
-    split: str = "paper",
+    split: str | None = None,
     validation_share: float = 0.1,
     seed: int = 0,
     check_views: bool = False,
     check_mirrored: bool = False,
     view_model: str | Path | None = None,
     unknown_view: str = "drop",
+    views: Sequence[str] = ("PA",),
     require_files: bool = True,
     pseudonym_key: str | Path | None = None,
     report: bool = False,
@@ -69,12 +74,14 @@ def find_studies(
     """Find the eligible studies of a source, and write studies.parquet and the counts to the working folder.
 
     Args:
-        source: folder of MIMIC-CXR-JPG with MIMIC-IV's tables, or of a rendered cohort; or a folder of DICOM files.
+        source: folder of MIMIC-CXR-JPG with MIMIC-IV's tables, or of a rendered cohort; or a folder of DICOM files; or
+            the folder of ChestX-ray14.
         work: the working folder.
-        kind: "mimic" or "dicom".
+        kind: "mimic", "dicom" or "chestxray14".
         reports: folder of mimic-cxr-reports, by default found in the source; for DICOM see `read_dicom_folder`.
         labels: "chexpert", "negbio" (MIMIC's tables) or "report" (from the reports' text, default for DICOM).
-        uncertain, eligibility, split, validation_share, seed, unknown_view, require_files: see `CohortSettings`.
+        split: "paper" or "official", see `CohortSettings`; None takes "official" for ChestX-ray14, else "paper".
+        uncertain, eligibility, validation_share, seed, unknown_view, views, require_files: see `CohortSettings`.
         check_views: open each chosen image and drop what is not an upright frontal chest film.
         check_mirrored: also drop what looks mirrored.
         view_model: local weights of torchxrayvision's ViewModel, which then separates frontal from lateral.
@@ -88,7 +95,10 @@ def find_studies(
         TableError: if the source is missing or malformed, or no study is eligible.
     """
     workers = Workers.of(processes, scheduler)
-    rules = CohortSettings(split, eligibility, validation_share, seed, uncertain, unknown_view, require_files, workers)
+    rules = CohortSettings(
+        split or ("official" if kind == "chestxray14" else "paper"),
+        eligibility, validation_share, seed, uncertain, unknown_view, require_files, workers, tuple(views),
+    )  # fmt: skip
     opener = _SourceOpener(kind, reports, labels, pseudonym_key)
     opener.check(rules)
     _check_views(rules, check_views=check_views, extra=bool(check_mirrored or view_model))
@@ -119,15 +129,25 @@ class _SourceOpener:
             if value not in choices:
                 listed = ", ".join(choice for choice in choices if choice)
                 raise SettingError(name, f"must be one of {listed}", found=repr(value))
-        if self.kind == "mimic" and self.pseudonym_key:
-            raise ConfigError("--pseudonym-key needs --dicom", found="--source")
-        if self.kind == "mimic":
-            return
+        option = OPTIONS[self.kind]
+        if self.kind != "dicom" and self.pseudonym_key:
+            raise ConfigError("--pseudonym-key needs --dicom", found=option)
+        if self.kind == "dicom":
+            self._check_dicom(rules)
+        elif self.kind == "chestxray14":
+            if self.reports or self.labels:
+                found = "--reports" if self.reports else "--labels"
+                raise ConfigError(f"{option} has its own labels and no reports", found=found)
+            if rules.split == "paper":
+                action = "Use --split official"
+                raise ConfigError("--split paper is MIMIC's", found=option, action=action)
+
+    def _check_dicom(self, rules: CohortSettings) -> None:
         if self.labels not in (None, "report"):
             labels = f"--labels {self.labels}"
             raise ConfigError("--dicom has no label tables", found=labels, action="Use --labels report")
         if rules.split == "official":
-            raise ConfigError("--split official is MIMIC-CXR-JPG's", found="--dicom", action="Use --split paper")
+            raise ConfigError("--dicom has no official split", found="--split official", action="Use --split paper")
         if not self.reports and rules.eligibility != "any":
             action = "Pass them, or --eligibility any"
             raise ConfigError("labels of --dicom come from reports", found="no --reports", action=action)
@@ -137,6 +157,9 @@ class _SourceOpener:
         if self.kind == "mimic":
             official, labels = rules.split == "official", self.labels or "chexpert"
             return read_mimic(source, reports=self.reports, labels=labels, official_split=official)
+        if self.kind == "chestxray14":
+            share, seed, files = rules.validation_share, rules.seed, rules.require_files
+            return read_chestxray14(source, validation_share=share, seed=seed, require_files=files)
         key = Path(self.pseudonym_key).read_bytes().strip()[:64] if self.pseudonym_key else b""
         texts = work / "reports"
         return read_dicom_folder(source, reports=self.reports, texts=texts, key=key, workers=rules.workers)
@@ -169,7 +192,10 @@ def _write(
         "images_flagged": cohort.flags["flag"].value_counts().sort_index().to_dict(),
         "views_checked": checker is not None,
         "uncertain": rules.uncertain,
+        "views": list(rules.views),
     }
+    if ORDER_FROM in studies:
+        counts[ORDER_FROM] = studies[ORDER_FROM].value_counts().sort_index().to_dict()
     write_json(work / COHORT_COUNTS, counts)
     page = write_cohort_page(work, studies, counts) if report else None
     return FoundStudies(studies, counts, rejected, page)

@@ -1,17 +1,16 @@
 """Choose the eligible studies of a source, one row each.
 
 The rules, in order. Images: view PA, by ViewPosition, or by ViewCodeSequence where that is empty; the file exists. Of
-a study's PA images the one with the most pixels is taken, then the first by dicom_id; if the view check is on and
-refuses it, the next one. Studies: date and time usable; labels that make the study eligible; a split. Everything left
-out is noted with its reason.
+a study's images the one with the most pixels is taken, then the first by dicom_id (PA before AP, if AP is allowed); if
+the view check is on and refuses it, the next one. Studies: date and time usable; labels that make the study eligible; a
+split. Everything left out is noted with its reason.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from biomedjourney_monai.errors import SettingError, TableError
@@ -22,7 +21,7 @@ from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
 from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.rejections import Rejections
-from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
+from biomedjourney_monai.schema import CHEXPERT_LABELS, ORDER_FROM, STUDY_COLUMNS
 
 CHOICES = {
     "split": ("paper", "official"),
@@ -30,6 +29,9 @@ CHOICES = {
     "uncertain": UNCERTAIN,
     "unknown_view": ("drop", "image"),
 }
+VIEWS = {"PA": "posteroanterior", "AP": "anteroposterior"}
+"""ViewPosition → the view code's meaning, letters only."""
+
 NOT_FINDINGS = ("No Finding", "Support Devices")
 
 
@@ -49,6 +51,7 @@ class CohortSettings:
             checker; an image can separate frontal from lateral, but not PA from AP.
         require_files: False does not check that the image files exist.
         workers: that read reports.
+        views: of the images to take, "PA", "AP" or both, the preferred one first.
 
     Raises:
         SettingError: naming the setting and its range.
@@ -62,6 +65,7 @@ class CohortSettings:
     unknown_view: str = "drop"
     require_files: bool = True
     workers: Workers = ALONE
+    views: tuple[str, ...] = ("PA",)
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_share < 1:
@@ -69,6 +73,10 @@ class CohortSettings:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise SettingError(name, f"must be one of {', '.join(choices)}", found=repr(getattr(self, name)))
+        if not self.views or not set(self.views) <= VIEWS.keys():
+            raise SettingError(
+                "views", f"must be of {', '.join(VIEWS)}", found=", ".join(map(repr, self.views)) or "none"
+            )
 
 
 @dataclass(frozen=True)
@@ -111,10 +119,11 @@ def select_studies(
     sizes = {
         "images": len(source.images) + sum(rejections.counts("image").values()),
         "studies": source.images["study_id"].nunique() + sum(rejections.counts("study").values()),
-        "pa_images": int(is_pa(source.images).sum()),
+        "pa_images": int((read_views(source.images) == "PA").sum()),
     }
     studies = _choose_images(source, settings, checker)
-    studies = studies.assign(study_datetime=parse_study_datetime(studies["StudyDate"], studies["StudyTime"]))
+    if "study_datetime" not in studies:
+        studies = studies.assign(study_datetime=parse_study_datetime(studies["StudyDate"], studies["StudyTime"]))
     usable = studies["study_datetime"].notna()
     studies = rejections.keep_studies(studies, usable, "study date or time unusable")
     studies = studies.assign(report_path=source.find_reports(studies))
@@ -133,13 +142,15 @@ def select_studies(
     studies = _add_demographics(studies, source)
     studies = studies.sort_values(["subject_id", "study_datetime", "study_id"], ignore_index=True)
     flags = source.flags[source.flags["dicom_id"].isin(studies["dicom_id"])]
-    return Cohort(studies[list(STUDY_COLUMNS)], rejections, source.race_conflicts, flags, sizes)
+    columns = [*STUDY_COLUMNS, *([ORDER_FROM] if ORDER_FROM in studies else [])]
+    return Cohort(studies[columns], rejections, source.race_conflicts, flags, sizes)
 
 
-def is_pa(images: pd.DataFrame) -> pd.Series:
-    """Whether each image is PA: by ViewPosition, or by the view code's meaning where ViewPosition is empty."""
-    position = _position(images)
-    return (position == "PA") | ((position == "") & (_code(images) == "posteroanterior"))
+def read_views(images: pd.DataFrame) -> pd.Series:
+    """ "PA", "AP", another view, or "" if no view is named: by ViewPosition, or where it is empty by the view code."""
+    position = images["ViewPosition"].fillna("").str.strip().str.upper()
+    code = images["ViewCodeSequence_CodeMeaning"].fillna("").str.lower().str.replace(r"[^a-z]", "", regex=True)
+    return position.where(position != "", code.replace({meaning: view for view, meaning in VIEWS.items()}))
 
 
 def is_eligible(studies: pd.DataFrame, eligibility: str) -> pd.Series:
@@ -152,16 +163,18 @@ def is_eligible(studies: pd.DataFrame, eligibility: str) -> pd.Series:
 
 def _choose_images(source: Source, settings: CohortSettings, checker: ViewChecker | None) -> pd.DataFrame:
     rejections, images = source.rejections, source.images
-    unknown, posterior = (_position(images) == "") & (_code(images) == ""), is_pa(images)
-    images = images.assign(view_position=np.where(posterior, "PA", "FRONTAL"))
+    views, wanted = read_views(images), " or ".join(settings.views)
+    unknown, fitting = views == "", views.isin(settings.views)
+    images = images.assign(view_position=views.where(fitting, "FRONTAL"))
     if settings.unknown_view == "image" and checker is not None:
-        posterior |= unknown
-    images = rejections.keep_images(images, posterior | ~unknown, "view unknown")
-    images = rejections.keep_images(images, posterior[images.index], "view not PA")
+        fitting |= unknown
+    images = rejections.keep_images(images, fitting | ~unknown, "view unknown")
+    images = rejections.keep_images(images, fitting[images.index], f"view not {wanted}")
     without = source.images[~source.images["study_id"].isin(images["study_id"])].drop_duplicates("study_id")
-    rejections.add("study", "no PA image", without[["subject_id", "study_id"]])
+    rejections.add("study", f"no {wanted} image", without[["subject_id", "study_id"]])
+    images = images.assign(preference=images["view_position"].map([*settings.views, "FRONTAL"].index))
     if settings.require_files:
-        on_disk = images["image_path"].map(lambda path: Path(path).is_file()).astype(bool)
+        on_disk = images["image_path"].map(os.path.isfile).astype(bool)
         images = rejections.keep_images(images, on_disk, "image file missing", last="image file missing")
     if checker is not None:
         images = _check_views(images, checker, rejections)
@@ -194,18 +207,11 @@ def _check_views(images: pd.DataFrame, checker: ViewChecker, rejections: Rejecti
 
 
 def _in_order_of_choice(images: pd.DataFrame) -> pd.DataFrame:
-    """Order a study's images by the number of pixels, then by dicom_id."""
+    """Order a study's images by the preference of their view, then by the number of pixels, then by dicom_id."""
     ordered = images.assign(pixels=images["Rows"].fillna(0) * images["Columns"].fillna(0))
-    ordered = ordered.sort_values(["study_id", "pixels", "dicom_id"], ascending=[True, False, True])
+    order = ["study_id", "preference", "pixels", "dicom_id"]
+    ordered = ordered.sort_values(order, ascending=[True, True, False, True])
     return ordered.drop(columns="pixels")
-
-
-def _position(images: pd.DataFrame) -> pd.Series:
-    return images["ViewPosition"].fillna("").str.strip().str.upper()
-
-
-def _code(images: pd.DataFrame) -> pd.Series:
-    return images["ViewCodeSequence_CodeMeaning"].fillna("").str.lower().str.replace(r"[^a-z]", "", regex=True)
 
 
 def _add_labels(studies: pd.DataFrame, source: Source, settings: CohortSettings) -> pd.DataFrame:

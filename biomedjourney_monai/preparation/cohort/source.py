@@ -17,7 +17,8 @@ class Source:
     Args:
         images: one row per image: subject_id, study_id, dicom_id, ViewPosition and ViewCodeSequence_CodeMeaning (text
             or missing), Rows and Columns (float), StudyDate (YYYYMMDD), StudyTime (HHMMSS.fff, leading zeros may be
-            missing), image_path (absolute).
+            missing), image_path (absolute). A source without dates has study_datetime in place of the two, which only
+            carries the order, and order_from: what the order rests on.
         demographics: one row per patient: subject_id, sex, anchor_age, anchor_year, race.
         race_conflicts: patients with more than one race recorded: subject_id, race, count, chosen.
         find_reports: studies → the path of each one's report, "" if it has none.

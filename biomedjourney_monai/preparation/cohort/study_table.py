@@ -20,7 +20,7 @@ def read_studies(work: str | Path) -> pd.DataFrame:
     """Read studies.parquet of a working folder.
 
     Returns:
-        Columns `schema.STUDY_COLUMNS`, one row per study.
+        Columns `schema.STUDY_COLUMNS`, and `schema.ORDER_FROM` where the source lacks dates; one row per study.
 
     Raises:
         TableError: if the table is missing or unreadable, or a column is missing, has the wrong type, gaps or repeated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from biomedjourney_monai.errors import ConfigError, SettingError, WeightsError
-from biomedjourney_monai.files import file_hash, read_json_lines, write_json, write_json_lines
+from biomedjourney_monai.files import file_hash, read_json_lines, write_json, write_json_lines, written_atomically
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors, weights_hash
 from biomedjourney_monai.preparation.parallel import available_cores, map_in_processes
@@ -48,6 +49,8 @@ class Encoded:
 
     Attributes:
         truncated_texts: texts that were longer than the text encoder reads, and were cut.
+        unchanged_texts: sentences that say that nothing changes, for training pairs of one image.
+        changed: triples whose description changes one of the five findings.
         scale_factor: the latent multiplier.
         copied_from: the model file whose autoencoder was copied into the working folder; None if it had its own.
     """
@@ -57,8 +60,10 @@ class Encoded:
     variants: int
     texts: int
     truncated_texts: int
+    unchanged_texts: int
     pretrain: int
     finetune: int
+    changed: int
     scale_factor: float
     copied_from: Path | None = None
 
@@ -108,6 +113,7 @@ def encode_examples(
     encoder = load_text_encoder(writer.model)
     truncated = sum(encoder.count_tokens(text) > encoder.context_length for text in table.texts)
     encoding |= {**_made_from(work, table.files), "cached": cache, "truncated_texts": truncated}
+    encoding["unchanged_texts"] = table.unchanged_texts
     if cache:
         _write_cache(writer, table, encoding, processes=processes, scheduler=scheduler)
     else:
@@ -118,11 +124,41 @@ def encode_examples(
         variants=count,
         texts=len(table.texts),
         truncated_texts=truncated,
+        unchanged_texts=len(table.unchanged_texts),
         pretrain=len(table.rows) - len(triples),
         finetune=len(triples),
+        changed=sum(row.changed is True for row in table.rows),
         scale_factor=encoding["scale_factor"],
         copied_from=copied,
     )
+
+
+def encode_folders(works: Sequence[str | Path], model: ModelConfig | None = None, **settings: Any) -> list[Encoded]:
+    """Encode working folders that are to be mixed, all with one autoencoder.
+
+    A folder without an autoencoder gets a copy of that of the first folder that has one, else of the model's.
+
+    Args:
+        works: working folders.
+        model, **settings: of `encode_examples`.
+
+    Raises:
+        BiomedJourneyError: if the folders have different autoencoders, or as `encode_examples`.
+    """
+    files = {Path(work): autoencoder_file(Path(work)) for work in works}
+    own = {work: file for work, file in files.items() if file.is_file()}
+    hashes = {work: weights_hash(file) for work, file in own.items()}
+    if len(set(hashes.values())) > 1:
+        raise WeightsError(
+            "the folders of a mixture must have one autoencoder",
+            found=", ".join(f"{digest[:12]} in {work}" for work, digest in hashes.items()),
+            action="Copy one folder's runs/autoencoder.pt to the others",
+        )
+    for work, file in files.items():
+        if own and work not in own and work.is_dir():
+            with written_atomically(file) as temporary:
+                shutil.copyfile(next(iter(own.values())), temporary)
+    return [encode_examples(work, model, **settings) for work in works]
 
 
 def _count_variants(augmentation: Augmentation, variants: int | None, *, cache: bool) -> int:

@@ -5,9 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from biomedjourney_monai.preparation.descriptions.progression import CHANGED_KINDS
+from biomedjourney_monai.preparation.descriptions.request import NO_CHANGE, read_request
+from biomedjourney_monai.schema import FINDINGS
 from biomedjourney_monai.training.data.augmentation import Augmentation, swap_sides
 from biomedjourney_monai.training.data.encode_shards import Picture
 from biomedjourney_monai.training.data.latents import LatentRow
+
+UNCHANGED_TEXTS = (
+    NO_CHANGE,
+    "Unchanged.",
+    "No change.",
+    "Stable.",
+    "No significant interval change.",
+    "No relevant change since the prior study.",
+    "Unchanged from the prior study.",
+    "Stable appearance of the chest.",
+    "The chest is unchanged.",
+    "No new findings.",
+    "There has been no interval change.",
+    "Similar to the prior study.",
+    "Unchanged appearance of the heart and lungs.",
+)
+"""Sentences for training pairs whose new image is the prior. Their number, 13, has no factor in common with that of an
+image's variants."""
 
 
 class EncodeTable:
@@ -22,6 +43,7 @@ class EncodeTable:
     Attributes:
         images, masks, texts: each a dictionary from the entry to its place in the cache, in order.
         rows: the training examples by these places.
+        unchanged_texts: the places of `UNCHANGED_TEXTS`, which are encoded after all other texts.
     """
 
     def __init__(
@@ -40,6 +62,7 @@ class EncodeTable:
             self._text(row["impression"])
         self.rows = [self._single(row) for row in singles if row["impression"]]
         self.rows += [self._triple(row) for row in triples]
+        self.unchanged_texts = [self._text(text) for text in UNCHANGED_TEXTS]
 
     @property
     def files(self) -> list[str]:
@@ -77,4 +100,16 @@ class EncodeTable:
             text=self._text(row["progression_description"]),
             journey_id=row.get("journey_id", ""),
             mirrored_text=self._mirrored(row["progression_description"]),
+            changed=changes_a_finding(row["progression_description"]),
         )
+
+
+def changes_a_finding(description: str) -> bool:
+    """Whether a description says that one of the five findings is new, worse, better or gone.
+
+    Example:
+        >>> changes_a_finding("New mild edema."), changes_a_finding("Mild edema is unchanged. No pneumothorax.")
+        (True, False)
+    """
+    changes = read_request(description).changes
+    return any(change.label in FINDINGS and change.kind in CHANGED_KINDS for change in changes)

@@ -41,7 +41,8 @@ class LatentRow:
     """One training example, by its places in the cache.
 
     `prior` is -1 for the dummy prior, `valid` is -1 if the whole image is valid. `journey_id` is the running number of
-    a triple's journey. `mirrored_text` is the text of mirrored variants, -1 for none.
+    a triple's journey. `mirrored_text` is the text of mirrored variants, -1 for none. `changed` tells whether a
+    triple's description changes one of the five findings; None in older caches and for single images.
     """
 
     stage: str
@@ -52,6 +53,7 @@ class LatentRow:
     text: int
     journey_id: str = ""
     mirrored_text: int = -1
+    changed: bool | None = None
 
 
 @torch.no_grad()
@@ -191,6 +193,10 @@ class LatentDataset(StageExamples):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         number, variant = self.locate(index)
+        return self.read(number, variant)
+
+    def read(self, number: int, variant: int) -> dict[str, Tensor]:
+        """One example in one of its variants."""
         row, cache = self.rows[number], self.cache
         mean = _tensor(cache.mean[row.new * self.variants + variant])
         if row.prior < 0:
@@ -210,6 +216,52 @@ class LatentDataset(StageExamples):
             "text_states": _tensor(cache.text[text]),
             "row": torch.tensor(self.places[number]),
         }
+
+    def changed(self) -> list[bool]:
+        """Whether each example's description changes one of the five findings.
+
+        Raises:
+            TableError: if the cache does not tell.
+        """
+        if any(row.changed is None for row in self.rows):
+            raise self._too_old("which triples change a finding")
+        return [bool(row.changed) for row in self.rows]
+
+    def films(self) -> list[int]:
+        """The split's whole films, those of single images and the priors of triples, by their places in the cache."""
+        rows = [row for row in self.cache.rows if row.split == self.split]
+        return list(dict.fromkeys(row.new if row.stage == "pretrain" else row.prior for row in rows))
+
+    def unchanged_texts(self) -> list[int]:
+        """The places of the sentences that say that nothing changes.
+
+        Raises:
+            TableError: if the cache does not contain them.
+        """
+        texts: list[int] = self.cache.encoding.get("unchanged_texts", [])
+        if not texts:
+            raise self._too_old("sentences that say that nothing changes")
+        return texts
+
+    def read_unchanged(self, film: int, variant: int, text: int) -> dict[str, Tensor]:
+        """An example whose new image is the prior, by their places in the cache; its `row` is -1."""
+        place = film * self.variants + variant
+        mean = _tensor(self.cache.mean[place])
+        return {
+            "new_mean": mean,
+            "new_log_variance": _tensor(self.cache.log_variance[place]),
+            "prior_latent": mean.clone(),
+            "valid": torch.ones(1, *mean.shape[1:]),
+            "text_states": _tensor(self.cache.text[text]),
+            "row": torch.tensor(-1),
+        }
+
+    def _too_old(self, what: str) -> TableError:
+        return TableError(
+            f"the latent cache must tell {what}",
+            found=f"an older cache in {self.cache.folder}",
+            action="Run `biomedjourney encode` again; it keeps what is encoded",
+        )
 
 
 def require_fresh(folder: str | Path) -> None:

@@ -14,6 +14,10 @@ from biomedjourney_monai.errors import ConfigError, TableError
 from biomedjourney_monai.files import file_hash
 
 
+class NoExamplesError(TableError):
+    """A stage and split without examples."""
+
+
 class StageExamples(Dataset[dict[str, torch.Tensor]]):
     """The examples of one stage and split, each in several variants.
 
@@ -30,7 +34,7 @@ class StageExamples(Dataset[dict[str, torch.Tensor]]):
         reproduce_paper_flip: whether mirrored variants are wanted.
 
     Raises:
-        TableError: if there is no example.
+        NoExamplesError: if there is no example.
         ConfigError: if there are mirrored variants that are not wanted.
     """
 
@@ -53,12 +57,13 @@ class StageExamples(Dataset[dict[str, torch.Tensor]]):
                 found="mirrored variants",
                 action="Encode without --reproduce-paper-flip, or train with --reproduce_paper_flip true",
             )
-        self.stage, self.mirrored, self.variants = stage, mirrored, int(encoding.get("variants", 1))
+        self.stage, self.split, self.mirrored = stage, split, mirrored
+        self.variants = int(encoding.get("variants", 1))
         chosen = [place for place, row in rows.items() if row.split == split]
         self.places = chosen[process::processes]
         self.rows = [rows[place] for place in self.places]
         if not self.rows:
-            raise TableError(
+            raise NoExamplesError(
                 f"{held_by} must hold {stage} examples of split {split}",
                 found=f"{len(rows)} examples of other splits",
                 action="Prepare more patients, or choose another split",

@@ -20,12 +20,20 @@ from biomedjourney_monai.schema import FINDINGS
 STATUSES = ("unmentioned", "absent", "resolved", "present", "new", "worse", "better", "unchanged")
 HAS_SEVERITY = STATUSES[3:]
 SIDED = ("Atelectasis", "Pleural Effusion", "Pneumothorax")
-ATTRIBUTE_CLASSES = tuple(size for _ in FINDINGS for size in (len(STATUSES), 4, 4))
+NOT_STATED, NO_SIDE = 4, 5
+"""Instead of a severity: present in an unknown severity; and, on the right only, on a side that is not stated."""
+
+SEVERITY_CLASSES = 6
+ATTRIBUTE_CLASSES = tuple(size for _ in FINDINGS for size in (len(STATUSES), SEVERITY_CLASSES, SEVERITY_CLASSES))
 """Number of classes of each of `story_targets`' 15 numbers."""
 
 _STATUS_SHARES = (0.44, 0.06, 0.10, 0.08, 0.12, 0.07, 0.07, 0.06)
 
-_LIST_SHARE = 0.6
+_LIST_SHARE, _NOT_STATED_SHARE, _NO_SIDE_SHARE, _SIGN_SHARE, _SHORT_SHARE = 0.5, 0.25, 0.12, 0.2, 0.25
+_ASIDES = (0.55, 0.22, 0.12, 0.06, 0.05)
+"""Shares of texts with none to four sentences about other things."""
+
+_LETTERS = {"left": ("L", "lt", "Lt."), "right": ("R", "rt", "Rt.")}
 _SMALL_FINDINGS = ("Pleural Effusion", "Pneumothorax")
 WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
 """Alternatives by kind and key; words.yaml explains their slots."""
@@ -37,8 +45,9 @@ class FindingChange:
 
     Args:
         status: one of `STATUSES`.
-        left: current severity on the patient's left, 0 to 3; the severity of a finding without sides.
-        right: current severity on the patient's right, 0 to 3; 0 for a finding without sides.
+        left: current severity on the patient's left, 0 to 3, or `NOT_STATED`; the severity of a finding without sides.
+        right: current severity on the patient's right, the same; 0 for a finding without sides; `NO_SIDE` if the side
+            is not stated, and then `left` is the severity.
     """
 
     status: str = "unmentioned"
@@ -74,7 +83,7 @@ def tell_in_parts(rng: np.random.Generator, story: Story) -> list[tuple[str, int
         for punctuation and for words that several findings share.
     """
     sentences = [_tell_group(rng, story, group) for group in _draw_groups(rng, story)]
-    if rng.random() < 0.3:
+    for _ in range(rng.choice(len(_ASIDES), p=_ASIDES)):
         sentences.append([(_pick(rng, WORDS["asides"]), len(FINDINGS))])
     return [part for index in rng.permutation(len(sentences)) for part in (*sentences[index], (".", -1))]
 
@@ -82,7 +91,7 @@ def tell_in_parts(rng: np.random.Generator, story: Story) -> list[tuple[str, int
 def join_parts(parts: list[tuple[str, int]]) -> str:
     """Join the parts of `tell_in_parts` into sentences."""
     text = re.sub(r" +", " ", " ".join(part for part, _ in parts)).strip()
-    sentences = re.sub(r" ([,.])", r"\1", text).split(". ")
+    sentences = re.sub(r" ([,.])", r"\1", text).replace("..", ".").split(". ")
     return ". ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences)
 
 
@@ -101,8 +110,12 @@ def _draw_change(rng: np.random.Generator, finding: str) -> FindingChange:
     if status not in HAS_SEVERITY:
         return FindingChange(status)
     severities = rng.integers(1, 4, size=2)
+    if rng.random() < _NOT_STATED_SHARE:
+        severities[:] = NOT_STATED
     if finding not in SIDED:
         return FindingChange(status, int(severities[0]))
+    if rng.random() < _NO_SIDE_SHARE:
+        return FindingChange(status, int(severities[0]), NO_SIDE)
     sides = rng.choice(3, p=(0.4, 0.4, 0.2))  # left, right, both
     if sides == 2 and rng.random() < 0.6:
         severities[1] = severities[0]
@@ -144,7 +157,9 @@ def _tell(rng: np.random.Generator, finding: str, change: FindingChange) -> str:
     if finding == "Cardiomegaly" and rng.random() < 0.35:
         adverb = _pick(rng, WORDS["adverbs"][change.left])
         return _pick(rng, WORDS["heart_size"][change.status]).replace("<adverb>", adverb)
-    frame = _pick(rng, WORDS["frames"][change.status])
+    is_silent = change.left in (0, NOT_STATED) and change.right in (0, NOT_STATED, NO_SIDE)
+    frames = WORDS["frames"][change.status]
+    frame = _pick(rng, [frame for frame in frames if "<severity>" not in frame] if is_silent else frames)
     for slot, words in _fill_slots(rng, finding, change).items():
         frame = frame.replace(f"<{slot}>", words)
     return re.sub(r" +", " ", frame).replace(" ,", ",").replace(",,", ",").strip(" ,")
@@ -154,20 +169,25 @@ def _fill_slots(rng: np.random.Generator, finding: str, change: FindingChange) -
     """Words for the slots of a frame: <name>, <sided> with its side, <full> also with severity, <severity> alone."""
     name = _pick(rng, WORDS["nouns"][finding])
     scale = WORDS["sizes" if finding in _SMALL_FINDINGS else "degrees"]
-    left, right = (_pick(rng, scale[severity]) for severity in (change.left, change.right))
-    if finding not in SIDED:
+    left, right = (_pick(rng, scale.get(severity, [""])) for severity in (change.left, change.right))
+    if finding not in SIDED or change.right == NO_SIDE:
         slots = {"severity": left, "sided": name, "full": f"{left} {name}"}
     elif change.status not in HAS_SEVERITY:
         slots = {"sided": f"{_pick(rng, ['left ', 'right ', 'bilateral ', ''])}{name}"}
     elif change.left and change.right:
         slots = _both_sides(rng, name, (left, right), same=change.left == change.right)
     else:
-        slots = _one_side(rng, name, "left" if change.left else "right", left or right)
+        slots = _one_side(rng, finding, name, "left" if change.left else "right", left or right)
     return {**slots, "name": name}
 
 
-def _one_side(rng: np.random.Generator, name: str, side: str, severity: str) -> dict[str, str]:
-    sided = _pick(rng, [f"{name} on the {side}", f"{side}-sided {name}", *[f"{side} {name}"] * 2])
+def _one_side(rng: np.random.Generator, finding: str, name: str, side: str, severity: str) -> dict[str, str]:
+    if finding in WORDS["signs"] and rng.random() < _SIGN_SHARE:
+        sided = _pick(rng, WORDS["signs"][finding]).replace("<place>", side)
+    elif rng.random() < _SHORT_SHARE:
+        sided = f"{_pick(rng, _LETTERS[side])} {name}"
+    else:
+        sided = _pick(rng, [f"{name} on the {side}", f"{side}-sided {name}", *[f"{side} {name}"] * 2])
     return {"severity": severity, "sided": sided, "full": f"{severity} {sided}"}
 
 

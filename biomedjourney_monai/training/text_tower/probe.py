@@ -12,6 +12,7 @@ from biomedjourney_monai.networks.text.encoder import TextEncoder
 from biomedjourney_monai.schema import FINDINGS
 from biomedjourney_monai.training.text_tower.change_sentences import (
     ATTRIBUTE_CLASSES,
+    NO_SIDE,
     draw_story,
     story_targets,
     tell_story,
@@ -98,6 +99,7 @@ def _score(guesses: Tensor, targets: Tensor) -> dict[str, float]:
     is_mentioned, has_severity = status > 0, torch.maximum(left, right_side) > 0
     is_sided = has_severity & torch.tensor([finding not in ("Cardiomegaly", "Edema") for finding in FINDINGS])
     same_side = ((guessed_left > 0) == (left > 0)) & ((guessed_right > 0) == (right_side > 0))
+    same_side &= (guessed_right == NO_SIDE) == (right_side == NO_SIDE)
     return {
         "change": float(right[..., 0][is_mentioned].float().mean()),
         "severity": float((right[..., 1] & right[..., 2])[has_severity].float().mean()),

@@ -2,7 +2,8 @@
 
 Three losses train it together: open_clip's contrastive loss between radiographs and their reports; masked words in
 reports and change sentences; and the meaning of change sentences, predicted from every token and from their mean, so
-that side, severity and change of each finding remain distinguishable.
+that side, severity and change of each finding remain distinguishable. A tower that continues an earlier one keeps that
+one's token states of the training descriptions, so that denoisers trained with it can be trained on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.files import write_json
+from biomedjourney_monai.networks.text.encoder import TextEncoder
 from biomedjourney_monai.networks.text.tower_folder import (
     WEIGHTS_FILE,
     TowerGeometry,
@@ -33,6 +35,7 @@ from biomedjourney_monai.networks.text.tower_folder import (
 from biomedjourney_monai.schema import FINDINGS
 from biomedjourney_monai.training.text_tower.change_sentences import (
     ATTRIBUTE_CLASSES,
+    SEVERITY_CLASSES,
     STATUSES,
     draw_story,
     join_parts,
@@ -44,13 +47,17 @@ from biomedjourney_monai.training.text_tower.vocabulary import SPECIAL_TOKENS, b
 
 TRAINING_FILE = "training.json"
 
-_TOKEN_CLASSES = ((len(FINDINGS) + 1) * len(STATUSES), (len(FINDINGS) + 1) * 4, (len(FINDINGS) + 1) * 4)
+_TOKEN_CLASSES = tuple((len(FINDINGS) + 1) * size for size in (len(STATUSES), SEVERITY_CLASSES, SEVERITY_CLASSES))
 """Classes of a token: its finding together with the status, with the severity left, and with the severity right."""
 
 _HELD_OUT = 0.1
+_VOCABULARY_TEXTS = 6000
 _IMAGE_EVERY = 3
 """Steps from one batch of images to the next: text states matter more here than images."""
 _LOSS_WEIGHTS = {"meaning": 4.0, "token_meaning": 2.0, "words": 0.5, "report_words": 0.5, "contrastive": 1.0}
+_LOSS_WEIGHTS |= {"kept_states": 40.0}
+_CONTINUED_RATE = 0.5
+"""Of the learning rate, for a tower that continues another."""
 
 
 def fit_text_tower(
@@ -62,6 +69,8 @@ def fit_text_tower(
     steps: int = 800,
     batch_size: int = 24,
     geometry: TowerGeometry | None = None,
+    start_from: str | Path | None = None,
+    kept_texts: Sequence[str] = (),
 ) -> dict[str, float]:
     """Train a small text tower and write its folder, completely or not at all.
 
@@ -73,9 +82,12 @@ def fit_text_tower(
         steps: optimiser steps, at least 1.
         batch_size: pairs of image and text per step, with twice as many change sentences.
         geometry: sizes; None for the default tower.
+        start_from: folder of an earlier tower of the same width, whose weights are taken over word piece by word piece.
+        kept_texts: with `start_from`, texts whose token states should remain those of the earlier tower.
 
     Returns:
-        Figures on the held-out pairs, see `measure_retrieval`, and the last losses.
+        Figures on the held-out pairs, see `measure_retrieval`, and the last losses; with `start_from` also
+        `kept_states`, the mean squared difference to the earlier token states, whose variance is about 1.
 
     Raises:
         ConfigError: if images, texts and geometry do not fit.
@@ -83,8 +95,8 @@ def fit_text_tower(
     geometry = geometry or TowerGeometry()
     _check_pairs(images, texts, geometry, steps)
     rng = np.random.default_rng(seed)
-    change_texts = [tell_story(rng, draw_story(rng)) for _ in range(2000)]
-    vocabulary = build_vocabulary([text for choice in texts for text in choice] + change_texts)
+    change_texts = [tell_story(rng, draw_story(rng)) for _ in range(_VOCABULARY_TEXTS)]
+    vocabulary = build_vocabulary([text for choice in texts for text in choice] + change_texts + list(kept_texts))
     out = Path(out)
     with tempfile.TemporaryDirectory() as temporary, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -92,12 +104,53 @@ def fit_text_tower(
         model, tokenizer = build_tower(Path(temporary))
         held_out = max(1, round(len(images) * _HELD_OUT))
         trainer = _TowerTrainer(model, tokenizer, rng, steps=steps, batch_size=batch_size)
+        if start_from is not None:
+            trainer.keep(continue_tower(model, vocabulary, start_from), kept_texts)
         losses = trainer.train(images[:-held_out], texts[:-held_out])
         figures = {**measure_retrieval(model, tokenizer, images[-held_out:], texts[-held_out:]), **losses}
     write_tower_folder(out, vocabulary, geometry=geometry)
     write_tower_weights(out / WEIGHTS_FILE, model)
     write_json(out / TRAINING_FILE, {"seed": seed, "steps": steps, "images": len(images), "figures": figures})
     return figures
+
+
+def continue_tower(model: Any, vocabulary: Sequence[str], folder: str | Path) -> TextEncoder:
+    """Take over the weights of an earlier tower: of each word piece and position that both have, and all others.
+
+    Args:
+        model: the new tower, changed in place.
+        vocabulary: its word pieces.
+        folder: of the earlier tower.
+
+    Returns:
+        The earlier tower, frozen.
+
+    Raises:
+        ConfigError: if the towers have another width or number of layers.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    pieces = {piece: place for place, piece in enumerate((folder / "vocab.txt").read_text("utf-8").splitlines())}
+    earlier, own = load_file(folder / WEIGHTS_FILE), model.state_dict()
+    common = [(place, pieces[piece]) for place, piece in enumerate(vocabulary) if piece in pieces]
+    here, there = (torch.tensor(places) for places in zip(*common, strict=True))
+    for name, value in own.items():
+        old = earlier.get(name)
+        if old is not None and name.endswith("word_embeddings.weight") and old.shape[1] == value.shape[1]:
+            value[here] = old[there].to(value.dtype)
+        elif old is not None and name.endswith("position_embeddings.weight") and old.shape[1] == value.shape[1]:
+            value[: len(old)] = old.to(value.dtype)[: len(value)]
+        elif old is not None and old.shape == value.shape:
+            value.copy_(old)
+        elif old is None or not name.endswith("position_ids"):
+            raise ConfigError(
+                "a tower can continue an earlier one of the same width and layers only",
+                found=f"another shape of {name}",
+                action="Train from scratch, without --start-from",
+            )
+    model.load_state_dict(own)
+    return TextEncoder.from_folder(folder)
 
 
 @torch.no_grad()
@@ -139,6 +192,8 @@ class _TowerTrainer:
         self.meaning_head = nn.Linear(width, sum(ATTRIBUTE_CLASSES))
         self.token_head = nn.Linear(width, sum(_TOKEN_CLASSES))
         self.clip_loss = ClipLoss()
+        self.earlier: TextEncoder | None = None
+        self.kept_texts: list[str] = []
         parameters = [*model.parameters(), *self.word_head.parameters(), *self.meaning_head.parameters()]
         parameters += [self.word_bias, *self.token_head.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.02, betas=(0.9, 0.98), fused=True)
@@ -147,6 +202,13 @@ class _TowerTrainer:
             self.optimizer,
             lambda step: min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1)) + 1e-3),
         )
+
+    def keep(self, earlier: TextEncoder, texts: Sequence[str]) -> None:
+        """Keep the token states that an earlier tower gives to these texts, and learn more slowly."""
+        self.earlier, self.kept_texts = earlier, list(texts)
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] *= _CONTINUED_RATE
+        self.lr_scheduler.base_lrs = [rate * _CONTINUED_RATE for rate in self.lr_scheduler.base_lrs]
 
     def train(self, images: np.ndarray, texts: Sequence[Sequence[str]]) -> dict[str, float]:
         """Run all steps; returns the mean of each loss over the last fifth."""
@@ -163,6 +225,7 @@ class _TowerTrainer:
                 rows, order = order[: self.batch_size], order[self.batch_size :]
                 chosen = [texts[row][int(self.rng.integers(len(texts[row])))] for row in rows]
                 losses |= self._pair_losses(images[rows], self._tokenize(chosen))
+            losses |= self._kept_losses()
             self._descend(losses)
             history.append({name: float(loss.detach()) for name, loss in losses.items()})
             bar.set_postfix({name: f"{value:.3f}" for name, value in history[-1].items()}, refresh=False)
@@ -205,6 +268,22 @@ class _TowerTrainer:
             "contrastive": self.clip_loss(image_features.float(), text_features.float(), logit_scale),
             "report_words": words,
         }
+
+    def _kept_losses(self) -> dict[str, Tensor]:
+        """How far the token states of some of the kept texts are from those of the earlier tower."""
+        if self.earlier is None or not self.kept_texts:
+            return {}
+        chosen = [self.kept_texts[place] for place in self.rng.integers(len(self.kept_texts), size=self.batch_size)]
+        ids = self._tokenize(chosen)
+        wanted = self.earlier.encode(chosen)
+        length = min(ids.shape[1], wanted.shape[1])
+        with _fast_on_cpu():
+            states = self._read(ids)[0][:, :length]
+        # the same length and no padding: the same word pieces
+        same = ((ids != 0).sum(1) == (wanted != 0).any(2).sum(1))[:, None] & (ids[:, :length] != 0)
+        if not same.any():
+            return {}
+        return {"kept_states": functional.mse_loss(states[same].float(), wanted[:, :length][same])}
 
     def _descend(self, losses: dict[str, Tensor]) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -251,7 +330,8 @@ class _TowerTrainer:
                 if subject >= 0:
                     own = numbers[row, 3 * subject : 3 * subject + 3] if subject < len(FINDINGS) else (0, 0, 0)
                     targets[row, place:end] = [
-                        subject * size + number for size, number in zip((len(STATUSES), 4, 4), own)
+                        subject * size + number
+                        for size, number in zip((len(STATUSES), SEVERITY_CLASSES, SEVERITY_CLASSES), own)
                     ]
                 place = end
         return targets

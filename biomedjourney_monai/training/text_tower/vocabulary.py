@@ -1,4 +1,4 @@
-"""The word pieces of the small text tower: words of its texts, common words of radiology, and single characters."""
+"""The word pieces of the small text tower: words of its texts, suffixes, and single characters."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 def build_vocabulary(texts: Iterable[str], *, limit: int = 1500) -> list[str]:
     """Choose the word pieces, in a fixed order, so that equal texts give equal vocabularies.
 
-    Every printable ASCII character is a piece, so no ASCII word is unknown. Suffixes, words of radiology, and the most
-    frequent words of `texts` follow, up to the limit.
+    Every printable ASCII character is a piece, so no ASCII word is unknown. Suffixes and the most frequent words of
+    `texts` follow, up to the limit: no word whose meaning no text teaches.
 
     Args:
         texts: that the tower is trained on.
@@ -35,6 +35,5 @@ def build_vocabulary(texts: Iterable[str], *, limit: int = 1500) -> list[str]:
     characters = string.ascii_lowercase + string.digits
     pieces = [*SPECIAL_TOKENS, *characters, *string.punctuation, *(f"##{character}" for character in characters)]
     pieces += [f"##{suffix}" for suffix in WORDS["suffixes"].split()]
-    pieces += WORDS["radiology_words"].split()
     pieces += sorted((word for word in counts if word.isascii()), key=lambda word: (-counts[word], word))
     return list(dict.fromkeys(pieces))[:limit]

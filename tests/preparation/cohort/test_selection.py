@@ -4,7 +4,7 @@ import pytest
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.preparation.cohort.mimic import read_mimic
-from biomedjourney_monai.preparation.cohort.selection import CohortSettings, is_eligible, is_pa, select_studies
+from biomedjourney_monai.preparation.cohort.selection import CohortSettings, is_eligible, read_views, select_studies
 from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDY_COLUMNS
 
 
@@ -33,7 +33,7 @@ def test_the_view_code_stands_in_for_an_empty_position_only():
             ],
         }
     )
-    assert is_pa(images).tolist() == [True, True, True, True, False, False, False]
+    assert read_views(images).tolist() == ["PA", "PA", "PA", "PA", "AP", "AP", "LATERAL"]
 
 
 def test_the_image_with_the_most_pixels_is_chosen_and_one_that_is_missing_never_is(mimic):

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,8 +8,11 @@ from hypothesis import strategies as st
 from biomedjourney_monai.schema import FINDINGS
 from biomedjourney_monai.training.text_tower.change_sentences import (
     HAS_SEVERITY,
+    NO_SIDE,
+    NOT_STATED,
     SIDED,
     STATUSES,
+    WORDS,
     FindingChange,
     draw_story,
     join_parts,
@@ -37,6 +42,7 @@ def test_stories_are_consistent_and_told_in_clean_sentences(seed):
     for finding, change in story.items():
         assert (max(change.left, change.right) > 0) == (change.status in HAS_SEVERITY)
         assert finding in SIDED or change.right == 0
+        assert change.right != NO_SIDE or 1 <= change.left <= NOT_STATED
     text = tell_story(rng, story)
     assert text.endswith(".") and text[0].isupper()
     assert not any(scrap in text for scrap in ("<", ">", "{", "}", "|", "  ", " .", ",.", " ,", ".."))
@@ -45,22 +51,43 @@ def test_stories_are_consistent_and_told_in_clean_sentences(seed):
 def test_a_story_has_many_tellings_that_all_keep_the_side():
     story = {**QUIET, "Pleural Effusion": FindingChange("new", left=2)}
     texts = tellings(story)
-    assert len(texts) > 20
-    assert all("left" in text and "right" not in text for text in texts)
+    assert len(texts) > 40
+    asides = [aside for aside in WORDS["asides"] if "right" in aside]
+    assert asides and all(re.search(r"\b(left|lt|l)\b", text) for text in texts)
+    about = [
+        next(part for part, subject in tell_in_parts(np.random.default_rng(n), story) if subject == 3)
+        for n in range(80)
+    ]
+    assert not any(re.search(r"\b(right|rt|r)\b", part.lower()) for part in about)
+
+
+def test_what_is_not_stated_is_not_told():
+    told = tellings({**QUIET, "Pneumothorax": FindingChange("new", left=NOT_STATED, right=NO_SIDE)})
+    words = {word for text in told for word in re.findall(r"[a-z]+", text.split(".")[0])}
+    assert told and not words & {"small", "moderate", "large", "trace", "massive"}
+
+
+def test_long_texts_are_told_too():
+    counts = [len(tell_story(rng, draw_story(rng)).split()) for rng in map(np.random.default_rng, range(900))]
+    assert max(counts) > 50 > 3 > min(counts)
 
 
 @pytest.mark.parametrize("finding", SIDED)
 def test_two_sides_of_different_severity_name_both_in_either_order(finding):
-    texts = tellings({**QUIET, finding: FindingChange("present", left=1, right=3)})
+    story, place = {**QUIET, finding: FindingChange("present", left=1, right=3)}, FINDINGS.index(finding)
+    parts = [tell_in_parts(np.random.default_rng(seed), story) for seed in range(80)]
+    texts = [next(text for text, subject in told if subject == place) for told in parts]
     assert all("left" in text and "right" in text for text in texts)
     assert {text.index("left") < text.index("right") for text in texts} == {True, False}
 
 
 def test_a_resolved_finding_never_has_a_severity():
     words = {"small", "trace", "tiny", "mild", "moderate", "large", "severe", "massive", "marked"}
-    for finding in FINDINGS:
-        for text in tellings({**QUIET, finding: FindingChange("resolved")}):
-            assert not words & set(text.replace(".", "").split())
+    for place, finding in enumerate(FINDINGS):
+        story = {**QUIET, finding: FindingChange("resolved")}
+        for seed in range(80):
+            told = [text for text, subject in tell_in_parts(np.random.default_rng(seed), story) if subject == place]
+            assert not words & set(" ".join(told).split())
 
 
 def test_targets_are_status_left_right_for_each_finding():

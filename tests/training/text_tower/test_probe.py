@@ -2,14 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.training.text_tower.change_sentences import draw_story, story_targets, tell_story
+from biomedjourney_monai.training.text_tower.change_sentences import (
+    ATTRIBUTE_CLASSES,
+    draw_story,
+    story_targets,
+    tell_story,
+)
 from biomedjourney_monai.training.text_tower.probe import probe_meaning
 
 
 class Oracle:
     """States that hold each sentence's meaning in plain numbers."""
 
-    width, context_length = 5 * (8 + 4 + 4), 4
+    width, context_length = sum(ATTRIBUTE_CLASSES), 4
 
     def __init__(self, seed: int, texts: int) -> None:
         rng = np.random.default_rng([seed, 0x70726F6265])
@@ -19,7 +24,7 @@ class Oracle:
     def encode(self, texts):
         states = torch.zeros(len(texts), self.context_length, self.width)
         for row, text in enumerate(texts):
-            hot = [torch.eye(size)[int(n)] for n, size in zip(self.meaning[text], (8, 4, 4) * 5)]
+            hot = [torch.eye(size)[int(n)] for n, size in zip(self.meaning[text], ATTRIBUTE_CLASSES)]
             states[row, 0] = torch.cat(hot)
         return states
 
@@ -32,7 +37,7 @@ class Deaf(Oracle):
 
 
 def test_probes_read_what_the_states_hold():
-    scores = probe_meaning(Oracle(1, 600), seed=1, texts=600, steps=150)
+    scores = probe_meaning(Oracle(1, 900), seed=1, texts=900, steps=300)
     assert scores["mean_change"] > 0.97 and scores["mean_severity"] > 0.97 and scores["mean_side"] > 0.97
     assert scores["attention_side"] > 0.8
 

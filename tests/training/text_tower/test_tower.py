@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,9 +35,9 @@ def tower(tmp_path_factory):
 
 def test_the_folder_loads_as_biomedclip_does(tower):
     encoder = TextEncoder.from_folder(tower[0])
-    assert (encoder.width, encoder.context_length) == (32, 64)
+    assert (encoder.width, encoder.context_length) == (32, 128)
     states = encoder.encode(["New moderate left pleural effusion.", ""])
-    assert states.shape == (2, 64, 32)
+    assert states.shape == (2, 128, 32)
     assert not torch.equal(states[0], states[1])
 
 
@@ -60,6 +61,29 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_generator_alon
     assert torch.equal(torch.rand(3), expected)
     for file in sorted(tower[0].iterdir()):
         assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_a_tower_continues_an_earlier_one_and_keeps_its_token_states(tower, tmp_path):
+    images, texts = pairs()
+    kept = ["New large left effusion.", "The right effusion has resolved.", "Unchanged mild edema."]
+    settings = {"seed": 5, "steps": 30, "batch_size": 8, "geometry": TINY}
+    fit_text_tower(images, texts, out=tmp_path / "early", **settings, kept_texts=kept)
+    figures = fit_text_tower(
+        images, texts, out=tmp_path / "on", **settings | {"seed": 6}, start_from=tmp_path / "early", kept_texts=kept
+    )
+    fit_text_tower(images, texts, out=tmp_path / "other", **settings | {"seed": 6}, kept_texts=kept)
+    early, on, other = (TextEncoder.from_folder(tmp_path / name).encode(kept) for name in ("early", "on", "other"))
+    assert figures["kept_states"] < 0.2
+    assert (on - early).square().mean() < 0.2 * (other - early).square().mean()
+    assert (tmp_path / "early" / "vocab.txt").read_bytes() != b""
+
+
+def test_a_tower_of_another_width_cannot_be_continued(tower, tmp_path):
+    images, texts = pairs()
+    wider = replace(TINY, width=64)
+    with pytest.raises(ConfigError, match="same width"):
+        fit_text_tower(images, texts, out=tmp_path / "t", seed=0, steps=1, geometry=wider, start_from=tower[0])
+    assert not (tmp_path / "t").exists()
 
 
 def test_another_seed_gives_another_tower(tower, tmp_path):
@@ -116,5 +140,5 @@ def test_the_default_tower_is_small_and_128_wide():
     geometry = TowerGeometry()
     config = geometry.bert_config(1500)
     bert = BertModel(BertConfig(**config), add_pooling_layer=False)
-    assert (config["hidden_size"], geometry.context_length) == (128, 64)
+    assert (config["hidden_size"], geometry.context_length) == (128, 128)
     assert sum(parameter.numel() for parameter in bert.parameters()) * 2 < 2.2e6  # bytes in float16

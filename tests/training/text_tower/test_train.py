@@ -1,6 +1,14 @@
+import numpy as np
 import pytest
 
-from biomedjourney_monai.training.text_tower.train import reported_texts
+from biomedjourney_monai.training.text_tower.train import draw_descriptions, reported_texts
+
+
+def test_drawn_descriptions_are_those_of_the_rule_based_writer():
+    texts = draw_descriptions(np.random.default_rng(0), 200)
+    assert len(set(texts)) > 150 and texts == draw_descriptions(np.random.default_rng(0), 200)
+    assert all(word in " ".join(texts) for word in ("left pleural effusion", "moderate", "has resolved"))
+    assert all(text.endswith(".") for text in texts)
 
 
 def test_impression_comes_first_then_findings_without_the_rest():

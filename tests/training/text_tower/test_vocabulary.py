@@ -1,8 +1,10 @@
 import string
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from biomedjourney_monai.training.text_tower.change_sentences import draw_story, tell_story
 from biomedjourney_monai.training.text_tower.vocabulary import SPECIAL_TOKENS, build_vocabulary
 
 
@@ -14,7 +16,13 @@ def test_words_of_change_side_and_severity_are_whole_pieces():
     words = (
         "new resolved worsened improved decreased unchanged left right bilateral small moderate large mild severe trace"
     )
-    assert set(words.split()) <= set(build_vocabulary([]))
+    rng = np.random.default_rng(0)
+    assert set(words.split()) <= set(build_vocabulary(tell_story(rng, draw_story(rng)) for _ in range(1000)))
+
+
+def test_no_word_is_a_piece_that_no_text_uses():
+    whole = {piece for piece in build_vocabulary(["new effusion"]) if len(piece) > 1 and piece not in SPECIAL_TOKENS}
+    assert {piece for piece in whole if not piece.startswith("##")} == {"new", "effusion"}
 
 
 def test_frequent_words_enter_before_rare_ones_and_the_limit_holds():
