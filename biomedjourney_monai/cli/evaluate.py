@@ -26,9 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("work"), help="working folder (default: work)")
     parser.add_argument(
         "--judges",
-        choices=("phantom", "xrv"),
-        default="phantom",
-        help="phantom for rendered radiographs, xrv for clinical ones: torchxrayvision's networks (default: phantom)",
+        metavar="NAME",
+        default="auto",
+        help="phantom for rendered radiographs, chestxray14 for real films, the name of judges that `train-judges"
+        " --work` wrote, or xrv for torchxrayvision's networks (default: auto, those that fit the prior images)",
     )
     parser.add_argument(
         "--judge-weights",
@@ -107,6 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(format_table(metrics, section=FURTHER))
     for metric, parts in metrics.get("probes", {}).get("metrics", {}).items():
         print(f"{metric}: {_cell(parts['overall'])}")
+    _print_judges(metrics)
     _print_counts(metrics)
     print(f"wrote {evaluation.metrics_file} and {evaluation.scores_file}")
     return 0
@@ -159,6 +161,14 @@ def _cell(number: dict[str, Any]) -> str:
         return "-"
     has_interval = low is not None and high is not None and low == low
     return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if has_interval else "")
+
+
+def _print_judges(content: dict[str, Any]) -> None:
+    choice, name = content["judges_chosen"], content["judges"]["name"]
+    where = f", distance {choice['distance']:.2f} of 1" if "distance" in choice else ""
+    print(f"judges: {name}, chosen {choice['chosen']}{where}")
+    if choice.get("inside") is False:
+        print(f"warning: no judges were trained on pictures like these; {name} are the nearest, compare with care")
 
 
 def _print_counts(content: dict[str, Any]) -> None:

@@ -160,10 +160,14 @@ def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
 
     from biomedjourney_monai.cli.arguments import model_config
     from biomedjourney_monai.evaluation.judges.agreement import agreement_of
-    from biomedjourney_monai.evaluation.judges.loading import load_judges
+    from biomedjourney_monai.evaluation.judges.domain import judge_for
+    from biomedjourney_monai.evaluation.judges.loading import load_judges_by_name
     from biomedjourney_monai.generation.sample_files import save_agreement
 
-    judges = load_judges(model_config(arguments).models)
+    judges = judge_for(load_judges_by_name(model_config(arguments).models), result.prior.image)
+    if judges is None:
+        warn("no judges were trained on films like this prior: the samples' findings are not counted")
+        return []
     findings = agreement_of(judges.score(torch.from_numpy(result.squares)[:, None]).pathology.numpy())
     file = save_agreement(arguments.out, result, findings=findings, judges=judges.provenance())
     for finding, numbers in findings.items():

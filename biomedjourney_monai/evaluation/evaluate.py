@@ -13,8 +13,9 @@ from biomedjourney_monai.errors import ConfigError, ImageError, refuse_unknown_k
 from biomedjourney_monai.evaluation.checks import require_at_least
 from biomedjourney_monai.evaluation.comparison import compare_systems
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
+from biomedjourney_monai.evaluation.judges.choice import choose_judges
 from biomedjourney_monai.evaluation.judges.imagenet_features import INCEPTION_FILE, InceptionFeatures
-from biomedjourney_monai.evaluation.judges.loading import PHANTOM, load_judges
+from biomedjourney_monai.evaluation.judges.loading import AUTO
 from biomedjourney_monai.evaluation.probe_journeys import probe_journeys
 from biomedjourney_monai.evaluation.systems.asked_findings import read_asked_findings
 from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
@@ -54,7 +55,7 @@ def evaluate(
     limit: int = 0,
     uncertain: str = "mask",
     unmentioned: str = "negative",
-    judges: str = PHANTOM,
+    judges: str = AUTO,
     judge_weights: str | Path | None = None,
     xrv_classifier: str = "chex",
     images: Mapping[str, str | Path] | None = None,
@@ -73,7 +74,7 @@ def evaluate(
         split, limit: which journeys, and at most how many, 0 for all.
         bootstrap, seed: replicates behind each interval, drawn over patients, and their seed.
         uncertain, unmentioned: what labels of these kinds count as: "mask", "positive" or "negative".
-        judges, judge_weights, xrv_classifier: `kind`, `folder` and `trained_on` of `load_judges`.
+        judges, judge_weights, xrv_classifier: `kind`, `folder` and `trained_on` of `choose_judges`.
         images: name -> folder of another system's images, named by journey.
         truth: folder of true counterfactuals of rendered patients.
         training_targets: how many images of training journeys to look for copies of.
@@ -87,7 +88,7 @@ def evaluate(
     require_at_least(1, probe_batch=probe_batch, steps=steps)
     work = Path(work)
     settings = EvaluationSettings(split, bootstrap, seed, uncertain, unmentioned, limit)
-    chosen = load_judges(judge_weights, kind=judges, trained_on=xrv_classifier)
+    chosen, choice = choose_judges(work, judge_weights, kind=judges, trained_on=xrv_classifier)
     size = _image_size(work)
     metrics, scores = compare_systems(
         work,
@@ -99,6 +100,7 @@ def evaluate(
         imagenet=_imagenet_features(judge_weights),
         targets=training_targets,
     )
+    metrics["judges_chosen"] = choice
     if probes:
         metrics["probes"] = probe_journeys(work, chosen, settings, model, probes, probe_batch, steps, precision)
     write_table(work / SCORES_FILE, scores)

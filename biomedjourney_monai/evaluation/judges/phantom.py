@@ -9,27 +9,50 @@ import torch
 from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
-from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
+from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
+from biomedjourney_monai.evaluation.judges.networks import (
+    JUDGE_SIZE,
+    FilmClassifier,
+    PhantomClassifier,
+    PhantomSegmenter,
+)
 from biomedjourney_monai.evaluation.judges.scores import HasSquares, JudgeScores, as_batch, on_grid
 from biomedjourney_monai.files import file_hash, written_atomically
 
-CLASSIFIER_FILE = "phantom_classifier.pt"
+CLASSIFIER_FILE, DOMAIN_FILE = "phantom_classifier.pt", "phantom_domain.pt"
 SEGMENTER_FILE = "phantom_segmenter.pt"
 
 
+def classifier_file(name: str) -> str:
+    """The file of a classifier by the judges' name."""
+    return f"{name}_classifier.pt"
+
+
+def domain_file(name: str) -> str:
+    """The file of a classifier's domain by the judges' name."""
+    return f"{name}_domain.pt"
+
+
 class PhantomJudges:
-    """The judges for rendered radiographs; `hashes` are the SHA-256 of the weights by file name."""
+    """The judges for rendered radiographs; `hashes` are the SHA-256 of the weights by file name.
+
+    `domain` tells whether an image is like those that the classifier was trained on; None if that is unknown.
+    """
+
+    name = "phantom"
 
     def __init__(
         self,
-        classifier: PhantomClassifier,
+        classifier: PhantomClassifier | FilmClassifier,
         segmenter: PhantomSegmenter,
         *,
+        domain: FeatureDomain | None = None,
         hashes: dict[str, str] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.classifier = classifier.eval().to(device)
         self.segmenter = segmenter.eval().to(device)
+        self.domain = None if domain is None else domain.to(device)
         self.device = torch.device(device)
         self._hashes = hashes or {}
 
@@ -42,22 +65,38 @@ class PhantomJudges:
         """
         batch = as_batch(images)
         prepared = self._prepare(batch)
-        findings, groups, age = self.classifier(prepared)
+        findings, groups, age, sex = self._read(prepared)
         structures = on_grid(self.segmenter(prepared), batch.shape[-2:]) > 0
-        return JudgeScores(findings.sigmoid().cpu(), groups.softmax(dim=1).cpu(), age.cpu(), structures.cpu())
+        return JudgeScores(findings.sigmoid().cpu(), groups.cpu(), age.cpu(), structures.cpu(), sex.cpu())
+
+    def _read(self, prepared: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Finding logits (B, 5), group probabilities (B, 3), ages (B,) and the probability of male sex (B,)."""
+        findings, groups, age = self.classifier(prepared)
+        return findings, groups.softmax(dim=1), age, torch.full_like(age, torch.nan)
 
     def finding_logits(self, images: Tensor) -> Tensor:
         """The logit of each finding of images as in `score`, shape (B, 5); differentiable, for heat maps."""
-        return self.classifier(self._prepare(images))[0]
+        return self._read(self._prepare(images))[0]
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """The classifier's pooled features of images as in `score`, shape (B, 272)."""
         return self.classifier.features(self._prepare(images)).cpu()
 
+    @torch.inference_mode()
+    def distance(self, images: Tensor) -> Tensor:
+        """How far images as in `score` lie from those of the training, shape (B,): up to 1 is like them.
+
+        Raises:
+            WeightsError: if the judges' domain is unknown.
+        """
+        if self.domain is None:
+            raise WeightsError(f"the judges {self.name} need their domain", found="weights without one")
+        return self.domain(self.classifier.features(self._prepare(images))).cpu()
+
     def provenance(self) -> dict[str, Any]:
         """Name, and the SHA-256 of each weights file."""
-        return {"name": "phantom", "files": dict(self._hashes)}
+        return {"name": self.name, "files": dict(self._hashes)}
 
     def _prepare(self, images: Tensor) -> Tensor:
         """The networks' input: (B, 1, 128, 128) in [-1, 1] on their device."""
@@ -74,9 +113,12 @@ def load_phantom_judges(folder: str | Path, *, device: str | torch.device = "cpu
         WeightsError: if a file is missing, unreadable or does not fit its network.
     """
     classifier, segmenter, folder = PhantomClassifier(), PhantomSegmenter(), Path(folder)
+    domain = FeatureDomain(classifier.heads.in_features) if (folder / DOMAIN_FILE).is_file() else None
     networks: dict[str, nn.Module] = {CLASSIFIER_FILE: classifier, SEGMENTER_FILE: segmenter}
     hashes = {name: load_weights(network, folder / name) for name, network in networks.items()}
-    return PhantomJudges(classifier, segmenter, hashes=hashes, device=device)
+    if domain is not None:
+        load_weights(domain, folder / DOMAIN_FILE)
+    return PhantomJudges(classifier, segmenter, domain=domain, hashes=hashes, device=device)
 
 
 def save_weights(network: nn.Module, path: str | Path) -> None:

@@ -33,7 +33,8 @@ def score_safely(judges: Judges, images: Tensor) -> tuple[JudgeScores, dict[int,
                 parts.append(scores)
                 faults |= {place: fault} if fault else {}
     scores = JudgeScores(*(torch.cat(columns) for columns in zip(*(vars(part).values() for part in parts))))
-    unknown = ~torch.isfinite(scores.as_columns()).all(dim=1)
+    told = torch.isfinite(scores.race).any()  # otherwise these judges know no groups
+    unknown = ~torch.isfinite(scores.as_columns() if told else scores.pathology + scores.age[:, None]).all(dim=1)
     for place in unknown.nonzero().flatten().tolist():
         faults.setdefault(place, "the judges gave a number that is not finite")
     return scores, faults

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -17,15 +17,21 @@ class JudgeScores:
 
     Attributes:
         pathology: probability of each finding of `schema.FINDINGS`, shape (B, 5).
-        race: probability of each group of `RACE_GROUPS`, shape (B, 3); rows sum to 1.
+        race: probability of each group of `RACE_GROUPS`, shape (B, 3); rows sum to 1. NaN if the judges cannot tell.
         age: years, shape (B,).
         structures: masks of `schema.STRUCTURES`, bool, shape (B, 6, H, W).
+        sex: probability of male sex, shape (B,); NaN if the judges cannot tell.
     """
 
     pathology: Tensor
     race: Tensor
     age: Tensor
     structures: Tensor
+    sex: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    def __post_init__(self) -> None:
+        if len(self.sex) != len(self.age):
+            object.__setattr__(self, "sex", torch.full(self.age.shape, torch.nan))
 
     def as_columns(self) -> Tensor:
         """Pathology, race and age in columns, shape (B, 9): the `y_pred` of `CMIGMetric`."""

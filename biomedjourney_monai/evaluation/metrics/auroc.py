@@ -8,13 +8,14 @@ from torch import Tensor
 
 from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
-from biomedjourney_monai.evaluation.metrics.measure import PAPER, Measure, Scored
+from biomedjourney_monai.evaluation.metrics.measure import KEPT, PAPER, Measure, Scored
 from biomedjourney_monai.evaluation.metrics.row_metric import RowMetric, RowMetricHandler, known_mean
-from biomedjourney_monai.evaluation.metrics.statistic import Statistics, count_known, with_mean
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistics, count_known, noted, unknown, with_mean
 from biomedjourney_monai.schema import FINDINGS
 
 PATHOLOGY_COLUMNS = [f"pathology {finding}" for finding in FINDINGS]
 RACE_COLUMNS = [f"race {group}" for group in RACE_GROUPS]
+SEX_COLUMN = "sex male"
 
 
 def compute_auroc(scores: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | None = None) -> float | np.ndarray:
@@ -145,6 +146,13 @@ def _of_groups(scored: Scored) -> Statistics:
     return with_mean(RACE_GROUPS, compute_group_aurocs(probabilities, group, weights=scored.weights), counts)
 
 
+def _of_sex(scored: Scored) -> Statistics:
+    if SEX_COLUMN not in scored.scores or not np.isfinite(scored.scores[SEX_COLUMN]).any():
+        return {OVERALL: unknown(len(scored.weights), "these judges do not tell the sex")}
+    male, sex = scored.scores[SEX_COLUMN].to_numpy(), scored.labels().sex
+    return {OVERALL: noted(compute_auroc(male, sex, weights=scored.weights), count_known(male, sex), "only one sex")}
+
+
 PATHOLOGY_AUROC = Measure(
     key="pathology_auroc",
     title="Findings",
@@ -189,4 +197,14 @@ RACE_AUROC = Measure(
     ablation="group",
     paper="race AUROC",
     tuning={"overall": "group"},
+)
+SEX_AUROC = Measure(
+    key="sex_auroc",
+    title="Sex retained",
+    meaning="A network tells men from women by the picture (AUROC). 0.5 is chance, 1 is perfect. Where no patient's"
+    " group is known, CMIG takes this number instead.",
+    compute=_of_sex,
+    topic=KEPT,
+    chance=0.5,
+    terminal="sex",
 )

@@ -11,6 +11,7 @@ from torch import Tensor
 from biomedjourney_monai.evaluation.metrics.auroc import (
     PATHOLOGY_AUROC,
     RACE_AUROC,
+    SEX_AUROC,
     compute_finding_aurocs,
     compute_group_aurocs,
 )
@@ -150,13 +151,17 @@ class CMIGWithDice(RowMetricHandler):
 def _combine(scored: Scored, *, with_dice: bool) -> Statistics:
     """Combine the statistics of the measures that CMIG is made of, replicate by replicate."""
     terms: list[Statistic] = [scored.statistics(measure)[OVERALL] for measure in (PATHOLOGY_AUROC, RACE_AUROC, AGE_R)]
-    pathology, race, age = (term.values for term in terms)
+    by_sex = not terms[1].known
+    if by_sex:
+        terms[1] = scored.statistics(SEX_AUROC)[OVERALL]
+    pathology, person, age = (term.values for term in terms)
     clamped = clamped_terms({"age r": float(age[0])})
-    note = "; ".join(f"{name} is negative and counts as 0" for name in clamped)
-    score = compute_cmig([pathology], [race, age])
+    notes = [f"{name} is negative and counts as 0" for name in clamped]
+    note = "; ".join((["by sex, since no group is known"] if by_sex and terms[1].known else []) + notes)
+    score = compute_cmig([pathology], [person, age])
     if with_dice:
         terms.append(scored.statistics(DICE_REFERENCE)[OVERALL])
-        score = compute_cmig_with_dice([pathology], [race, age], terms[-1].values)
+        score = compute_cmig_with_dice([pathology], [person, age], terms[-1].values)
     return {OVERALL: noted(score, min(term.count for term in terms), "a term is unknown", note)}
 
 
@@ -164,7 +169,8 @@ CMIG_MEASURE = Measure(
     key="cmig",
     title="CMIG",
     meaning="Accuracy and retention in one number: the geometric mean of the findings' AUROC on one side and, on the"
-    " other, the geometric mean of group AUROC and age r. A system must do both to score high.",
+    " other, the geometric mean of group AUROC (sex AUROC where no group is known) and"
+    " age r. A system must do both to score high.",
     compute=lambda scored: _combine(scored, with_dice=False),
     section=PAPER,
     headline=True,

@@ -29,12 +29,14 @@ class Truth:
         changed_labels: the same where the finding changed since the prior, else NaN.
         group: shape (N,), index in RACE_GROUPS or NaN.
         age: anchor age in years, shape (N,), or NaN.
+        sex: 1 male, 0 female, NaN unknown, shape (N,).
     """
 
     new_labels: np.ndarray
     changed_labels: np.ndarray
     group: np.ndarray
     age: np.ndarray
+    sex: np.ndarray
 
     def rows(self, chosen: np.ndarray) -> Truth:
         """The rows where `chosen`, bool (N,), is true."""
@@ -50,7 +52,13 @@ def read_truth(journeys: pandas.DataFrame, *, uncertain: str = "mask", unmention
         changed_labels=changed_only(prior, new),
         group=np.array([np.nan if group is None else group for group in groups], np.float64),
         age=journeys["anchor_age"].to_numpy(np.float64),
+        sex=male_sex(journeys["sex"]),
     )
+
+
+def male_sex(sex: pandas.Series) -> np.ndarray:
+    """Turn "M" and "F" into 1 and 0, and anything else into NaN; float64, shape (N,)."""
+    return sex.map({"M": 1.0, "F": 0.0}).to_numpy(np.float64)
 
 
 def finding_labels(

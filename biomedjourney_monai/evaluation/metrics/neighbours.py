@@ -10,6 +10,9 @@ from biomedjourney_monai.evaluation.metrics.measure import COPIED, KEPT, Measure
 
 NO_TARGETS = "no training targets were read: pass --training-targets"
 
+RIVALS = 49
+"""Other patients' priors among which the own one is looked for, besides the one among all."""
+
 BLOCK = 256
 """Rows that are compared at once, so that memory does not grow with the square of the number of images."""
 
@@ -37,6 +40,26 @@ def rank_of_own(features: np.ndarray, gallery: np.ndarray, patients: np.ndarray)
         among[rows] = rival.sum(axis=1) + 1
         ranks[rows[known]] = 1 + ahead[known]
     return ranks, among
+
+
+def chance_of_first(ranks: np.ndarray, among: np.ndarray, *, rivals: int = RIVALS) -> np.ndarray:
+    """The chance that the own prior is the nearest if only some rivals, drawn at random, stand beside it.
+
+    Args:
+        ranks: of `rank_of_own`, shape (N,).
+        among: how many priors there were, the own one included, shape (N,).
+        rivals: drawn; fewer where there are fewer.
+
+    Returns:
+        In [0, 1], shape (N,), exact: the share of all draws without a rival that is ahead; NaN where there is no rank.
+    """
+    chance = np.where(np.isfinite(ranks), 1.0, np.nan)
+    ahead, others = np.nan_to_num(ranks, nan=1) - 1, np.asarray(among, np.float64) - 1
+    for drawn in range(rivals):
+        left = others - drawn
+        with np.errstate(invalid="ignore", divide="ignore"):
+            chance *= np.where(left > 0, np.clip((left - ahead) / left, 0, 1), 1)
+    return chance
 
 
 def nearest_likeness(
@@ -89,12 +112,14 @@ def neighbour_columns(
     their patients, shape (M,).
 
     Returns:
-        identity: 1 where the own prior is the nearest, else 0; identity_reciprocal: 1 / its rank; and with targets
+        identity: 1 where the own prior is the nearest, else 0; identity_of_50: the chance of that among 50
+        priors; identity_reciprocal: 1 / its rank; and with targets
         training_likeness: to the nearest target; memorised: 1 where that is above the highest of the real references.
     """
-    ranks, _ = rank_of_own(features, priors, patients)
+    ranks, among = rank_of_own(features, priors, patients)
     columns = {
         "identity overall": np.where(np.isfinite(ranks), ranks == 1, np.nan),
+        "identity_of_50 overall": chance_of_first(ranks, among),
         "identity_reciprocal overall": 1 / ranks,
     }
     if targets is not None and len(targets[0]):
@@ -117,6 +142,15 @@ IDENTITY = (
         compute=column_means("identity", without=NO_FEATURES),
         topic=KEPT,
         terminal="own prior nearest",
+    ),
+    Measure(
+        key="identity_of_50",
+        title="Same patient, of 50",
+        meaning="How often a picture's own prior is the most like it among 50 priors: its own and 49 of other patients."
+        " Unlike the number among all patients, it does not depend on how many were scored.",
+        compute=column_means("identity_of_50", without=NO_FEATURES),
+        topic=KEPT,
+        terminal="own of 50",
     ),
     Measure(
         key="identity_reciprocal",

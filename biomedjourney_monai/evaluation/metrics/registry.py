@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from biomedjourney_monai.evaluation.metrics import neighbours, probes, truth_error
-from biomedjourney_monai.evaluation.metrics.auroc import CHANGED_AUROC, PATHOLOGY_AUROC, RACE_AUROC
+from biomedjourney_monai.evaluation.metrics.auroc import CHANGED_AUROC, PATHOLOGY_AUROC, RACE_AUROC, SEX_AUROC
 from biomedjourney_monai.evaluation.metrics.cmig import CMIG_MEASURE, CMIG_WITH_DICE
 from biomedjourney_monai.evaluation.metrics.correlation import AGE_R
 from biomedjourney_monai.evaluation.metrics.dice import DICE_PRIOR, DICE_REFERENCE
@@ -33,6 +33,7 @@ MEASURES: tuple[Measure, ...] = (
     OTHERS_MOVED,
     CHANGE_OUTSIDE,
     CHANGE_OUTSIDE_SHARE,
+    SEX_AUROC,
     *neighbours.IDENTITY,
     *probes.AXIOMS,
     *truth_error.MEASURES,

@@ -16,7 +16,7 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Row, Scorer
 from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
 from biomedjourney_monai.evaluation.judges.scores import Judges, on_grid
-from biomedjourney_monai.evaluation.metrics.auroc import PATHOLOGY_COLUMNS, RACE_COLUMNS
+from biomedjourney_monai.evaluation.metrics.auroc import PATHOLOGY_COLUMNS, RACE_COLUMNS, SEX_COLUMN
 from biomedjourney_monai.evaluation.metrics.correlation import AGE_COLUMN
 from biomedjourney_monai.evaluation.metrics.dice import AnatomyOverlap
 from biomedjourney_monai.evaluation.metrics.divergence import Divergence
@@ -60,12 +60,12 @@ def score_systems(
     The reference and the prior are read in any case. Each further scorer adds its columns.
 
     Returns:
-        System name -> scores, columns SCORE_COLUMNS and the scorers', index journey_id; NaN where an image could not be
-        scored; and system name -> how many images failed, by reason, and how many were resampled.
+        System name -> scores, columns SCORE_COLUMNS, sex and the scorers', index journey_id; NaN where an image could
+        not be scored; and system name -> how many images failed, by reason, and how many were resampled.
     """
     remarks = {system.name: Remarks() for system in systems}
     scorers = [*PAPER_SCORERS, *scorers]
-    columns = [*JUDGE_COLUMNS, *(column for scorer in scorers for column in scorer.columns)]
+    columns = [*JUDGE_COLUMNS, SEX_COLUMN, *(column for scorer in scorers for column in scorer.columns)]
     values = {system.name: np.full((len(journeys), len(columns)), np.nan) for system in systems}
     with tqdm(total=len(journeys), desc="judging", unit="journey") as bar:
         for start in range(0, len(journeys), batch_size):
@@ -80,7 +80,12 @@ def score_systems(
                 scorer.begin(batch)
             for system in systems:
                 judged = anchors.get(system.name) or _judge(system, rows, judges, remarks[system.name])
-                scores = [judged.scores.as_columns().numpy(), *(scorer.measure(judged, batch) for scorer in scorers)]
+                mine = judged.scores
+                scores = [
+                    mine.as_columns().numpy(),
+                    mine.sex[:, None].numpy(),
+                    *(scorer.measure(judged, batch) for scorer in scorers),
+                ]
                 table = np.column_stack(scores).astype(np.float64)
                 table[~judged.good] = np.nan
                 values[system.name][start : start + len(rows)] = table

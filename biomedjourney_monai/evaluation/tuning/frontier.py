@@ -18,8 +18,12 @@ def accuracy_of(scores: Mapping[str, float]) -> float:
 
 
 def retention_of(scores: Mapping[str, float]) -> float:
-    """The retention side of CMIG: the geometric mean of race AUROC and the r of age, which counts as 0 below 0."""
-    terms = [float(scores["race_auroc"]), float(scores["age_r"])]
+    """The retention side of CMIG: the geometric mean of race AUROC and the r of age, which counts as 0 below 0.
+
+    Where no group is known, sex AUROC stands for race AUROC.
+    """
+    person = scores["race_auroc"] if is_finite(scores["race_auroc"]) else scores.get("sex_auroc")
+    terms = [float("nan") if person is None else float(person), float(scores["age_r"])]
     return float(compute_cmig(terms, terms))
 
 

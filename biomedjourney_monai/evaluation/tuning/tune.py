@@ -15,7 +15,7 @@ from tqdm import tqdm
 from biomedjourney_monai.diffusion.settings import SamplingSettings, check_seed
 from biomedjourney_monai.errors import BiomedJourneyError, SettingError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.checks import require_at_least
-from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, SEGMENTER_FILE
+from biomedjourney_monai.evaluation.judges.choice import choose_judges
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.evaluation.tuning.frontier import summarise_points
 from biomedjourney_monai.evaluation.tuning.markdown import format_tuning
@@ -104,9 +104,9 @@ def tune(
 def _settings(sampling: ScoredSampling, split: str) -> dict[str, Any]:
     """Everything that the scores depend on besides the searched settings."""
     parser, model = sampling.model.compose(sampler=dict(sampling.sampler)), sampling.model
-    weights = [sampling.judges / name for name in (CLASSIFIER_FILE, SEGMENTER_FILE)]
+    judges, _ = choose_judges(sampling.work, sampling.judges)
     return {
-        "judges": [file_hash(path) for path in weights if path.is_file()],
+        "judges": list(judges.provenance()["files"].values()),
         "model": weights_hash(model.weights),
         "split": split,
         "journeys": len(sampling.triples),

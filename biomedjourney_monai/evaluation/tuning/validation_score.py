@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.evaluation.judges.choice import choose_judges
 from biomedjourney_monai.evaluation.judges.judged import Scorer
-from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.metrics.auroc import SEX_AUROC
 from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.labels import read_truth
 from biomedjourney_monai.evaluation.metrics.measure import PAPER, Measure, Scored
@@ -38,7 +39,7 @@ class ValidationScore:
 
     Args:
         work: the working folder, with pairs.parquet and its images.
-        judges_dir: folder of the judges.
+        judges_dir: folder of the judges; those that fit the priors are taken.
         device: where they run.
         asked: what each journey's description asks for; with it `side_correct` is scored too.
         truth: true counterfactuals; with them `truth_psnr inside` and `outside`, in dB, of the journeys that have one.
@@ -76,7 +77,7 @@ class ValidationScore:
         journeys = pairs.loc[list(journey_ids)].reset_index()
         rows = {journey: {"journey_id": journey, "index": place} for place, journey in enumerate(journey_ids)}
         system = Counterfactuals(rows, images)
-        judges = load_judges(self.judges_dir, device=self.device)
+        judges, _ = choose_judges(self.work, self.judges_dir, device=self.device)
         scorers: list[Scorer] = [] if self.asked is None else [SideCorrectness(self.asked)]
         scorers += [] if self.truth is None else [TruthError(self.truth)]
         frames, _ = score_systems(journeys, [system], judges, work=self.work, scorers=scorers)
@@ -85,6 +86,8 @@ class ValidationScore:
         )
         scored = Scored(frames[system.name], read_truth(journeys), weights)
         scores = {measure.key: float(scored.statistics(measure)[OVERALL].values[0]) for measure in HEADLINES}
+        sex = scored.statistics(SEX_AUROC)[OVERALL]
+        scores |= {SEX_AUROC.key: float(sex.values[0])} if sex.known else {}
         for measure in MEASURES:
             if measure.section == PAPER or not any(f"{measure.key} {part}" in scored.scores for part in measure.tuning):
                 continue

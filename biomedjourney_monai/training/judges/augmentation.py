@@ -19,34 +19,37 @@ NOISE = 0.03  # of the full range
 LOG_GAMMA = 0.2
 
 
-def augment(images: Tensor, masks: Tensor | None = None, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    images: Tensor, masks: Tensor | None = None, *, generator: torch.Generator, strength: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Vary images as registration and generation do.
 
     Args:
         images: shape (B, 1, H, W) in [0, 1].
         masks: shape (B, C, H, W), moved with the images; None for none.
         generator: the source of all randomness.
+        strength: factor on the size of the moves and on the change of exposure.
 
     Returns:
         Images in [0, 1] and masks, same shapes; empty masks for None.
     """
-    grid = _random_affine(images, generator)
+    grid = _random_affine(images, generator, strength)
     images = grid_sample(images, grid, padding_mode="zeros", align_corners=False)
     masks = images.new_empty(0) if masks is None else masks
     if len(masks):
         masks = grid_sample(masks.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
     images = _blur(images, generator)
     black = images <= 1e-4  # collimation and wedges stay black at any exposure
-    images = images.clamp(0, 1) ** torch.exp(LOG_GAMMA * _normal(images, generator))
+    images = images.clamp(0, 1) ** torch.exp(strength * LOG_GAMMA * _normal(images, generator))
     images = images * (1 + 0.06 * _normal(images, generator)) + 0.03 * _normal(images, generator)
     amount = NOISE * _uniform(images, generator) * (_uniform(images, generator) < 0.5)
     images = images + amount * torch.randn(images.shape, generator=generator)
     return torch.where(black, 0, images.clamp(0, 1)), masks
 
 
-def _random_affine(images: Tensor, generator: torch.Generator) -> Tensor:
+def _random_affine(images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
     """Draw a similarity transform per image, none for a fifth of them; returns the sampling grid, (B, H, W, 2)."""
-    moves = (torch.rand(len(images), generator=generator) < 0.8).float()
+    moves = strength * (torch.rand(len(images), generator=generator) < 0.8).float()
     angle = moves * math.radians(ROTATION_DEGREES) * torch.randn(len(images), generator=generator) / 1.5
     scale = torch.exp(moves * LOG_SCALE * torch.randn(len(images), generator=generator) / 1.5)
     shift = 2 * SHIFT * moves[:, None] * torch.randn((len(images), 2), generator=generator) / 1.5

@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
-from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, SEGMENTER_FILE, save_weights
+from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, DOMAIN_FILE, SEGMENTER_FILE, save_weights
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
@@ -61,7 +62,8 @@ def train_judges(
 ) -> TrainedJudges:
     """Train a classifier (findings, group, age) and a segmenter on rendered patients that no cohort contains.
 
-    Writes phantom_classifier.pt, phantom_segmenter.pt and phantom_judges.json. Same arguments, same weights.
+    Writes phantom_classifier.pt, phantom_domain.pt, phantom_segmenter.pt and phantom_judges.json. Same arguments, same
+    weights.
 
     Args:
         out: folder for the weights.
@@ -85,6 +87,7 @@ def train_judges(
     save_weights(train_classifier(train, steps=steps, seed=seed), folder / CLASSIFIER_FILE)
     save_weights(train_segmenter(train, steps=segmenter_steps, seed=seed), folder / SEGMENTER_FILE)
     judges = load_judges(folder)
+    save_weights(fit_domain(judges, train, test), folder / DOMAIN_FILE)
     done = TrainedJudges(folder, len(train), len(test), mark_judges(judges, test))
     facts = {
         "command": f"biomedjourney train-judges --seed {seed} --images {images} --steps {steps}",
@@ -129,6 +132,15 @@ def train_segmenter(data: LabelledImages, *, steps: int, seed: int) -> PhantomSe
 
     with _seeded(seed):
         return _train(PhantomSegmenter(), data, loss_on, steps=steps, seed=seed, title="segmenter")
+
+
+def fit_domain(judges: Judges, train: LabelledImages, test: LabelledImages) -> FeatureDomain:
+    """The domain of judges' features: of the images that they were trained on, with the limit from other patients'."""
+    features = [
+        torch.cat([judges.features(normalise(data.images[start : start + 64])) for start in range(0, len(data), 64)])
+        for data in (train, test)
+    ]
+    return FeatureDomain.fitted(*features)
 
 
 def normalise(images: np.ndarray) -> Tensor:

@@ -1,0 +1,50 @@
+"""The judges of real films: a classifier that `train-judges --work` trained on a cohort, and the shared segmenter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
+from biomedjourney_monai.evaluation.judges.networks import FilmClassifier, PhantomSegmenter
+from biomedjourney_monai.evaluation.judges.phantom import (
+    SEGMENTER_FILE,
+    PhantomJudges,
+    classifier_file,
+    domain_file,
+    load_weights,
+)
+from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS
+
+FINDING_COLUMNS = [CHEXPERT_LABELS.index(finding) for finding in FINDINGS]
+
+
+class FilmJudges(PhantomJudges):
+    """The judges of a cohort's films. Probabilities are at even odds: 0.5 is where a finding is as likely as not.
+
+    Groups are NaN where the cohort knew none.
+    """
+
+    classifier: FilmClassifier
+
+    def _read(self, prepared: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        labels, sex, groups, age = self.classifier(prepared)
+        groups = groups.softmax(dim=1).where(self.classifier.knows_groups, torch.nan)
+        return labels[:, FINDING_COLUMNS], groups, age, sex.sigmoid()
+
+
+def load_film_judges(folder: str | Path, name: str, *, device: str | torch.device = "cpu") -> FilmJudges:
+    """Load the judges NAME_classifier.pt and NAME_domain.pt, with the segmenter of the folder.
+
+    Raises:
+        WeightsError: if a file is missing, unreadable or does not fit its network.
+    """
+    classifier, segmenter, folder = FilmClassifier(), PhantomSegmenter(), Path(folder)
+    domain = FeatureDomain(classifier.heads.in_features)
+    networks = {classifier_file(name): classifier, domain_file(name): domain, SEGMENTER_FILE: segmenter}
+    hashes = {file: load_weights(network, folder / file) for file, network in networks.items()}
+    judges = FilmJudges(classifier, segmenter, domain=domain, hashes=hashes, device=device)
+    judges.name = name
+    return judges

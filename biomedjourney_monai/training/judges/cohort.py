@@ -1,0 +1,149 @@
+"""Train the judges of a cohort's films: on its training patients, calibrated on its validation patients."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biomedjourney_monai import __version__
+from biomedjourney_monai.configuration import locate_root
+from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
+from biomedjourney_monai.evaluation.judges.films import FINDING_COLUMNS, load_film_judges
+from biomedjourney_monai.evaluation.judges.loading import AUTO, PHANTOM, XRV
+from biomedjourney_monai.evaluation.judges.networks import FilmClassifier
+from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
+from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc, compute_finding_aurocs, compute_group_aurocs
+from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
+from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
+from biomedjourney_monai.files import write_json
+from biomedjourney_monai.schema import FINDINGS
+from biomedjourney_monai.training.judges.calibration import calibration_error, fit_platt
+from biomedjourney_monai.training.judges.cohort_films import read_films
+from biomedjourney_monai.training.judges.films import Films, to_batch, train_films
+
+BATCH = 64
+CHECKPOINT = "{}_classifier.checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class CohortJudges:
+    """The folder of the weights, the content of NAME_judges.json, and how many films could not be read, by reason."""
+
+    folder: Path
+    facts: dict[str, Any]
+    unreadable: dict[str, int]
+
+
+def train_cohort_judges(
+    work: str | Path,
+    out: str | Path = "judges",
+    *,
+    name: str = "films",
+    seed: int = 0,
+    steps: int = 4000,
+    processes: int | None = None,
+) -> CohortJudges:
+    """Train a classifier (findings, sex, group, age) on a cohort's training patients, calibrate it and measure it.
+
+    Writes NAME_classifier.pt, NAME_domain.pt, NAME_judges.json, and the bundle's phantom_segmenter.pt where the folder
+    has none. An interrupted training continues from NAME_classifier.checkpoint.pt. Same arguments, same weights.
+
+    Args:
+        work: working folder with studies.parquet; splits train and validate are needed, test is measured too.
+        out: folder for the weights.
+        name: of the judges, in lower case, digits and "_".
+        seed: of the training.
+        steps: optimiser steps of 32 films.
+        processes: that read images; None for all cores.
+
+    Raises:
+        ConfigError: if a setting cannot be used.
+        TableError: as `read_films`.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in (AUTO, PHANTOM, XRV):
+        raise ConfigError("--name must be lower case, digits and _, and not auto, phantom or xrv", found=name)
+    if steps < 1:
+        raise ConfigError("--steps must be >= 1", found=str(steps))
+    films, unreadable = read_films(work, processes=processes)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / CHECKPOINT.format(name)
+    network = train_films(films["train"], steps=steps, seed=seed, checkpoint=checkpoint)
+    facts = finish_judges(network, films, folder, name=name)
+    facts = {"command": f"biomedjourney train-judges --work WORK --name {name} --seed {seed} --steps {steps}"} | facts
+    write_json(folder / f"{name}_judges.json", facts)
+    checkpoint.unlink(missing_ok=True)
+    return CohortJudges(folder, facts, unreadable)
+
+
+def finish_judges(network: FilmClassifier, films: dict[str, Films], folder: Path, *, name: str) -> dict[str, Any]:
+    """Calibrate a trained network, fit its domain, write both, and measure the judges as they are loaded again."""
+    network.knows_groups.fill_(bool(np.isfinite(films["train"].group).any()))
+    calibrate(network, films["validate"])
+    save_weights(network, folder / classifier_file(name))
+    features = [_features(network, films[split]) for split in ("train", "validate")]
+    save_weights(FeatureDomain.fitted(*features), folder / domain_file(name))
+    if not (folder / SEGMENTER_FILE).is_file():
+        shutil.copyfile(Path(locate_root()) / "models" / SEGMENTER_FILE, folder / SEGMENTER_FILE)
+    judges = load_film_judges(folder, name)
+    return {
+        "version": __version__,
+        "files": judges.provenance()["files"],
+        "films": {split: len(rows) for split, rows in films.items()},
+        "base_rates": dict(zip(FINDINGS, np.nanmean(films["train"].labels[:, FINDING_COLUMNS], axis=0).tolist())),
+        "performance": {split: measure_judges(judges, films[split]) for split in ("validate", "test")},
+    }
+
+
+@torch.inference_mode()
+def calibrate(network: FilmClassifier, films: Films) -> None:
+    """Set the network's calibration of labels and sex by films that it was not trained on."""
+    network.calibration.copy_(torch.tensor([[1.0], [0.0]]))
+    outputs = [network(batch * 2 - 1) for batch in _batches(films)]
+    logits = torch.cat([torch.cat([labels, sex[:, None]], dim=1) for labels, sex, _, _ in outputs]).numpy()
+    truth = np.column_stack([films.labels, films.sex])
+    fits = [fit_platt(logits[:, column], truth[:, column]) for column in range(truth.shape[1])]
+    network.calibration.copy_(torch.tensor(fits).T)
+
+
+def measure_judges(judges: Judges, films: Films) -> dict[str, float]:
+    """AUROC of findings, sex and groups, r and mean error of age in years, and calibration error at even odds."""
+    if not len(films):
+        return {}
+    scores = [judges.score(batch) for batch in _batches(films)]
+    pathology, race, age, sex = (
+        np.concatenate([getattr(score, part).numpy() for score in scores]).astype(np.float64)
+        for part in ("pathology", "race", "age", "sex")
+    )
+    labels = films.labels[:, FINDING_COLUMNS].astype(np.float64)
+    aurocs = compute_finding_aurocs(pathology, labels)
+    marks = {f"auroc {finding}": value for finding, value in zip(FINDINGS, aurocs)}
+    marks |= {"auroc of findings": np.nanmean(aurocs), "auroc sex": compute_auroc(sex, films.sex.astype(np.float64))}
+    groups = compute_group_aurocs(race, films.group.astype(np.float64))
+    marks |= {f"auroc group {group}": value for group, value in zip(RACE_GROUPS, groups)}
+    known = np.isfinite(films.age)
+    marks |= {
+        "age r": compute_pearson_r(age, films.age.astype(np.float64)),
+        "age error": np.abs(age[known] - films.age[known]).mean() if known.any() else np.nan,
+    }
+    for column, finding in enumerate(FINDINGS):
+        marks[f"calibration error {finding}"] = calibration_error(pathology[:, column], labels[:, column])
+    return {mark: round(float(value), 4) for mark, value in marks.items() if np.isfinite(value)}
+
+
+@torch.inference_mode()
+def _features(network: FilmClassifier, films: Films) -> Tensor:
+    return torch.cat([network.features(batch * 2 - 1) for batch in _batches(films)])
+
+
+def _batches(films: Films) -> list[Tensor]:
+    return [to_batch(films.images[start : start + BATCH]) for start in range(0, len(films), BATCH)]

@@ -1,0 +1,217 @@
+"""Train a classifier of chest films (14 labels, sex, group, age) on arrays, with averaged weights; resumable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate, smooth_l1_loss
+from tqdm import tqdm
+
+from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, FilmClassifier
+from biomedjourney_monai.files import written_atomically
+from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS
+from biomedjourney_monai.training.judges.augmentation import augment
+
+BATCH_SIZE = 32
+PEAK_LEARNING_RATE = 2e-3
+WEIGHT_DECAY = 0.05
+SMOOTHING = 0.02
+"""Labels are mined from reports and noisy: 1 counts as 0.98, 0 as 0.02."""
+
+OTHER_LABELS = 0.5
+"""Weight of a label that is not among the five findings; those are learned for the features' sake."""
+
+SMALL_SIZE, SMALL_SHARE = 96, 0.5
+"""The first half of the steps sees smaller images, which is 1.8 times as fast."""
+
+AVERAGED_STEPS = 1000
+AUGMENTATION = 1.5
+SAVE_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Films:
+    """N films with what is known of them.
+
+    Attributes:
+        images: uint8, shape (N, 128, 128), scaled as `radiographs.scale_intensity` does, 255 for 1.
+        labels: 1, 0 or NaN for unknown, float32, shape (N, 14), in the order of `schema.CHEXPERT_LABELS`.
+        sex: 1 male, 0 female, NaN unknown, float32, shape (N,).
+        group: index in RACE_GROUPS or NaN, float32, shape (N,).
+        age: years or NaN, float32, shape (N,).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    sex: np.ndarray
+    group: np.ndarray
+    age: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def rows(self, chosen: np.ndarray | slice) -> Films:
+        """Give some of the rows."""
+        return replace(self, **{name: values[chosen] for name, values in vars(self).items()})
+
+
+def to_batch(images: np.ndarray) -> Tensor:
+    """Images of `Films` as networks take them: uint8 (N, H, W) to float32 (N, 1, H, W) in [0, 1]."""
+    return torch.from_numpy(images)[:, None].float() / 255
+
+
+def film_loss(outputs: tuple[Tensor, ...], films: Films) -> Tensor:
+    """Cross-entropy of labels, sex and group, and the error of age; what is unknown has no part in it."""
+    labels, sex, group, age = outputs
+    weights = torch.tensor([1.0 if name in FINDINGS else OTHER_LABELS for name in CHEXPERT_LABELS])
+    truth = [torch.from_numpy(values) for values in (films.labels, films.sex, films.group, films.age)]
+    known = [torch.isfinite(values) for values in truth]
+    soft = truth[0].nan_to_num() * (1 - 2 * SMOOTHING) + SMOOTHING
+    errors = binary_cross_entropy_with_logits(labels, soft, reduction="none")
+    loss = (errors * known[0] * weights).sum() / len(films)
+    if known[1].any():
+        loss = loss + binary_cross_entropy_with_logits(sex[known[1]], truth[1][known[1]])
+    if known[2].any():
+        loss = loss + cross_entropy(group[known[2]], truth[2][known[2]].long())
+    if known[3].any():
+        loss = loss + 2 * smooth_l1_loss(age[known[3]] / AGE_SPREAD, truth[3][known[3]] / AGE_SPREAD, beta=0.5)
+    return loss
+
+
+def train_films(
+    films: Films,
+    *,
+    steps: int,
+    seed: int,
+    checkpoint: Path | None = None,
+    watch: Callable[[FilmClassifier, int], None] | None = None,
+) -> FilmClassifier:
+    """Train on all films; same films, seed and steps give the same weights.
+
+    Args:
+        films: of the training patients.
+        steps: optimiser steps, of 32 films each.
+        seed: of initialisation, order, dropout and augmentation.
+        checkpoint: file that the state is saved to every 500 steps, and resumed from; None for none.
+        watch: called with the averaged network and the step when a state is saved.
+
+    Returns:
+        The average of the weights over about the last 1,000 steps, in evaluation mode.
+
+    Raises:
+        WeightsError: if the checkpoint is of another training.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _Training(films, steps, seed, checkpoint, watch).run()
+
+
+class _Training:
+    """Network, its average, optimiser and order of the films: what a checkpoint holds."""
+
+    def __init__(
+        self,
+        films: Films,
+        steps: int,
+        seed: int,
+        checkpoint: Path | None,
+        watch: Callable[[FilmClassifier, int], None] | None,
+    ) -> None:
+        self.films, self.steps, self.checkpoint, self.watch = films, steps, checkpoint, watch
+        self.network, self.average, self.step = FilmClassifier().train(), FilmClassifier().eval(), 0
+        self.average.load_state_dict(self.network.state_dict())
+        self.network.to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self.lr_scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, PEAK_LEARNING_RATE, total_steps=max(steps, 2) + 1, pct_start=0.1
+        )
+        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = seed
+
+    def run(self) -> FilmClassifier:
+        self._resume()
+        batches = self._batches(self.step)
+        with tqdm(range(self.step, self.steps), desc="classifier", unit="step", mininterval=10) as bar:
+            for _ in bar:
+                loss = self._take_step(next(batches))
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                if self.step % SAVE_EVERY == 0 or self.step == self.steps:
+                    self._save()
+        return self.average
+
+    def _take_step(self, rows: np.ndarray) -> float:
+        films = self.films.rows(rows)
+        images = to_batch(films.images)
+        if self.step < SMALL_SHARE * self.steps:
+            images = interpolate(images, size=(SMALL_SIZE, SMALL_SIZE), mode="bilinear", antialias=True)
+        images, _ = augment(images, generator=self.generator, strength=AUGMENTATION)
+        outputs = self.network((images * 2 - 1).contiguous(memory_format=torch.channels_last))
+        loss = film_loss(outputs, films)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimizer.step()
+        self.lr_scheduler.step()
+        self.step += 1
+        self._update_average()
+        return loss.item()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        kept = min(1 - 1 / AVERAGED_STEPS, self.step / (self.step + 10))
+        for mine, new in zip(self.average.state_dict().values(), self.network.state_dict().values()):
+            if mine.is_floating_point():
+                mine.lerp_(new, 1 - kept)
+            else:
+                mine.copy_(new)
+
+    def _batches(self, done: int) -> Iterator[np.ndarray]:
+        """Rows of each step, shuffled per pass by seed and pass, from the step `done` on."""
+        size = min(BATCH_SIZE, len(self.films))
+        per_pass = len(self.films) // size
+        for number in range(done // per_pass, math.ceil(self.steps / per_pass)):
+            order = np.random.default_rng((self.seed, number)).permutation(len(self.films))
+            batches = order[: per_pass * size].reshape(per_pass, size)
+            yield from batches[done % per_pass if number == done // per_pass else 0 :]
+
+    def _save(self) -> None:
+        if self.watch is not None:
+            self.watch(self.average, self.step)
+        if self.checkpoint is None:
+            return
+        parts = ("network", "average", "optimizer", "lr_scheduler")
+        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in parts}
+        state |= {
+            "settings": self._settings(),
+            "step": self.step,
+            "random": (self.generator.get_state(), torch.get_rng_state()),
+        }
+        with written_atomically(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _settings(self) -> dict[str, int]:
+        return {"films": len(self.films), "seed": self.seed, "steps": self.steps}
+
+    def _resume(self) -> None:
+        if self.checkpoint is None or not self.checkpoint.is_file():
+            return
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if state["settings"] != self._settings():
+            raise WeightsError(
+                f"{self.checkpoint} must be of a training with these films, seed and steps",
+                found="one of another training",
+                action="Delete it to start again",
+            )
+        for name in ("network", "average", "optimizer", "lr_scheduler"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step = state["step"]
+        self.generator.set_state(state["random"][0])
+        torch.set_rng_state(state["random"][1])
