@@ -18,7 +18,7 @@ from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL
 EXPERIMENT = "biomedjourney"
 """MLflow's experiment, the same as for trainings."""
 
-TABLE = "metrics.json"
+TABLE = "numbers.json"
 """MLflow's table of every number: subgroups, parts and intervals too."""
 
 

@@ -256,7 +256,7 @@ function takeResult(result, description) {
     Object.values(state.results.shift().files).forEach((address) => URL.revokeObjectURL(address));
   }
   showResult(made);
-  at("result").scrollIntoView({ behavior: "smooth", block: "nearest" });
+  at("result").scrollIntoView({ behavior: "smooth", block: "start" });
   at("result-title").focus({ preventScroll: true });
 }
 
