@@ -81,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     probes = parser.add_argument_group("probes: further sampling with the model")
     probes.add_argument(
-        "--probes", type=int, default=0, metavar="N", help="probe the first N journeys, 10 samples each (default: none)"
+        "--probes", type=int, default=0, metavar="N", help="probe the first N journeys, 12 samples each (default: none)"
     )
     probes.add_argument("--probe-batch", type=int, default=16, metavar="N", help="journeys at once (default: 16)")
     probes.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the configuration's)")
