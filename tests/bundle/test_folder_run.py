@@ -153,7 +153,7 @@ def test_an_interrupted_run_keeps_what_it_made_and_says_so(parser, priors, tmp_p
     with pytest.raises(KeyboardInterrupt):
         folder_run.run(Interrupted())
     lines = (tmp_path / "out" / "results.csv").read_text().splitlines()
-    assert lines[1:3] == ["1,made,counterfactual-0000.png", "2,not tried,"]
+    assert lines[1:3] == ["1,made,counterfactual-0000.png,", "2,not tried,,"]
 
 
 def test_nothing_usable_is_an_error_and_so_is_the_priors_own_folder(run, priors, tmp_path):
