@@ -5,7 +5,7 @@ STAMP = $(VENV)/.installed-$(shell (cat requirements.txt pyproject.toml; pwd) | 
 RUN = $(VENV)/bin/
 PYTEST = OMP_NUM_THREADS=1 $(RUN)python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 
-.PHONY: demo test test-all typecheck lint format wheel clean
+.PHONY: demo test test-all typecheck lint format wheel zoo clean
 
 demo: $(STAMP)  ## render patients, run every stage, sample and evaluate with the shipped weights, write a report
 	$(RUN)biomedjourney demo --work demo
@@ -30,6 +30,10 @@ format: $(STAMP)
 wheel: $(STAMP)  ## the package with its bundle, in dist/
 	$(RUN)python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
+zoo: $(STAMP)  ## the bundle as Model Zoo ships it, with the package's code inside, in zoo/biomedjourney; URL=… for large files
+	rm -rf zoo/biomedjourney
+	PYTHONPATH=. $(RUN)python scripts/make_zoo.py zoo/biomedjourney $(if $(URL),--url $(URL))
+
 $(STAMP):
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed, found ' + sys.version.split()[0])"
 	test -x $(RUN)python || $(PYTHON) -m venv $(VENV)
@@ -45,4 +49,4 @@ $(STAMP):
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) demo build dist zoo *.egg-info

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +36,8 @@ def is_bundle(folder: Path) -> bool:
 
 
 def locate_root() -> str:
-    """Find the bundle's folder: that of the config file on the command line, or the installed bundle.
+    """Find the bundle's folder: that of the config file on the command line or of the running MONAI workflow, or the
+    installed bundle.
 
     The current folder is not searched, because a bundle's configs are code.
 
@@ -43,6 +45,8 @@ def locate_root() -> str:
         ConfigError: if no such folder contains configs/metadata.json.
     """
     given = [Path(name).resolve().parent.parent for name in config_files(sys.argv)]
+    if (workflow := running_workflow()) is not None:
+        given.append(Path(workflow.config_root_path).resolve().parent)
     package = Path(__file__).resolve().parent  # in a checkout, installed with its bundle, or inside a bundle
     for folder in [*given, package.parent / "bundle", package / "_bundle", package.parent]:
         if is_bundle(folder):
@@ -52,6 +56,20 @@ def locate_root() -> str:
         found="no such file near the config file or this package",
         action="Pass --bundle_root FOLDER",
     )
+
+
+def running_workflow() -> Any | None:
+    """The MONAI `ConfigWorkflow` whose config is being evaluated; None if there is none.
+
+    MONAI tells an expression neither its config's file nor its overrides, so this looks at the calls in progress.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if any(kind.__name__ == "ConfigWorkflow" for kind in type(caller).__mro__):
+            return caller
+        frame = frame.f_back
+    return None
 
 
 def compose(common_file: str | Path, sections: Mapping[str, Any] | None = None) -> ConfigParser:
@@ -234,6 +252,16 @@ def read_overlay(file: str | Path, common_file: str | Path) -> dict[str, Any]:
                 value = {name: value}
             sections[section] = _union(value, sections.get(section))
     return sections
+
+
+def read_key(file: str | Path, section: str, key: str) -> Any | None:
+    """A key of a section of a config file; None if it is not there.
+
+    Raises:
+        ConfigError: if the file cannot be read.
+    """
+    content = _load(file).get(section)
+    return content.get(key) if isinstance(content, Mapping) else None
 
 
 def _lay_over(base: Any, changes: Any, section: str) -> Any:

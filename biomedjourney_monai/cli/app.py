@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model, warn
+from biomedjourney_monai.cli.arguments import add_detail_argument, add_sampling_arguments, counterfactual_model, warn
 from biomedjourney_monai.errors import BiomedJourneyError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     page.add_argument("--waiting", type=int, default=4, metavar="N", help="requests at a time (default: 4)")
     page.add_argument("--time-limit", type=float, default=600, metavar="S", help="seconds for one (default: 600)")
     page.add_argument("--log-level", choices=LOG_LEVELS, default="warning", help="(default: warning)")
+    add_detail_argument(page)
     add_sampling_arguments(parser)
 
 

@@ -34,9 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--augment",
         choices=["none", "crop", "jitter"],
-        default="none",
         help="further variants of every image: a random window of it, or a small rotation, shift, scaling and change "
-        "of contrast and brightness (default: none)",
+        "of contrast and brightness (default: the overlay's encode#augment, or none)",
     )
     parser.add_argument(
         "--variants", type=int, metavar="K", help=f"of each image, with --augment (default: {VARIANTS})"

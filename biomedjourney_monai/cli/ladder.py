@@ -8,7 +8,9 @@ the same noise, so that they differ by their descriptions alone.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.arguments import (
     add_control_arguments,
@@ -19,6 +21,9 @@ from biomedjourney_monai.cli.arguments import (
     warn,
 )
 from biomedjourney_monai.errors import BiomedJourneyError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EXAMPLE = (
     'biomedjourney ladder --prior chest.jpg --finding "left pleural effusion" --out ladder\n'
@@ -46,10 +51,6 @@ def run(arguments: argparse.Namespace) -> None:
     if a.export and not a.dicom:
         raise BiomedJourneyError("--export writes DICOM", found="no --dicom", action="Pass --dicom too")
     model = counterfactual_model(a)
-    import numpy as np
-    import torch
-
-    from biomedjourney_monai.evaluation.judges.loading import load_judges
     from biomedjourney_monai.generation import ladder as ladders
     from biomedjourney_monai.generation.writer import PictureWriter
     from biomedjourney_monai.output_check import refuse_inputs, refuse_unwritable
@@ -67,20 +68,35 @@ def run(arguments: argparse.Namespace) -> None:
     if writer is not None:
         for text in descriptions:
             writer.check("rung.dcm", text)
-    judges = load_judges(model.config.models)
-
-    def score(squares: np.ndarray) -> np.ndarray:
-        return judges.score(torch.from_numpy(squares)[:, None]).pathology.numpy()
-
+    score, judges = scorer_of(model.config.models, rungs[0].prior.image)
     ladder = ladders.make_ladder(model, rungs, score=score)
     out = Path(a.out)
     for warning in ladder.warnings:
         warn(warning)
-    ladders.save_ladder(out, ladder, judges=judges.provenance(), writer=writer)
+    ladders.save_ladder(out, ladder, judges=judges, writer=writer)
     print("\n".join(ladders.ladder_lines(ladder)))
     print(f"wrote strip.png, ladder.gif, {ladders.SERIES_NAME} and ladder.json to {out}")
     if writer is not None:
         print(f"wrote a DICOM series of {len(descriptions)} to {out / 'dicom'}")
+
+
+def scorer_of(models: Path, prior: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]:
+    """The findings' probabilities of images (N, S, S) by the judges that know this prior, and the judges' provenance.
+
+    Without such judges the probabilities are NaN, and a warning says so.
+    """
+    import numpy as np
+    import torch
+
+    from biomedjourney_monai.evaluation.judges.domain import judge_for
+    from biomedjourney_monai.evaluation.judges.loading import load_judges_by_name
+    from biomedjourney_monai.schema import FINDINGS
+
+    judges = judge_for(load_judges_by_name(models), prior)
+    if judges is None:
+        warn("no judges were trained on films like this prior: the rungs are not scored")
+        return lambda squares: np.full((len(squares), len(FINDINGS)), np.nan), {}
+    return lambda squares: judges.score(torch.from_numpy(squares)[:, None]).pathology.numpy(), judges.provenance()
 
 
 def rungs_of(arguments: argparse.Namespace) -> list[str]:

@@ -35,6 +35,7 @@ VERBS = {
     "report": "write one HTML page of tables and pictures      -> report/index.html",
     "check-autoencoder": "score an autoencoder's reconstructions against limits",
     "train-judges": "train the small judges on rendered images",
+    "train-outlines": "train the outlines of lung fields and heart",
     "train-text": "train the small text tower on rendered images and reports",
     "import-weights": "convert a model of CompVis, diffusers or monai-generative to a model file",
     "export-weights": "write a model file as a diffusers folder",

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.journeys import choose_journeys
+from biomedjourney_monai.evaluation.judges.choice import choose_judges
 from biomedjourney_monai.evaluation.judges.judged import Row
-from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
@@ -219,7 +219,7 @@ def check_autoencoder(
         min_psnr: bar in dB.
         min_ssim: bar.
         max_auroc_drop: bar.
-        judge_weights: folder of the judges; None for the bundle's `models/`.
+        judge_weights: folder of the judges, of which those that fit the images score; None for the bundle's `models/`.
         out: write the marks to this file as JSON.
         model: gives the autoencoder's configuration; None for the shipped one.
         device: "cpu" or "cuda"; None takes the GPU if there is one.
@@ -236,7 +236,7 @@ def check_autoencoder(
     if out is not None:
         refuse_unwritable(out)
     network = load_autoencoder(config.compose().get_parsed_content("autoencoder").eval().to(device), file)
-    judges = load_judges(judge_weights or config.models, device=device)
+    judges, _ = choose_judges(work, judge_weights or config.models, device=device)
     gate = QualityGate(
         work=work,
         judges=judges,

@@ -26,6 +26,7 @@ from biomedjourney_monai.generation.outcomes import (
     reason_of,
     write_outcomes,
 )
+from biomedjourney_monai.generation.prior import read_prior
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.request_table import PriorRequest
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
@@ -112,7 +113,7 @@ class FolderRun:
     def save(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Write the marked picture `pred`, shape (1, H, W), whose metadata hold the request's number."""
         number = int(data["pred"].meta["number"])
-        writer = PictureWriter(self.requests[number].image)
+        writer = PictureWriter(read_prior(self.requests[number].image, size=self.model.size))
         writer.write(self.output_dir / self.files[number], np.asarray(data["pred"])[0], self._facts[number])
         self.outcomes[number] = MADE
         return dict(data)

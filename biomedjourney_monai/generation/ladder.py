@@ -11,13 +11,15 @@ import numpy as np
 
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.files import write_json
+from biomedjourney_monai.generation.detail import NONE
+from biomedjourney_monai.generation.finish import full_size, full_size_prior
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.provenance import document
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.writer import PictureWriter
 from biomedjourney_monai.preparation.reports.statements import read_statements
-from biomedjourney_monai.radiographs import restore, save_png
+from biomedjourney_monai.radiographs import save_png
 from biomedjourney_monai.radiographs.pictures.strips import Frame, draw_strip, save_gif
 from biomedjourney_monai.radiographs.write.nifti import save_nifti_series
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
@@ -34,7 +36,7 @@ class Ladder:
         prior: the prior radiograph.
         descriptions: one for each of N rungs.
         squares: prior and rungs at the model's size, float32 in [0, 1], shape (N + 1, S, S).
-        scores: the judge's probability of each finding in them, shape (N + 1, 5).
+        scores: the judge's probability of each finding in them, shape (N + 1, 5); NaN without judges.
         named: the findings that the descriptions name.
         facts: metadata of the whole ladder.
         documents: metadata of each rung.
@@ -106,6 +108,7 @@ def make_ladder(
         prior=prior.image,
         region=rungs[0].region,
         overruled=codes,
+        detail=model.detail if prior.has_film else NONE,
     )
     warnings = tuple(f"rung {n}: {text}" for n, result in enumerate(results, 1) for text in result.effect_warnings)
     documents = tuple(result.documents[0] for result in results)
@@ -125,11 +128,13 @@ def save_ladder(
 
     `judges` is the judge's provenance.
     """
-    out, frames = Path(folder), []
+    out, frames, detail = Path(folder), [], str(ladder.facts["detail"])
+    prior = full_size_prior(ladder.prior, detail=detail)
     for number, (square, score) in enumerate(zip(ladder.squares, ladder.scores, strict=True)):
         words = ladder.descriptions[number - 1] if number else "prior image"
         caption = (words, *_scores_in_words(ladder, score))
-        frames.append(Frame(restore(square, ladder.prior.original_hw), caption, is_synthetic=number > 0))
+        picture = full_size(square, ladder.prior, detail=detail) if number else prior
+        frames.append(Frame(picture, caption, is_synthetic=number > 0))
     save_png(out / "strip.png", draw_strip(frames), metadata=ladder.facts)
     save_gif(out / "ladder.gif", frames, metadata=ladder.facts)
     marked = [frame.marked() for frame in frames[1:]]
@@ -157,7 +162,7 @@ def _prompt(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores_in_words(ladder: Ladder, score: np.ndarray) -> list[str]:
-    return [f"{finding} {score[FINDINGS.index(finding)]:.2f}" for finding in ladder.named]
+    return [f"{finding} {score[FINDINGS.index(finding)]:.2f}" for finding in ladder.named if not np.isnan(score).any()]
 
 
 def _write_dicom_series(folder: Path, images: Sequence[np.ndarray], ladder: Ladder, writer: PictureWriter) -> None:

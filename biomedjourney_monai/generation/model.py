@@ -19,17 +19,19 @@ from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
 from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import refuse_unknown_keywords
 from biomedjourney_monai.generation.description_check import DescriptionCheck, check_description, refuse_empty
+from biomedjourney_monai.generation.detail import NONE, TRANSFER, check_detail
 from biomedjourney_monai.generation.effect import warn_of_no_change
 from biomedjourney_monai.generation.prior import Prior, read_prior
 from biomedjourney_monai.generation.prior_check import check_prior, check_resolution
 from biomedjourney_monai.generation.provenance import document, provenance
 from biomedjourney_monai.generation.region import read_region
 from biomedjourney_monai.generation.request import Checked, Request
-from biomedjourney_monai.generation.result import Result, finished_picture
+from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.weights.trained_size import trained_size
 from biomedjourney_monai.preparation.descriptions.request import NO_CHANGE
+from biomedjourney_monai.radiographs.marking import check_markable
 
 BATCH_SIZE = 16
 OnStep = Callable[[int], None]
@@ -51,8 +53,11 @@ class CounterfactualModel:
         verbatim: give the text encoder descriptions as they are; None takes the configuration's.
         generator: a generator that is loaded already, used with its own sampler.
         reviewer: looks at the samples after generation, for example `evaluation.judges.drawn.JudgeReview`.
+        detail: how pictures get the prior's size: "transfer" adds the change to the prior's own pixels, "none"
+            enlarges the model's picture.
 
     Raises:
+        SettingError: for another `detail`.
         ConfigError: if the configuration cannot be used.
         ImageError: with reason "wrong_resolution".
     """
@@ -68,7 +73,9 @@ class CounterfactualModel:
         verbatim: bool | None = None,
         generator: CounterfactualGenerator | None = None,
         reviewer: Reviewer | None = None,
+        detail: str = TRANSFER,
     ) -> None:
+        self.detail = check_detail(detail)
         self.config, self.settings, self.reviewer = config, settings or SamplingSettings(), reviewer
         parser = config.compose()
         self.size = generator.image_size if generator is not None else int(parser.get("image_size"))
@@ -142,7 +149,7 @@ class CounterfactualModel:
         overruled = check_prior(
             prior.image, is_marked=prior.is_marked, other_body_part=prior.other_body_part, force=request.force
         )
-        finished_picture(prior.image, prior)  # a prior too small for the mark is refused here
+        check_markable(*prior.original_hw)
         region = read_region(request.region, size=self.size, prior_hw=prior.original_hw)
         described = self.check_description(request.description, force=request.force, verbatim=request.verbatim)
         seeds = tuple(range(request.seed, request.seed + request.samples))
@@ -282,6 +289,7 @@ class CounterfactualModel:
         describe = partial(document, self.provenance(), description=checked.description, prior=checked.prior.image)
         describe = partial(describe, prompt=checked.prompt, region=checked.region, overruled=checked.overruled)
         describe = partial(describe, draws_nothing=checked.draws_nothing)
+        describe = partial(describe, detail=self.detail if checked.prior.has_film else NONE)
         return tuple(describe(seed=seed) for seed in checked.seeds)
 
 
@@ -308,6 +316,7 @@ def load_model(
     precision: str | None = None,
     device: str | None = None,
     force: bool = False,
+    detail: str = TRANSFER,
 ) -> CounterfactualModel:
     """Load a model with its weights.
 
@@ -320,13 +329,14 @@ def load_model(
         precision: of the denoiser; see `CounterfactualModel`.
         device: "cpu" or "cuda"; None is the CPU.
         force: overrule a refusal of the resolution.
+        detail: "transfer" or "none"; see `CounterfactualModel`.
 
     Raises:
         ConfigError: if the configuration cannot be used.
         WeightsError: if the weights are missing or do not fit.
     """
     config = ModelConfig.find(bundle, weights, overlay, text_encoder)
-    model = CounterfactualModel(config, settings, precision=precision, device=device, force=force)
+    model = CounterfactualModel(config, settings, precision=precision, device=device, force=force, detail=detail)
     _ = model.generator
     return model
 

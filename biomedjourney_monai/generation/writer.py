@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.generation.detail import TRANSFER
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.output_check import full_disk_named, refuse_inputs
 from biomedjourney_monai.preparation.reports.identifiers import find_identifiers
@@ -32,6 +33,7 @@ from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_li
 if TYPE_CHECKING:
     import pydicom
 
+    from biomedjourney_monai.radiographs.film import Film
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 NIFTI = (".nii", ".nii.gz")
@@ -85,11 +87,14 @@ class PictureWriter:
     """Writes the counterfactuals of one prior.
 
     Args:
-        prior: the prior or its file; DICOM attributes and the NIfTI voxel grid are copied from it.
+        prior: the prior or its file; DICOM attributes and the NIfTI voxel grid are copied from it. With a `Prior`,
+            pixels that equal the prior's are written with the prior's stored values, if the metadata of the picture
+            say that detail was transferred; otherwise DICOM and NIfTI have 8 bits.
         pseudonyms: for export.
     """
 
     def __init__(self, prior: Prior | str | Path, pseudonyms: Pseudonyms | None = None) -> None:
+        self.prior = prior if isinstance(prior, Prior) else None
         self.file = prior.file if isinstance(prior, Prior) else Path(prior)
         self.pseudonyms = pseudonyms
         given = prior.source if isinstance(prior, Prior) else None
@@ -140,7 +145,7 @@ class PictureWriter:
         series_facts: Mapping[str, Any] | None,
     ) -> None:
         if str(out).endswith(NIFTI) and self.file is not None:
-            save_nifti_like(out, picture, self.file, note=_note(facts))
+            save_nifti_like(out, picture, self.file, note=_note(facts), film=self._film(facts))
         elif str(out).endswith(NIFTI):
             save_nifti_series(out, [picture], note=_note(facts))
         elif is_dicom_name(out):
@@ -157,9 +162,8 @@ class PictureWriter:
         series_facts: Mapping[str, Any] | None = None,
     ) -> pydicom.Dataset:
         """The DICOM data set of one picture; see `counterfactual_dataset`."""
-        return counterfactual_dataset(
-            picture, facts, self._read_source(), number=number, series_facts=series_facts, pseudonyms=self.pseudonyms
-        )
+        named = {"number": number, "series_facts": series_facts, "pseudonyms": self.pseudonyms}
+        return counterfactual_dataset(picture, facts, self._read_source(), film=self._film(facts), **named)
 
     def is_written(self, out: str | Path, facts: Mapping[str, Any]) -> bool:
         """Whether the file exists and has the same metadata."""
@@ -173,6 +177,9 @@ class PictureWriter:
                 return getattr(picture, "text", None) == {key: str(value) for key, value in facts.items()}
         except (OSError, SyntaxError, ValueError):
             return False
+
+    def _film(self, facts: Mapping[str, Any]) -> Film | None:
+        return self.prior.film if self.prior is not None and facts.get("detail") == TRANSFER else None
 
     def _read_source(self) -> pydicom.Dataset | None:
         """The attributes that a DICOM file copies from the prior; None if the prior is not DICOM."""

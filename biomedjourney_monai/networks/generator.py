@@ -239,7 +239,7 @@ class CounterfactualGenerator(nn.Module):
         state = {key: value for key, value in self.state_dict().items() if not key.startswith("text_encoder.")}
         facts = {"text_encoder": self.text_encoder.weights_hash, GEOMETRY_KEY: self.geometry}
         facts[HASH_KEY] = geometry_hash(self.geometry)
-        save_tensors(path, state, info={**(info or {}), **facts}, half=half)
+        save_tensors(path, state, info={**(info or {}), **facts}, half=half, flat=True)
 
     @property
     def geometry(self) -> dict[str, Any]:
@@ -274,10 +274,13 @@ class CounterfactualGenerator(nn.Module):
 
 
 def _read_model_file(module: CounterfactualGenerator, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Let tools that load strictly read a model file: tensors are below `model`, and the text encoder is not in it."""
+    """Let tools that load strictly read a model file: it has facts, and the text encoder is not in it. In older files
+    the tensors are below `model`.
+    """
     if isinstance(state.get(MODEL_KEY), Mapping):
         state.update(state.pop(MODEL_KEY))
-        state.pop(INFO_KEY, None)
+    if isinstance(state.get(INFO_KEY), Mapping):
+        del state[INFO_KEY]
     for name, value in module.text_encoder.state_dict().items():
         state.setdefault(f"{prefix}text_encoder.{name}", value)
 

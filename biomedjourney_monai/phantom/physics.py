@@ -157,14 +157,30 @@ _TABLE_LOW, _TABLE_HIGH, _TABLE_SIZE = -1.0, 2.0, 8192
 
 def _film_curve(grey: np.ndarray, gamma: float) -> np.ndarray:
     """Map window position to display grey: a toe below, a shoulder above, through a table."""
+    index = (grey - np.float32(_TABLE_LOW)) * np.float32((_TABLE_SIZE - 1) / (_TABLE_HIGH - _TABLE_LOW))
+    return _film_table(gamma)[1][np.clip(index, 0, _TABLE_SIZE - 1).astype(np.int32)]
+
+
+def _film_table(gamma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Window positions and their grey, each shape (8192,)."""
     z = np.linspace(_TABLE_LOW, _TABLE_HIGH, _TABLE_SIZE)
     toe = 0.15 * np.exp(np.minimum(z, 0) / 0.2)
     body = 0.15 + 0.71 * np.clip(z, 0, None) ** gamma
     curve = np.where(z < 0, toe, body)
     curve = np.where(curve > 0.74, 0.74 + 0.25 * np.tanh((curve - 0.74) / 0.25), curve)
-    index = (grey - np.float32(_TABLE_LOW)) * np.float32((_TABLE_SIZE - 1) / (_TABLE_HIGH - _TABLE_LOW))
-    table = np.clip(curve, 0, 1).astype(np.float32)
-    return table[np.clip(index, 0, _TABLE_SIZE - 1).astype(np.int32)]
+    return z, np.clip(curve, 0, 1).astype(np.float32)
+
+
+def window_position(grey: np.ndarray) -> np.ndarray:
+    """Invert the film curve of gamma 1: display grey in [0, 1] to window position, 0 dark to 1 bright, same shape."""
+    z, curve = _film_table(1.0)
+    return np.interp(np.clip(grey, 0.02, 0.985), curve, z).astype(np.float32)
+
+
+def display_grey(position: np.ndarray) -> np.ndarray:
+    """Map window position to display grey by the film curve of gamma 1; inverts `window_position`."""
+    z, curve = _film_table(1.0)
+    return np.interp(position, z, curve).astype(np.float32)
 
 
 def finish(image: np.ndarray, acquisition: Acquisition) -> np.ndarray:

@@ -32,6 +32,9 @@ from biomedjourney_monai.phantom.raster import draw_tubes, step
 WINDOW_SIZE = 48
 """Side of the small healthy image that sets the display window, so that findings never change the exposure."""
 
+BEHIND_HEART_CM = 0.45
+"""How much further people's outlines of the left lung field reach behind heart and aorta than the renderer's lung."""
+
 
 @dataclass(frozen=True)
 class Rendering:
@@ -113,7 +116,7 @@ def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
     lungs = (shape_lung(visit, -1), shape_lung(visit, 1))
     middle = shape_mediastinum(visit)
     body = shape_body(visit)
-    textures = _textures(visit) if fine else np.zeros((3, axes.size, axes.size), np.float32)
+    textures = textures_of(visit) if fine else np.zeros((3, axes.size, axes.size), np.float32)
     soft = body + shape_breasts(visit) + shape_abdomen(visit, lungs)
     soft += np.float32(0.42 * visit.anatomy.streaks) * textures[0] * step((body - 3) / 3)
     belly = step((axes.y - blend_domes(axes, lungs) - 1) / 1.5) * step((body - 3) / 3)
@@ -137,7 +140,7 @@ def frontal_layers(visit: Visit, *, fine: bool = True) -> Layers:
     return Layers(soft, bone * step((body - 1.0) / 1.0), lungs, tuple(tissue), middle)
 
 
-def _textures(visit: Visit) -> np.ndarray:
+def textures_of(visit: Visit) -> np.ndarray:
     """Resample the patient's textures onto this view's grid, shape (3, S, S)."""
     axes = visit.axes
     scale = axes.pixel_cm * TEXTURE_SIZE / TEXTURE_FIELD_CM
@@ -230,3 +233,21 @@ def lateral_outlines(layers: LateralLayers) -> list[np.ndarray]:
     """Return the outlines of `schema.STRUCTURES` from a lateral view, where both lungs overlap."""
     lungs = layers.lungs * (1 - layers.heart)
     return [lungs, lungs, layers.heart, layers.diaphragm, layers.mediastinum, layers.spine]
+
+
+def lung_fields(anatomy: Anatomy, acquisition: Acquisition, findings: FindingState, *, size: int) -> np.ndarray:
+    """Outline both lung fields of a frontal view as people do, without rendering it.
+
+    A field reaches from the border of the spine to the chest wall and down to the diaphragm; what the heart, vessels,
+    fluid or free air hide of it belongs to it, unlike in the masks of `schema.STRUCTURES`.
+
+    Returns:
+        uint8 0 or 1, shape (2, S, S): the patient's left field, then the right one.
+    """
+    visit = Visit(anatomy, acquisition, findings, axes_of(acquisition, size, chest_cm=anatomy.lung_width_cm))
+    y, edge = visit.axes.y, max(0.6 * visit.axes.pixel_cm, 0.1)
+    fields = []
+    for lung, beyond in ((shape_lung(visit, 1), BEHIND_HEART_CM), (shape_lung(visit, -1), 0.0)):
+        across = step((lung.lateral - lung.u) / edge) * step((lung.u - lung.medial + np.float32(beyond)) / edge)
+        fields.append(across * step((y - lung.top) / edge) * (1 - step((y - lung.dome) / edge)))
+    return _cut_masks(fields, acquisition)

@@ -62,8 +62,8 @@ def train(
         raise ConfigError(f"a stage must be one of {', '.join(STAGES)}", found=stage)
     configs = ModelConfig.find(bundle).bundle / "configs"
     folders = as_folders(work)
-    if stage == "autoencoder" and len(folders) > 1:
-        raise ConfigError("--stage autoencoder needs one --work", found=str(len(folders)))
+    if weights is not None and stage == "autoencoder":
+        raise ConfigError("--stage autoencoder uses all images of each --work", found="--weights")
     if weights is not None and len(weights) != len(folders):
         raise ConfigError("--weights needs one number for each --work", found=f"{len(weights)} for {len(folders)}")
     if not all(folder.is_dir() for folder in folders):
@@ -79,10 +79,7 @@ def train(
     if text_encoder and stage != "autoencoder":
         command += ["--text_encoder_dir", str(text_encoder)]
     own = _as_arguments(overrides) if isinstance(overrides, Mapping) else list(overrides)
-    command += ["--dataset_dir", str(folders[0]) if len(folders) == 1 else repr([str(folder) for folder in folders])]
-    if weights is not None:
-        command += ["--weights", repr(list(weights))]
-    status = subprocess.call([*command, *own])
+    status = subprocess.call([*command, *_folder_options(folders, weights, stage), *own])
     if status:
         raise TrainingFailedError(status)
     folder = Path(dict(read_overrides(["", *own])).get("output_dir", f"{folders[0]}/runs"))
@@ -93,3 +90,14 @@ def _as_arguments(overrides: Mapping[str, object]) -> list[str]:
     """MONAI ignores None; `$None` is what it takes as no value."""
     pairs = [(f"--{key}", "$None" if value is None else str(value)) for key, value in overrides.items()]
     return [argument for pair in pairs for argument in pair]
+
+
+def _folder_options(folders: Sequence[Path], weights: Sequence[float] | None, stage: str) -> list[str]:
+    if len(folders) == 1:
+        options = ["--dataset_dir", str(folders[0])]
+    else:
+        listed = repr([str(folder) for folder in folders])
+        options = ["--dataset_dir", listed]
+        if stage == "autoencoder":
+            options = ["--dataset_dir", str(folders[0]), "--image_dirs", listed]
+    return options if weights is None else [*options, "--weights", repr(list(weights))]

@@ -13,7 +13,7 @@ import torch
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
-from biomedjourney_monai.configuration import compose, config_files, overrides
+from biomedjourney_monai.configuration import compose, config_files, overrides, running_workflow
 from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
 from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
@@ -44,6 +44,7 @@ class StageSetup:
         latents_dir: the latent cache; several are a mixture.
         autoencoder_file: weights of the autoencoder that made the cache.
         start_from: model file whose denoiser the stage starts from; None starts from random weights.
+        new_text_encoder: whether `start_from` may have been trained with another text encoder, such as an earlier one.
         text_encoder_dir: folder of the text encoder; None for the one in `common.yaml`.
         seed: of the random weights.
         device: where the networks go.
@@ -63,6 +64,7 @@ class StageSetup:
         latents_dir: Folders,
         autoencoder_file: str | Path,
         start_from: str | Path | None,
+        new_text_encoder: bool = False,
         text_encoder_dir: str | Path | None,
         seed: int,
         device: torch.device | str,
@@ -85,6 +87,7 @@ class StageSetup:
         self.parser = compose(Path(bundle_root) / "configs" / "common.yaml", changes)
         self.autoencoder_file = Path(autoencoder_file)
         self.start_from = None if start_from is None else Path(start_from)
+        self.new_text_encoder = new_text_encoder
         self.device = torch.device(device)
 
     @cached_property
@@ -122,6 +125,8 @@ class StageSetup:
 
     def _load_start(self, generator: CounterfactualGenerator, file: Path) -> None:
         state, info = load_tensors(file)
+        if self.new_text_encoder:
+            info = {key: value for key, value in info.items() if key != "text_encoder"}
         expectation = generator.denoiser.prior_expectation
         if expectation is not None and is_residual(info):
             logger.info(f"{file.name} adds the prior latent itself; its UNet is converted to a prior expectation.")
@@ -205,35 +210,46 @@ class StageSetup:
 def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Sequence[str] | None = None) -> None:
     """Run one stage after another, each as its own MONAI bundle run with its overlay.
 
-    The stages use the config files and overrides of the command line, and pass model files on.
+    The stages use the config files and overrides of the command line, or else the config of the MONAI workflow that
+    runs, and pass model files on.
 
     Raises:
-        ConfigError: if this is not a `python -m monai.bundle run`, whose command line has the overrides.
+        ConfigError: if there is neither.
     """
     from fire.parser import DefaultParseValue
     from monai.bundle import ConfigWorkflow
 
     arguments = list(sys.argv if arguments is None else arguments)
-    files = config_files(arguments)
-    if not files:
-        raise ConfigError(
-            "both stages in one run must be started as `python -m monai.bundle run training --config_file …`",
-            found="no --config_file",
-            action="From Python, run ['train.yaml', 'pretrain.yaml'] and then ['train.yaml', 'finetune.yaml']",
-        )
-    options = {
-        key: DefaultParseValue(value) for key, value in overrides(arguments) if key not in ("config_file", "run_id")
-    }
-    configs = [Path(name).resolve() for name in files]  # MONAI warns of two spellings of one folder
+    folder = Path(bundle_root).resolve() / "configs"
+    configs = [Path(name).resolve() for name in config_files(arguments)]  # MONAI warns of two spellings of one folder
+    if configs:
+        given = {key: value for key, value in overrides(arguments) if key not in ("config_file", "run_id")}
+        options: dict[str, Any] = {key: DefaultParseValue(value) for key, value in given.items()}
+    else:
+        configs, options = [folder / "train.yaml"], _changes_of_workflow(folder / "train.yaml")
     for stage in stages:
         logger.info(f"Stage {stage}.")
-        overlay = Path(bundle_root).resolve() / "configs" / f"{stage}.yaml"
+        overlay = folder / f"{stage}.yaml"
         workflow = ConfigWorkflow(
             config_file=[str(name) for name in (*configs, overlay)], workflow_type="train", run_id="run", **options
         )
         workflow.initialize()
         workflow.run()
         workflow.finalize()
+
+
+def _changes_of_workflow(base_file: Path) -> dict[str, Any]:
+    """What the running workflow's config changes in `train.yaml`, except what a stage sets itself."""
+    workflow = running_workflow()
+    if workflow is None:
+        raise ConfigError(
+            "both stages in one run need a run of `train.yaml` by MONAI",
+            found="no --config_file and no ConfigWorkflow",
+            action="Run `python -m monai.bundle run training --config_file …`",
+        )
+    base = compose(base_file).get()
+    own = {key: value for key, value in workflow.parser.get().items() if key not in ("stage", "training", "run")}
+    return {key: value for key, value in own.items() if not key.startswith("_") and value != base.get(key)}
 
 
 def require_learnable(denoiser: Denoiser, noise_scheduler: DDPMScheduler) -> None:

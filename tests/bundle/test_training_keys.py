@@ -108,6 +108,7 @@ PROBES = {
     "resume": (False, "checkpoint", lambda checkpoint: checkpoint.resume),
     "stage": ("pretrain", "train#dataset", lambda dataset: [row.stage for row in dataset.rows]),
     "start_from": ("other.pt", "stage_setup#start_from", str),
+    "new_text_encoder": (True, "stage_setup#new_text_encoder", str),
     "autoencoder_file": ("other.pt", "stage_setup#autoencoder_file", str),
     "finetune_epochs": (7, "train#trainer#max_epochs", int),
     "max_epochs": (7, "lr_scheduler", lambda scheduler: scheduler.t_total),

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from biomedjourney_monai.cli.main import main
+from biomedjourney_monai.configuration import compose
 from biomedjourney_monai.networks.text.encoder import TextEncoder
 from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors, weights_hash
 from biomedjourney_monai.training.data.latents import LatentCache, LatentDataset
@@ -23,10 +25,15 @@ def encode(bundle, random_model, prepared):
 
 def test_images_and_texts_become_a_cache_that_training_reads(encode, prepared, capsys):
     assert encode("--batch-size", "3") == 0
-    assert "encoded 4 images and 5 texts (0 cut); 3 examples to pretrain, 3 to finetune" in capsys.readouterr().out
+    assert (
+        "encoded 4 images and 18 texts (0 cut), 13 of them that nothing changes; 3 examples to pretrain, 3 to finetune"
+        in capsys.readouterr().out
+    )
     cache = LatentCache(prepared / "latents")
     assert cache.mean.shape == (4, 24, 16, 16)
-    assert len(cache.text) == 5  # three impressions, the null text, one description
+    assert len(cache.text) == 18  # three impressions, the null text, one description, 13 sentences without change
+    assert cache.encoding["unchanged_texts"] == list(range(5, 18))
+    assert {row.changed for row in cache.rows if row.stage == "finetune"} == {True}  # "New edema."
     pretrain = LatentDataset(prepared / "latents", stage="pretrain", split="train")
     finetune = LatentDataset(prepared / "latents", stage="finetune", split="test")
     assert (len(pretrain), len(finetune)) == (3, 2)
@@ -47,6 +54,35 @@ def test_the_cache_knows_what_made_it(encode, prepared, random_model):
     state, _ = load_tensors(autoencoder)
     model, _ = load_tensors(random_model)
     assert all(np.array_equal(value, model[f"autoencoder.{name}"].float()) for name, value in state.items())
+
+
+@pytest.fixture
+def second(prepared, tmp_path):
+    """A copy of the working folder."""
+    return Path(shutil.copytree(prepared, tmp_path / "second"))
+
+
+def test_several_folders_are_encoded_alike_with_the_autoencoder_that_one_has(encode, prepared, second, capsys):
+    torch.manual_seed(3)
+    autoencoder = compose(BUNDLE / "configs" / "common.yaml").get_parsed_content("autoencoder")
+    own = second / "runs" / "autoencoder.pt"
+    save_tensors(own, autoencoder.state_dict(), info={})
+    assert encode("--work", str(second)) == 0
+    assert (prepared / "runs" / "autoencoder.pt").read_bytes() == own.read_bytes()
+    output = capsys.readouterr().out
+    assert output.count("3 to finetune (3 change a finding)") == 2
+    assert "scale factor of the mixture" in output
+    encodings = [LatentCache(work / "latents").encoding for work in (prepared, second)]
+    assert encodings[0] == encodings[1]
+
+
+def test_folders_with_different_autoencoders_are_refused_before_anything_is_encoded(encode, prepared, second, capsys):
+    for number, work in enumerate((prepared, second)):
+        save_tensors(work / "runs" / "autoencoder.pt", {"a": torch.full((1,), float(number))}, info={})
+    assert encode("--work", str(second)) == 2
+    error = capsys.readouterr().err
+    assert "must have one autoencoder" in error and error.count("\n") == 1
+    assert not (prepared / "latents").exists()
 
 
 def test_another_text_encoder_is_taken_from_its_folder(encode, prepared, bundle, tmp_path):

@@ -39,3 +39,12 @@ def test_mistakes_are_one_line_and_status_2(tmp_path, capsys):
     assert main(["phantom", "--sheet", str(tmp_path / "sheet.gif")]) == 2
     errors = capsys.readouterr().err.strip().split("\n")
     assert len(errors) == 3 and all(line.startswith("error: ") for line in errors)
+
+
+def test_findings_on_real_films_need_two_folders(tmp_path, capsys):
+    assert main(["phantom", "--onto", str(tmp_path)]) == 2
+    assert "--onto needs --out" in capsys.readouterr().err
+    assert main(["phantom", "--onto", str(tmp_path), "--out", str(tmp_path / "onto")]) == 2
+    error = capsys.readouterr().err
+    assert "studies.parquet must exist" in error and "biomedjourney cohort" in error
+    assert not (tmp_path / "onto").exists()

@@ -36,6 +36,24 @@ def test_training_is_the_bundle_run(started, bundle, tmp_path, stage, files):
     assert started == [[*expected, "--dataset_dir", str(tmp_path), "--learning_rate", "5e-4"]]
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ([], ["--dataset_dir", "{both}"]),
+        (["--weights", "0.6", "0.4"], ["--dataset_dir", "{both}", "--weights", "[0.6, 0.4]"]),
+        (["--stage", "autoencoder"], ["--dataset_dir", "{first}", "--image_dirs", "{both}"]),
+    ],
+)
+def test_several_folders_are_a_mixture(started, bundle, tmp_path, more, expected):
+    folders = [tmp_path / "real", tmp_path / "it's rendered"]
+    for folder in folders:
+        folder.mkdir()
+    works = [text for folder in folders for text in ("--work", str(folder))]
+    assert main(["train", *works, "--bundle", str(bundle), *more, "--", "--seed", "4"]) == 3
+    names = {"both": repr([str(folder) for folder in folders]), "first": folders[0]}
+    assert started[0][7:] == [*(text.format(**names) for text in expected), "--seed", "4"]
+
+
 @pytest.mark.parametrize(("stage", "passed"), [("finetune", True), ("autoencoder", False)])
 def test_another_text_encoder_goes_to_the_stages_that_read_text(started, bundle, tmp_path, stage, passed):
     main(["train", "--work", str(tmp_path), "--bundle", str(bundle), "--stage", stage, "--text-encoder", "towers/bert"])
@@ -61,6 +79,8 @@ def test_overlays_lie_over_the_stage_in_the_order_given(started, bundle, tmp_pat
         (["--bundle", "nowhere"], "must be a bundle folder"),
         (["--work", "nowhere"], "--work must be a working folder"),
         (["--overlay", "nowhere.yaml"], "no file nowhere.yaml"),
+        (["--weights", "1", "2"], "one number for each --work; found 2 for 1"),
+        (["--weights", "1", "--stage", "autoencoder"], "uses all images"),
     ],
 )
 def test_wrong_folders_are_one_line_and_nothing_starts(started, bundle, tmp_path, capsys, more, message):

@@ -13,11 +13,13 @@ from biomedjourney_monai.phantom.physics import (
     SOFT_PER_CM,
     detect,
     develop,
+    display_grey,
     draw_acquisition,
     finish,
     line_integral,
     marker_box,
     rotate,
+    window_position,
 )
 
 
@@ -115,3 +117,10 @@ def test_collimation_blackens_the_border():
     image = finish(np.ones((100, 100), np.float32), acquisition)
     assert image[:10].max() == image[95:].max() == image[:, :20].max() == 0
     assert image[10:95, 20:].min() == 1
+
+
+def test_window_positions_and_grey_are_each_others_inverse():
+    grey = np.linspace(0.03, 0.97, 95, dtype=np.float32)
+    position = window_position(grey)
+    assert (np.diff(position) > 0).all()
+    np.testing.assert_allclose(display_grey(position), grey, atol=1e-3)

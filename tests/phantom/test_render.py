@@ -12,7 +12,7 @@ from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.phantom.anatomy import draw_anatomy
 from biomedjourney_monai.phantom.findings import Devices, FindingState
 from biomedjourney_monai.phantom.physics import draw_acquisition
-from biomedjourney_monai.phantom.render import render
+from biomedjourney_monai.phantom.render import lung_fields, render
 from biomedjourney_monai.schema import STRUCTURES
 
 LEFT_LUNG, RIGHT_LUNG, HEART, DIAPHRAGM, MEDIASTINUM, SPINE = range(len(STRUCTURES))
@@ -278,3 +278,17 @@ def test_group_shows_in_bone_contrast_and_not_in_shape():
     lung = masks[0][LEFT_LUNG].astype(bool)
     ribs = [(image - cv2.GaussianBlur(image, (0, 0), 6))[lung].std() for image in images]
     assert ribs[1] > ribs[0] > ribs[2]
+
+
+def test_a_lung_field_includes_what_heart_and_fluid_hide():
+    anatomy, acquisition = draw_anatomy(3, sex="F", age=50, group=0), draw_acquisition(4)
+    healthy = lung_fields(anatomy, acquisition, FindingState(), size=128)
+    fluid = FindingState(effusion_left=3)
+    left, right = lung_fields(anatomy, acquisition, fluid, size=128)
+    masks = render(anatomy, acquisition, fluid, size=128, with_masks=True).masks
+    np.testing.assert_array_equal(left, healthy[0])
+    assert _columns(left) > 0.5 > _columns(right)
+    assert masks[LEFT_LUNG][left == 0].sum() < 0.02 * left.sum()
+    assert left.sum() > 1.5 * masks[LEFT_LUNG].sum()
+    assert (left & masks[HEART]).sum() > 0.05 * left.sum()
+    assert not (left & right).any()

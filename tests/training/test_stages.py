@@ -90,6 +90,20 @@ def test_a_stage_goes_on_from_the_stage_before(encoded, tmp_path):
     assert float(after.denoiser.scale_factor) == 0.75
 
 
+def test_a_stage_goes_on_with_another_text_encoder_only_if_told(encoded, tmp_path):
+    before = make_setup(encoded, seed=1)
+    before.generator.save(tmp_path / "model.pt", half=False)
+    held = torch.load(tmp_path / "model.pt", weights_only=True)
+    held["info"]["text_encoder"] = "0" * 64
+    torch.save(held, tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match="text encoder"):
+        _ = make_setup(encoded, seed=2, start_from=tmp_path / "model.pt").denoiser
+    after = make_setup(encoded, seed=2, start_from=tmp_path / "model.pt", new_text_encoder=True)
+    assert torch.equal(after.denoiser.text_projection.weight, before.denoiser.text_projection.weight)
+    after.generator.save(tmp_path / "after.pt")
+    assert torch.load(tmp_path / "after.pt", weights_only=True)["info"]["text_encoder"] != "0" * 64
+
+
 def test_a_stage_keeps_the_caches_autoencoder_though_the_model_before_has_another(encoded, tmp_path):
     before = make_setup(encoded, seed=1)
     with torch.no_grad():
@@ -98,6 +112,28 @@ def test_a_stage_keeps_the_caches_autoencoder_though_the_model_before_has_anothe
     after = make_setup(encoded, start_from=tmp_path / "model.pt")
     own = torch.load(encoded / "autoencoder.pt", weights_only=True)["model"]
     assert torch.equal(after.generator.autoencoder.decoder.linear.bias, own["decoder.linear.bias"])
+
+
+def test_the_scale_factor_is_the_caches_the_start_models_or_a_given_one(encoded, tmp_path):
+    before = make_setup(encoded, seed=1)
+    before.denoiser.scale_factor.fill_(0.5)
+    before.generator.save(tmp_path / "model.pt", half=False)
+    after = make_setup(encoded, start_from=tmp_path / "model.pt", scale_factor="start")
+    assert float(after.denoiser.scale_factor) == after.scale_factor == 0.5
+    assert make_setup(encoded, scale_factor="start").scale_factor == 0.75  # random weights have none
+    assert make_setup(encoded, start_from=tmp_path / "model.pt", scale_factor=0.25).scale_factor == 0.25
+    for wrong in ("other", 0, -1.0):
+        with pytest.raises(ConfigError, match="cache, start or a number above 0"):
+            make_setup(encoded, scale_factor=wrong)
+
+
+def test_a_mixture_of_caches_has_one_scale_factor(encoded, tmp_path):
+    both = [encoded / "latents", with_encoding(encoded, tmp_path, scale_factor=0.5)]
+    expected = (0.25 / 0.75**2 + 0.75 / 0.5**2) ** -0.5
+    setup = make_setup(encoded, latents_dir=both, weights=[1, 3])
+    assert float(setup.denoiser.scale_factor) == pytest.approx(expected)
+    with pytest.raises(TableError, match="same autoencoder"):
+        make_setup(encoded, latents_dir=[both[0], with_encoding(encoded, tmp_path / "other", autoencoder="0" * 64)])
 
 
 def test_overrides_reach_the_networks_and_misspelt_ones_are_refused(encoded):

@@ -146,4 +146,5 @@ def _read_retrieved(retrieved: pydicom.Dataset, *, size: int) -> Prior:
         path = Path(folder) / "prior.dcm"
         with as_image_error():
             retrieved.save_as(path, enforce_file_format=True)
-        return replace(read_prior(path, size=size), file=None, source=read_source(path))
+        read = read_prior(path, size=size)
+        return replace(read, file=None, source=read_source(path), pixels=read.film)

@@ -131,6 +131,7 @@ class WebService:
             is_marked=upload.is_marked,
             other_body_part=upload.other_body_part,
             source=source,
+            pixels=upload.film,
         )
         checked = model.check(
             Request(

@@ -21,7 +21,9 @@ MAX_PIXELS = 40_000_000
 PREVIEW_SIDE = 1024
 MEMORY_BYTES = 2 * 1024**3
 CPU_SECONDS = 30
-MAX_SOURCE_BYTES = 65536
+MAX_SOURCE_BYTES = 524288
+"""Look-up tables of 16 bits have 128 KiB each."""
+
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS)}
 INPUT = "/dev/stdin"
 
@@ -57,6 +59,7 @@ def _read(size: int, *, with_preview: bool) -> bytes:
 
     from biomedjourney_monai.errors import ImageError
     from biomedjourney_monai.radiographs import load_radiograph, original_size
+    from biomedjourney_monai.radiographs.film import read_film
     from biomedjourney_monai.radiographs.read.marked_files import carries_mark
     from biomedjourney_monai.radiographs.read.pixels import other_body_part
 
@@ -65,8 +68,7 @@ def _read(size: int, *, with_preview: bool) -> bytes:
         found = f"{width:,} × {height:,}"
         raise ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=found, reason="image too large")
     parts: dict[str, Any] = {"image": load_radiograph(INPUT, size=size, any_body_part=True)}
-    if with_preview:
-        parts["preview"] = _preview()
+    parts |= {"preview": _preview()} if with_preview else read_film(INPUT, size=size).arrays()
     source, facts = _source()
     parts["source"] = np.frombuffer(source, np.uint8)
     parts["facts"] = np.array([height, width, *facts, carries_mark(INPUT)])

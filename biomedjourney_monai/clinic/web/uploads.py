@@ -22,6 +22,7 @@ import numpy as np
 
 from biomedjourney_monai.clinic.web import upload_reader
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.radiographs.film import Film
 from biomedjourney_monai.radiographs.read import dicom_header, photographs
 
 MAX_BYTES = 64 * 1024**2
@@ -50,6 +51,7 @@ class Upload:
         is_synthetic: whether a DICOM file declares it.
         is_marked: whether the file's metadata say that this package generated it (`carries_mark`).
         other_body_part: the part of the body that a DICOM file names; "" for the chest.
+        film: the pixels at their own size; None with a preview.
     """
 
     image: np.ndarray = field(repr=False)
@@ -60,6 +62,7 @@ class Upload:
     is_synthetic: bool = False
     is_marked: bool = False
     other_body_part: str = ""
+    film: Film | None = field(default=None, repr=False)
 
     def warnings(self) -> list[str]:
         """Warnings for an accepted prior."""
@@ -153,6 +156,7 @@ def _take(status: int, answer: bytes) -> Upload:
             is_synthetic=bool(synthetic),
             is_marked=bool(marked),
             other_body_part=body_part[:16],
+            film=Film.from_arrays(parts) if "film_stored" in parts else None,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from biomedjourney_monai.evaluation.judges.equal_groups import equal_groups
 from biomedjourney_monai.evaluation.judges.scores import Judges
@@ -16,12 +17,19 @@ from biomedjourney_monai.evaluation.judges.scores import Judges
 INSIDE = 0.995
 """Share of the validation images that count as inside the domain."""
 
+RIDGE = 1e-4
+"""Of the classifier that tells images apart."""
+
 SHRINKAGE = 0.1
 """Of the covariance towards its mean variance, so that directions that hardly vary do not decide alone."""
 
 
 class FeatureDomain(nn.Module):
-    """The Mahalanobis distance of a classifier's features from those of its training, relative to a limit.
+    """How far a classifier's features lie from those of its training: up to 1 is inside.
+
+    The larger of two: the Mahalanobis distance relative to a limit; and, where images of another kind were at hand
+    (films for judges of rendered images, and the other way round), exp(-z) of a linear classifier's logit z, which is
+    positive inside.
 
     Args:
         width: D, of the features.
@@ -35,11 +43,27 @@ class FeatureDomain(nn.Module):
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("whitening", torch.eye(width))
         self.register_buffer("limit", torch.ones(()))
+        self.direction: Tensor
+        self.offset: Tensor
+        self.register_buffer("direction", torch.zeros(width))
+        self.register_buffer("offset", torch.zeros(()))
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether a classifier tells its images from those of another kind."""
+        return bool(self.direction.any())
 
     def forward(self, features: Tensor) -> Tensor:
         """Distances of features (B, D), shape (B,); up to 1 is inside."""
         whitened = (features.float() - self.centre) @ self.whitening
-        return whitened.square().mean(dim=1).sqrt() / self.limit
+        distance = whitened.square().mean(dim=1).sqrt() / self.limit
+        if not self.tells_apart:
+            return distance
+        return torch.maximum(distance, torch.exp(-self.logit(features).clamp(-10, 10)))
+
+    def logit(self, features: Tensor) -> Tensor:
+        """Log odds of one of its own images against one of another kind, shape (B,)."""
+        return (features.float() - self.centre) @ self.whitening @ self.direction + self.offset
 
     @classmethod
     def fitted(cls, features: Tensor, held_out: Tensor) -> FeatureDomain:
@@ -54,11 +78,33 @@ class FeatureDomain(nn.Module):
         domain.limit = torch.quantile(domain(held_out), INSIDE)
         return domain
 
+    def tell_apart(self, own: Tensor, others: Tensor) -> None:
+        """Learn to tell features of its own images, (N, D), from those of another kind, (M, D), at equal weight."""
+        whitened = (torch.cat([own, others]).float() - self.centre) @ self.whitening
+        labels = torch.cat([torch.ones(len(own)), torch.zeros(len(others))])
+        weights = torch.where(labels == 1, 0.5 / len(own), 0.5 / len(others))
+        direction, offset = torch.zeros(whitened.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
+        optimizer = torch.optim.LBFGS([direction, offset], max_iter=200, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            errors = binary_cross_entropy_with_logits(whitened @ direction + offset, labels, reduction="none")
+            loss = (weights * errors).sum() + RIDGE * direction.square().sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        self.direction, self.offset = direction.detach(), offset.detach()
+
 
 class KnowsDomain(Judges, Protocol):
     """Judges that know their domain."""
 
     name: str
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether a classifier was trained to put `distance` above 1 for images of another kind."""
 
     def distance(self, images: Tensor) -> Tensor:
         """How far images (B, 1, H, W) in [0, 1] lie from those of the training, shape (B,); up to 1 is like them."""
@@ -78,9 +124,13 @@ class Fit:
 
 
 def nearest_judges(judges: Mapping[str, KnowsDomain], images: Tensor) -> Fit:
-    """The judges whose training images are most like these, shape (B, 1, H, W) in [0, 1], by the median distance."""
+    """The judges whose training images are most like these, shape (B, 1, H, W) in [0, 1], by the median distance.
+
+    Judges that were trained to tell their images apart come first if the images are inside their domain: the distance
+    alone hardly differs between films and rendered images.
+    """
     fits = [Fit(each, float(np.median(_distances(each, images)))) for each in judges.values()]
-    return min(fits, key=lambda fit: fit.distance)
+    return min(fits, key=lambda fit: (not fit.inside, not fit.judges.tells_apart, fit.distance))
 
 
 def judge_for(judges: Mapping[str, KnowsDomain], image: np.ndarray) -> KnowsDomain | None:

@@ -83,6 +83,11 @@ class PhantomJudges:
         """The classifier's pooled features of images as in `score`, shape (B, 272)."""
         return self.classifier.features(self._prepare(images)).cpu()
 
+    @property
+    def tells_apart(self) -> bool:
+        """Whether `distance` was trained to be above 1 for images of another kind."""
+        return self.domain is not None and self.domain.tells_apart
+
     @torch.inference_mode()
     def distance(self, images: Tensor) -> Tensor:
         """How far images as in `score` lie from those of the training, shape (B,): up to 1 is like them.

@@ -23,7 +23,9 @@ NOUNS = {
     "Consolidation": ("consolidation", "consolidations", SIZE_WORDS),
     "Edema": ("pulmonary edema", "pulmonary edema", DEGREE_WORDS),
     "Lung Opacity": ("lung opacity", "lung opacities", ("",) * 4),
+    "Lung Lesion": ("lung lesion", "lung lesions", ("",) * 4),
     "Pleural Effusion": ("pleural effusion", "pleural effusions", SIZE_WORDS),
+    "Pleural Other": ("pleural thickening", "pleural thickening", ("",) * 4),
     "Pneumonia": ("pneumonia", "pneumonia", ("",) * 4),
     "Pneumothorax": ("pneumothorax", "pneumothoraces", SIZE_WORDS),
 }
@@ -67,6 +69,9 @@ CLEAR_FRAMES = (
     "The chest remains clear, without new findings since the prior study.",
     "No interval change; the lungs remain clear without acute findings.",
 )
+NO_CHANGE_FRAMES = ("No interval change.", "No significant interval change.", "Unchanged appearance of the chest.")
+"""Of studies that only have labels."""
+
 CLEARED_FRAMES = ("The chest is now clear.", "No acute findings remain.", "The lungs are now clear.")
 CLEARED_SHARE = 0.5
 DENIAL_SHARE = 0.8
@@ -102,8 +107,8 @@ def write_progression(
     for kind in (*rng.permutation(CHANGED_KINDS), "possible", "same"):
         sentences += _write_kind(str(kind), [change for change in changes if change.kind == kind], rng)
     if not changes:
-        sentences.append(_pick(CLEAR_FRAMES, rng))
-    elif sentences and not new.findings and rng.random() < CLEARED_SHARE:
+        sentences.append(_pick(_unchanged_frames(prior, new), rng))
+    elif sentences and not new.findings and new.is_normal and rng.random() < CLEARED_SHARE:
         sentences.append(_pick(CLEARED_FRAMES, rng))
     elif not only_changes:
         sentences += _write_denials(changes, prior, new, rng)
@@ -132,6 +137,12 @@ def write_summary(state: StudyState, *, rng: np.random.Generator) -> str:
     doubted = [_name(label, finding.severities) for label, finding in state.findings.items() if finding.uncertain]
     sentences = [_capitalise(f"{name}.") for name in named] + [f"Possible {name}." for name in doubted]
     return " ".join(sentences) or str(rng.choice(["No acute cardiopulmonary process.", "No acute findings."]))
+
+
+def _unchanged_frames(prior: StudyState, new: StudyState) -> tuple[str, ...]:
+    if prior.labels_only and new.labels_only:
+        return NO_CHANGE_FRAMES + (CLEAR_FRAMES if prior.is_normal and new.is_normal else ())
+    return CLEAR_FRAMES if prior.is_normal and new.is_normal else NO_CHANGE_FRAMES
 
 
 def _write_kind(kind: str, changes: Sequence[Change], rng: np.random.Generator) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,9 @@ from biomedjourney_monai.preparation.descriptions.writers import REPORT, Written
 from biomedjourney_monai.preparation.reports.sections import read_report
 from biomedjourney_monai.preparation.reports.states import read_state
 from biomedjourney_monai.schema import CHEXPERT_LABELS, IMAGES_FOLDER
+
+VIEW_SENTENCES = {"AP": "AP view.", "PA": "PA view."}
+"""View of the described film → the sentence that states it. A PA film is the rule, so it is stated after an AP film."""
 
 TEXTS = ("progression", "impression")
 
@@ -50,6 +54,7 @@ def build_triples(
     seed: int = 0,
     write: Callable[[Case], Written] = write_by_rules,
     concurrency: int = 1,
+    views: Mapping[str, str] = MappingProxyType({}),
 ) -> Triples:
     """Write one triple for each kept pair of a table with columns `schema.PAIR_COLUMNS`.
 
@@ -58,6 +63,7 @@ def build_triples(
             paper's ablation, and describes the change only if there is none.
         seed: chooses the wording; a pair's wording does not depend on the other pairs.
         concurrency: number of descriptions written at once.
+        views: study_id → view_position; the view is stated where it is AP, or was AP before.
 
     Returns:
         The rows with their counts. `source` is "reports" if both studies have one, else "labels"; `written_by` is
@@ -79,7 +85,9 @@ def build_triples(
         if written.fell_back:
             fell_back[written.rejections[-1].partition("; ")[0]] += 1
         if written.text:
-            rows.append(_triple(pair, case, written))
+            prior_view, new_view = (views.get(pair[f"{which}_study_id"], "") for which in ("prior", "new"))
+            view = "" if "AP" not in (prior_view, new_view) else VIEW_SENTENCES.get(new_view, "")
+            rows.append(_triple(pair, case, written, view))
         else:
             drops["no description passed the check"] += 1
     return Triples(rows, dict(drops), dict(rejections), dict(fell_back))
@@ -106,17 +114,19 @@ def build_singles(studies: pd.DataFrame, work: Path, *, seed: int = 0) -> tuple[
                 continue
             rng = wording_rng(seed, study["study_id"])
             impression, source = write_summary(read_state(labels, ""), rng=rng), "labels"
+        if study["view_position"] == "AP":
+            impression += f" {VIEW_SENTENCES['AP']}"
         copied = {name: study[name] for name in ("subject_id", "study_id", "dicom_id", "split")}
         singles.append({**copied, "image": image, "impression": impression, "source": source})
     return singles, dict(drops)
 
 
-def _triple(pair: dict[str, Any], case: Case, written: Written) -> dict[str, Any]:
+def _triple(pair: dict[str, Any], case: Case, written: Written, view: str) -> dict[str, Any]:
     return {
         **{name: pair[name] for name in _COPIED},
         "prior_impression": case.prior_impression,
         "new_impression": case.new_impression,
-        "progression_description": written.text,
+        "progression_description": f"{written.text} {view}".strip(),
         "source": "reports" if case.prior_impression and case.new_impression else "labels",
         "written_by": written.written_by,
     }

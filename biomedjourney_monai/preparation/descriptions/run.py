@@ -78,7 +78,12 @@ def describe_pairs(
     pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
     asked = model.open(work / CACHE_FILE) if model else None
     triples = build_triples(
-        pairs, text=text, seed=seed, write=_writer(asked, only_changes), concurrency=model.concurrency if model else 1
+        pairs,
+        text=text,
+        seed=seed,
+        write=_writer(asked, only_changes),
+        concurrency=model.concurrency if model else 1,
+        views=dict(zip(studies["study_id"], studies["view_position"])),
     )
     singles, single_drops = build_singles(studies, work, seed=seed)
     rows = triples.rows

@@ -13,6 +13,9 @@ from biomedjourney_monai.schema import FINDINGS
 DESCRIBED = (*FINDINGS, "Consolidation", "Pneumonia", "Lung Opacity")
 """The CheXpert labels that a description can mention, in this order."""
 
+DESCRIBED_FROM_LABELS = ("Lung Lesion", "Pleural Other")
+"""Further labels that are described where both studies have labels and no report."""
+
 KINDS = ("new", "worse", "better", "possible", "same", "resolved", "absent")
 
 
@@ -43,6 +46,8 @@ class StudyState:
         has_devices: the Support Devices label; None if the study has no labels.
         passed_over: labels that are not mentioned, which does not mean resolved: those missing from a report without
             labels that calls nothing clear, and an opacity next to its cause.
+        labels_only: whether there is no text.
+        is_normal: False if the labels alone do not say No Finding, so that nothing may be called clear.
     """
 
     findings: Mapping[str, State]
@@ -50,6 +55,8 @@ class StudyState:
     devices: tuple[str, ...] = ()
     has_devices: bool | None = None
     passed_over: tuple[str, ...] = ()
+    labels_only: bool = False
+    is_normal: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,13 +102,18 @@ def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> 
     passed_over = [label for label in DESCRIBED if is_silent and label not in findings and label not in denied]
     if explained and "Lung Opacity" not in passed_over:
         passed_over.append("Lung Opacity")
-    return StudyState(findings, tuple(denied), tuple(devices), has_devices, tuple(passed_over))
+    labels_only = known and not text.strip() and not details.strip()
+    if labels_only:
+        further_labels = [label for label in DESCRIBED_FROM_LABELS if labels.get(label) in (1, -1)]
+        findings |= {label: State({WHOLE: 0}, labels[label] == -1) for label in further_labels}
+    is_normal = not labels_only or labels.get("No Finding") == 1
+    return StudyState(findings, tuple(denied), tuple(devices), has_devices, tuple(passed_over), labels_only, is_normal)
 
 
 def compare_states(prior: StudyState, new: StudyState) -> list[Change]:
     """List the change of each finding, for each side if both studies name sides."""
     changes: list[Change] = []
-    for label in DESCRIBED:
+    for label in (*DESCRIBED, *(DESCRIBED_FROM_LABELS if prior.labels_only and new.labels_only else ())):
         if label in new.passed_over:
             continue
         changes += _compare_finding(label, prior.findings.get(label), new.findings.get(label))

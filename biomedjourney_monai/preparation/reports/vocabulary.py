@@ -61,7 +61,7 @@ OTHER_TERMS: dict[str, str] = {
     "Fracture": r"fractur\w+",
     "Lung Lesion": (
         r"nodul(?:es?|ar(?:ity)? (?:\w+ )?(?:densit\w+|opacit\w+|opacification|lesions?))|mass(?:es)?\b|neoplasms?"
-        r"|tumou?rs?|carcinomas?|metasta\w+|cavit(?:y|ies|ary lesions?)|lung cancer"
+        r"|tumou?rs?|carcinomas?|metasta\w+|cavit(?:y|ies|ary lesions?)|lung (?:cancer|lesions?)"
     ),
     "Pleural Other": r"pleural (?:thickening|scar\w*|plaques?|calcifications?)|fibrothorax|apical thickening",
 }

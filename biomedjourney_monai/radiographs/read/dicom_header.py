@@ -35,7 +35,9 @@ EQUAL_SIDES = 0.01
 
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
+_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 _CHECKED = ("Rows", "Columns", "NumberOfFrames", "Modality", "BodyPartExamined", "PresentationIntentType", "HighBit")
+_CHECKED += _GROUPS
 
 
 def is_dicom(data: bytes) -> bool:
@@ -220,6 +222,13 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True, any
     if frames != 1:
         raise ImageError(
             "a DICOM radiograph must have a single frame", found=f"{frames} frames", reason="several frames"
+        )
+    if any(dataset.get(keyword) for keyword in _GROUPS):
+        raise ImageError(
+            "a DICOM radiograph must state its window in the header itself",
+            found="functional groups, in which a frame has its own window",
+            action="Export it as a DX or CR image of one frame",
+            reason="window per frame",
         )
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     if rows < 1 or columns < 1:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pydicom
     from pydicom.valuerep import DSfloat
 
+    from biomedjourney_monai.radiographs.film import Film
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 SUFFIXES = (".dcm", ".dicom")
@@ -58,7 +59,16 @@ STUDY_DESCRIPTION = "StudyDescription"
 SYNTHETIC_DATA = 0x0008001C
 """By its number: pydicom's dictionary does not have it yet."""
 
+SHOWN = ("PhotometricInterpretation", "PresentationLUTShape", "RescaleSlope", "RescaleIntercept", "RescaleType")
+SHOWN += ("WindowCenter", "WindowWidth", "VOILUTFunction", "PixelPaddingValue", "PixelPaddingRangeLimit")
+SHOWN += ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+"""How stored values are shown; copied with the values. Explanations are not: they are free text."""
+
+TABLES = {"ModalityLUTSequence": ("ModalityLUTType",), "VOILUTSequence": ()}
+"""Look-up tables, each with what its items hold apart from the table."""
+
 READ = (*COPIED_UNCHANGED, *COPIED_IF_VALID, STUDY_DESCRIPTION, "SpecificCharacterSet", "StudyInstanceUID")
+READ += (*SHOWN, *TABLES, "PixelRepresentation", "BitsStored")
 READ += ("SOPClassUID", "SOPInstanceUID", "PatientOrientation", "PixelSpacing", "BurnedInAnnotation", "ConversionType")
 
 _NAMESPACE = uuid.UUID("5d1f3a52-6f0c-5f0e-9c6c-0a9d5b8f2e11")
@@ -126,6 +136,7 @@ def counterfactual_dataset(
     number: int = 1,
     series_facts: Mapping[str, Any] | None = None,
     pseudonyms: Pseudonyms | None = None,
+    film: Film | None = None,
 ) -> pydicom.Dataset:
     """Make the DICOM data set of a counterfactual.
 
@@ -136,9 +147,11 @@ def counterfactual_dataset(
         number: of the instance in its series.
         series_facts: facts that all instances of the series share; None gives the instance its own series.
         pseudonyms: for export: patient and UIDs are replaced, dates and texts of the study are left out.
+        film: the prior's pixels. If they are grey values of a DICOM file, the picture is written with its bit depth,
+            photometric interpretation, window and tables, and what equals the prior has its stored values.
 
     Returns:
-        A Secondary Capture Image: 8 bits, MONOCHROME2, the same grey levels as `save_png` writes.
+        A Secondary Capture Image; without such a film 8 bits, MONOCHROME2, the grey levels that `save_png` writes.
 
     Raises:
         ImageError: if the picture is too small to mark, not 2-D, not finite, or if an exported prior has burned-in
@@ -151,8 +164,14 @@ def counterfactual_dataset(
         refuse_burned_in(source)
     uids = request_uids(facts, source, number=number, series_facts=series_facts, pseudonyms=pseudonyms)
     with as_image_error():
-        dataset = _secondary_capture(to_8_bit(mark_synthetic(picture)), uids, number)
-        _declare_synthetic(dataset, facts)
+        marked = mark_synthetic(picture)
+        if source is None or film is None or film.levels is None:
+            dataset = _secondary_capture(to_8_bit(marked), uids, number)
+            _declare_synthetic(dataset, facts)
+        else:
+            dataset = _like_prior(film.to_stored(marked), source, uids, number)
+            _declare_synthetic(dataset, facts)
+            _show_like(dataset, source)
         _copy_patient(dataset, source, facts, pseudonyms)
         _refer_to(dataset, source, pseudonyms)
         return dataset
@@ -210,7 +229,8 @@ def is_written(path: str | Path, uids: RequestUids) -> bool:
     try:
         with as_image_error():
             dataset = pydicom.dcmread(path)
-            whole = len(dataset.PixelData) >= int(dataset.Rows) * int(dataset.Columns)
+            cells = int(dataset.Rows) * int(dataset.Columns)
+            whole = len(dataset.PixelData) >= cells * int(dataset.BitsAllocated) // 8
             return whole and str(dataset.SOPInstanceUID) == uids.instance
     except (OSError, ImageError):
         return False
@@ -244,6 +264,33 @@ def _secondary_capture(pixels: np.ndarray, uids: RequestUids, number: int) -> py
         if "ContributionDateTime" in item:
             del item.ContributionDateTime
     return dataset
+
+
+def _like_prior(stored: np.ndarray, source: pydicom.Dataset, uids: RequestUids, number: int) -> pydicom.Dataset:
+    """The object with stored values of the prior's bit depth and sign."""
+    bits = int(source.BitsStored)
+    is_signed = stored.dtype.kind == "i"
+    cells = stored.astype(np.int16 if is_signed else np.uint16).view(np.uint16)
+    dataset = _secondary_capture(cells.astype(np.uint8) if bits <= 8 else cells, uids, number)
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = bits, bits - 1, int(is_signed)
+    return dataset
+
+
+def _show_like(dataset: pydicom.Dataset, source: pydicom.Dataset) -> None:
+    """Copy how the prior's stored values are shown."""
+    import pydicom
+
+    for keyword in SHOWN:
+        if keyword in source and source[keyword].value not in (None, ""):
+            dataset[keyword] = source[keyword]
+    for keyword, own in TABLES.items():
+        items = source.get(keyword) or ()
+        for item in items:
+            kept = pydicom.Dataset()
+            for name in ("LUTDescriptor", "LUTData", *own):
+                if name in item:
+                    kept[name] = item[name]
+            setattr(dataset, keyword, [*dataset.get(keyword, []), kept])
 
 
 def _declare_synthetic(dataset: pydicom.Dataset, facts: Mapping[str, Any]) -> None:

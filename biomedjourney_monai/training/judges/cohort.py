@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,28 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.configuration import locate_root
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
-from biomedjourney_monai.evaluation.judges.films import FINDING_COLUMNS, load_film_judges
+from biomedjourney_monai.evaluation.judges.films import FINDING_COLUMNS, FilmJudges, load_film_judges
 from biomedjourney_monai.evaluation.judges.loading import AUTO, PHANTOM, XRV
-from biomedjourney_monai.evaluation.judges.networks import FilmClassifier
+from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, FilmClassifier
 from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc, compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.files import write_json
+from biomedjourney_monai.phantom.labelled import draw_labelled
 from biomedjourney_monai.schema import FINDINGS
 from biomedjourney_monai.training.judges.calibration import calibration_error, fit_platt
 from biomedjourney_monai.training.judges.cohort_films import read_films
 from biomedjourney_monai.training.judges.films import Films, to_batch, train_films
 
 BATCH = 64
+RENDERED = 900
+"""Rendered images to tell the films from."""
+
+TOLD_APART = 0.8
+"""Films inside minus rendered images inside, as shares, below which the films count as rendered themselves."""
+
 CHECKPOINT = "{}_classifier.checkpoint.pt"
 
 
@@ -78,20 +86,34 @@ def train_cohort_judges(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT.format(name)
     network = train_films(films["train"], steps=steps, seed=seed, checkpoint=checkpoint)
-    facts = finish_judges(network, films, folder, name=name)
+    rendered = draw_labelled(RENDERED, seed=seed, size=JUDGE_SIZE, processes=processes).images
+    facts = finish_judges(network, films, rendered, folder, name=name)
     facts = {"command": f"biomedjourney train-judges --work WORK --name {name} --seed {seed} --steps {steps}"} | facts
     write_json(folder / f"{name}_judges.json", facts)
     checkpoint.unlink(missing_ok=True)
     return CohortJudges(folder, facts, unreadable)
 
 
-def finish_judges(network: FilmClassifier, films: dict[str, Films], folder: Path, *, name: str) -> dict[str, Any]:
-    """Calibrate a trained network, fit its domain, write both, and measure the judges as they are loaded again."""
+def finish_judges(
+    network: FilmClassifier, films: dict[str, Films], rendered: np.ndarray, folder: Path, *, name: str
+) -> dict[str, Any]:
+    """Calibrate a trained network, fit its domain, write both, and measure the judges as they are loaded again.
+
+    Args:
+        network: trained on the films of the split train.
+        films: by split.
+        rendered: uint8, shape (N, 128, 128), rendered images to tell the films from; the last third is held out.
+        folder: for the files.
+        name: of the judges.
+
+    Returns:
+        The content of NAME_judges.json.
+    """
     network.knows_groups.fill_(bool(np.isfinite(films["train"].group).any()))
     calibrate(network, films["validate"])
     save_weights(network, folder / classifier_file(name))
-    features = [_features(network, films[split]) for split in ("train", "validate")]
-    save_weights(FeatureDomain.fitted(*features), folder / domain_file(name))
+    domain = fit_domain(network, films, rendered[: len(rendered) * 2 // 3])
+    save_weights(domain, folder / domain_file(name))
     if not (folder / SEGMENTER_FILE).is_file():
         shutil.copyfile(Path(locate_root()) / "models" / SEGMENTER_FILE, folder / SEGMENTER_FILE)
     judges = load_film_judges(folder, name)
@@ -101,14 +123,39 @@ def finish_judges(network: FilmClassifier, films: dict[str, Films], folder: Path
         "films": {split: len(rows) for split, rows in films.items()},
         "base_rates": dict(zip(FINDINGS, np.nanmean(films["train"].labels[:, FINDING_COLUMNS], axis=0).tolist())),
         "performance": {split: measure_judges(judges, films[split]) for split in ("validate", "test")},
+        "domain": {
+            "tells_apart": domain.tells_apart,
+            **{f"{split} inside": _inside(judges, films[split].images) for split in ("validate", "test")},
+            "rendered inside": _inside(judges, rendered[len(rendered) * 2 // 3 :]),
+        },
     }
+
+
+def fit_domain(network: FilmClassifier, films: dict[str, Films], rendered: np.ndarray) -> FeatureDomain:
+    """The domain of a network's features; it tells rendered images apart, unless the films are rendered themselves."""
+    train, validate, drawn = (
+        _features(network, i) for i in (films["train"].images, films["validate"].images, rendered)
+    )
+    domain = FeatureDomain.fitted(train, validate)
+    domain.tell_apart(train, drawn)
+    found = (torch.exp(-domain.logit(features)) <= 1 for features in (validate, drawn))
+    kept, taken = (float(inside.float().mean()) for inside in found)
+    if kept - taken < TOLD_APART:
+        domain.direction.zero_()
+    return domain
+
+
+def _inside(judges: FilmJudges, images: np.ndarray) -> float | None:
+    """Share of images inside the judges' domain; None without images."""
+    inside = [judges.distance(batch) <= 1 for batch in _batches(images)]
+    return round(float(torch.cat(inside).float().mean()), 4) if inside else None
 
 
 @torch.inference_mode()
 def calibrate(network: FilmClassifier, films: Films) -> None:
     """Set the network's calibration of labels and sex by films that it was not trained on."""
     network.calibration.copy_(torch.tensor([[1.0], [0.0]]))
-    outputs = [network(batch * 2 - 1) for batch in _batches(films)]
+    outputs = [network(batch * 2 - 1) for batch in _batches(films.images)]
     logits = torch.cat([torch.cat([labels, sex[:, None]], dim=1) for labels, sex, _, _ in outputs]).numpy()
     truth = np.column_stack([films.labels, films.sex])
     fits = [fit_platt(logits[:, column], truth[:, column]) for column in range(truth.shape[1])]
@@ -119,7 +166,7 @@ def measure_judges(judges: Judges, films: Films) -> dict[str, float]:
     """AUROC of findings, sex and groups, r and mean error of age in years, and calibration error at even odds."""
     if not len(films):
         return {}
-    scores = [judges.score(batch) for batch in _batches(films)]
+    scores = [judges.score(batch) for batch in _batches(films.images)]
     pathology, race, age, sex = (
         np.concatenate([getattr(score, part).numpy() for score in scores]).astype(np.float64)
         for part in ("pathology", "race", "age", "sex")
@@ -141,9 +188,10 @@ def measure_judges(judges: Judges, films: Films) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def _features(network: FilmClassifier, films: Films) -> Tensor:
-    return torch.cat([network.features(batch * 2 - 1) for batch in _batches(films)])
+def _features(network: FilmClassifier, images: np.ndarray) -> Tensor:
+    return torch.cat([network.features(batch * 2 - 1) for batch in _batches(images)])
 
 
-def _batches(films: Films) -> list[Tensor]:
-    return [to_batch(films.images[start : start + BATCH]) for start in range(0, len(films), BATCH)]
+def _batches(images: np.ndarray) -> Iterator[Tensor]:
+    """Images (N, 128, 128) in batches that networks take."""
+    yield from (to_batch(images[start : start + BATCH]) for start in range(0, len(images), BATCH))

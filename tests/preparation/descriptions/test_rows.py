@@ -76,3 +76,61 @@ def test_singles_are_studies_with_an_image(studies, tmp_path):
         "impression": "Small left pleural effusion.",
         "source": "reports",
     }
+
+
+def labelled_pair(pairs, prior: tuple[str, ...], new: tuple[str, ...]) -> pd.DataFrame:
+    """A pair without reports whose labels name these findings alone; eleven labels are known, as in ChestX-ray14."""
+    values = {"prior_report_path": "", "new_report_path": ""}
+    for which, present in (("prior", prior), ("new", new)):
+        for label in CHEXPERT_LABELS:
+            unknown = label in ("Enlarged Cardiomediastinum", "Fracture", "Support Devices")
+            values[f"{which}_{label}"] = np.nan if unknown else float(label in present)
+    return pairs.head(1).assign(**values)
+
+
+def describe_labels(pairs, prior: tuple[str, ...], new: tuple[str, ...], **views) -> set[str]:
+    pair = labelled_pair(pairs, prior, new)
+    return {build_triples(pair, seed=seed, **views).rows[0]["progression_description"] for seed in range(40)}
+
+
+@pytest.mark.parametrize(
+    ("prior", "new", "expected"),
+    [
+        ((), ("Pleural Effusion",), "New pleural effusion."),
+        (("Atelectasis",), (), "The atelectasis has resolved."),
+        (("Cardiomegaly",), ("Cardiomegaly",), "Cardiomegaly is unchanged."),
+        ((), ("Lung Lesion",), "New lung lesion."),
+        (("Pleural Other",), ("Pleural Other",), "Stable pleural thickening."),
+        ((), (), "No interval change."),
+    ],
+)
+def test_labels_alone_state_the_change_without_side_or_severity(pairs, prior, new, expected):
+    texts = describe_labels(pairs, prior, new)
+    assert any(text.startswith(expected) for text in texts)
+    guessed = "left right bilateral small moderate large mild severe".split()
+    assert not any(word in text.lower() for text in texts for word in guessed)
+
+
+def test_only_labels_that_say_no_finding_call_a_chest_clear(pairs):
+    clear = ("clear", "No acute")
+    assert not any(word in text for text in describe_labels(pairs, ("Edema",), ()) for word in clear)
+    assert any(word in text for text in describe_labels(pairs, ("No Finding",), ("No Finding",)) for word in clear)
+    assert any(word in text for text in describe_labels(pairs, ("Edema",), ("No Finding",)) for word in clear)
+
+
+@pytest.mark.parametrize(
+    ("prior", "new", "end"),
+    [("PA", "PA", ""), ("PA", "AP", " AP view."), ("AP", "AP", " AP view."), ("AP", "PA", " PA view.")],
+)
+def test_the_view_is_stated_where_one_of_the_films_is_ap(pairs, prior, new, end):
+    first = pairs.head(1)
+    plain = build_triples(first).rows[0]["progression_description"]
+    views = {first["prior_study_id"].iloc[0]: prior, first["new_study_id"].iloc[0]: new}
+    assert build_triples(first, views=views).rows[0]["progression_description"] == plain + end
+
+
+def test_a_single_ap_film_says_so(studies, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / f"{studies['dicom_id'][0]}.png").write_bytes(b"")
+    singles, _ = build_singles(studies.assign(view_position="AP"), tmp_path)
+    assert singles[0]["impression"] == "Small left pleural effusion. AP view."

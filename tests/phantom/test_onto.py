@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from biomedjourney_monai.phantom.anatomy import draw_anatomy
+from biomedjourney_monai.phantom.findings import FindingState
+from biomedjourney_monai.phantom.onto import add_findings, place_chest
+from biomedjourney_monai.phantom.physics import draw_acquisition
+from biomedjourney_monai.phantom.render import lung_fields, render
+
+SIZE = 96
+
+
+@pytest.fixture(scope="module")
+def film():
+    anatomy, acquisition = draw_anatomy(3, sex="M", age=50, group=0), draw_acquisition(4)
+    drawing = render(anatomy, acquisition, FindingState(), size=SIZE, with_masks=True)
+    fields = lung_fields(anatomy, acquisition, FindingState(), size=SIZE)
+    outlines = np.concatenate([fields, drawing.masks[2:3]]).astype(bool)
+    return drawing.image, outlines, place_chest(drawing.image, outlines, seed=5), (anatomy, acquisition)
+
+
+def test_a_film_without_findings_stays_exactly_as_it_is(film):
+    image, _, chest, _ = film
+    np.testing.assert_array_equal(add_findings(image, chest, FindingState()), image)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("finding", "sign"), [("effusion", 1), ("pneumothorax", -1)])
+def test_fluid_brightens_and_air_darkens_the_named_side_alone(film, side, finding, sign):
+    image, outlines, chest, _ = film
+    changes = [add_findings(image, chest, FindingState(**{f"{finding}_{side}": n})) - image for n in (1, 2, 3)]
+    own, other = (outlines[0], outlines[1]) if side == "left" else (outlines[1], outlines[0])
+    amounts = [sign * change[own].sum() for change in changes]
+    assert 0 < amounts[0] < amounts[1] < amounts[2]
+    assert all(np.abs(change[other]).max() < 1e-6 for change in changes)
+
+
+def test_fluid_collects_at_the_base_and_free_air_at_the_apex(film):
+    image, outlines, chest, _ = film
+    rows = np.flatnonzero(outlines[0].any(axis=1))
+    upper, lower = outlines[0].copy(), outlines[0].copy()
+    upper[rows.mean().astype(int) :] = lower[: rows.mean().astype(int)] = False
+    fluid = add_findings(image, chest, FindingState(effusion_left=1)) - image
+    air = image - add_findings(image, chest, FindingState(pneumothorax_left=1))
+    assert fluid[lower].sum() > 5 * abs(fluid[upper].sum())
+    assert air[upper].sum() > 1.2 * air[lower].sum()
+
+
+@pytest.mark.parametrize(
+    "state", [{"effusion_right": 2}, {"pneumothorax_left": 3}, {"edema": 3}, {"cardiomegaly": 3}], ids=str
+)
+def test_the_change_resembles_the_renderers_own(film, state):
+    image, _, chest, (anatomy, acquisition) = film
+    truth = render(anatomy, acquisition, FindingState(**state), size=SIZE).image - image
+    change = add_findings(image, chest, FindingState(**state)) - image
+    assert np.corrcoef(truth.ravel(), change.ravel())[0, 1] > 0.6
+    assert np.square(truth - change).mean() < 0.7 * np.square(truth).mean()
+
+
+def test_edema_changes_both_lungs_and_rises_with_severity(film):
+    image, outlines, chest, _ = film
+    changes = [add_findings(image, chest, FindingState(edema=n)) - image for n in (1, 2, 3)]
+    for field in outlines[:2]:
+        assert 0 < changes[0][field].mean() < changes[1][field].mean() < changes[2][field].mean()
+
+
+def test_empty_or_swapped_lung_fields_are_refused(film):
+    image, outlines, _, _ = film
+    with pytest.raises(ValueError, match="found an empty one"):
+        place_chest(image, np.zeros_like(outlines), seed=1)
+    with pytest.raises(ValueError, match="found it at image left"):
+        place_chest(image, outlines[[1, 0, 2]], seed=1)
