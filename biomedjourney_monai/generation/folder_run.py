@@ -103,7 +103,7 @@ class FolderRun:
     def review(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Warn of what was drawn, `pred`, shape (1, S, S); where nothing can be drawn, put the prior in its place."""
         number = int(data["image"].meta["number"])
-        checked, reviewed = self._checked[number], dict(data)
+        checked, reviewed = self._checked.pop(number), dict(data)
         if checked.draws_nothing:
             reviewed["pred"] = torch.from_numpy(checked.prior.image)[None]
         for warning in self.model.warn_after(checked, np.asarray(reviewed["pred"].cpu(), np.float32)):
