@@ -243,7 +243,7 @@ def _secondary_capture(pixels: np.ndarray, uids: RequestUids, number: int) -> py
     dataset = SCImage(
         pixel_array=pixels,
         photometric_interpretation="MONOCHROME2",
-        bits_allocated=8,
+        bits_allocated=8 * pixels.itemsize,
         coordinate_system="PATIENT",
         study_instance_uid=uids.study,
         series_instance_uid=uids.series,

@@ -19,6 +19,7 @@ from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.films import FINDING_COLUMNS, FilmJudges, load_film_judges
 from biomedjourney_monai.evaluation.judges.loading import AUTO, PHANTOM, XRV
+from biomedjourney_monai.evaluation.judges.lung_outlines import LUNG_OUTLINES_FILE
 from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, FilmClassifier
 from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
 from biomedjourney_monai.evaluation.judges.scores import Judges
@@ -62,8 +63,9 @@ def train_cohort_judges(
 ) -> CohortJudges:
     """Train a classifier (findings, sex, group, age) on a cohort's training patients, calibrate it and measure it.
 
-    Writes NAME_classifier.pt, NAME_domain.pt, NAME_judges.json, and the bundle's phantom_segmenter.pt where the folder
-    has none. An interrupted training continues from NAME_classifier.checkpoint.pt. Same arguments, same weights.
+    Writes NAME_classifier.pt, NAME_domain.pt, NAME_judges.json, and the bundle's phantom_segmenter.pt and
+    lung_outlines.pt where the folder has none. An interrupted training continues from NAME_classifier.checkpoint.pt.
+    Same arguments, same weights.
 
     Args:
         work: working folder with studies.parquet; splits train and validate are needed, test is measured too.
@@ -114,8 +116,9 @@ def finish_judges(
     save_weights(network, folder / classifier_file(name))
     domain = fit_domain(network, films, rendered[: len(rendered) * 2 // 3])
     save_weights(domain, folder / domain_file(name))
-    if not (folder / SEGMENTER_FILE).is_file():
-        shutil.copyfile(Path(locate_root()) / "models" / SEGMENTER_FILE, folder / SEGMENTER_FILE)
+    for file in (SEGMENTER_FILE, LUNG_OUTLINES_FILE):
+        if not (folder / file).is_file():
+            shutil.copyfile(Path(locate_root()) / "models" / file, folder / file)
     judges = load_film_judges(folder, name)
     return {
         "version": __version__,
