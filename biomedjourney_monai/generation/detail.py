@@ -92,8 +92,8 @@ def transfer_detail(film: np.ndarray, change: Change, *, scale: float = 1.0) -> 
     if not change.amount.any():
         return film
     height, width = film.shape
-    added = cv2.resize(change.amount, (width, height), interpolation=cv2.INTER_CUBIC)
-    added *= np.float32(scale)
+    added: np.ndarray = cv2.resize(change.amount, (width, height), interpolation=cv2.INTER_CUBIC)
+    np.multiply(added, np.float32(scale), out=added)
     added -= cv2.resize(_hidden(film, change), (width, height), interpolation=cv2.INTER_CUBIC)
     added += film
     np.clip(added, 0, 1, out=added)
@@ -115,13 +115,14 @@ def _hidden(film: np.ndarray, change: Change) -> np.ndarray:
     square root of it; grain stays.
     """
     rows, columns = change.amount.shape
-    coarse, hidden, kept = _shrink(film, rows, columns), None, change.kept
+    coarse, kept = _shrink(film, rows, columns), change.kept
+    hidden: np.ndarray = np.zeros((rows, columns), np.float32)
     for times, share in ((2, kept), (4, np.sqrt(kept))):
         shape = min(film.shape[0], times * rows), min(film.shape[1], times * columns)
         fine = _shrink(film, *shape)
         lost = 1 - np.clip(cv2.resize(share, shape[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
         band = (fine - cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)) * lost
-        hidden = band if hidden is None else band + cv2.resize(hidden, shape[::-1], interpolation=cv2.INTER_CUBIC)
+        hidden = band + cv2.resize(hidden, shape[::-1], interpolation=cv2.INTER_CUBIC)
         coarse = fine
     return hidden
 
