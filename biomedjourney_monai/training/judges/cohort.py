@@ -37,6 +37,9 @@ BATCH = 64
 RENDERED = 900
 """Rendered images to tell the films from."""
 
+FEWEST = 20
+"""Films with, and without, a label that its calibration needs."""
+
 FITTED_ON = 2000
 """About so many training films fit the domain."""
 
@@ -115,7 +118,7 @@ def finish_judges(
         The content of NAME_judges.json.
     """
     network.knows_groups.fill_(bool(np.isfinite(films["train"].group).any()))
-    calibrate(network, films["validate"])
+    calibrate(network, films)
     save_weights(network, folder / classifier_file(name))
     domain = fit_domain(network, films, rendered[: len(rendered) * 2 // 3])
     save_weights(domain, folder / domain_file(name))
@@ -157,14 +160,27 @@ def _inside(judges: FilmJudges, images: np.ndarray) -> float | None:
 
 
 @torch.inference_mode()
-def calibrate(network: FilmClassifier, films: Films) -> None:
-    """Set the network's calibration of labels and sex by films that it was not trained on."""
+def calibrate(network: FilmClassifier, films: dict[str, Films]) -> None:
+    """Set the network's calibration of labels and sex by validation films.
+
+    A label that too few of them have, or have not, is calibrated on validation and training films together.
+    """
     network.calibration.copy_(torch.tensor([[1.0], [0.0]]))
-    outputs = [network(batch * 2 - 1) for batch in _batches(films.images)]
-    logits = torch.cat([torch.cat([labels, sex[:, None]], dim=1) for labels, sex, _, _ in outputs]).numpy()
-    truth = np.column_stack([films.labels, films.sex])
-    fits = [fit_platt(logits[:, column], truth[:, column]) for column in range(truth.shape[1])]
+    logits, truth = _logits(network, films["validate"])
+    rare = (np.minimum((truth == 1).sum(axis=0), (truth == 0).sum(axis=0)) < FEWEST) & np.isfinite(truth).any(axis=0)
+    more = _logits(network, films["train"]) if rare.any() else (logits[:0], truth[:0])
+    fits = []
+    for column in range(truth.shape[1]):
+        parts = [(logits, truth), more] if rare[column] else [(logits, truth)]
+        fits.append(fit_platt(*(np.concatenate([part[kind][:, column] for part in parts]) for kind in (0, 1))))
     network.calibration.copy_(torch.tensor(fits).T)
+
+
+def _logits(network: FilmClassifier, films: Films) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of labels and of male sex, and the truth, shape (N, 15) each."""
+    outputs = [network(batch * 2 - 1) for batch in _batches(films.images)]
+    logits = torch.cat([torch.cat([labels, sex[:, None]], dim=1) for labels, sex, _, _ in outputs])
+    return logits.numpy(), np.column_stack([films.labels, films.sex])
 
 
 def measure_judges(judges: Judges, films: Films) -> dict[str, float]:
