@@ -148,10 +148,10 @@ def _inside_field(prior: np.ndarray) -> np.ndarray:
 def _without_objects(change: np.ndarray, before: np.ndarray, after: np.ndarray, *, scale: float) -> np.ndarray:
     """Show no more change on markers and metal, which the model erases, moves or adds, than in their surroundings."""
     side = 2 * round(OBJECT_SIDE * scale / 2) + 1
-    old, new = (_bright_objects(picture, side) for picture in (before, after))
+    old, new, dark = (_bright_objects(picture, side) for picture in (before, after, 1 - before))
     parts, is_small = _parts(np.abs(change) > FULL, side)
-    added = np.isin(parts, np.unique(parts[new & ~old])) & is_small[parts]  # a marker in another place, by itself
-    objects = old | added
+    elsewhere = np.unique(parts[dark | (new & ~old)])  # a dark disc with a letter, a marker in another place
+    objects = old | (np.isin(parts, elsewhere) & is_small[parts])
     if not objects.any():
         return change
     weight = 1 - cv2.dilate(objects.astype(np.float32), np.ones((3, 3), np.uint8))

@@ -15,8 +15,8 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 
-from biomedjourney_monai.clinic.web import pictures
 from biomedjourney_monai.clinic.web.files import make_files
+from biomedjourney_monai.clinic.web.pictures import ShownPictures
 from biomedjourney_monai.clinic.web.request import PageRequest
 from biomedjourney_monai.clinic.web.server import Cancelled
 from biomedjourney_monai.clinic.web.uploads import read_upload
@@ -31,7 +31,8 @@ from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.phantom import FindingState, draw_patient, render_counterfactual
 from biomedjourney_monai.preparation.reports.statements import read_statements
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
-from biomedjourney_monai.radiographs.write.dicom import from_plain_bytes
+from biomedjourney_monai.radiographs.read.dicom_header import is_dicom
+from biomedjourney_monai.radiographs.write.dicom_source import from_plain_bytes
 from biomedjourney_monai.radiographs.write.png import png_bytes
 from biomedjourney_monai.schema import FINDINGS
 
@@ -111,9 +112,9 @@ class WebService:
             "preview": picture_uri(upload.preview / np.float32(255), optimize=False),
             "height": height,
             "width": width,
-            "kind": "DICOM" if upload.source else "PNG" if data.startswith(b"\x89PNG") else "JPEG",
+            "kind": "DICOM" if is_dicom(data) else "PNG" if data.startswith(b"\x89PNG") else "JPEG",
             "refusal": refusal,
-            "warnings": upload.warnings(),
+            "warnings": [*upload.warnings(), *self.model.view_warnings(upload.view_position)],
         }
 
     def make(
@@ -132,6 +133,7 @@ class WebService:
             upload.original_hw,
             is_marked=upload.is_marked,
             other_body_part=upload.other_body_part,
+            view_position=upload.view_position,
             source=source,
             pixels=upload.film,
         )
@@ -164,24 +166,22 @@ class WebService:
         prior, squares = result.prior.image, result.squares
         findings = self._findings(prior, squares, description)
         heat = self._heat_maps(prior, squares[0], findings)
+        shown = ShownPictures(result)
         hw, several = result.prior.original_hw, len(squares) > 1
         spread, highest = None, 0.0
         if several:
-            found = result.spread
-            highest = float(found.deviation.max())
-            spread = pictures.show_spread(found.mean, found.deviation, hw, highest=highest)
-        side = pictures.SAMPLE_SIDE
-        samples = [pictures.show_counterfactual(square, hw, side=side) for square in squares] if several else []
+            highest = float(result.spread.deviation.max())
+            spread = shown.spread(highest=highest)
         answer = {
             "shown": {
-                "prior": pictures.show_prior(prior, hw),
-                "counterfactual": pictures.show_counterfactual(squares[0], hw),
-                "difference": pictures.show_difference(squares[0], prior, hw),
+                "prior": shown.prior(),
+                "counterfactual": shown.counterfactual(),
+                "difference": shown.difference(),
             },
-            "heat": {name: pictures.show_heat(values, squares[0], hw) for name, values in heat.items()},
+            "heat": {name: shown.heat(values) for name, values in heat.items()},
             "spread": spread,
             "highest_deviation": round(highest, 3),
-            "samples": samples,
+            "samples": shown.samples() if several else [],
             "seeds": list(result.seeds),
             "findings": findings,
             "understood": said["understood"],

@@ -136,7 +136,7 @@ def save_weights(network: nn.Module, path: str | Path) -> None:
         name: tensor.detach().cpu().to(torch.float16) if tensor.is_floating_point() else tensor.detach().cpu()
         for name, tensor in network.state_dict().items()
     }
-    with written_atomically(path) as temporary:
+    with written_atomically(path, public=True) as temporary:
         torch.save(tensors, temporary)
 
 
