@@ -165,7 +165,8 @@ def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
     from biomedjourney_monai.generation.sample_files import save_agreement
 
     judges = judge_for(load_judges_by_name(model_config(arguments).models), result.prior.image)
-    findings, provenance = {}, {}
+    findings: dict[str, dict[str, float]] = {}
+    provenance: dict[str, object] = {}
     if judges is None:
         warn("no judges were trained on films like this prior: the samples' findings are not counted")
     else:
