@@ -67,7 +67,8 @@ def save_agreement(
 ) -> Path:
     """Write how far the judges agree over several samples, as NAME-samples.json next to a picture.
 
-    `findings` is the result of `evaluation.judges.agreement.agreement_of`, `judges` the judges' provenance.
+    `findings` is the result of `evaluation.judges.agreement.agreement_of`, `judges` the judges' provenance;
+    both are empty where no judges know the prior.
     """
     file = _agreement_name(out)
     deviation = round(float(result.spread.deviation.mean()), 5)

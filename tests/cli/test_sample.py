@@ -244,8 +244,17 @@ def test_several_samples_come_with_mean_sigma_and_agreement(sample_one, tmp_path
             assert image.text["Comment"] == NOT_FOR_DIAGNOSIS
             assert image.text["region"] == "auto"
     content = json.loads((out / "made-samples.json").read_text())
+    assert (content["judges"] == {}) == (content["findings"] == {})
     assert content["samples"] == 3 and content["seed"] == "0-2"
     assert all(0.5 <= numbers["agreement"] <= 1 for numbers in content["findings"].values())
+
+
+def test_without_judges_that_know_the_prior_no_finding_is_counted(sample_one, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("biomedjourney_monai.evaluation.judges.domain.judge_for", lambda judges, image: None)
+    assert sample_one("--samples", "2") == 0
+    content = json.loads((tmp_path / "out" / "made-samples.json").read_text())
+    assert content["findings"] == {} and content["judges"] == {}
+    assert "no judges were trained on films like this prior" in capsys.readouterr().err
 
 
 def test_nothing_changes_outside_a_mask(sample_one, tmp_path, chest):

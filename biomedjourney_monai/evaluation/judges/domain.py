@@ -138,6 +138,8 @@ def judge_for(judges: Mapping[str, KnowsDomain], image: np.ndarray) -> KnowsDoma
 
     Judge a counterfactual by the judges of its prior. Without judges, show no percentage.
     """
+    if not judges:
+        return None
     fit = nearest_judges(judges, torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None])
     return fit.judges if fit.inside else None
 

@@ -47,6 +47,7 @@ def test_the_judges_that_know_a_picture_are_taken():
 
 def test_no_judges_are_taken_for_a_picture_that_none_knows():
     assert judge_for(JUDGES, np.full((8, 8), 0.45, np.float32)) is None
+    assert judge_for({}, np.full((8, 8), 0.45, np.float32)) is None
 
 
 def test_judges_that_tell_their_images_apart_come_first():
