@@ -96,7 +96,8 @@ def _preview() -> np.ndarray:
 def _source() -> tuple[bytes, tuple[bool, bool]]:
     """The attributes that a DICOM file passes on, and whether it declares burned-in text and synthetic data."""
     from biomedjourney_monai.errors import ImageError
-    from biomedjourney_monai.radiographs.write.dicom import SYNTHETIC_DATA, TABLES, read_source, to_plain_bytes
+    from biomedjourney_monai.radiographs.write.dicom import SYNTHETIC_DATA, read_source, to_plain_bytes
+    from biomedjourney_monai.radiographs.write.dicom_display import TABLES
 
     source = read_source(INPUT)
     if source is None:

@@ -24,6 +24,7 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS, mark_synthetic
 from biomedjourney_monai.radiographs.read.dicom_header import EQUAL_SIDES, as_image_error, is_dicom
+from biomedjourney_monai.radiographs.write.dicom_display import SHOWN, TABLES, show_like
 from biomedjourney_monai.radiographs.write.png import save_bytes, to_8_bit
 
 if TYPE_CHECKING:
@@ -58,14 +59,6 @@ CLOCKS += ("DateOfSecondaryCapture", "TimeOfSecondaryCapture")
 STUDY_DESCRIPTION = "StudyDescription"
 SYNTHETIC_DATA = 0x0008001C
 """By its number: pydicom's dictionary does not have it yet."""
-
-SHOWN = ("PhotometricInterpretation", "PresentationLUTShape", "RescaleSlope", "RescaleIntercept", "RescaleType")
-SHOWN += ("WindowCenter", "WindowWidth", "VOILUTFunction", "PixelPaddingValue", "PixelPaddingRangeLimit")
-SHOWN += ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-"""How stored values are shown; copied with the values. Explanations are not: they are free text."""
-
-TABLES = {"ModalityLUTSequence": ("ModalityLUTType",), "VOILUTSequence": ()}
-"""Look-up tables, each with what its items hold apart from the table."""
 
 READ = (*COPIED_UNCHANGED, *COPIED_IF_VALID, STUDY_DESCRIPTION, "SpecificCharacterSet", "StudyInstanceUID")
 READ += (*SHOWN, *TABLES, "PixelRepresentation", "BitsStored")
@@ -171,7 +164,7 @@ def counterfactual_dataset(
         else:
             dataset = _like_prior(film.to_stored(marked), source, uids, number)
             _declare_synthetic(dataset, facts)
-            _show_like(dataset, source)
+            show_like(dataset, source)
         _copy_patient(dataset, source, facts, pseudonyms)
         _refer_to(dataset, source, pseudonyms)
         return dataset
@@ -274,23 +267,6 @@ def _like_prior(stored: np.ndarray, source: pydicom.Dataset, uids: RequestUids, 
     dataset = _secondary_capture(cells.astype(np.uint8) if bits <= 8 else cells, uids, number)
     dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = bits, bits - 1, int(is_signed)
     return dataset
-
-
-def _show_like(dataset: pydicom.Dataset, source: pydicom.Dataset) -> None:
-    """Copy how the prior's stored values are shown."""
-    import pydicom
-
-    for keyword in SHOWN:
-        if keyword in source and source[keyword].value not in (None, ""):
-            dataset[keyword] = source[keyword]
-    for keyword, own in TABLES.items():
-        items = source.get(keyword) or ()
-        for item in items:
-            kept = pydicom.Dataset()
-            for name in ("LUTDescriptor", "LUTData", *own):
-                if name in item:
-                    kept[name] = item[name]
-            setattr(dataset, keyword, [*dataset.get(keyword, []), kept])
 
 
 def _declare_synthetic(dataset: pydicom.Dataset, facts: Mapping[str, Any]) -> None:
