@@ -77,9 +77,10 @@ STUDY_COLUMNS = (
 )
 """One row per eligible study, in order of subject and time."""
 
+DATED = "date"
 ORDER_FROM = "order_from"
 """Further column of studies.parquet and journeys.parquet where a source lacks dates: what the order of the studies
-rests on, such as "follow-up number", or "date". Without dates `study_datetime` only carries the order, and the days
+rests on, such as "follow-up number", or `DATED`. Without dates `study_datetime` only carries the order, and the days
 between two studies are NaN."""
 
 JOURNEY_COLUMNS = (

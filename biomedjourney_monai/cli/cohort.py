@@ -2,7 +2,7 @@
 
 Several sources, one result. MIMIC-CXR-JPG with MIMIC-IV (--source); the rendered cohort, which has the same layout
 (--source); a folder of DICOM files of any nesting and names (--dicom), with reports from a table or .txt files;
-ChestX-ray14 as published (--chestxray14), all of its folders or some.
+ChestX-ray14 (--chestxray14), all of its folders or some; CheXpert or CheXpert Plus (--chexpert).
 
 What is left out is counted by reason, in cohort_drops.json and on the screen, and listed in rejected.csv.
 """
@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--source", help="folder of MIMIC-CXR-JPG with MIMIC-IV's tables in it")
     source.add_argument("--dicom", metavar="FOLDER", help="folder of DICOM files, any nesting, any names")
     source.add_argument("--chestxray14", metavar="FOLDER", help="folder of ChestX-ray14: table, lists, images…")
+    source.add_argument("--chexpert", metavar="FOLDER", help="folder of CheXpert, or of CheXpert Plus: tables, images")
     parser.add_argument(
         "--reports",
         metavar="PATH",
@@ -57,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--split",
         choices=["paper", "official"],
         help="paper: p10-p18 train and validate, p19 tests; official: the source's own (default: paper; with "
-        "--chestxray14: official, where validation patients are drawn from its training patients)",
+        "--chestxray14 and --chexpert: official, where validation patients are drawn from its training patients)",
     )
     parser.add_argument(
         "--validation-share", type=float, default=0.1, help="share of validation patients (default: 0.1)"

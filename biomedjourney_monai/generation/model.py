@@ -29,7 +29,9 @@ from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.weights.trained_size import trained_size
+from biomedjourney_monai.networks.weights.trained_views import trained_views
 from biomedjourney_monai.radiographs.marking import check_markable
+from biomedjourney_monai.radiographs.read.view_position import FRONTAL
 
 BATCH_SIZE = 16
 OnStep = Callable[[int], None]
@@ -76,6 +78,7 @@ class CounterfactualModel:
         self.verbatim = bool(parser.get("verbatim")) if verbatim is None else verbatim
         trained = trained_size(config.bundle, config.weights)
         self._overruled = check_resolution(self.size, trained, force=force)
+        self.views = trained_views(config.weights)
         self._loaded = _Loaded(partial(config.load_generator, precision=precision, device=device), generator)
         self._provenance: dict[str, Any] | None = None
 
@@ -148,8 +151,16 @@ class CounterfactualModel:
         described = self.check_description(request.description, force=request.force, verbatim=request.verbatim)
         seeds = tuple(range(request.seed, request.seed + request.samples))
         codes = (self._overruled, overruled, described.overruled)
-        text = prior.warnings + described.warnings, described.prompt, described.understood
+        warnings = prior.warnings + self.view_warnings(prior.view_position) + described.warnings
+        text = warnings, described.prompt, described.understood
         return Checked(prior, request.description, seeds, region, codes, *text)
+
+    def view_warnings(self, view_position: str) -> tuple[str, ...]:
+        """A warning for a film of another frontal view, "PA" or "AP", than the weights were trained on."""
+        if view_position not in FRONTAL or view_position in self.views:
+            return ()
+        film = {"PA": "a PA film", "AP": "an AP film"}[view_position]
+        return (f"This prior is {film}; the weights were trained on {' and '.join(self.views)} films (other_view).",)
 
     def check_description(self, text: str, *, force: bool = False, verbatim: bool | None = None) -> DescriptionCheck:
         """Check a description; see `description_check.check_description`."""

@@ -14,7 +14,7 @@ from biomedjourney_monai.generation.provenance import content_hash
 from biomedjourney_monai.radiographs import load_radiograph, original_size
 from biomedjourney_monai.radiographs.film import Film, read_film
 from biomedjourney_monai.radiographs.read.marked_files import carries_mark
-from biomedjourney_monai.radiographs.read.pixels import other_body_part, read_warnings
+from biomedjourney_monai.radiographs.read.pixels import other_body_part, read_warnings, view_position_in
 from biomedjourney_monai.radiographs.scaling import letterbox, scale_intensity
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Prior:
         file: the original; None for an image in memory.
         is_marked: whether the original's metadata say that this package generated it.
         other_body_part: the part of the body that a DICOM original names; "" for the chest.
+        view_position: ViewPosition of a DICOM original, such as "PA" or "AP"; "" if unknown.
         warnings: sentences for the user about how the original was read.
         source: attributes of a DICOM original that a counterfactual copies; None where they are read from `file`.
         pixels: the original at its own size; None where it is read from `file` when it is needed.
@@ -41,6 +42,7 @@ class Prior:
     file: Path | None = field(default=None, repr=False)
     is_marked: bool = False
     other_body_part: str = ""
+    view_position: str = ""
     warnings: tuple[str, ...] = ()
     source: pydicom.Dataset | None = field(default=None, repr=False)
     pixels: Film | None = field(default=None, repr=False)
@@ -93,5 +95,6 @@ def read_prior(prior: Prior | str | Path | np.ndarray, *, size: int) -> Prior:
         file,
         carries_mark(file),
         other_body_part(file),
+        view_position_in(file),
         read_warnings(file),
     )

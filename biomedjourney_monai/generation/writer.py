@@ -23,11 +23,10 @@ from biomedjourney_monai.radiographs.write.dicom import (
     counterfactual_dataset,
     is_dicom_name,
     is_written,
-    read_source,
-    refuse_burned_in,
     request_uids,
     save_dicom,
 )
+from biomedjourney_monai.radiographs.write.dicom_source import read_source, refuse_burned_in
 from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_like, save_nifti_series
 
 if TYPE_CHECKING:
@@ -101,11 +100,13 @@ class PictureWriter:
         self._source: tuple[pydicom.Dataset | None] | None = None if given is None and self.file else (given,)
 
     def check(self, out: str | Path, description: str) -> None:
-        """Refuse an export that would not be DICOM, or that would carry an identifier or burned-in text.
+        """Refuse a prior whose UIDs cannot be kept, and an export that is not DICOM or would carry an identifier.
 
         Raises:
             BiomedJourneyError: naming what was found.
         """
+        if is_dicom_name(out):
+            self._read_source()
         if self.pseudonyms is None:
             return
         if not is_dicom_name(out):
@@ -189,7 +190,7 @@ class PictureWriter:
         return self.prior.film if self.prior is not None and facts.get("detail") == TRANSFER else None
 
     def _read_source(self) -> pydicom.Dataset | None:
-        """The attributes that a DICOM file copies from the prior; None if the prior is not DICOM."""
+        """The attributes that a DICOM file copies from the prior; see `read_source`."""
         if self._source is None:
             assert self.file is not None
             self._source = (read_source(self.file),)

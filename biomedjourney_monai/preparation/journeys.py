@@ -12,12 +12,9 @@ import pandas as pd
 from biomedjourney_monai.errors import SettingError, TableError
 from biomedjourney_monai.files import write_json, write_table
 from biomedjourney_monai.preparation.cohort.study_table import read_studies
-from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, JOURNEYS_FILE, ORDER_FROM
+from biomedjourney_monai.schema import CHEXPERT_LABELS, DATED, JOURNEY_COLUMNS, JOURNEYS_FILE, ORDER_FROM
 
 COUNTS_FILE = "journeys_drops.json"
-
-DATED = "date"
-"""What the order rests on where both studies have one; see `schema.ORDER_FROM`."""
 
 _CARRIED = {name: name for name in ("study_id", "dicom_id", "image_path", "report_path", *CHEXPERT_LABELS)}
 _PER_STUDY = {**_CARRIED, "age_at_study": "age"}

@@ -41,6 +41,12 @@ def test_messages_carry_no_identifiers(small_mimic, tmp_path, capsys):
         ["--dicom", ".", "--labels", "chexpert"],
         ["--dicom", ".", "--split", "official"],
         ["--dicom", ".", "--reports", "absent"],
+        ["--chestxray14", "absent"],
+        ["--chestxray14", "."],
+        ["--chestxray14", ".", "--labels", "chexpert"],
+        ["--chexpert", "absent"],
+        ["--chexpert", "."],
+        ["--chexpert", ".", "--split", "paper"],
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path, monkeypatch, capsys, arguments):
@@ -59,11 +65,16 @@ def test_missing_demographics_are_mentioned(mimic, tmp_path, capsys):
     assert "no ages" in capsys.readouterr().out
 
 
-def test_help_shows_all_three_sources(capsys):
+def test_help_shows_the_sources(capsys):
     with pytest.raises(SystemExit):
         main(["cohort", "--help"])
     printed = capsys.readouterr().out
-    for example in ("cohort --source mimic", "cohort --source phantom", "cohort --dicom archive --reports reports.csv"):
+    for example in (
+        "cohort --source mimic",
+        "cohort --source phantom",
+        "cohort --dicom archive --reports reports.csv",
+        "cohort --chestxray14 nih",
+    ):
         assert example in printed
 
 

@@ -31,7 +31,8 @@ from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.phantom import FindingState, draw_patient, render_counterfactual
 from biomedjourney_monai.preparation.reports.statements import read_statements
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
-from biomedjourney_monai.radiographs.write.dicom import from_plain_bytes
+from biomedjourney_monai.radiographs.read.dicom_header import is_dicom
+from biomedjourney_monai.radiographs.write.dicom_source import from_plain_bytes
 from biomedjourney_monai.radiographs.write.png import png_bytes
 from biomedjourney_monai.schema import FINDINGS
 
@@ -111,9 +112,9 @@ class WebService:
             "preview": picture_uri(upload.preview / np.float32(255), optimize=False),
             "height": height,
             "width": width,
-            "kind": "DICOM" if upload.source else "PNG" if data.startswith(b"\x89PNG") else "JPEG",
+            "kind": "DICOM" if is_dicom(data) else "PNG" if data.startswith(b"\x89PNG") else "JPEG",
             "refusal": refusal,
-            "warnings": upload.warnings(),
+            "warnings": [*upload.warnings(), *self.model.view_warnings(upload.view_position)],
         }
 
     def make(
@@ -132,6 +133,7 @@ class WebService:
             upload.original_hw,
             is_marked=upload.is_marked,
             other_body_part=upload.other_body_part,
+            view_position=upload.view_position,
             source=source,
             pixels=upload.film,
         )

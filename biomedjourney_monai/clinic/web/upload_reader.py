@@ -61,7 +61,7 @@ def _read(size: int, *, with_preview: bool) -> bytes:
     from biomedjourney_monai.radiographs import load_radiograph, original_size
     from biomedjourney_monai.radiographs.film import read_film
     from biomedjourney_monai.radiographs.read.marked_files import carries_mark
-    from biomedjourney_monai.radiographs.read.pixels import other_body_part
+    from biomedjourney_monai.radiographs.read.pixels import other_body_part, view_position_in
 
     height, width = original_size(INPUT, any_body_part=True)
     if height * width > MAX_PIXELS:
@@ -73,6 +73,7 @@ def _read(size: int, *, with_preview: bool) -> bytes:
     parts["source"] = np.frombuffer(source, np.uint8)
     parts["facts"] = np.array([height, width, *facts, carries_mark(INPUT)])
     parts["body_part"] = np.frombuffer(other_body_part(INPUT).encode(), np.uint8)
+    parts["view"] = np.frombuffer(view_position_in(INPUT).encode(), np.uint8)
     stream = io.BytesIO()
     np.savez(stream, **parts)
     return stream.getvalue()
@@ -96,8 +97,7 @@ def _preview() -> np.ndarray:
 def _source() -> tuple[bytes, tuple[bool, bool]]:
     """The attributes that a DICOM file passes on, and whether it declares burned-in text and synthetic data."""
     from biomedjourney_monai.errors import ImageError
-    from biomedjourney_monai.radiographs.write.dicom import SYNTHETIC_DATA, read_source, to_plain_bytes
-    from biomedjourney_monai.radiographs.write.dicom_display import TABLES
+    from biomedjourney_monai.radiographs.write.dicom_source import SYNTHETIC_DATA, TABLES, read_source, to_plain_bytes
 
     source = read_source(INPUT)
     if source is None:

@@ -14,8 +14,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from biomedjourney_monai.evaluation.judges.equal_groups import equal_groups
 from biomedjourney_monai.evaluation.judges.scores import Judges
 
-INSIDE = 0.995
-"""Share of the validation images that count as inside the domain."""
+INSIDE, SLACK = 0.995, 1.1
+"""The limit is 1.1 times the distance that this share of the validation images keeps to."""
 
 RIDGE = 1e-4
 """Of the classifier that tells images apart."""
@@ -75,7 +75,7 @@ class FeatureDomain(nn.Module):
         covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * mean_variance * torch.eye(len(covariance))
         values, axes = torch.linalg.eigh(covariance)
         domain.whitening = (axes / values.sqrt()).float()
-        domain.limit = torch.quantile(domain(held_out), INSIDE)
+        domain.limit = SLACK * torch.quantile(domain(held_out), INSIDE)
         return domain
 
     def tell_apart(self, own: Tensor, others: Tensor) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from biomedjourney_monai import tracking_store
 from biomedjourney_monai.evaluation.page.metrics_csv import metric_rows
+from biomedjourney_monai.files import make_folder
 
 EXPERIMENT = "biomedjourney"
 """MLflow's experiment, the same as for trainings."""
@@ -19,7 +21,7 @@ BATCH = 500
 
 def default_uri(work: Path) -> str:
     """The tracking store of trainings in the working folder."""
-    return f"sqlite:///{(work / 'runs' / 'mlruns.db').resolve()}"
+    return tracking_store.open_store(work / "runs")
 
 
 def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: str, name: str = "evaluation") -> str:
@@ -30,13 +32,14 @@ def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: st
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
 
-    folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    database = tracking_store.local_database(uri)
+    if database is not None:
+        make_folder(database.parent)
+        tracking_store.follow_move(database)
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        place = None if folder is None else (folder / "mlartifacts").resolve().as_uri()
+        place = None if database is None else (database.parent / tracking_store.ARTIFACTS).as_uri()
         identifier = client.create_experiment(EXPERIMENT, artifact_location=place)
     else:
         identifier = experiment.experiment_id
@@ -50,6 +53,7 @@ def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: st
     for file in files:
         client.log_artifact(run, str(file))
     client.set_terminated(run)
+    tracking_store.remove_quoted_folder(uri)
     return run
 
 

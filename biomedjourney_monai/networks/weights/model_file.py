@@ -55,7 +55,7 @@ def save_tensors(
             found=type(error).__name__,
             action="Pass strings, numbers, lists and dicts only",
         ) from error
-    with written_atomically(path) as temporary, temporary.open("wb") as stream:
+    with written_atomically(path, public=True) as temporary, temporary.open("wb") as stream:
         content = {**tensors, INFO_KEY: facts} if flat else {MODEL_KEY: tensors, INFO_KEY: facts}
         torch.save(content, stream)  # given a path, torch writes its name into the file
 

@@ -15,6 +15,7 @@ import pandas as pd
 from biomedjourney_monai.errors import ConfigError, SettingError
 from biomedjourney_monai.files import write_json, write_table, written_atomically
 from biomedjourney_monai.preparation.cohort.chestxray14 import read_chestxray14
+from biomedjourney_monai.preparation.cohort.chexpert import read_chexpert
 from biomedjourney_monai.preparation.cohort.dicom_folder import read_dicom_folder
 from biomedjourney_monai.preparation.cohort.mimic import LABELS, read_mimic
 from biomedjourney_monai.preparation.cohort.selection import Cohort, CohortSettings, select_studies
@@ -26,7 +27,8 @@ from biomedjourney_monai.preparation.rejections import write_rejected
 from biomedjourney_monai.schema import ORDER_FROM, STUDIES_FILE
 
 VIEW_RECORD = "view_checks.jsonl"
-SOURCES = ("mimic", "dicom", "chestxray14")
+SOURCES = ("mimic", "dicom", "chestxray14", "chexpert")
+PUBLIC = ("chestxray14", "chexpert")
 OPTIONS = {"mimic": "--source", **{kind: f"--{kind}" for kind in SOURCES[1:]}}
 """Kind of source → its option."""
 
@@ -75,12 +77,13 @@ def find_studies(
 
     Args:
         source: folder of MIMIC-CXR-JPG with MIMIC-IV's tables, or of a rendered cohort; or a folder of DICOM files; or
-            the folder of ChestX-ray14.
+            the folder of ChestX-ray14, CheXpert or CheXpert Plus.
         work: the working folder.
-        kind: "mimic", "dicom" or "chestxray14".
+        kind: "mimic", "dicom", "chestxray14" or "chexpert".
         reports: folder of mimic-cxr-reports, by default found in the source; for DICOM see `read_dicom_folder`.
         labels: "chexpert", "negbio" (MIMIC's tables) or "report" (from the reports' text, default for DICOM).
-        split: "paper" or "official", see `CohortSettings`; None takes "official" for ChestX-ray14, else "paper".
+        split: "paper" or "official", see `CohortSettings`; None takes "official" for ChestX-ray14 and CheXpert, else
+            "paper".
         uncertain, eligibility, validation_share, seed, unknown_view, views, require_files: see `CohortSettings`.
         check_views: open each chosen image and drop what is not an upright frontal chest film.
         check_mirrored: also drop what looks mirrored.
@@ -96,7 +99,7 @@ def find_studies(
     """
     workers = Workers.of(processes, scheduler)
     rules = CohortSettings(
-        split or ("official" if kind == "chestxray14" else "paper"),
+        split or ("official" if kind in PUBLIC else "paper"),
         eligibility, validation_share, seed, uncertain, unknown_view, require_files, workers, tuple(views),
     )  # fmt: skip
     opener = _SourceOpener(kind, reports, labels, pseudonym_key)
@@ -134,10 +137,10 @@ class _SourceOpener:
             raise ConfigError("--pseudonym-key needs --dicom", found=option)
         if self.kind == "dicom":
             self._check_dicom(rules)
-        elif self.kind == "chestxray14":
-            if self.reports or self.labels:
+        elif self.kind in PUBLIC:
+            if self.reports or self.labels not in ((None, "report") if self.kind == "chexpert" else (None,)):
                 found = "--reports" if self.reports else "--labels"
-                raise ConfigError(f"{option} has its own labels and no reports", found=found)
+                raise ConfigError(f"{option} brings its own labels and reports", found=found)
             if rules.split == "paper":
                 action = "Use --split official"
                 raise ConfigError("--split paper is MIMIC's", found=option, action=action)
@@ -160,6 +163,10 @@ class _SourceOpener:
         if self.kind == "chestxray14":
             share, seed, files = rules.validation_share, rules.seed, rules.require_files
             return read_chestxray14(source, validation_share=share, seed=seed, require_files=files)
+        if self.kind == "chexpert":
+            share, seed = rules.validation_share, rules.seed
+            texts = work / "reports"
+            return read_chexpert(source, labels=self.labels, texts=texts, validation_share=share, seed=seed)
         key = Path(self.pseudonym_key).read_bytes().strip()[:64] if self.pseudonym_key else b""
         texts = work / "reports"
         return read_dicom_folder(source, reports=self.reports, texts=texts, key=key, workers=rules.workers)

@@ -62,6 +62,7 @@ class ReadRequest:
         return f"{listed} {noun}"
 
 
+_VIEW = re.compile(r"\b(AP|PA) (?:view|film|projection|radiograph)\b", re.IGNORECASE)
 _ORDINARY = re.compile(rf"{words.NOTHING_NEW.pattern}|\b(?:unremarkable|normal|well (?:expanded|inflated))\b")
 _KINDS = {"same": "unchanged", "absent": "no"} | {k: k for k in ("new", "worse", "better", "resolved", "possible")}
 
@@ -96,6 +97,9 @@ def read_request(description: str) -> ReadRequest:
         prompt = " ".join(progression.write_change(change) for change in changes)
     elif not changes and undrawable:
         prompt = NO_CHANGE
+    view = _VIEW.search(description)
+    if view and prompt != description:
+        prompt += f" {view[1].upper()} view."
     return ReadRequest(tuple(changes), by_default, prompt, tuple(left_out), tuple(dict.fromkeys(undrawable)))
 
 
@@ -145,7 +149,8 @@ def _fill_in(changes: list[Change]) -> tuple[list[Change], frozenset[str]]:
 
 def _left_out(sentence: str, segments: tuple[Segment, ...]) -> list[str]:
     if not segments:
-        return [] if not re.search("[a-z]", sentence) or _ORDINARY.search(sentence) else [sentence]
+        ordinary = _ORDINARY.search(sentence) or _VIEW.search(sentence)
+        return [] if not re.search("[a-z]", sentence) or ordinary else [sentence]
     pieces = words.SEPARATOR.split(sentence)
     return [piece.strip() for piece in pieces if words.OTHER_THINGS.search(piece) and not read_segments(piece)]
 
@@ -171,7 +176,8 @@ def _grammar() -> re.Pattern[str]:
         {"suggested": ("Increased {list}.", "Decreased {list}.")},
     )
     frames = [frame for table in tables for row in table.values() for frame in row]
-    plain = (*progression.CLEAR_FRAMES, *progression.CLEARED_FRAMES, "No acute cardiopulmonary process.")
+    plain = (*progression.CLEAR_FRAMES, *progression.NO_CHANGE_FRAMES, *progression.CLEARED_FRAMES)
+    plain += ("No acute cardiopulmonary process.", "AP view.", "PA view.")
     sentences = [frame.removesuffix(".").format(**slots) for frame in frames] + [
         text.removesuffix(".") for text in plain
     ]

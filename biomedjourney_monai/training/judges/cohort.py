@@ -19,6 +19,7 @@ from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.films import FINDING_COLUMNS, FilmJudges, load_film_judges
 from biomedjourney_monai.evaluation.judges.loading import AUTO, PHANTOM, XRV
+from biomedjourney_monai.evaluation.judges.lung_outlines import LUNG_OUTLINES_FILE
 from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, FilmClassifier
 from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
 from biomedjourney_monai.evaluation.judges.scores import Judges
@@ -35,6 +36,9 @@ from biomedjourney_monai.training.judges.films import Films, to_batch, train_fil
 BATCH = 64
 RENDERED = 900
 """Rendered images to tell the films from."""
+
+FITTED_ON = 2000
+"""About so many training films fit the domain."""
 
 TOLD_APART = 0.8
 """Films inside minus rendered images inside, as shares, below which the films count as rendered themselves."""
@@ -62,8 +66,9 @@ def train_cohort_judges(
 ) -> CohortJudges:
     """Train a classifier (findings, sex, group, age) on a cohort's training patients, calibrate it and measure it.
 
-    Writes NAME_classifier.pt, NAME_domain.pt, NAME_judges.json, and the bundle's phantom_segmenter.pt where the folder
-    has none. An interrupted training continues from NAME_classifier.checkpoint.pt. Same arguments, same weights.
+    Writes NAME_classifier.pt, NAME_domain.pt, NAME_judges.json, and the bundle's phantom_segmenter.pt and
+    lung_outlines.pt where the folder has none. An interrupted training continues from NAME_classifier.checkpoint.pt.
+    Same arguments, same weights.
 
     Args:
         work: working folder with studies.parquet; splits train and validate are needed, test is measured too.
@@ -114,8 +119,9 @@ def finish_judges(
     save_weights(network, folder / classifier_file(name))
     domain = fit_domain(network, films, rendered[: len(rendered) * 2 // 3])
     save_weights(domain, folder / domain_file(name))
-    if not (folder / SEGMENTER_FILE).is_file():
-        shutil.copyfile(Path(locate_root()) / "models" / SEGMENTER_FILE, folder / SEGMENTER_FILE)
+    for file in (SEGMENTER_FILE, LUNG_OUTLINES_FILE):
+        if not (folder / file).is_file():
+            shutil.copyfile(Path(locate_root()) / "models" / file, folder / file)
     judges = load_film_judges(folder, name)
     return {
         "version": __version__,
@@ -133,9 +139,8 @@ def finish_judges(
 
 def fit_domain(network: FilmClassifier, films: dict[str, Films], rendered: np.ndarray) -> FeatureDomain:
     """The domain of a network's features; it tells rendered images apart, unless the films are rendered themselves."""
-    train, validate, drawn = (
-        _features(network, i) for i in (films["train"].images, films["validate"].images, rendered)
-    )
+    some = films["train"].images[:: max(1, len(films["train"]) // FITTED_ON)]
+    train, validate, drawn = (_features(network, i) for i in (some, films["validate"].images, rendered))
     domain = FeatureDomain.fitted(train, validate)
     domain.tell_apart(train, drawn)
     found = (torch.exp(-domain.logit(features)) <= 1 for features in (validate, drawn))

@@ -57,3 +57,23 @@ def test_a_run_holds_the_numbers_and_the_files_and_a_second_evaluation_is_a_seco
     again = log_evaluation(metrics, [], uri=uri)
     found = client.search_runs([client.get_experiment_by_name("biomedjourney").experiment_id])
     assert {each.info.run_id for each in found} == {run.info.run_id, again}
+
+
+def test_a_working_folder_may_be_moved_and_have_any_name(metrics, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    page = tmp_path / "index.html"
+    page.write_text("a page")
+    old, new = tmp_path / "old", tmp_path / "a b?c#d%20e"
+    first = log_evaluation(metrics, [page], uri=default_uri(old))
+    old.rename(new)
+    uri = default_uri(new)
+    second = log_evaluation(metrics, [page], uri=uri)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["index.html", new.name])
+    stored = sorted(path.parts[-3] for path in (new / "runs" / "mlartifacts").rglob("index.html"))
+    assert stored == sorted([first, second])
+    client = MlflowClient(tracking_uri=uri)
+    (tmp_path / "fetched").mkdir()
+    for run in (first, second):
+        client.download_artifacts(run, "index.html", str(tmp_path / "fetched"))
+        assert (tmp_path / "fetched" / "index.html").read_text() == "a page"

@@ -83,3 +83,10 @@ def test_a_request_is_read_in_five_milliseconds():
 @given(st.text(max_size=200))
 def test_any_text_is_read(text):
     assert isinstance(read_request(text).line, str)
+
+
+def test_the_view_of_the_film_is_kept():
+    assert read_request("New pleural effusion. AP view.").prompt == "New pleural effusion. AP view."
+    rewritten = read_request("L PTX has enlarged. AP film.")
+    assert rewritten.prompt == "The left pneumothorax has increased and is now large. AP view."
+    assert rewritten.left_out == ()

@@ -14,6 +14,7 @@ from biomedjourney_monai.schema import CHEXPERT_LABELS, STUDIES_FILE, STUDY_COLU
 from biomedjourney_monai.training.judges.cohort import train_cohort_judges
 from biomedjourney_monai.training.judges.cohort_films import read_films
 
+SHARED = ("phantom_segmenter.pt", "lung_outlines.pt")
 SPLITS = ["train"] * 8 + ["validate"] * 6 + ["test"] * 4
 
 
@@ -66,7 +67,7 @@ def test_the_command_writes_judges_that_can_be_loaded_by_name(work, tmp_path, ca
     assert "auroc Edema" in printed
     assert "image damaged 1" in printed or "image unreadable 1" in printed
     names = {path.name for path in out.iterdir()}
-    assert names == {"my_site_classifier.pt", "my_site_domain.pt", "my_site_judges.json", "phantom_segmenter.pt"}
+    assert names == {"my_site_classifier.pt", "my_site_domain.pt", "my_site_judges.json", *SHARED}
     facts = json.loads((out / "my_site_judges.json").read_text())
     judges = load_judges(out, kind="my_site")
     assert judges.provenance()["files"] == facts["files"]
