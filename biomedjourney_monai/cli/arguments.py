@@ -6,9 +6,8 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.fast_import import import_monai_quickly
 from biomedjourney_monai.diffusion.settings import INIT_NOISE, SOLVERS, SamplingSettings, check_seed
@@ -178,14 +177,15 @@ def counterfactual_model(arguments: argparse.Namespace, **changes: object) -> Co
     """The model that the arguments name, with their settings; see `sampling_settings`."""
     settings = sampling_settings(arguments, **changes)
     import_monai_quickly(arguments)
+    from biomedjourney_monai.evaluation.judges.drawn import JudgeReview
     from biomedjourney_monai.generation.model import CounterfactualModel
 
     force = bool(getattr(arguments, "force", False))
     verbatim = True if getattr(arguments, "verbatim", False) else None  # None: as the configuration says
     config = model_config(arguments)
-    more = {"detail": arguments.detail} if hasattr(arguments, "detail") else {}
-    model = partial(CounterfactualModel, config, settings, precision=arguments.precision, **more)
-    return model(force=force, verbatim=verbatim)
+    chosen: dict[str, Any] = {"detail": arguments.detail} if hasattr(arguments, "detail") else {}
+    chosen |= {"precision": arguments.precision, "force": force, "verbatim": verbatim}
+    return CounterfactualModel(config, settings, **chosen, reviewer=JudgeReview(config.models))
 
 
 def warn(text: str) -> None:

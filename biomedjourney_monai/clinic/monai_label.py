@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection
 from monai.transforms import Compose, MapTransform
 
@@ -102,9 +103,14 @@ class WriteResultd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         checked: Checked = data[CHECKED]
         file = str(checked.prior.file)
-        facts = self.model.documents(checked)[0]
+        facts, reviewed = self.model.documents(checked)[0], dict(data)
+        for key in self.key_iterator(reviewed):
+            if checked.draws_nothing:
+                reviewed[key] = torch.from_numpy(checked.prior.image)[None]
+            for warning in self.model.warn_after(checked, np.asarray(torch.as_tensor(reviewed[key]).cpu())):
+                logger.warning(warning)
         with _refusals_as_answers(file):
-            written = self.finish(data)
+            written = self.finish(reviewed)
             for key in self.key_iterator(data):
                 written[key] = _write(np.asarray(written[key])[0], facts, checked.prior, _suffix(data, file))
         return {**written, "result_write_to_file": False}

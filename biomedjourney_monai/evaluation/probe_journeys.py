@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas
@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from biomedjourney_monai.diffusion.controls import generate as draw
+from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
+from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.scores import Judges
@@ -53,6 +56,11 @@ def probe_journeys(
     def generate(priors: Tensor, texts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         return generator(priors, list(texts), seeds=list(seeds)).cpu()
 
+    redrawing = cast(CounterfactualSampler, generator.sampler).with_settings(SamplingSettings(keep_unchanged=0.0))
+
+    def freely(priors: Tensor, texts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        return draw(generator, priors, list(texts), seeds=list(seeds), sampler=redrawing).images.cpu()
+
     size, tables = model.image_size, []
     for start in tqdm(range(0, len(journeys), batch), desc="probes", unit="batch"):
         rows = journeys.iloc[start : start + batch]
@@ -65,6 +73,7 @@ def probe_journeys(
                 texts,
                 generate,
                 judges,
+                freely=freely,
                 seed=settings.seed + start,
                 samples=PROBE_SAMPLES,
                 turn=start,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from biomedjourney_monai.generation.detail import NONE
-from biomedjourney_monai.generation.effect import warn_of_no_change
 from biomedjourney_monai.generation.finish import finished_picture, full_size, full_size_difference, full_size_prior
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.radiographs import mark_synthetic, restore
@@ -84,13 +83,14 @@ class Result:
         squares: np.ndarray,
         documents: Sequence[dict[str, Any]],
         generated: Generated | None = None,
+        effect_warnings: tuple[str, ...] = (),
     ) -> Result:
         """Join a request with what was generated; the maps are those of the first sample."""
         found = {name: getattr(generated, name, None) for name in ("relevance", "region")}
         maps = {name: None if value is None else value[0, 0].cpu().numpy() for name, value in found.items()}
         seeds = checked.seeds[: len(squares)]
-        warnings = warn_of_no_change(checked.prior.image, squares) if checked.asks_for_change else ()
-        return cls(squares, checked.prior, tuple(documents), seeds, (*checked.warnings, *warnings), warnings, **maps)
+        warnings = (*checked.warnings, *effect_warnings)
+        return cls(squares, checked.prior, tuple(documents), seeds, warnings, effect_warnings, **maps)
 
     @property
     def images(self) -> np.ndarray:

@@ -35,7 +35,7 @@ SENTENCES = (
     "Heart and lungs look the same as before.",
 )
 RIM, BRIGHT, GAINED = 0.12, 0.85, 0.25
-"""Share of the side that counts as rim; a marker's grey value; and how much brighter than the film it is if invented."""
+"""Share of the side that counts as rim; a marker's grey value; how much brighter than the film an invented one is."""
 
 
 def psnr(images: np.ndarray, films: np.ndarray) -> np.ndarray:

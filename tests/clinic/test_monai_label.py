@@ -51,6 +51,10 @@ class Model:
         facts = {"description": checked.description, "seed": checked.seeds[0], "prior": checked.prior.image}
         return (document({"Software": "x"}, **facts, detail=self.detail),)
 
+    def warn_after(self, checked, squares):
+        assert squares.shape == (1, 128, 128)
+        return ("it was looked at (code)",)
+
 
 READ = ReadRequestd(
     "image",

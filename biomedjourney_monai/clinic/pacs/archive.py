@@ -177,12 +177,14 @@ def is_unprotected(url: str) -> bool:
 def _session(user: str | None, password: str | None, token: str | None, ca_file: str | None) -> requests.Session:
     import requests
 
+    from biomedjourney_monai.clinic.pacs.limited_session import LimitedSession
+
     class Bearer(requests.auth.AuthBase):
         def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
             request.headers["Authorization"] = f"Bearer {token}"
             return request
 
-    session = requests.Session()
+    session = LimitedSession()
     session.trust_env = False
     session.max_redirects = 0
     if token is not None:
@@ -222,9 +224,14 @@ def _explained(doing: str) -> Iterator[None]:
 def _explain(error: Exception, doing: str) -> ArchiveError:
     import requests
 
+    from biomedjourney_monai.clinic.pacs.limited_session import MAX_ANSWER_BYTES, AnswerTooLarge
+
     status = _status(error)
     if status is not None:
         return _explain_status(status, doing)
+    if isinstance(error, AnswerTooLarge):
+        rule = f"an archive's answer must have at most {MAX_ANSWER_BYTES // 1024**2} MB ({doing})"
+        return ArchiveError(rule, found="a larger one", reason="answer too large")
     if isinstance(error, requests.exceptions.SSLError):
         rule, action = "the archive's certificate must be trusted", "Pass --ca FILE with its authority's certificates"
         reason = "certificate not trusted"
