@@ -167,10 +167,10 @@ class PictureWriter:
             picture,
             facts,
             self._read_source(),
-            film=self._film(facts),
             number=number,
             series_facts=series_facts,
             pseudonyms=self.pseudonyms,
+            film=self._film(facts),
         )
 
     def is_written(self, out: str | Path, facts: Mapping[str, Any]) -> bool:
