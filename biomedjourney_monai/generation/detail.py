@@ -92,8 +92,8 @@ def transfer_detail(film: np.ndarray, change: Change, *, scale: float = 1.0) -> 
     if not change.amount.any():
         return film
     height, width = film.shape
-    added = cv2.resize(change.amount, (width, height), interpolation=cv2.INTER_CUBIC)
-    added *= np.float32(scale)
+    added: np.ndarray = cv2.resize(change.amount, (width, height), interpolation=cv2.INTER_CUBIC)
+    np.multiply(added, np.float32(scale), out=added)
     added -= cv2.resize(_hidden(film, change), (width, height), interpolation=cv2.INTER_CUBIC)
     added += film
     np.clip(added, 0, 1, out=added)
@@ -116,7 +116,7 @@ def _hidden(film: np.ndarray, change: Change) -> np.ndarray:
     """
     rows, columns = change.amount.shape
     coarse, kept = _shrink(film, rows, columns), change.kept
-    hidden = np.zeros_like(coarse)
+    hidden: np.ndarray = np.zeros((rows, columns), np.float32)
     for times, share in ((2, kept), (4, np.sqrt(kept))):
         shape = min(film.shape[0], times * rows), min(film.shape[1], times * columns)
         fine = _shrink(film, *shape)
