@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
+import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -19,12 +21,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def written_atomically(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block ends without an error."""
+def written_atomically(path: str | Path, *, public: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` when the block ends without an error.
+
+    The file is readable by its owner alone, from its first byte on, and so are folders that are made for it: most
+    files hold something of patients. With `public`, for weights and rendered patients, both follow the umask, and
+    the block may also make a folder.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent, public=public)
     temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
+        if not public:
+            make_private_file(temporary)
         yield temporary
         temporary.replace(path)
     finally:
@@ -32,6 +41,20 @@ def written_atomically(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: str | Path, *, public: bool = False) -> None:
+    """Make a folder and those above it where missing: for their owner alone, or with `public` as the umask says."""
+    path = Path(path)
+    for folder in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
+        folder.mkdir(mode=0o777 if public else 0o700, exist_ok=True)
+    path.mkdir(exist_ok=True)  # raises an error where a file has this name
+
+
+def make_private_file(path: str | Path) -> None:
+    """Make an empty file that only its owner can read, unless the file exists."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def file_hash(path: str | Path) -> str:
@@ -43,9 +66,9 @@ def file_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def write_json(path: str | Path, content: Any) -> None:
+def write_json(path: str | Path, content: Any, *, public: bool = False) -> None:
     """Write JSON with sorted keys; NaN and infinities, which JSON does not know, are written as null."""
-    with written_atomically(path) as temporary:
+    with written_atomically(path, public=public) as temporary:
         temporary.write_text(json.dumps(_only_finite(content), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

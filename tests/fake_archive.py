@@ -29,6 +29,7 @@ class FakeArchive:
         self.authorization: str | None = None
         self.refuses = self.forgets = False
         self.ignores_filters = False
+        self.omits: tuple[str, ...] = ()
         self.url = ""
 
     def add(self, content: bytes) -> None:
@@ -72,9 +73,12 @@ class Handler(BaseHTTPRequestHandler):
         if len(path) == 6 and not metadata:
             self.send_instances(found)
             return
+        answers = [json_of(dataset) for dataset in found]
         if not metadata:
-            found = one_each(found, LEVELS[len(path) // 2])
-        self.answer(200, json.dumps([json_of(d) for d in found]).encode(), "application/dicom+json")
+            without = [f"{pydicom.datadict.tag_for_keyword(keyword):08X}" for keyword in self.archive.omits]
+            answers = [json_of(dataset) for dataset in one_each(found, LEVELS[len(path) // 2])]
+            answers = [{tag: value for tag, value in item.items() if tag not in without} for item in answers]
+        self.answer(200, json.dumps(answers).encode(), "application/dicom+json")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

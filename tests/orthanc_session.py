@@ -99,6 +99,13 @@ def run(folder: Path, job: dict) -> dict:
         pacs("unknown patient", "--patient-id", "NOBODY", "--description", TEXT)
         pacs("dry run", *patient, "--dry-run")
         pacs("refused store", "--patient-id", "REFUSED", "--description", TEXT)
+        twice = ("--patient-id", "TWICE", "--description", TEXT)
+        pacs("two patients", *twice)
+        pacs("issuer", *twice, "--issuer", "SITE-A")
+        pacs("accession number", *twice, "--accession-number", "ACC88")
+        for item in dicomweb.search_for_instances(search_filters={"PatientID": "TWICE", "Modality": "OT"}):
+            found = pydicom.Dataset.from_json(item)
+            seen.setdefault("stored in", []).append(str(found.StudyInstanceUID))
         pacs("first", *patient)
         pacs("twice", *patient)
     pacs("stopped", "--work-list", str(folder / "list.csv"))

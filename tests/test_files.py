@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.files import (
+    make_folder,
     read_json,
     read_json_lines,
     read_table,
@@ -48,14 +50,41 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_folders_are_written_atomically_too(tmp_path):
-    with written_atomically(tmp_path / "folder") as temporary:
+    with written_atomically(tmp_path / "folder", public=True) as temporary:
         temporary.mkdir()
         (temporary / "a").touch()
     assert (tmp_path / "folder" / "a").exists()
-    with pytest.raises(RuntimeError), written_atomically(tmp_path / "other") as temporary:
+    with pytest.raises(RuntimeError), written_atomically(tmp_path / "other", public=True) as temporary:
         temporary.mkdir()
         raise RuntimeError
     assert names(tmp_path) == ["folder"]
+
+
+def test_files_and_new_folders_are_for_their_owner_alone_from_the_start(tmp_path):
+    def mode(path):
+        return oct(path.stat().st_mode & 0o777)
+
+    tmp_path.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        with written_atomically(tmp_path / "a" / "b" / "c.txt") as temporary:
+            assert mode(temporary) == "0o600"
+            temporary.write_text("x")
+        with written_atomically(tmp_path / "public" / "c.txt", public=True) as temporary:
+            temporary.write_text("x")
+        (tmp_path / "a" / "b" / "c.txt").chmod(0o644)
+        write_json(tmp_path / "a" / "b" / "c.txt", {})
+    finally:
+        os.umask(before)
+    assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c.txt")] == ["0o700", "0o700", "0o600"]
+    assert [mode(tmp_path / name) for name in (".", "public", "public/c.txt")] == ["0o755", "0o755", "0o644"]
+
+
+def test_a_folder_cannot_be_made_where_a_file_is(tmp_path):
+    (tmp_path / "a").touch()
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(OSError):
+            make_folder(path)
 
 
 @given(rows=st.lists(st.dictionaries(TEXT, VALUES, min_size=1, max_size=4), min_size=1, max_size=4))

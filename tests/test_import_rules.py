@@ -16,6 +16,7 @@ PACKAGE = Path(biomedjourney_monai.__file__).parent
 LAYERS = (
     ("schema", "errors", "memory"),
     ("files", "output_check"),
+    ("tracking_store",),
     ("configuration",),
     ("model_config",),
     ("phantom", "radiographs", "networks"),

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from biomedjourney_monai.cli.fast_import import import_monai_quickly
 from biomedjourney_monai.diffusion.settings import INIT_NOISE, SOLVERS, SamplingSettings, check_seed
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from biomedjourney_monai.model_config import ModelConfig
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
+DETAILS = ("transfer", "none")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -131,6 +132,7 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
         default="random",
         help="start from the seed's noise, or from noise found by inverting the prior (default: random)",
     )
+    add_detail_argument(controls)
     controls.add_argument(
         "--verbatim",
         action="store_true",
@@ -138,6 +140,16 @@ def add_control_arguments(parser: argparse.ArgumentParser) -> None:
     )
     controls.add_argument(
         "--force", action="store_true", help="overrule refusals of prior or description; the metadata record it"
+    )
+
+
+def add_detail_argument(parser: argparse._ActionsContainer) -> None:
+    """Add how pictures get the prior's size."""
+    parser.add_argument(
+        "--detail",
+        choices=DETAILS,
+        default=DETAILS[0],
+        help="transfer: add the change to the prior's own pixels (default); none: enlarge the model's picture",
     )
 
 
@@ -165,12 +177,15 @@ def counterfactual_model(arguments: argparse.Namespace, **changes: object) -> Co
     """The model that the arguments name, with their settings; see `sampling_settings`."""
     settings = sampling_settings(arguments, **changes)
     import_monai_quickly(arguments)
+    from biomedjourney_monai.evaluation.judges.drawn import JudgeReview
     from biomedjourney_monai.generation.model import CounterfactualModel
 
     force = bool(getattr(arguments, "force", False))
     verbatim = True if getattr(arguments, "verbatim", False) else None  # None: as the configuration says
     config = model_config(arguments)
-    return CounterfactualModel(config, settings, precision=arguments.precision, force=force, verbatim=verbatim)
+    chosen: dict[str, Any] = {"detail": arguments.detail} if hasattr(arguments, "detail") else {}
+    chosen |= {"precision": arguments.precision, "force": force, "verbatim": verbatim}
+    return CounterfactualModel(config, settings, **chosen, reviewer=JudgeReview(config.models))
 
 
 def warn(text: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from biomedjourney_monai.cli import main as command
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError, require_extra
+from biomedjourney_monai.files import make_folder
 from biomedjourney_monai.model_config import ModelConfig
 
 EXAMPLE = "biomedjourney demo --work demo"
@@ -77,5 +78,5 @@ def _make_folder(work: Path) -> None:
                 action="Choose another --work",
             )
         shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
+    make_folder(work)
     (work / MARKER).touch()

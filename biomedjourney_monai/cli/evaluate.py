@@ -81,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     probes = parser.add_argument_group("probes: further sampling with the model")
     probes.add_argument(
-        "--probes", type=int, default=0, metavar="N", help="probe the first N journeys, 10 samples each (default: none)"
+        "--probes", type=int, default=0, metavar="N", help="probe the first N journeys, 12 samples each (default: none)"
     )
     probes.add_argument("--probe-batch", type=int, default=16, metavar="N", help="journeys at once (default: 16)")
     probes.add_argument("--steps", type=int, metavar="N", help="denoising steps (default: the configuration's)")
@@ -141,11 +141,11 @@ def format_table(content: dict[str, Any], *, section: str) -> str:
     ]
     if not measures:
         return ""
-    width = max(16, *(len(system["name"]) + 1 for system in content["systems"]))
-    lines = [" " * width + "".join(f"{measure.terminal:>18}" for measure in measures)]
+    rows = [["", *(measure.terminal for measure in measures)]]
     for system in content["systems"]:
-        numbers = [system[section][measure.key]["overall"] for measure in measures]
-        lines.append(f"{system['name']:{width}}" + "".join(f"{_cell(number):>18}" for number in numbers))
+        rows.append([system["name"], *(_cell(system[section][measure.key]["overall"]) for measure in measures)])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
     return "\n".join(lines)
 
 
@@ -155,13 +155,12 @@ def _has_number(parts: dict[str, Any]) -> bool:
 
 
 def _cell(number: dict[str, Any]) -> str:
-    def short(value: float | None) -> str:
-        if value is None or value != value:
-            return "-"
-        return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}".replace("0.", ".", 1)
-
-    interval = "" if short(number["low"]) == "-" else f" {short(number['low'])}-{short(number['high'])}"
-    return short(number["value"]) + interval
+    """A number with three decimals and its interval, such as `0.712 [0.690, 0.731]`."""
+    value, low, high = (number[name] for name in ("value", "low", "high"))
+    if value is None or value != value:
+        return "-"
+    has_interval = low is not None and high is not None and low == low
+    return f"{value:.3f}" + (f" [{low:.3f}, {high:.3f}]" if has_interval else "")
 
 
 def _print_judges(content: dict[str, Any]) -> None:

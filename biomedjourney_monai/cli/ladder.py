@@ -71,6 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     score, judges = scorer_of(model.config.models, rungs[0].prior.image)
     ladder = ladders.make_ladder(model, rungs, score=score)
     out = Path(a.out)
+    for warning in ladder.warnings:
+        warn(warning)
     ladders.save_ladder(out, ladder, judges=judges, writer=writer)
     print("\n".join(ladders.ladder_lines(ladder)))
     print(f"wrote strip.png, ladder.gif, {ladders.SERIES_NAME} and ladder.json to {out}")

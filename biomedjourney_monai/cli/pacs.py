@@ -1,9 +1,10 @@
 """Make counterfactuals of an archive's radiographs, and store them there.
 
-Queries a DICOMweb archive (QIDO) for the latest PA radiograph of a patient or of a study, retrieves it (WADO), makes
-the counterfactual, and stores it (STOW) as a new series of the same study, marked as synthetic. A request is stored
-once: its UIDs are derived from it and queried first, so a work list resumes where it stopped. The password or token is
-read from a file or from the environment (BIOMEDJOURNEY_PACS_PASSWORD, BIOMEDJOURNEY_PACS_TOKEN).
+Queries a DICOMweb archive (QIDO) for the latest frontal radiograph of a patient or of a study, retrieves it (WADO),
+makes the counterfactual, and stores it (STOW) as a new series of the same study, marked as synthetic. A request is
+stored once: its UIDs are derived from it and queried first, so a work list resumes where it stopped. If a PatientID
+has several patients, nothing is made: name the issuer or the accession number. The password or token is read from a
+file or from the environment (BIOMEDJOURNEY_PACS_PASSWORD, BIOMEDJOURNEY_PACS_TOKEN).
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     archive.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds to wait (default: 60)")
     archive.add_argument("--dry-run", action="store_true", help="query, retrieve and check, but make and store nothing")
     one = parser.add_argument_group("one request")
-    one.add_argument("--patient-id", metavar="ID", help="take the latest PA radiograph of this patient")
-    one.add_argument("--study", metavar="UID", help="take the latest PA radiograph of this study")
+    one.add_argument("--patient-id", metavar="ID", help="take the latest frontal radiograph of this patient")
+    one.add_argument("--study", metavar="UID", help="take the latest frontal radiograph of this study")
+    one.add_argument("--issuer", metavar="NAME", help="issuer of the PatientID, where several sites use it")
+    one.add_argument("--accession-number", metavar="NUMBER", help="of the study, if a PatientID has several patients")
     one.add_argument("--description", metavar="TEXT", help="how the disease progresses")
     many = parser.add_argument_group("many requests")
-    columns = "CSV with the columns description and patient_id or study_uid, and optionally seed"
+    columns = "CSV with description and patient_id or study_uid, and optionally seed, issuer and accession_number"
     many.add_argument("--work-list", metavar="FILE", help=columns)
     add_control_arguments(parser)
     add_sampling_arguments(parser)
@@ -59,17 +62,22 @@ def run(arguments: argparse.Namespace) -> None:
             found="both, neither, or an incomplete request",
             action="Pass --patient-id ID or --study UID with --description TEXT, or --work-list FILE",
         )
+    if arguments.work_list and (arguments.issuer or arguments.accession_number):
+        action = "Give the list columns issuer and accession_number"
+        raise BiomedJourneyError("--issuer and --accession-number go with one request", found="a list", action=action)
     archive = connect(arguments, os.environ)
     model = counterfactual_model(arguments)
     (_serve_one if one else _serve_list)(arguments, archive, model)
 
 
 def _serve_one(arguments: argparse.Namespace, archive: Archive, model: CounterfactualModel) -> None:
+    from biomedjourney_monai.clinic.pacs.identity import Query
     from biomedjourney_monai.clinic.pacs.requests import STORED, WOULD, ArchiveRequest, serve
     from biomedjourney_monai.generation.outcomes import KEPT
 
     a = arguments
-    request = ArchiveRequest(a.description, a.seed, a.patient_id or "", a.study or "", region=a.region, force=a.force)
+    query = Query(a.patient_id or "", a.study or "", a.issuer or "", a.accession_number or "")
+    request = ArchiveRequest(query, a.description, a.seed, region=a.region, force=a.force)
     outcome = serve(request, archive, model, dry_run=a.dry_run, warn=warn, say=print)
     lines = {
         STORED: "stored 1 image, marked as synthetic, as a new series of its study",

@@ -165,11 +165,15 @@ def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
     from biomedjourney_monai.generation.sample_files import save_agreement
 
     judges = judge_for(load_judges_by_name(model_config(arguments).models), result.prior.image)
+    findings: dict[str, dict[str, float]] = {}
+    provenance: dict[str, object] = {}
     if judges is None:
         warn("no judges were trained on films like this prior: the samples' findings are not counted")
-        return []
-    findings = agreement_of(judges.score(torch.from_numpy(result.squares)[:, None]).pathology.numpy())
-    file = save_agreement(arguments.out, result, findings=findings, judges=judges.provenance())
+    else:
+        findings = agreement_of(judges.score(torch.from_numpy(result.squares)[:, None]).pathology.numpy())
+        provenance = judges.provenance()
+        print(f"judges: {provenance['name']}")
+    file = save_agreement(arguments.out, result, findings=findings, judges=provenance)
     for finding, numbers in findings.items():
         print(f"{finding:18} {numbers['mean']:.2f} ± {numbers['deviation']:.2f}, {numbers['agreement']:.0%} agree")
     return [file.name]

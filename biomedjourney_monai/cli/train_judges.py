@@ -18,6 +18,9 @@ EXAMPLE = "biomedjourney train-judges --work work --out bundle/models --name my_
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--work", type=Path, help="working folder of a cohort (default: render patients)")
+    parser.add_argument(
+        "--tell-from", type=Path, metavar="WORK", help="without --work: films to tell rendered images from"
+    )
     parser.add_argument("--name", default="films", help="with --work: of the judges (default: films)")
     parser.add_argument("--out", type=Path, default=Path("judges"), help="folder for the weights (default: judges)")
     parser.add_argument("--seed", type=int, default=900001, help="of the rendered patients and of the training")
@@ -39,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         images=arguments.images,
         steps=1000 if arguments.steps is None else arguments.steps,
         processes=arguments.processes,
+        films_of=arguments.tell_from,
     )
     print("\n".join(f"{name:28} {value:.3f}" for name, value in done.marks.items()))
     print(f"trained on {done.trained_on} patients, marks on {done.held_out} others; wrote {done.folder}")

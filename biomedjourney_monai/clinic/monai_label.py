@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection
 from monai.transforms import Compose, MapTransform
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.generation.finish import FinishPictured
 from biomedjourney_monai.generation.model import CounterfactualModel
+from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
-from biomedjourney_monai.radiographs.transforms import RestoreAndMarkd
 
 logger = logging.getLogger(__name__)
 
@@ -96,20 +98,25 @@ class WriteResultd(MapTransform):
 
     def __init__(self, keys: KeysCollection, *, model: CounterfactualModel, reference: str = "image") -> None:
         super().__init__(keys)
-        self.model, self.restore = model, RestoreAndMarkd(keys, reference=reference)
+        self.model, self.finish = model, FinishPictured(keys, reference=reference, detail=model.detail)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         checked: Checked = data[CHECKED]
         file = str(checked.prior.file)
-        facts = self.model.documents(checked)[0]
+        facts, reviewed = self.model.documents(checked)[0], dict(data)
+        for key in self.key_iterator(reviewed):
+            if checked.draws_nothing:
+                reviewed[key] = torch.from_numpy(checked.prior.image)[None]
+            for warning in self.model.warn_after(checked, np.asarray(torch.as_tensor(reviewed[key]).cpu())):
+                logger.warning(warning)
         with _refusals_as_answers(file):
-            written = self.restore(data)
+            written = self.finish(reviewed)
             for key in self.key_iterator(data):
-                written[key] = _write(np.asarray(written[key])[0], facts, file, _suffix(data, file))
+                written[key] = _write(np.asarray(written[key])[0], facts, checked.prior, _suffix(data, file))
         return {**written, "result_write_to_file": False}
 
 
-def _write(picture: np.ndarray, facts: Mapping[str, Any], prior: str, suffix: str) -> WrittenFile:
+def _write(picture: np.ndarray, facts: Mapping[str, Any], prior: Prior, suffix: str) -> WrittenFile:
     """Write to a temporary file, which the server removes after sending it."""
     handle, name = tempfile.mkstemp(suffix=suffix)
     os.close(handle)

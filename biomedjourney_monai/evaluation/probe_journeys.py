@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas
@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from biomedjourney_monai.diffusion.controls import generate as draw
+from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
+from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.scores import Judges
@@ -21,6 +24,7 @@ from biomedjourney_monai.evaluation.probes import run_probes, summarise_probes
 from biomedjourney_monai.evaluation.systems.scoring import records
 from biomedjourney_monai.files import read_json_lines, read_table
 from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.networks.generator import LatentSampler
 from biomedjourney_monai.networks.weights.model_file import weights_hash
 from biomedjourney_monai.radiographs.read.prepared import read_square_images
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, TRIPLES_FILE
@@ -53,6 +57,12 @@ def probe_journeys(
     def generate(priors: Tensor, texts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         return generator(priors, list(texts), seeds=list(seeds)).cpu()
 
+    sampler = cast(CounterfactualSampler, generator.sampler).with_settings(SamplingSettings(keep_unchanged=0.0))
+    redrawing = cast(LatentSampler, sampler)
+
+    def freely(priors: Tensor, texts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        return draw(generator, priors, list(texts), seeds=list(seeds), sampler=redrawing).images.cpu()
+
     size, tables = model.image_size, []
     for start in tqdm(range(0, len(journeys), batch), desc="probes", unit="batch"):
         rows = journeys.iloc[start : start + batch]
@@ -65,6 +75,7 @@ def probe_journeys(
                 texts,
                 generate,
                 judges,
+                freely=freely,
                 seed=settings.seed + start,
                 samples=PROBE_SAMPLES,
                 turn=start,

@@ -25,6 +25,15 @@ from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
 Generate = Callable[[Tensor, Sequence[str], Sequence[int]], Tensor]
 """Prior images (B, 1, H, W) in [0, 1], descriptions and seeds -> counterfactuals, same shape."""
 
+UNCHANGED = (
+    "No interval change.",
+    "No significant change since the prior study.",
+    "Stable appearance of the chest.",
+    "The chest is unchanged.",
+)
+"""What reports say where nothing changes. Unlike the empty description, which guidance subtracts, they are texts as any
+other."""
+
 NAMES = {"Edema": "pulmonary edema"}
 SEEN = 0.5
 LADDER_COLUMNS = (
@@ -63,14 +72,15 @@ def run_probes(
     generate: Generate,
     judges: Judges,
     *,
+    freely: Generate | None = None,
     seed: int = 0,
     samples: int = 3,
     turn: int = 0,
 ) -> pandas.DataFrame:
     """Sample and measure one batch of prior images, shape (B, 1, H, W), in [0, 1].
 
-    `descriptions` and `samples` >= 2 are for the diversity; `seed` and `turn` are those of the first journey, the
-    following ones have the following numbers.
+    `descriptions` and `samples` >= 2 are for the diversity; `freely` generates without keep_unchanged; `seed` and
+    `turn` are those of the first journey, the following ones have the following numbers.
 
     Returns:
         B rows, and a column for each measure of `PROBE_MEASURES` and part; NaN where a probe does not apply.
@@ -85,6 +95,7 @@ def run_probes(
         drift.append(_distance(current, images))
     columns = {f"composition_drift after {n + 1}": values for n, values in enumerate(drift)}
     columns["composition_drift overall"] = drift[0]
+    columns |= _leave_unchanged(images, seeds, generate, freely or generate, judges, turn=turn)
     again = [generate(images, list(descriptions), [s + 10_007 * k for s in seeds]) for k in range(samples)]
     columns["diversity_ms_ssim overall"] = mean_ms_ssim(again)
     probes = [choose_probe(prior_labels_of(row), turn=turn + n) for n, row in enumerate(rows)]
@@ -96,6 +107,22 @@ def run_probes(
         for name, value in values.items():
             table.loc[places, name] = value.astype(np.float64)
     return table
+
+
+def _leave_unchanged(
+    images: Tensor, seeds: Sequence[int], generate: Generate, freely: Generate, judges: Judges, *, turn: int
+) -> dict[str, np.ndarray]:
+    """Follow a sentence without change, with the settings given and without keep_unchanged."""
+    texts = [UNCHANGED[(turn + n) % len(UNCHANGED)] for n in range(len(images))]
+    kept, redrawn = generate(images, texts, seeds), freely(images, texts, seeds)
+    before, after = (judges.score(each.clamp(0, 1)).pathology.double().numpy() > SEEN for each in (images, kept))
+    counts = before.sum(axis=1)
+    shares = np.where(counts > 0, (before & after).sum(axis=1) / np.maximum(counts, 1), np.nan)
+    return {
+        "no_change_drift overall": _distance(kept, images),
+        "no_change_drift redrawn": _distance(redrawn, images),
+        "no_change_findings overall": shares,
+    }
 
 
 def _ladder_and_back(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from biomedjourney_monai.errors import BiomedJourneyError
-from biomedjourney_monai.preparation.descriptions.request import read_request
+from biomedjourney_monai.preparation.descriptions.request import NO_CHANGE, read_request
 from biomedjourney_monai.preparation.reports.statements import read_statements
 from biomedjourney_monai.preparation.reports.vocabulary import NOTHING_NEW
 from biomedjourney_monai.preparation.reports.wording import is_foreign
@@ -96,7 +96,8 @@ def check_description(
             f"the description names no finding that the model knows ({names}): expect little change ({NO_FINDING})"
         )
     if read.undrawable:
-        warnings.append(f"the model cannot draw: {', '.join(read.undrawable)} ({CANNOT_DRAW})")
+        rest = "; nothing else is asked for, so the picture stays the prior's" if prompt == NO_CHANGE else ""
+        warnings.append(f"the model cannot draw: {', '.join(read.undrawable)} ({CANNOT_DRAW}){rest}")
     return DescriptionCheck(tuple(warnings), overruled, prompt, read.line)
 
 

@@ -13,11 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.generation.model import CounterfactualModel
-from biomedjourney_monai.generation.outcomes import KEPT, MADE, NOT_TRIED, count_outcomes, reason_of, write_outcomes
-from biomedjourney_monai.generation.request import Request
+from biomedjourney_monai.generation.outcomes import (
+    KEPT,
+    MADE,
+    NOT_TRIED,
+    count_outcomes,
+    noting,
+    reason_of,
+    write_outcomes,
+)
+from biomedjourney_monai.generation.prior import read_prior
+from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.request_table import PriorRequest
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
 
@@ -64,7 +74,8 @@ class FolderRun:
         self.outcomes = [NOT_TRIED] * len(requests)
         self.files = [""] * len(requests)
         self._facts: dict[int, dict[str, Any]] = {}
-        self._prompts: dict[int, str] = {}
+        self.codes = [""] * len(requests)
+        self._checked: dict[int, Checked] = {}
         self._todo: list[dict[str, Any]] | None = None
 
     def datalist(self) -> list[dict[str, Any]]:
@@ -85,14 +96,24 @@ class FolderRun:
                         raise
                     self.outcomes[number] = reason_of(error, otherwise="request unusable")
                     continue
-                entry = {"description": self._prompts[number], "seed": request.seed, "number": number}
+                entry = {"description": self._checked[number].text, "seed": request.seed, "number": number}
                 self._todo.append({"image": request.image, **entry})
         return self._todo
+
+    def review(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Warn of what was drawn, `pred`, shape (1, S, S); where nothing can be drawn, put the prior in its place."""
+        number = int(data["image"].meta["number"])
+        checked, reviewed = self._checked.pop(number), dict(data)
+        if checked.draws_nothing:
+            reviewed["pred"] = torch.from_numpy(checked.prior.image)[None]
+        for warning in self.model.warn_after(checked, np.asarray(reviewed["pred"].cpu(), np.float32)):
+            noting(logger.warning, self.codes, number)(warning)
+        return reviewed
 
     def save(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Write the marked picture `pred`, shape (1, H, W), whose metadata hold the request's number."""
         number = int(data["pred"].meta["number"])
-        writer = PictureWriter(self.requests[number].image)
+        writer = PictureWriter(read_prior(self.requests[number].image, size=self.model.size))
         writer.write(self.output_dir / self.files[number], np.asarray(data["pred"])[0], self._facts[number])
         self.outcomes[number] = MADE
         return dict(data)
@@ -108,7 +129,7 @@ class FolderRun:
                 evaluator.run()
         finally:
             if set(self.outcomes) - {NOT_TRIED}:
-                write_outcomes(self.output_dir / RESULTS, self.outcomes, self.files)
+                write_outcomes(self.output_dir / RESULTS, self.outcomes, self.files, codes=self.codes)
         good, count, refused = count_outcomes(self.outcomes, (MADE, KEPT))
         if not any(good.values()):
             raise ConfigError("an image of the folder must be usable", found=refused)
@@ -123,8 +144,8 @@ class FolderRun:
             Request(request.image, request.description, seed=request.seed, region=self.region, force=self.force)
         )
         for warning in checked.warnings:
-            logger.warning(warning)
-        self._prompts[number] = checked.text
+            noting(logger.warning, self.codes, number)(warning)
+        self._checked[number] = checked
         self._facts[number] = self.model.documents(checked)[0]
         suffix = ".png" if self.output_format == "png" else suffix_like(request.image)
         self.files[number] = f"counterfactual-{number:04d}{suffix}"

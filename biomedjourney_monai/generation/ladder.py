@@ -11,13 +11,15 @@ import numpy as np
 
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.files import write_json
+from biomedjourney_monai.generation.detail import NONE
+from biomedjourney_monai.generation.finish import full_size, full_size_prior
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.provenance import document
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.writer import PictureWriter
 from biomedjourney_monai.preparation.reports.statements import read_statements
-from biomedjourney_monai.radiographs import restore, save_png
+from biomedjourney_monai.radiographs import save_png
 from biomedjourney_monai.radiographs.pictures.strips import Frame, draw_strip, save_gif
 from biomedjourney_monai.radiographs.write.nifti import save_nifti_series
 from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
@@ -37,6 +39,8 @@ class Ladder:
         scores: the judge's probability of each finding in them, shape (N + 1, 5); NaN without judges.
         named: the findings that the descriptions name.
         facts: metadata of the whole ladder.
+        documents: metadata of each rung.
+        warnings: what was found after generation, for the user.
     """
 
     prior: Prior
@@ -45,6 +49,8 @@ class Ladder:
     scores: np.ndarray
     named: tuple[str, ...]
     facts: dict[str, Any]
+    documents: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...] = ()
 
 
 def severity_ladder(finding: str) -> list[str]:
@@ -91,7 +97,8 @@ def make_ladder(
     `score` maps images, shape (N, S, S), to the judge's probabilities, shape (N, 5).
     """
     prior, texts = rungs[0].prior, tuple(rung.description for rung in rungs)
-    squares = np.stack([prior.image, *(model.run(rung).squares[0] for rung in rungs)])
+    results = [model.run(rung) for rung in rungs]
+    squares = np.stack([prior.image, *(result.squares[0] for result in results)])
     named = tuple(finding for finding in FINDINGS if any(finding in read_statements(text) for text in texts))
     codes = rungs[0].overruled[:-1] + tuple(sorted({rung.overruled[-1] for rung in rungs}))
     facts = document(
@@ -101,8 +108,11 @@ def make_ladder(
         prior=prior.image,
         region=rungs[0].region,
         overruled=codes,
+        detail=model.detail if prior.has_film else NONE,
     )
-    return Ladder(prior, texts, squares, score(squares), named, facts)
+    warnings = tuple(f"rung {n}: {text}" for n, result in enumerate(results, 1) for text in result.effect_warnings)
+    documents = tuple(result.documents[0] for result in results)
+    return Ladder(prior, texts, squares, score(squares), named, facts, documents, warnings)
 
 
 def output_names(folder: str | Path) -> list[Path]:
@@ -118,20 +128,23 @@ def save_ladder(
 
     `judges` is the judge's provenance.
     """
-    out, frames = Path(folder), []
+    out, frames, detail = Path(folder), [], str(ladder.facts.get("detail", NONE))
+    prior = full_size_prior(ladder.prior, detail=detail)
     for number, (square, score) in enumerate(zip(ladder.squares, ladder.scores, strict=True)):
         words = ladder.descriptions[number - 1] if number else "prior image"
         caption = (words, *_scores_in_words(ladder, score))
-        frames.append(Frame(restore(square, ladder.prior.original_hw), caption, is_synthetic=number > 0))
+        picture = full_size(square, ladder.prior, detail=detail) if number else prior
+        frames.append(Frame(picture, caption, is_synthetic=number > 0))
     save_png(out / "strip.png", draw_strip(frames), metadata=ladder.facts)
     save_gif(out / "ladder.gif", frames, metadata=ladder.facts)
     marked = [frame.marked() for frame in frames[1:]]
     save_nifti_series(out / SERIES_NAME, marked)
+    scores = [{finding: round(float(p), 4) for finding, p in zip(FINDINGS, score)} for score in ladder.scores]
     rungs = [
-        {"description": text, "scores": {finding: round(float(p), 4) for finding, p in zip(FINDINGS, score)}}
-        for text, score in zip(["", *ladder.descriptions], ladder.scores)
+        {"description": text, "scores": score, **_prompt(made)}
+        for text, score, made in zip(ladder.descriptions, scores[1:], ladder.documents, strict=True)
     ]
-    content = {**ladder.facts, "judges": judges, "prior_scores": rungs[0]["scores"], "rungs": rungs[1:]}
+    content = {**ladder.facts, "judges": judges, "prior_scores": scores[0], "rungs": rungs}
     write_json(out / "ladder.json", content)
     if writer is not None:
         _write_dicom_series(out / "dicom", marked, ladder, writer)
@@ -143,6 +156,11 @@ def ladder_lines(ladder: Ladder) -> list[str]:
     return ["  ".join(_scores_in_words(ladder, score)) + f"  {text}" for text, score in zip(texts, ladder.scores)]
 
 
+def _prompt(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the text encoder got, where it differs from the description."""
+    return {name: document[name] for name in ("prompt", "drawn") if name in document}
+
+
 def _scores_in_words(ladder: Ladder, score: np.ndarray) -> list[str]:
     return [f"{finding} {score[FINDINGS.index(finding)]:.2f}" for finding in ladder.named if not np.isnan(score).any()]
 
@@ -151,8 +169,8 @@ def _write_dicom_series(folder: Path, images: Sequence[np.ndarray], ladder: Ladd
     """Write marked images as one DICOM series, a file for each rung; files of an earlier ladder are removed."""
     series = {**ladder.facts, "rungs": list(ladder.descriptions)}
     names = [f"{number:02d}.dcm" for number in range(1, len(images) + 1)]
-    for number, (name, image, text) in enumerate(zip(names, images, ladder.descriptions), start=1):
-        facts = {**ladder.facts, "progression_description": text}
+    for number, (name, image, made) in enumerate(zip(names, images, ladder.documents, strict=True), start=1):
+        facts = {**ladder.facts, "progression_description": made["progression_description"], **_prompt(made)}
         writer.write(folder / name, image, facts, number=number, series_facts=series)
     for path in folder.glob(DICOM_NAMES):
         if path.name not in names:

@@ -19,18 +19,26 @@ from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
 from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import refuse_unknown_keywords
 from biomedjourney_monai.generation.description_check import DescriptionCheck, check_description, refuse_empty
+from biomedjourney_monai.generation.detail import NONE, TRANSFER, check_detail
+from biomedjourney_monai.generation.effect import warn_of_no_change
 from biomedjourney_monai.generation.prior import Prior, read_prior
-from biomedjourney_monai.generation.prior_check import check_prior, check_resolution, view_warnings
+from biomedjourney_monai.generation.prior_check import check_prior, check_resolution, doubts_of_view
 from biomedjourney_monai.generation.provenance import document, provenance
 from biomedjourney_monai.generation.region import read_region
 from biomedjourney_monai.generation.request import Checked, Request
-from biomedjourney_monai.generation.result import Result, finished_picture
+from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.weights.trained_size import trained_size
+from biomedjourney_monai.networks.weights.trained_views import trained_views
+from biomedjourney_monai.preparation.descriptions.request import NO_CHANGE
+from biomedjourney_monai.radiographs.marking import check_markable
+from biomedjourney_monai.radiographs.read.view_position import FRONTAL
 
 BATCH_SIZE = 16
 OnStep = Callable[[int], None]
+Reviewer = Callable[[Checked, np.ndarray], tuple[str, ...]]
+"""A checked request and its samples, shape (K, S, S), in [0, 1] → warnings for the user."""
 
 
 class CounterfactualModel:
@@ -46,8 +54,12 @@ class CounterfactualModel:
         force: overrule a refusal of the resolution; see `check_resolution`.
         verbatim: give the text encoder descriptions as they are; None takes the configuration's.
         generator: a generator that is loaded already, used with its own sampler.
+        reviewer: looks at the samples after generation, for example `evaluation.judges.drawn.JudgeReview`.
+        detail: how pictures get the prior's size: "transfer" adds the change to the prior's own pixels, "none"
+            enlarges the model's picture.
 
     Raises:
+        SettingError: for another `detail`.
         ConfigError: if the configuration cannot be used.
         ImageError: with reason "wrong_resolution".
     """
@@ -62,13 +74,17 @@ class CounterfactualModel:
         force: bool = False,
         verbatim: bool | None = None,
         generator: CounterfactualGenerator | None = None,
+        reviewer: Reviewer | None = None,
+        detail: str = TRANSFER,
     ) -> None:
-        self.config, self.settings = config, settings or SamplingSettings()
+        self.detail = check_detail(detail)
+        self.config, self.settings, self.reviewer = config, settings or SamplingSettings(), reviewer
         parser = config.compose()
         self.size = generator.image_size if generator is not None else int(parser.get("image_size"))
         self.verbatim = bool(parser.get("verbatim")) if verbatim is None else verbatim
         trained = trained_size(config.bundle, config.weights)
         self._overruled = check_resolution(self.size, trained, force=force)
+        self.views = trained_views(config.weights)
         self._loaded = _Loaded(partial(config.load_generator, precision=precision, device=device), generator)
         self._provenance: dict[str, Any] | None = None
 
@@ -136,13 +152,22 @@ class CounterfactualModel:
         overruled = check_prior(
             prior.image, is_marked=prior.is_marked, other_body_part=prior.other_body_part, force=request.force
         )
-        finished_picture(prior.image, prior)  # a prior too small for the mark is refused here
+        check_markable(*prior.original_hw)
         region = read_region(request.region, size=self.size, prior_hw=prior.original_hw)
         described = self.check_description(request.description, force=request.force, verbatim=request.verbatim)
         seeds = tuple(range(request.seed, request.seed + request.samples))
         codes = (self._overruled, overruled, described.overruled)
-        text = prior.warnings + view_warnings(prior.image) + described.warnings, described.prompt, described.understood
+        warnings = prior.warnings + self.view_warnings(prior.view_position)
+        warnings += doubts_of_view(prior.image) + described.warnings
+        text = warnings, described.prompt, described.understood
         return Checked(prior, request.description, seeds, region, codes, *text)
+
+    def view_warnings(self, view_position: str) -> tuple[str, ...]:
+        """A warning for a film of another frontal view, "PA" or "AP", than the weights were trained on."""
+        if view_position not in FRONTAL or view_position in self.views:
+            return ()
+        film = {"PA": "a PA film", "AP": "an AP film"}[view_position]
+        return (f"This prior is {film}; the weights were trained on {' and '.join(self.views)} films (other_view).",)
 
     def check_description(self, text: str, *, force: bool = False, verbatim: bool | None = None) -> DescriptionCheck:
         """Check a description; see `description_check.check_description`."""
@@ -165,6 +190,8 @@ class CounterfactualModel:
             progress: show a progress bar for several samples.
         """
         squares, first, seeds = [], None, checked.seeds
+        if checked.draws_nothing:
+            return self._undrawn(checked)
         with tqdm(total=len(seeds), desc="sample", unit="image", disable=not progress or len(seeds) == 1) as bar:
             for start in range(0, len(seeds), batch_size):
                 batch = seeds[start : start + batch_size]
@@ -173,15 +200,58 @@ class CounterfactualModel:
                 first = first or made
                 squares.append(made.images[:, 0].cpu().numpy())
                 bar.update(len(batch))
-        return Result.of(checked, np.concatenate(squares), self.documents(checked), first)
+        drawn, region = np.concatenate(squares), None if first is None else first.region
+        warnings = self.warn_after(checked, drawn, region=region, on_step=on_step)
+        return Result.of(checked, drawn, self.documents(checked), first, warnings)
+
+    def _undrawn(self, checked: Checked, samples: int | None = None) -> Result:
+        """The prior's own picture, for a request of which nothing can be drawn."""
+        documents = self.documents(checked)[:samples]
+        return Result.of(checked, np.stack([checked.prior.image] * len(documents)), documents)
+
+    def warn_after(
+        self,
+        checked: Checked,
+        squares: np.ndarray,
+        *,
+        region: torch.Tensor | None = None,
+        on_step: OnStep | None = None,
+    ) -> tuple[str, ...]:
+        """Warnings for the user about what was drawn: too little, or not what was asked for.
+
+        A result that hardly differs from its prior is compared with one of the same noise without change, which is
+        drawn for it.
+
+        Args:
+            squares: the samples, shape (K, S, S), in [0, 1].
+            region: where change was allowed, of `Generated`; None for everywhere.
+            on_step: called after each denoising step of the comparison.
+        """
+        if checked.draws_nothing:
+            return ()
+        allowed = None if region is None else region[0, 0].cpu().numpy()
+
+        def draw_twin(sample: int) -> np.ndarray:
+            confined = checked.region if allowed is None else allowed > 0.5
+            priors, seeds = checked.prior.image[None], checked.seeds[sample : sample + 1]
+            made = self.draw(priors, [NO_CHANGE], seeds, region=confined, on_step=on_step)
+            return np.asarray(made.images[0, 0].cpu().numpy())
+
+        warnings: tuple[str, ...] = ()
+        if checked.asks_for_change:
+            warnings = warn_of_no_change(checked.prior.image, squares, draw_twin, region=allowed)
+        return warnings if self.reviewer is None else warnings + self.reviewer(checked, squares)
 
     def run_together(self, requests: Sequence[Checked]) -> list[Result]:
         """Generate one sample of each request; requests without a mask share a batch."""
         groups: dict[str, list[int]] = {}
+        results: dict[int, Result] = {}
         for number, checked in enumerate(requests):
+            if checked.draws_nothing:
+                results[number] = self._undrawn(checked, 1)
+                continue
             key = f"mask {number}" if isinstance(checked.region, np.ndarray) else checked.region or ""
             groups.setdefault(key, []).append(number)
-        results: dict[int, Result] = {}
         for numbers in groups.values():
             group = [requests[number] for number in numbers]
             made = self.draw(
@@ -192,7 +262,9 @@ class CounterfactualModel:
             )
             for row, (number, checked) in enumerate(zip(numbers, group, strict=True)):
                 square = made.images[row : row + 1, 0].cpu().numpy()
-                results[number] = Result.of(checked, square, self.documents(checked)[:1])
+                region = None if made.region is None else made.region[min(row, len(made.region) - 1)][None]
+                warnings = self.warn_after(checked, square, region=region)
+                results[number] = Result.of(checked, square, self.documents(checked)[:1], effect_warnings=warnings)
         return [results[number] for number in range(len(requests))]
 
     def draw(
@@ -228,6 +300,8 @@ class CounterfactualModel:
         """The metadata of each sample of a checked request."""
         describe = partial(document, self.provenance(), description=checked.description, prior=checked.prior.image)
         describe = partial(describe, prompt=checked.prompt, region=checked.region, overruled=checked.overruled)
+        describe = partial(describe, draws_nothing=checked.draws_nothing)
+        describe = partial(describe, detail=self.detail if checked.prior.has_film else NONE)
         return tuple(describe(seed=seed) for seed in checked.seeds)
 
 
@@ -254,6 +328,7 @@ def load_model(
     precision: str | None = None,
     device: str | None = None,
     force: bool = False,
+    detail: str = TRANSFER,
 ) -> CounterfactualModel:
     """Load a model with its weights.
 
@@ -266,13 +341,14 @@ def load_model(
         precision: of the denoiser; see `CounterfactualModel`.
         device: "cpu" or "cuda"; None is the CPU.
         force: overrule a refusal of the resolution.
+        detail: "transfer" or "none"; see `CounterfactualModel`.
 
     Raises:
         ConfigError: if the configuration cannot be used.
         WeightsError: if the weights are missing or do not fit.
     """
     config = ModelConfig.find(bundle, weights, overlay, text_encoder)
-    model = CounterfactualModel(config, settings, precision=precision, device=device, force=force)
+    model = CounterfactualModel(config, settings, precision=precision, device=device, force=force, detail=detail)
     _ = model.generator
     return model
 

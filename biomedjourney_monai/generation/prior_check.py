@@ -18,6 +18,7 @@ from biomedjourney_monai.radiographs.read.dicom_header import OTHER_BODY_PART
 from biomedjourney_monai.radiographs.read.marked_files import COUNTERFACTUAL, carries_mark
 from biomedjourney_monai.radiographs.read.pixels import other_body_part
 from biomedjourney_monai.radiographs.views.check import check_view
+from biomedjourney_monai.radiographs.views.framing import BORDERED, STRETCHED, framing_fault
 
 WRONG_RESOLUTION = "wrong_resolution"
 REFUSALS = {
@@ -40,6 +41,16 @@ REFUSALS = {
     "mirrored": ("a prior must not be mirrored", "the heart apparently on the right", "Check its side marker"),
     "inverted": ("dense must be bright in a prior", "an apparently inverted image", "Invert it before"),
     "rotated": ("a prior must be upright", "an apparently rotated image", "Rotate it before"),
+    BORDERED: (
+        "a film must fill its picture",
+        "a border around it, as on a photograph of a film",
+        "Crop the picture to the film",
+    ),
+    STRETCHED: (
+        "a prior must have its own proportions",
+        "a picture too wide or too high for a chest",
+        "Pass it unstretched, with one film in it",
+    ),
     WRONG_RESOLUTION: (
         "images must be generated at the resolution that the weights were trained at",
         "another resolution, which duplicates ribs and organs",
@@ -71,7 +82,7 @@ def refuse(reason: str, *, found: str = "") -> ImageError:
 def check_prior(image: np.ndarray, *, is_marked: bool = False, other_body_part: str = "", force: bool = False) -> str:
     """Refuse a generated picture, another part of the body, and what is not an upright frontal chest film.
 
-    The heart must be on the left.
+    The heart must be on the left, and the film must fill the picture with its own proportions.
 
     Args:
         image: float in [0, 1], shape (S, S), bright is dense.
@@ -85,15 +96,15 @@ def check_prior(image: np.ndarray, *, is_marked: bool = False, other_body_part: 
     Raises:
         ImageError: with a `reason` of `REFUSALS`, unless `force`.
     """
-    view = check_view(image, mirror=True).reason
-    named = (COUNTERFACTUAL if is_marked else "", OTHER_BODY_PART if other_body_part else "", view)
+    looks = (framing_fault(image), check_view(image, mirror=True).reason)
+    named = (COUNTERFACTUAL if is_marked else "", OTHER_BODY_PART if other_body_part else "", *looks)
     reasons = [reason for reason in named if reason]
     if reasons and not force:
         raise refuse(reasons[0], found=other_body_part if reasons[0] == OTHER_BODY_PART else "")
     return ", ".join(reasons)
 
 
-def view_warnings(image: np.ndarray) -> tuple[str, ...]:
+def doubts_of_view(image: np.ndarray) -> tuple[str, ...]:
     """A sentence for the user if it is not certain that an image, shape (S, S), is an upright frontal chest film."""
     doubt = check_view(image).doubt
     return (f"The prior may be {DOUBTS[doubt]} ({doubt}). Look at it before you use the result.",) if doubt else ()

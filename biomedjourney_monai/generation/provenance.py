@@ -37,6 +37,8 @@ def document(
     prior: np.ndarray | None = None,
     region: np.ndarray | str | None = None,
     overruled: Iterable[str] = (),
+    draws_nothing: bool = False,
+    detail: str = "",
 ) -> dict[str, Any]:
     """The metadata of one picture: `provenance` and its request.
 
@@ -48,11 +50,17 @@ def document(
         prior: as the model sees it, float32, shape (S, S); None without a prior.
         region: None, "auto" or a mask.
         overruled: reason codes of overruled refusals; empty ones are left out.
+        draws_nothing: nothing of the description can be drawn: `drawn` is then "nothing", and there is no prompt.
+        detail: how the picture got the prior's size, one of `detail.DETAILS`; "" at the model's own size.
     """
     facts = dict(made_by) if region is None else {**made_by, "region": region_name(region)}
     facts |= {"progression_description": description, "seed": int(seed)}
-    if prompt and prompt != description:
+    if draws_nothing:
+        facts["drawn"] = "nothing"
+    elif prompt and prompt != description:
         facts["prompt"] = prompt
+    if detail:
+        facts["detail"] = detail
     if prior is not None:
         facts["prior"] = content_hash(prior)
     codes = [code for code in overruled if code]

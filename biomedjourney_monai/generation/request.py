@@ -10,7 +10,7 @@ import numpy as np
 from biomedjourney_monai.diffusion.settings import check_seed
 from biomedjourney_monai.errors import SettingError
 from biomedjourney_monai.generation.prior import Prior
-from biomedjourney_monai.preparation.descriptions.request import read_request
+from biomedjourney_monai.preparation.descriptions.request import NO_CHANGE, read_request
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,14 @@ class Checked:
     def text(self) -> str:
         """What the text encoder gets."""
         return self.prompt or self.description
+
+    @property
+    def draws_nothing(self) -> bool:
+        """Whether nothing that the description asks for can be drawn: the picture stays the prior's.
+
+        "No interval change." in its place would also remove findings of the prior.
+        """
+        return self.prompt == NO_CHANGE and bool(read_request(self.description).undrawable)
 
     @property
     def asks_for_change(self) -> bool:

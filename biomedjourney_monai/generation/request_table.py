@@ -25,7 +25,8 @@ WORKBOOKS = {
     b"PK\x03\x04": "an Excel or OpenDocument workbook, or a ZIP file",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
 }
-KNOWN = ("prior", "description", "out", "seed", "region", "patient_id", "study_uid")
+KNOWN: tuple[str, ...] = ("prior", "description", "out", "seed", "region", "patient_id", "study_uid", "issuer")
+KNOWN += ("accession_number",)
 SURPLUS = "surplus cells"
 """The key of the number of cells for which a row has no column."""
 

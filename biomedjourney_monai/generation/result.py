@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biomedjourney_monai.generation.effect import warn_of_no_change
+from biomedjourney_monai.generation.detail import NONE
+from biomedjourney_monai.generation.finish import finished_picture, full_size, full_size_difference, full_size_prior
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.radiographs import mark_synthetic, restore
 from biomedjourney_monai.radiographs.pictures.html import colour_difference
+from biomedjourney_monai.radiographs.scaling import resize
 from biomedjourney_monai.radiographs.write.png import png_bytes, to_8_bit
 
 if TYPE_CHECKING:
@@ -81,18 +83,24 @@ class Result:
         squares: np.ndarray,
         documents: Sequence[dict[str, Any]],
         generated: Generated | None = None,
+        effect_warnings: tuple[str, ...] = (),
     ) -> Result:
         """Join a request with what was generated; the maps are those of the first sample."""
         found = {name: getattr(generated, name, None) for name in ("relevance", "region")}
         maps = {name: None if value is None else value[0, 0].cpu().numpy() for name, value in found.items()}
         seeds = checked.seeds[: len(squares)]
-        warnings = warn_of_no_change(checked.prior.image, squares) if checked.asks_for_change else ()
-        return cls(squares, checked.prior, tuple(documents), seeds, (*checked.warnings, *warnings), warnings, **maps)
+        warnings = (*checked.warnings, *effect_warnings)
+        return cls(squares, checked.prior, tuple(documents), seeds, warnings, effect_warnings, **maps)
 
     @property
     def images(self) -> np.ndarray:
         """The pictures at the prior's own size, marked as synthetic, float32 in [0, 1], shape (K, H, W)."""
-        return np.stack([finished_picture(square, self.prior) for square in self.squares])
+        return np.stack([finished_picture(square, self.prior, detail=self.detail) for square in self.squares])
+
+    @property
+    def detail(self) -> str:
+        """How the pictures got the prior's size, as the metadata say; see `generation.detail`."""
+        return str(self.documents[0].get("detail", NONE)) if self.documents else NONE
 
     @property
     def spread(self) -> Spread:
@@ -106,8 +114,10 @@ class Result:
     @property
     def mean(self) -> np.ndarray:
         """The mean of the samples at the prior's own size, without the mark, float32, shape (H, W)."""
-        mean = self.squares[0] if len(self.squares) == 1 else self.spread.mean
-        return restore(mean, self.prior.original_hw)
+        return full_size(self._mean_square(), self.prior, detail=self.detail)
+
+    def _mean_square(self) -> np.ndarray:
+        return self.squares[0] if len(self.squares) == 1 else self.spread.mean
 
     @property
     def deviation(self) -> np.ndarray:
@@ -118,8 +128,8 @@ class Result:
 
     @property
     def difference(self) -> np.ndarray:
-        """Mean minus prior at the prior's own size, float32 in [-1, 1], shape (H, W); positive is denser."""
-        return self.mean - restore(self.prior.image, self.prior.original_hw)
+        """Mean minus prior at the prior's own size, smooth, float32 in [-1, 1], shape (H, W); positive is denser."""
+        return full_size_difference(self._mean_square(), self.prior, detail=self.detail)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -162,9 +172,10 @@ class Result:
         height, width = self.prior.original_hw
         share = SHOWN_SIDE / max(height, width)
         hw = max(96, round(height * share)), max(96, round(width * share))
-        prior, square = restore(self.prior.image, hw), restore(self.squares[0], hw)
-        grey = [mark_synthetic(prior, text="PRIOR"), mark_synthetic(square)]
-        coloured = mark_synthetic(colour_difference(square, prior))
+        prior = resize(full_size_prior(self.prior, detail=self.detail), *hw)
+        made = resize(full_size(self.squares[0], self.prior, detail=self.detail), *hw)
+        grey = [mark_synthetic(prior, text="PRIOR"), mark_synthetic(made)]
+        coloured = mark_synthetic(colour_difference(made, prior))
         return to_8_bit(np.hstack([*(np.repeat(picture[..., None], 3, axis=2) for picture in grey), coloured]))
 
     def _repr_png_(self) -> bytes:
@@ -179,12 +190,3 @@ class Result:
             "<figcaption>Prior, counterfactual, difference (red: denser, blue: less dense). "
             "Synthetic, not for diagnosis.</figcaption></figure>"
         )
-
-
-def finished_picture(square: np.ndarray, prior: Prior) -> np.ndarray:
-    """A generated square at the prior's own size, marked as synthetic, float32, shape (H, W).
-
-    Raises:
-        ImageError: if the prior is too small for the mark.
-    """
-    return mark_synthetic(restore(square, prior.original_hw))

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from biomedjourney_monai.files import write_json
-from biomedjourney_monai.generation.result import Result, finished_picture
+from biomedjourney_monai.generation.finish import full_size, full_size_prior
+from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.generation.writer import beside, sample_names
-from biomedjourney_monai.radiographs import restore
+from biomedjourney_monai.radiographs import mark_synthetic, restore
 from biomedjourney_monai.radiographs.pictures.maps import overlay_map
 from biomedjourney_monai.radiographs.write.png import png_bytes, save_bytes
 
@@ -34,10 +35,11 @@ def map_files(result: Result) -> dict[str, bytes]:
         files["region"] = png_bytes(_region_picture(result, result.region), metadata=result.documents[0])
     if len(result.squares) > 1:
         spread = result.spread
-        files["mean"] = png_bytes(finished_picture(spread.mean, result.prior), metadata=result.metadata)
+        mean = full_size(spread.mean, result.prior, detail=result.detail)
+        files["mean"] = png_bytes(mark_synthetic(mean), metadata=result.metadata)
         highest = float(spread.deviation.max())
         caption = f"standard deviation of {len(result.squares)} samples: 0 to {highest:.2f}"
-        picture = overlay_map(restore(spread.mean, hw), restore(spread.deviation, hw), highest=highest, caption=caption)
+        picture = overlay_map(mean, restore(spread.deviation, hw), highest=highest, caption=caption)
         files["sigma"] = png_bytes(picture, metadata={**result.metadata, "highest_deviation": f"{highest:.4f}"})
     return files
 
@@ -48,7 +50,8 @@ def _region_picture(result: Result, region: np.ndarray) -> np.ndarray:
     if result.relevance is not None:
         shown, caption = result.relevance * (region > 0), "relevance of the description: 0 to highest"
     hw = result.prior.original_hw
-    return overlay_map(restore(result.prior.image, hw), restore(shown, hw), highest=1.0, caption=caption)
+    prior = full_size_prior(result.prior, detail=result.detail)
+    return overlay_map(prior, restore(shown, hw), highest=1.0, caption=caption)
 
 
 def save_beside(out: str | Path, result: Result) -> list[Path]:
@@ -64,7 +67,8 @@ def save_agreement(
 ) -> Path:
     """Write how far the judges agree over several samples, as NAME-samples.json next to a picture.
 
-    `findings` is the result of `evaluation.judges.agreement.agreement_of`, `judges` the judges' provenance.
+    `findings` is the result of `evaluation.judges.agreement.agreement_of`, `judges` the judges' provenance;
+    both are empty where no judges know the prior.
     """
     file = _agreement_name(out)
     deviation = round(float(result.spread.deviation.mean()), 5)

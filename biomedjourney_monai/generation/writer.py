@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.generation.detail import TRANSFER
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.output_check import full_disk_named, refuse_inputs
 from biomedjourney_monai.preparation.reports.identifiers import find_identifiers
@@ -22,16 +23,16 @@ from biomedjourney_monai.radiographs.write.dicom import (
     counterfactual_dataset,
     is_dicom_name,
     is_written,
-    read_source,
-    refuse_burned_in,
     request_uids,
     save_dicom,
 )
+from biomedjourney_monai.radiographs.write.dicom_source import read_source, refuse_burned_in
 from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_like, save_nifti_series
 
 if TYPE_CHECKING:
     import pydicom
 
+    from biomedjourney_monai.radiographs.film import Film
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 NIFTI = (".nii", ".nii.gz")
@@ -85,22 +86,27 @@ class PictureWriter:
     """Writes the counterfactuals of one prior.
 
     Args:
-        prior: the prior or its file; DICOM attributes and the NIfTI voxel grid are copied from it.
+        prior: the prior or its file; DICOM attributes and the NIfTI voxel grid are copied from it. With a `Prior`,
+            pixels that equal the prior's are written with the prior's stored values, if the metadata of the picture
+            say that detail was transferred; otherwise DICOM and NIfTI have 8 bits.
         pseudonyms: for export.
     """
 
     def __init__(self, prior: Prior | str | Path, pseudonyms: Pseudonyms | None = None) -> None:
+        self.prior = prior if isinstance(prior, Prior) else None
         self.file = prior.file if isinstance(prior, Prior) else Path(prior)
         self.pseudonyms = pseudonyms
         given = prior.source if isinstance(prior, Prior) else None
         self._source: tuple[pydicom.Dataset | None] | None = None if given is None and self.file else (given,)
 
     def check(self, out: str | Path, description: str) -> None:
-        """Refuse an export that would not be DICOM, or that would carry an identifier or burned-in text.
+        """Refuse a prior whose UIDs cannot be kept, and an export that is not DICOM or would carry an identifier.
 
         Raises:
             BiomedJourneyError: naming what was found.
         """
+        if is_dicom_name(out):
+            self._read_source()
         if self.pseudonyms is None:
             return
         if not is_dicom_name(out):
@@ -140,7 +146,7 @@ class PictureWriter:
         series_facts: Mapping[str, Any] | None,
     ) -> None:
         if str(out).endswith(NIFTI) and self.file is not None:
-            save_nifti_like(out, picture, self.file, note=_note(facts))
+            save_nifti_like(out, picture, self.file, note=_note(facts), film=self._film(facts))
         elif str(out).endswith(NIFTI):
             save_nifti_series(out, [picture], note=_note(facts))
         elif is_dicom_name(out):
@@ -158,7 +164,13 @@ class PictureWriter:
     ) -> pydicom.Dataset:
         """The DICOM data set of one picture; see `counterfactual_dataset`."""
         return counterfactual_dataset(
-            picture, facts, self._read_source(), number=number, series_facts=series_facts, pseudonyms=self.pseudonyms
+            picture,
+            facts,
+            self._read_source(),
+            number=number,
+            series_facts=series_facts,
+            pseudonyms=self.pseudonyms,
+            film=self._film(facts),
         )
 
     def is_written(self, out: str | Path, facts: Mapping[str, Any]) -> bool:
@@ -174,8 +186,11 @@ class PictureWriter:
         except (OSError, SyntaxError, ValueError):
             return False
 
+    def _film(self, facts: Mapping[str, Any]) -> Film | None:
+        return self.prior.film if self.prior is not None and facts.get("detail") == TRANSFER else None
+
     def _read_source(self) -> pydicom.Dataset | None:
-        """The attributes that a DICOM file copies from the prior; None if the prior is not DICOM."""
+        """The attributes that a DICOM file copies from the prior; see `read_source`."""
         if self._source is None:
             assert self.file is not None
             self._source = (read_source(self.file),)

@@ -132,7 +132,7 @@ def claim_folder(out: Path, settings: Mapping[str, object]) -> None:
         )
     else:
         try:
-            write_json(marker, wanted)
+            write_json(marker, wanted, public=True)
         except OSError as error:
             raise ConfigError("--out must be writable", found=type(error).__name__) from error
 
@@ -233,12 +233,12 @@ def _write_truth(folder: Path, untidy: UntidyPatient, size: int) -> Iterator[tup
                     rendering = render_counterfactual(
                         patient, visit, new.findings, size=size, with_masks=True, anatomy=anatomy, **view
                     )
-                    with written_atomically(folder / f"{name}.npz") as temporary:
+                    with written_atomically(folder / f"{name}.npz", public=True) as temporary:
                         np.savez_compressed(temporary, masks=np.asarray(rendering.masks))
                     _write_bytes(folder / f"{name}.png", cv2.imencode(".png", as_grey(rendering.image))[1].tobytes())
                 yield image.dicom_id, new.study_id, f"{name}.png"
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    with written_atomically(path) as temporary:
+    with written_atomically(path, public=True) as temporary:
         temporary.write_bytes(content)

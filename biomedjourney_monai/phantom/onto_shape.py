@@ -82,7 +82,7 @@ def _dome_rise(axes: Axes, lung: Lung, rise_cm: float, *, bottom: float) -> np.n
     above = np.clip((axes.y - top) / np.maximum(lung.dome - rise_cm - top, 1.0), 0, 1)
     reach = np.minimum(3 * rise_cm + 4, np.maximum(bottom - lung.dome + rise_cm, 0.1))
     below = 1 - np.clip((axes.y - (lung.dome - rise_cm)) / reach, 0, 1)
-    beside = step((lung.u - 1.5) / 1.5) * (1 - step((lung.u - lung.lateral + 0.3) / 1.2))
+    beside = step((lung.u - 1.5) / 1.5) * (1 - step((lung.u - lung.lateral + 2.0) / 2.5))
     rise = np.float32(rise_cm) * beside * above**2 * below
     rise[rise < 0.01] = 0
     return rise

@@ -38,7 +38,7 @@ def write_contact_sheet(path: str | Path, *, n_patients: int = 8, seed: int = 0,
     path = Path(path)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ConfigError("--sheet must name a PNG or JPEG file", found=path.suffix or "no suffix")
-    with written_atomically(path) as temporary:
+    with written_atomically(path, public=True) as temporary:
         cv2.imwrite(str(temporary), contact_sheet(n_patients, seed, size), [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 

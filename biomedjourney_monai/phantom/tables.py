@@ -168,7 +168,7 @@ def _admission_rows(untidy: UntidyPatient, seed: int) -> list[tuple]:
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[tuple]) -> None:
     """Write CSV, compressed without a time stamp where the name ends in .gz."""
-    with written_atomically(path) as temporary, temporary.open("wb") as stream:
+    with written_atomically(path, public=True) as temporary, temporary.open("wb") as stream:
         if path.suffix == ".gz":
             with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0, compresslevel=6) as packed:
                 _write_rows(packed, columns, rows)

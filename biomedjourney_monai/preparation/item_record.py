@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.files import written_atomically
+from biomedjourney_monai.files import make_folder, make_private_file, written_atomically
 from biomedjourney_monai.preparation.parallel import ALONE, Workers, map_in_processes
 
 
@@ -142,7 +142,8 @@ def appending(path: Path | None) -> Iterator[Callable[[str], object]]:
     if path is None:
         yield lambda text: None
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    make_private_file(path)
     with path.open("a", encoding="utf-8", buffering=1) as stream:
         stream.write("\n")  # the last run may have been killed within a line
         yield stream.write

@@ -26,12 +26,17 @@ def mark_synthetic(image: np.ndarray, text: str = "SYNTHETIC") -> np.ndarray:
         ImageError: if the image is too small for a legible label.
     """
     height, width = image.shape[:2]
-    if min(height, width) < MIN_SIDE:
-        raise ImageError(f"a picture to mark must be at least {MIN_SIDE} px on each side", found=f"{height}×{width}")
+    check_markable(height, width)
     label = _draw(text, font_size=max(9, round(min(height, width) * LABEL_HEIGHT)))[:height, :width]
     marked = np.array(image, np.float32)
     marked[: label.shape[0], : label.shape[1]] = label if image.ndim == 2 else label[..., None]
     return marked
+
+
+def check_markable(height: int, width: int) -> None:
+    """Raise an `ImageError` for a picture that is too small for a legible label."""
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(f"a picture to mark must be at least {MIN_SIDE} px on each side", found=f"{height}×{width}")
 
 
 def _draw(text: str, *, font_size: int) -> np.ndarray:

@@ -35,7 +35,7 @@ def letterbox(pixels: np.ndarray, *, size: int) -> tuple[np.ndarray, np.ndarray]
     top, left, rows, columns = content_box(*pixels.shape, size=size)
     image = np.zeros((size, size), np.float32)
     content = np.zeros((size, size), bool)
-    image[top : top + rows, left : left + columns] = _resize(pixels, rows, columns)
+    image[top : top + rows, left : left + columns] = resize(pixels, rows, columns)
     content[top : top + rows, left : left + columns] = True
     return image, content
 
@@ -48,7 +48,7 @@ def restore(image: np.ndarray, original_hw: tuple[int, int]) -> np.ndarray:
     """
     height, width = original_hw
     top, left, rows, columns = content_box(height, width, size=image.shape[0])
-    restored = _resize(image[top : top + rows, left : left + columns], height, width)
+    restored = resize(image[top : top + rows, left : left + columns], height, width)
     return np.clip(restored, image.min(), image.max())  # cubic enlargement overshoots
 
 
@@ -99,7 +99,8 @@ def _differ(low: float, high: float) -> bool:
     return high - low > 1e-5 * max(abs(low), abs(high))  # resizing a constant leaves rounding errors
 
 
-def _resize(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def resize(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Resize an image, shape (H, W), by area where it shrinks and by cubic splines where it grows; float32."""
     pixels = np.ascontiguousarray(pixels, np.float32)
     shrinks = rows * columns < pixels.size
     return cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)

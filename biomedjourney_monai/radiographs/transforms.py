@@ -1,4 +1,4 @@
-"""MONAI dictionary transforms: load and scale, check the view, and restore the prior's size with the mark."""
+"""MONAI dictionary transforms: load and scale, check the view."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from monai.utils import TraceKeys
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.loading import load_unscaled, load_with_content
-from biomedjourney_monai.radiographs.marking import mark_synthetic
 from biomedjourney_monai.radiographs.read.pixels import original_size
-from biomedjourney_monai.radiographs.scaling import intensity_limits, restore, scale_intensity
+from biomedjourney_monai.radiographs.scaling import intensity_limits, scale_intensity
 from biomedjourney_monai.radiographs.views.check import MAX_FAULT, check_view
 
 
@@ -141,28 +140,6 @@ class FilterViewd(MapTransform):
             found = {"": view.reason, "_doubt": view.doubt, "_probability": view.probability}
             checked |= {f"{key}_view{name}": value for name, value in found.items()}
         return checked
-
-
-class RestoreAndMarkd(MapTransform):
-    """Invert the letterbox, so that a generated picture has the prior's size, and burn in the label.
-
-    Args:
-        keys: generated squares, tensors of shape (1, S, S) in [0, 1].
-        reference: the key of the prior, whose metadata hold `original_size`.
-    """
-
-    def __init__(self, keys: KeysCollection, *, reference: str = "image") -> None:
-        super().__init__(keys)
-        self.reference = reference
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        changed = dict(data)
-        meta = _meta(changed[self.reference])
-        height, width = (int(side) for side in np.asarray(meta["original_size"]).ravel())
-        for key in self.key_iterator(changed):
-            picture = mark_synthetic(restore(_array(changed[key]), (height, width)))
-            changed[key] = MetaTensor(torch.from_numpy(picture[None]), meta=dict(meta))  # (1, height, width)
-        return changed
 
 
 def _array(image: torch.Tensor | np.ndarray) -> np.ndarray:

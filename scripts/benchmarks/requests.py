@@ -5,8 +5,8 @@
 The table has the columns finding, style, change, severity and phrase; {side}, {Side}, {SIDE} and {L} in a phrase are
 filled in. Each phrase is drawn on rendered patients without a finding. It counts as drawn if the judge sees the finding
 in the half that was asked for and not in the other (a resolved finding: in neither), and no other finding that it did
-not see before. `--verbatim` gives the text encoder the phrases as they are. `--calibrate` prints how much a description
-without change changes, and how much the smallest findings do.
+not see before. `--verbatim` gives the text encoder the phrases as they are. `--calibrate` prints how often the
+warning `nothing_changed` is given without a change, and for findings that are drawn.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}. About 6 minutes on one core for 100 phrases.
 """
@@ -27,16 +27,16 @@ from laterality import draw_picture
 from tqdm import tqdm
 
 from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model
+from biomedjourney_monai.clinic.web.suggestions import all_suggestions
 from biomedjourney_monai.evaluation.judges.drawn import judge_halves, warn_of_unseen
 from biomedjourney_monai.evaluation.judges.loading import Judges, load_judges
 from biomedjourney_monai.evaluation.metrics.sides import SEEN
-from biomedjourney_monai.generation.effect import size_of_change
+from biomedjourney_monai.generation.effect import NOTHING_CHANGED
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.generation.request import Request
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import anatomy_of
-from biomedjourney_monai.preparation.descriptions.progression import CLEAR_FRAMES
 from biomedjourney_monai.preparation.descriptions.request import read_request
 from biomedjourney_monai.schema import FINDINGS
 
@@ -59,12 +59,11 @@ UNRELATED = (
     ),
     *("Right PICC line.", "Mass in the left hilum.", "Scoliosis.", "Hiatal hernia."),
 )
-SMALLEST = (
-    "New small left pneumothorax.",
-    "New mild cardiomegaly.",
-    "New mild left atelectasis.",
-    "New mild pulmonary edema.",
+UNCHANGED = (
+    *("No interval change.", "The chest is unchanged.", "Stable appearance of the chest."),
+    *("No significant change since the prior radiograph.", "No acute cardiopulmonary process."),
 )
+"""Descriptions without change; the model gets them as they are."""
 
 
 @dataclass(frozen=True)
@@ -135,16 +134,27 @@ def draw(
     return outcomes
 
 
-def calibrate(model: CounterfactualModel, priors: list[np.ndarray]) -> None:
-    """Print the change that descriptions make: without change, and of the smallest findings."""
-    for texts in (CLEAR_FRAMES, SMALLEST):
-        sizes = []
-        for text in texts:
-            checked = [model.check(Request(prior, text, seed=seed, force=True)) for seed, prior in enumerate(priors)]
-            sizes += [
-                float(size_of_change(c.prior.image, r.squares)[0]) for c, r in zip(checked, model.run_together(checked))
-            ]
-        print(f"{texts[0]!r} …: change {np.quantile(sizes, [0, 0.05, 0.5, 0.95, 0.99, 1]).round(6).tolist()}")
+def calibrate(model: CounterfactualModel, judges: Judges, priors: list[np.ndarray]) -> None:
+    """Print how often `nothing_changed` is said: without a change, and of findings that are drawn."""
+    model.reviewer = None
+    findings = [one for one in all_suggestions() if one.change == "new"]
+    flagged: dict[str, list[bool]] = defaultdict(list)
+    for seed, prior in enumerate(tqdm(priors, desc="sample", unit="prior")):
+        for number in range(3):
+            text = UNCHANGED[(seed + number) % len(UNCHANGED)]
+            checked = model.check(Request(prior, text, seed=seed, force=True))
+            as_asked = replace(
+                checked, description="New edema.", prompt=text
+            )  # the warning is for requests of a change
+            flagged["without change"].append(NOTHING_CHANGED in " ".join(model.run(as_asked).effect_warnings))
+            asked = findings[(11 * seed + 5 * number) % len(findings)]
+            checked = model.check(Request(prior, asked.sentence, seed=seed, force=True))
+            result = model.run(checked)
+            seen, column = judge_halves(judges, checked.prior.image, result.squares[0]), FINDINGS.index(asked.finding)
+            if seen[""][column] > SEEN >= seen["prior"][column]:
+                flagged["drawn findings"].append(NOTHING_CHANGED in " ".join(result.effect_warnings))
+    for name, values in flagged.items():
+        print(f"nothing_changed, {name}: {np.mean(values):.3f} of {len(values)}")
 
 
 def main() -> None:
@@ -152,13 +162,13 @@ def main() -> None:
     parser.add_argument("phrases", type=Path, nargs="?", help="CSV of phrases")
     parser.add_argument("--priors", type=int, default=3, help="patients for each phrase (default: 3)")
     parser.add_argument("--verbatim", action="store_true", help="give the text encoder the phrases as they are")
-    parser.add_argument("--calibrate", action="store_true", help="measure the change that no change makes, and stop")
+    parser.add_argument("--calibrate", action="store_true", help="measure the warning of no change, and stop")
     add_sampling_arguments(parser)
     args = parser.parse_args()
     model = counterfactual_model(args)
     priors = draw_priors(args.priors, size=model.size)
     if args.calibrate:
-        calibrate(model, priors)
+        calibrate(model, load_judges(model.config.models), priors)
         return
     judges = load_judges(model.config.models)
     cases = list(read_phrases(args.phrases))

@@ -118,7 +118,7 @@ def latent_work(tmp_path_factory) -> Path:
         valid=np.ones((1, 16, 16), bool),
         text_states=numbers.normal(size=(3, 64, generator.text_encoder.width)).astype(np.float16),
         rows=[
-            LatentRow(stage, split, new=n, prior=prior, valid=valid, text=n % 3)
+            LatentRow(stage, split, new=n, prior=prior, valid=valid, text=n % 3, changed=n % 2 == 0)
             for stage, prior, valid in (("pretrain", -1, -1), ("finetune", 0, 0))
             for split, count in (("train", 4), ("validate", 2))
             for n in range(count)
@@ -130,6 +130,7 @@ def latent_work(tmp_path_factory) -> Path:
             "dummy_prior": [0.0] * 24,
             "channel_weight": [1.0] * 24,
             "truncated_texts": 0,
+            "unchanged_texts": [1, 2],
         },
     )
     return work

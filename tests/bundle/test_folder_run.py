@@ -153,7 +153,7 @@ def test_an_interrupted_run_keeps_what_it_made_and_says_so(parser, priors, tmp_p
     with pytest.raises(KeyboardInterrupt):
         folder_run.run(Interrupted())
     lines = (tmp_path / "out" / "results.csv").read_text().splitlines()
-    assert lines[1:3] == ["1,made,counterfactual-0000.png", "2,not tried,"]
+    assert lines[1:3] == ["1,made,counterfactual-0000.png,", "2,not tried,,"]
 
 
 def test_nothing_usable_is_an_error_and_so_is_the_priors_own_folder(run, priors, tmp_path):
@@ -213,3 +213,15 @@ def test_every_way_makes_the_same_counterfactual(run, parser, priors, small_mode
     finally:
         for path in served:
             path.unlink()
+
+
+def test_warnings_have_a_column_and_what_cannot_be_drawn_leaves_the_prior(run, priors, tmp_path):
+    write_table(priors, f"a.png,{TEXT},3", "b.nii.gz,New rib fracture.,")
+    (priors / "DOE_JANE.dcm").unlink()
+    assert run()[:2] == [("made", "counterfactual-0000.png"), ("made", "counterfactual-0001.png")]
+    with (tmp_path / "out" / "results.csv").open() as stream:
+        codes = [row["warnings"].split() for row in csv.DictReader(stream)]
+    assert set(codes[0]) <= {"nothing_changed", "finding_not_seen", "finding_not_asked_for"}
+    assert "cannot_draw" in codes[1]
+    with Image.open(tmp_path / "out" / "counterfactual-0001.png") as made:
+        assert made.text["drawn"] == "nothing"

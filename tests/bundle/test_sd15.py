@@ -146,8 +146,9 @@ def test_encode_computes_the_scale_factor_of_the_latents(work):
     from biomedjourney_monai.training.data.latents import LatentCache
 
     cache = LatentCache(work / "latents")
-    assert cache.mean.shape == (4, 4, 16, 16)
-    mean, log_variance = (np.asarray(moments, "float64") for moments in (cache.mean, cache.log_variance))
+    assert cache.encoding["augmentation"]["kind"] == "crop"  # the overlay's
+    assert cache.mean.shape == (5 * 4, 4, 16, 16)  # four films, one of them also in its prior's windows
+    mean, log_variance = (np.asarray(moments, "float64")[::4] for moments in (cache.mean, cache.log_variance))
     variance = mean.var() + np.exp(log_variance).mean()
     assert cache.encoding["scale_factor"] == pytest.approx(variance**-0.5, rel=1e-6)
 

@@ -13,7 +13,9 @@ from biomedjourney_monai.cli.main import main
 def started(monkeypatch, bundle, random_model):
     """`biomedjourney app` up to where it would serve."""
     servers = []
-    monkeypatch.setattr(app, "make_server", lambda arguments, *, loopback: (servers.append(loopback), "server")[1])
+    monkeypatch.setattr(
+        app, "make_server", lambda arguments, *, loopback, logins: (servers.append(loopback), "server")[1]
+    )
     monkeypatch.setattr(app, "serve", lambda server, listening, log_level: servers.append(listening.getsockname()))
 
     def run(*more):
@@ -52,5 +54,23 @@ def test_a_port_that_is_taken_is_one_line(capsys):
 
 @pytest.mark.parametrize("more", [["--waiting", "0"], ["--time-limit", "0"], ["--host", "no such host"]])
 def test_settings_that_cannot_be_are_one_line(more, capsys):
+    assert main(["app", "--port", "0", *more]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_user_is_added_and_then_asked_for(started, tmp_path, capsys, monkeypatch):
+    import io
+
+    users = tmp_path / "users"
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse\n"))
+    assert main(["app", "--password-file", str(users), "--add-user", "ana"]) == 0
+    assert "horse" not in users.read_text() + capsys.readouterr().out
+    status, _ = started("--password-file", str(users), "--host", "0.0.0.0")
+    assert status == 0
+    assert "no encryption: passwords and images can be read in transit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [["--add-user", "ana"], ["--password-file", "/none"]])
+def test_a_login_that_cannot_be_used_is_one_line(more, capsys):
     assert main(["app", "--port", "0", *more]) == 2
     assert capsys.readouterr().err.count("\n") == 1

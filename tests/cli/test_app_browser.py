@@ -221,7 +221,9 @@ def test_a_suggestion_becomes_the_description(open_page):
     page.select_option("#s-change", "resolved")
     page.select_option("#s-finding", "Edema")
     page.click("#add")
-    assert page.input_value("#description") == "Increased large right pneumothorax. Pulmonary edema has resolved."
+    assert page.input_value("#description") == (
+        "The right pneumothorax has increased and is now large. The pulmonary edema has resolved."
+    )
 
 
 def test_an_example_is_taken(open_page):
@@ -256,6 +258,82 @@ def test_a_box_is_drawn_and_kept_to(open_page, chest, rendered_chest):
     upper_half_of_the_other_side = made[40:85, 5:65] / 255
     reference = rendered_chest[40:85, 20:80]
     assert np.corrcoef(upper_half_of_the_other_side.ravel(), reference.ravel())[0, 1] > 0.97
+
+
+def test_a_box_is_placed_by_keyboard(open_page, chest):
+    page = open_page()
+    upload(page, chest)
+    fill(page)
+    page.check("input[name=region][value=box]", force=True)
+    page.focus("#stage")
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowDown", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    assert page.evaluate("state.box.map((side) => Math.round(100 * side))") == [23, 27, 73, 79]
+    assert "23 % to 73 % of the width" in page.inner_text("#box-words")
+    assert page.is_enabled("#go")
+
+
+def test_results_stay_in_reach_and_the_newest_has_the_focus(open_page, chest, sample):
+    page = open_page(width=1280)
+    upload(page, chest)
+    fill(page, seed=21)
+    generate(page)
+    assert page.evaluate("document.activeElement.id") == "result-title"
+    tops = "[...document.querySelectorAll('.pictures figure')].filter((f) => !f.hidden).map((f) => f.offsetTop)"
+    assert len(page.evaluate(tops)) == 4 and len(set(page.evaluate(tops))) == 1, "four pictures fit in one row"
+    assert not page.is_visible("#history")
+    fill(page, seed=22)
+    page.click("#go")
+    page.wait_for_selector("#history:visible")
+    first = page.locator("#history-shown button").first
+    first.click()
+    assert page.locator("#history-shown [aria-current]").get_attribute("aria-label").startswith("Result 1:")
+    assert download(page, "png")[1] == sample(chest, "21.png", seed=21)
+    assert page.said == []
+
+
+def test_pictures_are_enlarged_with_zoom_window_and_level(open_page, chest):
+    page = open_page()
+    upload(page, chest)
+    fill(page)
+    generate(page)
+    page.click("#p-counterfactual")
+    page.wait_for_selector("#large[open]")
+    style = "at('large-picture').style"
+    assert page.inner_text("#v-mark") == "SYNTHETIC"
+    for key in ("+", "+", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert page.evaluate(f"{style}.transform") == "translate(40px, 0px) scale(1.5625)"
+    page.evaluate("at('v-window').value = 0.5; at('v-window').dispatchEvent(new Event('input'))")
+    assert page.evaluate(f"{style}.filter") == "brightness(1) contrast(2)"
+    page.locator("#v-pictures input").first.check(force=True)
+    assert page.inner_text("#v-mark") == "PRIOR"
+    assert page.get_attribute("#large-picture", "src") == page.get_attribute("#p-prior", "src")
+    assert page.evaluate(f"{style}.transform") == "translate(40px, 0px) scale(1.5625)", "the view stays"
+    page.click("#v-reset")
+    assert page.evaluate(f"{style}.filter") == ""
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#large")
+    assert page.said == []
+
+
+def test_a_reload_keeps_the_form_without_the_image(open_page, chest):
+    page = open_page()
+    upload(page, chest)
+    fill(page, seed=33, steps=4)
+    page.reload()
+    assert (page.input_value("#description"), page.input_value("#seed"), page.input_value("#steps")) == (
+        TEXT,
+        "33",
+        "4",
+    )
+    assert "Choose the prior again" in page.inner_text("#prior-messages")
+    assert page.evaluate("sessionStorage.getItem('form').includes('data:image')") is False
+    page.click("[data-example='0']")
+    page.wait_for_selector("#loaded:visible")
+    page.reload()
+    page.wait_for_selector("#loaded:visible")
+    assert page.is_enabled("#go")
 
 
 NO_IMAGES = {

@@ -33,7 +33,7 @@ def test_images_and_texts_become_a_cache_that_training_reads(encode, prepared, c
     assert cache.mean.shape == (4, 24, 16, 16)
     assert len(cache.text) == 18  # three impressions, the null text, one description, 13 sentences without change
     assert cache.encoding["unchanged_texts"] == list(range(5, 18))
-    assert {row.changed for row in cache.rows if row.stage == "finetune"} == {True}  # "New edema."
+    assert all(row.changed for row in cache.rows if row.stage == "finetune")  # New small left pleural effusion.
     pretrain = LatentDataset(prepared / "latents", stage="pretrain", split="train")
     finetune = LatentDataset(prepared / "latents", stage="finetune", split="test")
     assert (len(pretrain), len(finetune)) == (3, 2)

@@ -98,3 +98,14 @@ def test_table_writes_unknown_numbers_as_dashes():
         {"systems": [{"name": "x", "metrics": {key: {"overall": number} for key in keys}}]}, section="metrics"
     )
     assert table.splitlines()[1].split() == ["x", *["-"] * 8]
+
+
+def test_columns_are_separated_and_numbers_have_one_format():
+    long = {"value": -12.5, "low": -100.25, "high": 1000.0}
+    short = {"value": 0.5, "low": None, "high": None}
+    keys = ("pathology_auroc", "changed_auroc", "race_auroc", "age_r", "cmig", "kl", "dice_reference", "dice_prior")
+    content = {"systems": [{"name": "x", "metrics": {key: {"overall": n} for key in keys}} for n in (long, short)]}
+    header, first, second = format_table(content, section="metrics").splitlines()
+    assert first.count("  -12.500 [-100.250, 1000.000]") == 8
+    assert second.split() == ["x", *["0.500"] * 8]
+    assert len(header) == len(first) == len(second)

@@ -192,7 +192,7 @@ def test_training_starts_from_the_imported_denoiser(import_weights, diffusers_fo
         rows=[LatentRow("pretrain", "train", 0, -1, -1, 0)],
         encoding={
             "autoencoder": weights_hash(tmp_path / "autoencoder.pt"),
-            **{"scale_factor": 0.18215, "dummy_prior": [0.0] * 4, "channel_weight": [1.0] * 4},
+            **{"scale_factor": 0.9, "dummy_prior": [0.0] * 4, "channel_weight": [1.0] * 4},
         },
     )
     sections = read_overlay(overlay, bundle / "configs" / "common.yaml")
@@ -206,7 +206,9 @@ def test_training_starts_from_the_imported_denoiser(import_weights, diffusers_fo
         seed=3,
         device="cpu",
         sections=sections,
+        scale_factor="start",  # as in sd15.yaml
     )
+    assert setup.scale_factor == pytest.approx(0.18215)
     assert all(torch.equal(value, state[f"denoiser.{name}"]) for name, value in setup.denoiser.state_dict().items())
 
 

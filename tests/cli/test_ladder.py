@@ -34,6 +34,16 @@ def test_a_ladder_writes_strip_animation_series_and_scores(ladder, tmp_path):
     assert all(0 <= rung["scores"]["Pleural Effusion"] <= 1 for rung in content["rungs"])
 
 
+def test_the_metadata_of_a_rung_name_what_the_text_encoder_got(ladder, tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    assert ladder("--descriptions", "New L pl eff, moderate.", "New rib fracture.", "New mild edema.", "--dicom") == 0
+    rungs = json.loads((tmp_path / "out" / "ladder.json").read_text())["rungs"]
+    assert rungs[0]["prompt"] == "New moderate left pleural effusion." and rungs[1]["drawn"] == "nothing"
+    assert "prompt" not in rungs[1] | rungs[2]
+    first, second, third = (str(pydicom.dcmread(tmp_path / "out" / "dicom" / f"{n:02d}.dcm")) for n in (1, 2, 3))
+    assert "New moderate left pleural effusion." in first and "nothing" in second and "prompt" not in third
+
+
 def test_descriptions_of_ones_own_are_the_rungs_in_their_order(ladder, tmp_path):
     (tmp_path / "rungs.txt").write_text("New mild edema.\n\nEdema has resolved.\n")
     assert ladder("--descriptions-file", str(tmp_path / "rungs.txt")) == 0

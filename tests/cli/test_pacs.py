@@ -339,25 +339,106 @@ def test_the_picture_in_the_archive_is_the_one_of_a_png(ask, archive, tmp_path, 
     assert np.array_equal(read_pixels(tmp_path / "made.dcm"), read_pixels(tmp_path / "made.png"))
 
 
-@pytest.mark.parametrize(
-    "view, codes, expected",
-    [
-        ("PA", [], True),
-        ("AP", [("SCT", "272479007")], False),
-        ("", [("SCT", "272479007")], True),
-        ("", [("SRT", "R-10214")], True),
-        ("", [("SCT", "399348003")], False),
-        ("", [], False),
-    ],
-)
-def test_the_view_is_read_from_the_position_and_then_from_the_code(view, codes, expected):
-    from biomedjourney_monai.clinic.pacs.latest_radiograph import is_pa
+def add_study(archive, dicom_chest, number, **values):
+    """Another study, in 2030 or later: the latest."""
+    uids = {"StudyInstanceUID": f"1.8.{number}.1", "SeriesInstanceUID": f"1.8.{number}.2"}
+    uids |= {"SOPInstanceUID": f"1.8.{number}.3", "StudyDate": f"203{number}0101"}
+    archive.add(dicom_chest(**uids, **values))
 
-    header = pydicom.Dataset()
-    header.ViewPosition = view
-    header.ViewCodeSequence = []
-    for scheme, value in codes:
-        code = pydicom.Dataset()
-        code.CodingSchemeDesignator, code.CodeValue = scheme, value
-        header.ViewCodeSequence.append(code)
-    assert is_pa(header) is expected
+
+OTHERS = {
+    "IssuerOfPatientID": {"IssuerOfPatientID": "SITE-B"},
+    "PatientName": {"PatientName": "ROE^RICHARD"},
+    "PatientBirthDate": {"PatientBirthDate": "19510102"},
+    "PatientSex": {"PatientSex": "M"},
+}
+
+
+@pytest.mark.parametrize("omits", [(), ("IssuerOfPatientID",)])
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_patient_id_of_two_patients_stops_and_names_the_attribute_only(
+    pacs, archive, dicom_chest, capfd, name, omits
+):
+    archive.omits = omits
+    add_study(archive, dicom_chest, 1, PatientID="TWICE", IssuerOfPatientID="SITE-A")
+    add_study(archive, dicom_chest, 2, **{"PatientID": "TWICE", "IssuerOfPatientID": "SITE-A", **OTHERS[name]})
+    assert pacs("--patient-id", "TWICE", "--description", TEXT) == 2
+    said = capfd.readouterr()
+    assert f"found different values of {name}. Pass --issuer" in said.err
+    secrets = ("TWICE", "SITE-", "ROE", "RICHARD", "19510102", *SECRETS)
+    assert not [secret for secret in secrets if secret in said.out + said.err]
+    assert archive.stored() == []
+
+
+@pytest.mark.parametrize("omits", [(), ("IssuerOfPatientID",)])
+def test_the_issuer_or_the_accession_number_names_the_patient(pacs, archive, dicom_chest, omits):
+    archive.omits = omits
+    add_study(archive, dicom_chest, 1, PatientID="TWICE", IssuerOfPatientID="SITE-A", AccessionNumber="A1")
+    add_study(
+        archive, dicom_chest, 2, PatientID="TWICE", IssuerOfPatientID="SITE-B", AccessionNumber="B1", PatientName="ROE"
+    )
+    asked = ("--patient-id", "TWICE", "--description", TEXT)
+    assert pacs(*asked, "--issuer", "SITE-A") == pacs(*asked, "--accession-number", "B1", "--seed", 1) == 0
+    made = [(made.StudyInstanceUID, made.IssuerOfPatientID) for made in archive.stored()]
+    assert made == [("1.8.1.1", "SITE-A"), ("1.8.2.1", "SITE-B")]
+    assert pacs(*asked, "--issuer", "SITE-C") == 2
+    assert len(archive.stored()) == 2
+
+
+def test_an_issuer_may_be_given_by_its_qualifiers(pacs, archive, dicom_chest):
+    item = pydicom.Dataset()
+    item.UniversalEntityID, item.UniversalEntityIDType = "1.2.276.0.76", "ISO"
+    add_study(archive, dicom_chest, 1, PatientID="TWICE", IssuerOfPatientIDQualifiersSequence=[item])
+    add_study(archive, dicom_chest, 2, PatientID="TWICE", IssuerOfPatientID="SITE-B")
+    asked = ("--patient-id", "TWICE", "--description", TEXT)
+    assert pacs(*asked) == 2
+    assert pacs(*asked, "--issuer", "1.2.276.0.76") == 0
+    assert archive.stored()[0].StudyInstanceUID == "1.8.1.1"
+    assert archive.stored()[0].IssuerOfPatientIDQualifiersSequence[0].UniversalEntityID == "1.2.276.0.76"
+
+
+def test_one_patient_may_be_written_in_several_ways(pacs, archive, dicom_chest):
+    add_study(archive, dicom_chest, 1, PatientID="ONE", PatientName="Doe^Jane^^", PatientSex="")
+    add_study(archive, dicom_chest, 2, PatientID="ONE", PatientName="DOE^JANE", IssuerOfPatientID="SITE-A")
+    assert pacs("--patient-id", "ONE", "--description", TEXT) == 0
+    assert archive.stored()[0].StudyInstanceUID == "1.8.2.1"
+
+
+def test_an_image_of_another_patient_than_its_header_is_refused(pacs, archive, dicom_chest, monkeypatch):
+    add_study(archive, dicom_chest, 1, PatientID="ONE", PatientName="ROE")
+    sent = archive.instances["1.8.1.3"]
+    add_study(archive, dicom_chest, 1, PatientID="ONE")
+    monkeypatch.setattr("biomedjourney_monai.clinic.pacs.archive.Archive.retrieve", lambda *_: sent)
+    assert pacs("--patient-id", "ONE", "--description", TEXT) == 2
+    assert archive.stored() == []
+
+
+def test_a_list_names_issuers_and_accession_numbers(pacs, archive, dicom_chest, tmp_path):
+    for number, site in enumerate(("SITE-A", "SITE-B"), 1):
+        add_study(archive, dicom_chest, number, PatientID="TWICE", IssuerOfPatientID=site, AccessionNumber=site[-1])
+    (tmp_path / "list.csv").write_text(
+        "patient_id,issuer,accession_number,description\n"
+        f"TWICE,,,{TEXT}\nTWICE,SITE-A,,{TEXT}\nTWICE,,B,{TEXT}\nTWICE,SITE-A,B,{TEXT}\n"
+    )
+    assert pacs("--work-list", tmp_path / "list.csv") == 0
+    assert results(tmp_path / "list.csv") == ["patient ambiguous", "stored", "stored", "patient or study unknown"]
+    assert pacs("--work-list", tmp_path / "list.csv", "--issuer", "SITE-A") == 2
+
+
+def test_an_ap_film_is_taken_with_a_note_where_the_weights_do_not_know_it(pacs, archive, dicom_chest, capsys):
+    add_study(archive, dicom_chest, 1, PatientID="BED", ViewPosition="AP")
+    assert pacs("--patient-id", "BED", "--description", TEXT) == 0
+    assert "an AP film; the weights were trained on PA films (other_view)" in capsys.readouterr().err
+    assert len(archive.stored()) == 1
+
+
+def test_study_and_instance_uids_with_leading_zeros_are_kept(pacs, archive, dicom_chest, capfd):
+    uids = {"StudyInstanceUID": "1.2.840.0113.77.001", "SeriesInstanceUID": "1.2.840.0113.77.002"}
+    archive.add(dicom_chest(**uids, SOPInstanceUID="1.2.840.0113.77.003", PatientID="ZERO", StudyDate="20300101"))
+    for number, asked in enumerate((("--patient-id", "ZERO"), ("--study", uids["StudyInstanceUID"]))):
+        assert pacs(*asked, "--description", TEXT, "--seed", number) == 0
+    assert {made.StudyInstanceUID for made in archive.stored()} == {"1.2.840.0113.77.001"}
+    sources = {made.SourceImageSequence[0].ReferencedSOPInstanceUID for made in archive.stored()}
+    assert sources == {"1.2.840.0113.77.003"}
+    said = capfd.readouterr()
+    assert "0113" not in said.out + said.err

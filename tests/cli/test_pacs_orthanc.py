@@ -16,6 +16,9 @@ from biomedjourney_monai.radiographs.read.pixels import read_pixels
 SESSION = Path(__file__).parents[1] / "orthanc_session.py"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 SECRETS = ("DOE", "JANE", "MRN12345", "19500102", "20200102", "ACC77", "WARD", "1.2.826.0.1", "Geheim-7")
+SECRETS += ("TWICE", "ROE", "SITE-A")
+ODD_UID = "1.2.840.0113.77"
+"""A part of UIDs with leading zeros; the session's own use of pydicom shows them."""
 
 
 def namespaces_work() -> bool:
@@ -39,7 +42,13 @@ def orthanc(bundle, random_model, dicom_chest, tmp_path):
     other = {"StudyInstanceUID": "1.2.826.0.1.3680043.8.498.9.1", "SeriesInstanceUID": "1.2.826.0.1.3680043.8.498.9.2"}
     other |= {"SOPInstanceUID": "1.2.826.0.1.3680043.8.498.9.3", "PatientID": "REFUSED"}
     priors = []
-    for number, changes in enumerate(({}, older, lateral, other)):
+    twins = []  # two patients of two sites with one PatientID; archives accept such UIDs
+    for number, name in ((1, "SITE-A"), (2, "SITE-B")):
+        levels = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+        uids = {level: f"{ODD_UID}.00{number}.{place}" for place, level in enumerate(levels)}
+        twins.append({**uids, "PatientID": "TWICE", "IssuerOfPatientID": name, "AccessionNumber": f"ACC8{6 + number}"})
+    twins[1] |= {"PatientName": "ROE^RICHARD", "ViewPosition": "AP", "StudyDate": "20250101"}
+    for number, changes in enumerate(({}, older, lateral, other, *twins)):
         priors.append(tmp_path / f"prior-{number}.dcm")
         priors[-1].write_bytes(dicom_chest(**changes))
     more = ["--bundle", str(bundle), "--model", str(random_model), "--steps", "1"]
@@ -67,21 +76,26 @@ def test_a_real_archive_is_asked_and_stores_once(orthanc, bundle, random_model):
         status, text = told(name)
         assert (status, seen[name]["stored"]) == (2, 0), name
         assert words in text
+    assert (seen["two patients"]["status"], seen["two patients"]["stored"]) == (2, 0)
+    assert "different values of IssuerOfPatientID, PatientName. Pass --issuer" in told("two patients")[1]
+    assert (seen["issuer"]["status"], seen["accession number"]["status"]) == (0, 0)
+    assert "an AP film" in told("accession number")[1]
+    assert sorted(seen.pop("stored in")) == [f"{ODD_UID}.001.0", f"{ODD_UID}.002.0"]
     assert (seen["dry run"]["status"], seen["dry run"]["stored"]) == (0, 0)
-    assert (seen["first"]["status"], seen["first"]["stored"]) == (0, 1)
-    assert (seen["twice"]["status"], seen["twice"]["stored"]) == (0, 1)
+    assert (seen["first"]["status"], seen["first"]["stored"]) == (0, 3)
+    assert (seen["twice"]["status"], seen["twice"]["stored"]) == (0, 3)
     assert "kept" in seen["twice"]["out"]
     status, text = told("stopped")
     assert status == 2
     assert "3 connection lost" in text
     assert "1 stored, 1 kept, 1 refused: 1 patient or study unknown" in seen["list"]["out"]
     assert "0 stored, 2 kept, 1 refused" in seen["list again"]["out"]
-    assert seen["list again"]["stored"] == 2
-    assert not [secret for secret in SECRETS if secret in json.dumps(seen)]
+    assert seen["list again"]["stored"] == 4
+    assert not [secret for secret in (*SECRETS, ODD_UID) if secret in json.dumps(seen)]
 
     files = [pydicom.dcmread(path) for path in sorted(folder.glob("archive-*.dcm"))]
-    made = [dataset for dataset in files if "ConversionType" in dataset]
-    assert len(files) == 6
+    made = [dataset for dataset in files if "ConversionType" in dataset and dataset.PatientID == "MRN12345"]
+    assert len(files) == 10
     assert {dataset.SourceImageSequence[0].ReferencedSOPInstanceUID for dataset in made} == {
         "1.2.826.0.1.3680043.8.498.1.3"
     }

@@ -41,13 +41,19 @@ def prior(tmp_path):
 class Model:
     """Checks a request as the model does, but takes any picture for a chest and has no network."""
 
+    detail = "transfer"
+
     def check(self, request):
         refuse_empty(request.description)
         return Checked(read_prior(request.prior, size=128), request.description, (request.seed,))
 
     def documents(self, checked):
         facts = {"description": checked.description, "seed": checked.seeds[0], "prior": checked.prior.image}
-        return (document({"Software": "x"}, **facts),)
+        return (document({"Software": "x"}, **facts, detail=self.detail),)
+
+    def warn_after(self, checked, squares):
+        assert squares.shape == (1, 128, 128)
+        return ("it was looked at (code)",)
 
 
 READ = ReadRequestd(

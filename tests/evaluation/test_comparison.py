@@ -57,6 +57,44 @@ def test_numbers_follow_from_the_scores(work, judges):
     assert metrics["cmig"]["overall"]["value"] == pytest.approx(np.sqrt(terms[0] * retention))
 
 
+class JudgesOfSex:
+    """The judges, but they tell the sex, by the picture's mean grey, and no group."""
+
+    def __init__(self, judges):
+        self.judges, self.provenance, self.features = judges, judges.provenance, judges.features
+
+    def score(self, images):
+        scores = self.judges.score(images)
+        sex = images.mean(dim=(1, 2, 3))
+        return replace(scores, race=torch.full_like(scores.race, torch.nan), sex=sex)
+
+
+def test_cmig_goes_by_sex_where_no_group_is_known(work, judges):
+    pairs = pandas.read_parquet(work / "pairs.parquet")
+    pairs["sex"] = ["M" if n % 3 else "F" for n in range(len(pairs))]
+    pairs["race"] = ""
+    pairs.to_parquet(work / "pairs.parquet")
+    content, scores = compare_systems(work, JudgesOfSex(judges), settings=SETTINGS)
+    system = _system(content, "counterfactual")
+    assert system["failures"] == {}, "judges without groups do not fail"
+    mine = scores[scores["system"] == "counterfactual"].set_index("journey_id")
+    male = (pairs.set_index("journey_id").loc[mine.index, "sex"] == "M").astype(float)
+    sex = system["further"]["sex_auroc"]["overall"]["value"]
+    assert sex == pytest.approx(roc_auc_score(male, mine["sex male"]))
+    metrics = {name: parts["overall"] for name, parts in system["metrics"].items()}
+    assert np.isnan(metrics["race_auroc"]["value"])
+    retention = np.sqrt(sex * max(metrics["age_r"]["value"], 0))
+    assert metrics["cmig"]["value"] == pytest.approx(np.sqrt(metrics["pathology_auroc"]["value"] * retention))
+    assert "by sex" in metrics["cmig"]["note"]
+
+
+def test_judges_that_do_not_tell_the_sex_leave_it_unknown(work, judges):
+    content, _ = compare_systems(work, judges, settings=SETTINGS)
+    sex = _system(content, "counterfactual")["further"]["sex_auroc"]["overall"]
+    assert np.isnan(sex["value"])
+    assert "do not tell the sex" in sex["note"]
+
+
 def test_copying_the_prior_keeps_its_anatomy_and_the_reference_its_findings(work, judges):
     content, _ = compare_systems(work, judges, settings=SETTINGS)
     assert _system(content, "copy-prior")["metrics"]["dice_prior"]["overall"]["value"] == pytest.approx(1)

@@ -6,6 +6,7 @@ import torch
 
 from biomedjourney_monai.evaluation.judges.scores import JudgeScores
 from biomedjourney_monai.evaluation.probes import (
+    UNCHANGED,
     choose_probe,
     run_probes,
     summarise_probes,
@@ -64,6 +65,18 @@ def test_a_model_that_obeys_has_the_numbers_worked_by_hand():
     assert found["reversibility_error overall"] == pytest.approx([0, 0], abs=1e-6)
     assert found["reversibility_recovered overall"].tolist() == [1, 1]  # 0.6, then 0.4
     assert found["diversity_ms_ssim overall"] == pytest.approx([1, 1], abs=1e-5)  # every seed gives the same
+
+
+def test_a_sentence_without_change_is_followed_with_and_without_keep_unchanged():
+    model, free = Brightens(drift=0.2), Brightens(drift=-0.1)
+    found = _run(model, rows=3, freely=free)
+    assert found["no_change_drift overall"] == pytest.approx([0.2] * 3, abs=1e-6)
+    assert found["no_change_drift redrawn"] == pytest.approx([0.1] * 3, abs=1e-6)
+    assert np.isnan(found["no_change_findings overall"]).all(), "the judge saw none"
+    assert free.seen == list(UNCHANGED[:3])
+    images, loses = torch.full((1, 1, SIZE, SIZE), 0.6), Brightens(drift=-0.2)
+    table = run_probes(images, [HEALTHY], ["New edema."], loses, SeesBrightness())
+    assert table["no_change_findings overall"].tolist() == [0]
 
 
 def test_what_is_not_undone_is_named_by_its_finding():

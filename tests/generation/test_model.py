@@ -2,9 +2,11 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from biomedjourney_monai.diffusion.settings import SamplingSettings
@@ -129,3 +131,48 @@ def test_a_missing_model_is_refused_when_it_is_loaded(bundle, tmp_path):
         _ = model.generator
     with pytest.raises(ConfigError, match="bundle folder"):
         load_model(bundle=tmp_path)
+
+
+def test_what_cannot_be_drawn_leaves_the_prior_alone_and_together(model, chest):
+    request = Request(chest, "New rib fracture.", seed=3, samples=2)
+    checked = model.check(request)
+    result, (alone,) = model.run(checked), model.run_together([checked])
+    for square in (*result.squares, *alone.squares):
+        assert np.array_equal(square, checked.prior.image)
+    assert [document["drawn"] for document in result.documents] == ["nothing"] * 2
+    assert "prompt" not in result.documents[0] and result.effect_warnings == ()
+    assert any("stays the prior's" in warning and "cannot_draw" in warning for warning in result.warnings)
+    as_it_is = model.check(Request(chest, "New rib fracture.", verbatim=True))
+    assert not as_it_is.draws_nothing, "a model of free text may draw it"
+
+
+def test_a_reviewer_looks_at_every_result(bundle, random_model, chest):
+    seen = []
+
+    def review(checked, squares):
+        seen.append((checked.description, squares.shape))
+        return ("looked at (code)",)
+
+    model = CounterfactualModel(ModelConfig.find(bundle, random_model), FAST, reviewer=review)
+    checked = [model.check(Request(chest, text, samples=2)) for text in (TEXT, "New edema.")]
+    assert "looked at (code)" in model.run(checked[0]).effect_warnings
+    assert all("looked at (code)" in result.warnings for result in model.run_together(checked))
+    assert seen == [(TEXT, (2, 128, 128)), (TEXT, (1, 128, 128)), ("New edema.", (1, 128, 128))]
+
+
+def test_only_a_result_in_doubt_is_drawn_again(model, chest, monkeypatch):
+    drawn = []
+
+    def draw(priors, texts, seeds, **controls):
+        drawn.append((texts, seeds))
+        return SimpleNamespace(images=torch.from_numpy(priors + np.float32(change))[:, None], region=None)
+
+    monkeypatch.setattr(model, "draw", draw)
+    checked = model.check(Request(chest, TEXT, seed=7))
+    change = 0.2
+    assert model.run(checked).effect_warnings == () and drawn == [([TEXT], (7,))]
+    change = 0.0
+    (warning,) = model.run(checked).effect_warnings
+    assert "nothing_changed" in warning and drawn[-1] == (["No interval change."], (7,))
+    unchanged = model.check(Request(chest, "Mild cardiomegaly is unchanged."))
+    assert model.run(unchanged).effect_warnings == ()

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.generation.finish import finished_picture
 from biomedjourney_monai.generation.prior import Prior
-from biomedjourney_monai.generation.result import Result, finished_picture, spread_of
+from biomedjourney_monai.generation.result import Result, spread_of
 
 RNG = np.random.default_rng(0)
 FACTS = {"Software": "biomedjourney_monai", "progression_description": "New edema.", "prior": "0" * 16}

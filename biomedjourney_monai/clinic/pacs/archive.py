@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.radiographs.read.dicom_header import as_image_error
+from biomedjourney_monai.radiographs.read.quiet import silence_dicom_libraries
 
 if TYPE_CHECKING:
     import pydicom
@@ -25,6 +26,9 @@ TIMEOUT_SECONDS = 60
 ATTEMPTS = 3
 WAITS_FOR_A_STORE = (0, 0.2, 1, 3)
 """Seconds before each query for a stored instance: some archives list it with a delay."""
+
+STUDY_FIELDS: tuple[str, ...] = ("StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "PatientID")
+STUDY_FIELDS += ("IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
 
 _ONE_CHUNK = 1 << 30
 """Bytes below which a store is sent in one piece: the client cannot repeat a store that it sent in chunks."""
@@ -75,16 +79,25 @@ class Archive:
         from dicomweb_client.web import DICOMwebClient
 
         _check_url(url)
+        silence_dicom_libraries()  # the client reads answers with pydicom too
         with _without_log_lines():
             session = _session(user, password, token, ca_file)
             self._client = DICOMwebClient(url.rstrip("/"), session=session, chunk_size=_ONE_CHUNK, timeout=timeout)
             self._client.set_http_retry_params(True, max_attempts=ATTEMPTS, wait_exponential_multiplier=100)
 
     def studies(self, *, patient_id: str = "", study_uid: str = "") -> list[pydicom.Dataset]:
-        """The studies of a patient, or one study: StudyInstanceUID, PatientID, StudyDate, StudyTime."""
+        """The studies of a patient, or one study, with `STUDY_FIELDS`."""
         filters = {"PatientID": patient_id} if patient_id else {"StudyInstanceUID": study_uid}
-        fields = ["StudyInstanceUID", "PatientID", "StudyDate", "StudyTime"]
-        return self._query("search_for_studies", search_filters=filters, fields=fields)
+        return self._query("search_for_studies", search_filters=filters, fields=list(STUDY_FIELDS))
+
+    def first_header(self, study_uid: str) -> pydicom.Dataset | None:
+        """All attributes except pixels of one instance of a study; None for an empty study."""
+        fields = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
+        for item in self._query("search_for_instances", study_uid, fields=fields, limit=1):
+            series_uid, instance_uid = (str(item.get(keyword) or "") for keyword in fields[1:])
+            found = self._query("retrieve_instance_metadata", study_uid, series_uid, instance_uid)
+            return found[0] if found else None
+        return None
 
     def series(self, study_uid: str) -> list[pydicom.Dataset]:
         """The series of a study: SeriesInstanceUID, Modality."""
@@ -136,6 +149,7 @@ class Archive:
                 if _status(error) == 404:  # some archives answer 404 where others send an empty list
                     return []
                 raise
+        found = [found] if isinstance(found, dict) else found
         with _explained("read the answer to"), as_image_error():
             return [pydicom.Dataset.from_json(item, lambda *_: b"") for item in found]
 
@@ -163,12 +177,14 @@ def is_unprotected(url: str) -> bool:
 def _session(user: str | None, password: str | None, token: str | None, ca_file: str | None) -> requests.Session:
     import requests
 
+    from biomedjourney_monai.clinic.pacs.limited_session import LimitedSession
+
     class Bearer(requests.auth.AuthBase):
         def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
             request.headers["Authorization"] = f"Bearer {token}"
             return request
 
-    session = requests.Session()
+    session = LimitedSession()
     session.trust_env = False
     session.max_redirects = 0
     if token is not None:
@@ -208,9 +224,14 @@ def _explained(doing: str) -> Iterator[None]:
 def _explain(error: Exception, doing: str) -> ArchiveError:
     import requests
 
+    from biomedjourney_monai.clinic.pacs.limited_session import MAX_ANSWER_BYTES, AnswerTooLarge
+
     status = _status(error)
     if status is not None:
         return _explain_status(status, doing)
+    if isinstance(error, AnswerTooLarge):
+        rule = f"an archive's answer must have at most {MAX_ANSWER_BYTES // 1024**2} MB ({doing})"
+        return ArchiveError(rule, found="a larger one", reason="answer too large")
     if isinstance(error, requests.exceptions.SSLError):
         rule, action = "the archive's certificate must be trusted", "Pass --ca FILE with its authority's certificates"
         reason = "certificate not trusted"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from biomedjourney_monai.clinic.pacs.archive import Archive
-from biomedjourney_monai.clinic.pacs.latest_radiograph import check_request, check_retrieved, find_latest
+from biomedjourney_monai.clinic.pacs.identity import Query
+from biomedjourney_monai.clinic.pacs.latest_radiograph import check_retrieved, find_latest
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.generation.outcomes import KEPT, NOT_TRIED, noting, reason_of, results_file, write_outcomes
@@ -20,7 +21,8 @@ from biomedjourney_monai.generation.request import Request
 from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
 from biomedjourney_monai.generation.writer import PictureWriter
 from biomedjourney_monai.radiographs.read.dicom_header import as_image_error
-from biomedjourney_monai.radiographs.write.dicom import read_source, request_uids
+from biomedjourney_monai.radiographs.write.dicom import request_uids
+from biomedjourney_monai.radiographs.write.dicom_source import read_source
 
 if TYPE_CHECKING:
     import pydicom
@@ -35,18 +37,16 @@ class ArchiveRequest:
     """A request for one counterfactual; its representation shows nothing of the patient.
 
     Attributes:
+        query: whose radiograph to take.
         description: the progression description.
         seed: of the noise.
-        patient_id: PatientID, or
-        study_uid: StudyInstanceUID.
         region: None, "auto" or a mask's path.
         force: overrule refusals of the prior or the description.
     """
 
+    query: Query
     description: str
     seed: int
-    patient_id: str = ""
-    study_uid: str = ""
     region: str | None = None
     force: bool = False
 
@@ -67,13 +67,13 @@ def serve(
     Raises:
         BiomedJourneyError: some with a reason code, by which a work list counts them.
     """
-    check_request(request.patient_id, request.study_uid)
+    request.query.check()
     described = model.check_description(request.description, force=request.force)  # before anything is retrieved
     if described.understood:
         say(described.understood)
-    found = find_latest(archive, patient_id=request.patient_id, study_uid=request.study_uid)
+    found = find_latest(archive, request.query)
     retrieved = archive.retrieve(found.study_uid, found.series_uid, found.instance_uid)
-    check_retrieved(retrieved, found, patient_id=request.patient_id)
+    check_retrieved(retrieved, found)
     prior = _read_retrieved(retrieved, size=model.size)
     asked = Request(prior, request.description, seed=request.seed, region=request.region, force=request.force)
     checked = model.check(asked)
@@ -105,7 +105,8 @@ def serve_list(
     """Serve the rows of a work list; instances that the archive holds already are kept. Outcomes go next to the list.
 
     Args:
-        file: CSV with the columns description and patient_id or study_uid, and optionally seed.
+        file: CSV with the columns description and patient_id or study_uid, and optionally seed, issuer and
+            accession_number.
         seed: default for rows without a seed.
         region: None, "auto" or a mask's path.
         force: overrule refusals of priors and descriptions.
@@ -126,8 +127,8 @@ def serve_list(
             try:
                 refuse_surplus(row)
                 own_seed = parse_seed(row.get("seed", ""), seed)
-                who = (row.get("patient_id", ""), row.get("study_uid", ""))
-                request = ArchiveRequest(row["description"], own_seed, *who, region=region, force=force)
+                who = Query(**{field.name: row.get(field.name, "") for field in fields(Query)})
+                request = ArchiveRequest(who, row["description"], own_seed, region=region, force=force)
                 outcomes[number] = serve(request, archive, model, dry_run=dry_run, warn=noting(warn, codes, number))
                 lost = 0
             except (BiomedJourneyError, OSError, ValueError) as error:
@@ -146,4 +147,5 @@ def _read_retrieved(retrieved: pydicom.Dataset, *, size: int) -> Prior:
         path = Path(folder) / "prior.dcm"
         with as_image_error():
             retrieved.save_as(path, enforce_file_format=True)
-        return replace(read_prior(path, size=size), file=None, source=read_source(path))
+        read = read_prior(path, size=size)
+        return replace(read, file=None, source=read_source(path), pixels=read.film)

@@ -23,8 +23,8 @@ NO_CLOCK = (1980, 1, 1, 0, 0, 0)
 """The time of the archive's entries: the same request gives the same bytes."""
 
 
-def make_files(result: Result, answer: Mapping[str, Any], *, judges: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of one request by name; `answer` is what the page shows, `judges` the judges' provenance."""
+def make_files(result: Result, answer: Mapping[str, Any], *, judges: Mapping[str, Any] | None) -> dict[str, bytes]:
+    """The files of one request by name; `answer` is what the page shows, `judges` their provenance, None for none."""
     every: dict[str, bytes] = {}
     writer = PictureWriter(result.prior)
     for number, (picture, facts) in enumerate(zip(result.images, result.documents, strict=True), start=1):

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = "static"
-MEDIA_TYPES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+MEDIA_TYPES = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "viewer.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 """The files that the server sends next to the page."""
 
 

@@ -1,22 +1,29 @@
 """The pictures that the web page shows: prior, counterfactual, difference, the judge's heat map, the samples' spread.
 
-All have one size and, except for the prior, the synthetic mark. The prior is shown at the model's resolution, so that
-the details that a small model loses are not mistaken for a change.
+All have one shape and, except for the prior, the synthetic mark. Prior and counterfactual are shown with the film's own
+pixels, up to `FILM_SIDE`, for zooming; maps are shown smaller.
 """
 
 from __future__ import annotations
 
 import functools
+from functools import cached_property
 
 import cv2
 import numpy as np
 
+from biomedjourney_monai.generation.finish import full_size, full_size_difference, full_size_prior
+from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.radiographs import mark_synthetic, restore
 from biomedjourney_monai.radiographs.pictures.html import colour_difference, colour_signed, picture_uri
 from biomedjourney_monai.radiographs.pictures.maps import colour_map
+from biomedjourney_monai.radiographs.scaling import resize
 
 SHOWN_SIDE = 768
 """Longer side of a shown picture, in pixels."""
+
+FILM_SIDE = 2048
+"""Longest side of prior and counterfactual, which can be zoomed; a smaller film is shown at its own size."""
 
 SAMPLE_SIDE = 256
 FULL_HEAT_PERCENTILE = 99.5
@@ -31,39 +38,67 @@ def shown_hw(original_hw: tuple[int, int], side: int = SHOWN_SIDE) -> tuple[int,
     return max(96, round(height * side / longer)), max(96, round(width * side / longer))
 
 
+def film_hw(original_hw: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a shown film: its own, within `SHOWN_SIDE` and `FILM_SIDE`."""
+    height, width = original_hw
+    return shown_hw((height, width), min(max(height, width, SHOWN_SIDE), FILM_SIDE))
+
+
 _picture_uri = functools.partial(picture_uri, optimize=False)  # the user is waiting
 
 
-def show_prior(prior: np.ndarray, original_hw: tuple[int, int]) -> str:
-    """The prior as the model sees it, as a data URI; `prior` is the square, shape (S, S), in [0, 1]."""
-    return _picture_uri(mark_synthetic(restore(prior, shown_hw(original_hw)), text="PRIOR"))
+class ShownPictures:
+    """The pictures of one result, as data URIs; the film is enlarged once."""
 
+    def __init__(self, result: Result) -> None:
+        self.result = result
+        self.hw = shown_hw(result.prior.original_hw)
 
-def show_counterfactual(image: np.ndarray, original_hw: tuple[int, int], *, side: int = SHOWN_SIDE) -> str:
-    """A generated square, marked, as a data URI."""
-    return _picture_uri(mark_synthetic(restore(image, shown_hw(original_hw, side))))
+    @cached_property
+    def _film(self) -> np.ndarray:
+        return full_size_prior(self.result.prior, detail=self.result.detail)
 
+    @cached_property
+    def _made(self) -> np.ndarray:
+        return self._full(0)
 
-def show_difference(image: np.ndarray, prior: np.ndarray, original_hw: tuple[int, int]) -> str:
-    """What became denser, red, and less dense, blue, over the dimmed prior, as a data URI."""
-    hw = shown_hw(original_hw)
-    return _picture_uri(mark_synthetic(colour_difference(restore(image, hw), restore(prior, hw))))
+    def _full(self, number: int) -> np.ndarray:
+        return full_size(self.result.squares[number], self.result.prior, detail=self.result.detail)
 
+    def prior(self) -> str:
+        """The prior, with the film's own pixels."""
+        return _picture_uri(mark_synthetic(resize(self._film, *film_hw(self._film.shape)), text="PRIOR"))
 
-def show_heat(values: np.ndarray, image: np.ndarray, original_hw: tuple[int, int]) -> str:
-    """Where the judge's score rises, red, and falls, blue, over the dimmed counterfactual, as a data URI.
+    def counterfactual(self) -> str:
+        """The first sample, with the film's own pixels where nothing changed."""
+        return _picture_uri(mark_synthetic(resize(self._made, *film_hw(self._made.shape))))
 
-    `values` are the attributions of each pixel, shape (S, S), shown relative to the largest.
-    """
-    hw = shown_hw(original_hw)
-    smooth = cv2.GaussianBlur(np.asarray(values, np.float32), (0, 0), HEAT_SIGMA)
-    full = float(np.percentile(np.abs(smooth), FULL_HEAT_PERCENTILE))
-    shown = cv2.resize(smooth, (image.shape[1], image.shape[0])) / max(full, 1e-12)
-    return _picture_uri(mark_synthetic(colour_signed(restore(shown, hw), restore(image, hw), full=1.0)))
+    def samples(self) -> list[str]:
+        """Every sample, small."""
+        hw = shown_hw(self.result.prior.original_hw, SAMPLE_SIDE)
+        count = len(self.result.squares)
+        return [_picture_uri(mark_synthetic(resize(self._full(number), *hw))) for number in range(count)]
 
+    def difference(self) -> str:
+        """What became denser in the first sample, red, and less dense, blue, over the dimmed prior."""
+        square, prior = self.result.squares[0], self.result.prior
+        change = resize(full_size_difference(square, prior, detail=self.result.detail), *self.hw)
+        ground = resize(self._film, *self.hw)
+        return _picture_uri(mark_synthetic(colour_difference(ground + change, ground)))
 
-def show_spread(mean: np.ndarray, deviation: np.ndarray, original_hw: tuple[int, int], *, highest: float) -> str:
-    """The samples' standard deviation, from black over red to white, over their mean, as a data URI."""
-    hw = shown_hw(original_hw)
-    picture = colour_map(restore(mean, hw), restore(deviation, hw), highest=highest)
-    return _picture_uri(picture / np.float32(255))
+    def heat(self, values: np.ndarray) -> str:
+        """Where the judge's score rises, red, and falls, blue, over the dimmed counterfactual.
+
+        `values` are the attributions of each pixel, shape (S, S), shown relative to the largest.
+        """
+        smooth = cv2.GaussianBlur(np.asarray(values, np.float32), (0, 0), HEAT_SIGMA)
+        full = float(np.percentile(np.abs(smooth), FULL_HEAT_PERCENTILE))
+        side = len(self.result.prior.image)
+        shown = restore(cv2.resize(smooth, (side, side)) / max(full, 1e-12), self.hw)
+        return _picture_uri(mark_synthetic(colour_signed(shown, resize(self._made, *self.hw), full=1.0)))
+
+    def spread(self, *, highest: float) -> str:
+        """The samples' standard deviation, from black over red to white, over their mean."""
+        mean = resize(self.result.mean, *self.hw)
+        picture = colour_map(mean, restore(self.result.spread.deviation, self.hw), highest=highest)
+        return _picture_uri(picture / np.float32(255))

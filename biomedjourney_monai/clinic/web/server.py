@@ -13,16 +13,20 @@ import logging
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from threading import Event
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from biomedjourney_monai.clinic.web.arrivals import Arrivals
+from biomedjourney_monai.clinic.web.login import Logins
 from biomedjourney_monai.clinic.web.page import MEDIA_TYPES, read_static, render_page
 from biomedjourney_monai.clinic.web.queue import LineFullError, RequestQueue
 from biomedjourney_monai.clinic.web.request import MAX_SETTINGS_BYTES, PageRequest, RequestError, parse_request
@@ -30,9 +34,6 @@ from biomedjourney_monai.clinic.web.uploads import MAX_BYTES, LimitError, too_la
 from biomedjourney_monai.errors import BiomedJourneyError
 
 logger = logging.getLogger(__name__)
-
-UPLOAD_SECONDS = 60.0
-"""Time limit for the bytes of one upload to arrive."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
@@ -45,6 +46,9 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """The page communicates with its own server only, and browsers do not cache it."""
+
+WRONG_LOGIN_SECONDS = 1.0
+"""Delay of the answer to a wrong password."""
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -79,8 +83,9 @@ class WebServer:
         service: does the work.
         waiting: number of requests at a time, including the one in progress.
         seconds: time limit of a request, from the start of its turn.
-        upload_seconds: time limit for its bytes to arrive.
+        arrivals: receives uploads, within limits.
         max_bytes: size limit of an upload.
+        logins: who may use the page; None for everybody who reaches it.
         host_names: host names that requests may use; None for any. On loopback this refuses other sites whose names
             resolve to this machine (DNS rebinding).
     """
@@ -91,18 +96,19 @@ class WebServer:
         *,
         waiting: int = 4,
         seconds: float = 600.0,
-        upload_seconds: float = UPLOAD_SECONDS,
+        arrivals: Arrivals | None = None,
         max_bytes: int = MAX_BYTES,
+        logins: Logins | None = None,
         host_names: tuple[str, ...] | None = LOOPBACK_NAMES,
     ) -> None:
         self.service, self.queue = service, RequestQueue(limit=waiting)
-        self.seconds, self.upload_seconds, self.max_bytes = seconds, upload_seconds, max_bytes
-        self.host_names = host_names
+        self.arrivals, self.seconds, self.max_bytes = arrivals or Arrivals(), seconds, max_bytes
+        self.logins, self.host_names = logins, host_names
         self._tasks: set[asyncio.Task[None]] = set()
         self._page: bytes | None = None
 
-    def app(self) -> Starlette:
-        """The ASGI application."""
+    def app(self) -> ASGIApp:
+        """The ASGI application; every answer carries `HEADERS`."""
         routes = [
             Route("/", self._guarded(self.page)),
             Route("/static/{name}", self._guarded(self.static)),
@@ -110,7 +116,7 @@ class WebServer:
             Route("/api/inspect", self._guarded(self.inspect), methods=["POST"]),
             Route("/api/make", self._guarded(self.make), methods=["POST"]),
         ]
-        return Starlette(routes=routes)
+        return with_headers(Starlette(routes=routes))
 
     async def page(self, request: Request) -> Response:
         if self._page is None:
@@ -129,21 +135,21 @@ class WebServer:
         return Response(status_code=404) if content is None else Response(content, media_type="image/png")
 
     async def inspect(self, request: Request) -> Response:
+        data = await self._receive(request, self.max_bytes)
         with self.queue.enter():
-            data = await self._receive(request, self.max_bytes)
             return JSONResponse(await asyncio.to_thread(self.service.inspect, data))
 
     async def make(self, request: Request) -> Response:
+        body = await self._receive(request, self.max_bytes + MAX_SETTINGS_BYTES)
+        head, newline, data = body.partition(b"\n")
+        if not newline or len(head) > MAX_SETTINGS_BYTES:
+            found = f"a first line of {len(head):,} bytes"
+            raise RequestError("a request must be one line of JSON, then an image", found=found)
+        asked = parse_request(head)
+        if len(data) > self.max_bytes:
+            raise too_large(len(data), max_bytes=self.max_bytes)
         with ExitStack() as place:
             place.enter_context(self.queue.enter())
-            body = await self._receive(request, self.max_bytes + MAX_SETTINGS_BYTES)
-            head, newline, data = body.partition(b"\n")
-            if not newline or len(head) > MAX_SETTINGS_BYTES:
-                found = f"a first line of {len(head):,} bytes"
-                raise RequestError("a request must be one line of JSON, then an image", found=found)
-            asked = parse_request(head)
-            if len(data) > self.max_bytes:
-                raise too_large(len(data), max_bytes=self.max_bytes)
             kept = place.pop_all()
         lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         task = asyncio.create_task(self._work(kept, asked, data, lines.put_nowait))
@@ -203,36 +209,9 @@ class WebServer:
             task.cancel()
 
     async def _receive(self, request: Request, max_bytes: int) -> bytes:
-        announced = request.headers.get("content-length", "0")
-        if announced.isdigit() and int(announced) > max_bytes:
-            raise too_large(int(announced), max_bytes=self.max_bytes)
-        try:
-            return await asyncio.wait_for(self._collect(request, max_bytes), self.upload_seconds)
-        except asyncio.TimeoutError as error:
-            rule = f"an upload must arrive within {self.upload_seconds:g} seconds"
-            raise LimitError(rule, found="a slower one") from error
-
-    async def _collect(self, request: Request, max_bytes: int) -> bytes:
-        parts, count = [], 0
-        async for part in request.stream():
-            count += len(part)
-            if count > max_bytes:
-                raise too_large(count, max_bytes=self.max_bytes)
-            parts.append(part)
-        return b"".join(parts)
-
-    async def _let_pass(self, request: Request) -> None:
-        """Receive and discard a refused upload: browsers read the answer only after they have sent everything."""
-
-        async def drop() -> None:
-            count, more = 0, True
-            while more and count <= self.max_bytes + MAX_SETTINGS_BYTES:
-                message = await request.receive()
-                count += len(message.get("body", b""))
-                more = message.get("more_body", False)
-
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(drop(), self.upload_seconds)
+        announced = request.headers.get("content-length", "")
+        limits = {"max_bytes": max_bytes, "shown": self.max_bytes}
+        return await self.arrivals.receive(request.stream(), announced=announced, **limits)
 
     def _guarded(self, handler: Handler) -> Handler:
         """Check access, and answer errors with an explanation; what was sent is never logged."""
@@ -240,15 +219,12 @@ class WebServer:
         async def guarded(request: Request) -> Response:
             started = time.monotonic()
             try:
-                refusal = self._refuse(request)
-                response = refusal if refusal is not None else await handler(request)
+                refusal = self._refuse(request) or await self._ask_for_login(request)
+                response = refusal or await handler(request)
             except ClientDisconnect:
                 response = Response(status_code=499)
             except Exception as error:
-                if isinstance(error, LineFullError):
-                    await self._let_pass(request)
                 response = JSONResponse(explain(error), status_code=status_of(error))
-            response.headers.update(HEADERS)
             if response.status_code == 503:
                 response.headers["Retry-After"] = "30"
             facts = (request.method, getattr(handler, "__name__", ""), response.status_code)
@@ -265,6 +241,30 @@ class WebServer:
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
             return Response("Requests from other pages are refused.", status_code=403)
         return None
+
+    async def _ask_for_login(self, request: Request) -> Response | None:
+        """None for users with the right password, or without `logins`; else an answer that makes browsers ask."""
+        given = request.headers.get("authorization", "")
+        if self.logins is None or (given and await asyncio.to_thread(self.logins.accepts, given)):
+            return None
+        if given:
+            await asyncio.sleep(WRONG_LOGIN_SECONDS)
+        realm = {"WWW-Authenticate": 'Basic realm="Counterfactual chest radiographs", charset="UTF-8"'}
+        return Response("Name and password are needed.", status_code=401, headers=realm)
+
+
+def with_headers(app: ASGIApp) -> ASGIApp:
+    """Add `HEADERS` to every answer, those to unknown addresses and those after errors included."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await app(scope, receive, send_with)
+
+    return wrapped
 
 
 def explain(error: Exception) -> dict[str, str]:

@@ -15,30 +15,29 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 
-from biomedjourney_monai.clinic.web import pictures
 from biomedjourney_monai.clinic.web.files import make_files
+from biomedjourney_monai.clinic.web.pictures import ShownPictures
 from biomedjourney_monai.clinic.web.request import PageRequest
 from biomedjourney_monai.clinic.web.server import Cancelled
 from biomedjourney_monai.clinic.web.uploads import read_upload
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.judges.drawn import JudgeReview
 from biomedjourney_monai.evaluation.judges.heat_map import change_map
-from biomedjourney_monai.evaluation.judges.phantom import load_phantom_judges
+from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.prior_check import check_prior
 from biomedjourney_monai.generation.request import Request
 from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.phantom import FindingState, draw_patient, render_counterfactual
-from biomedjourney_monai.preparation.reports.statements import read_statements
+from biomedjourney_monai.preparation.descriptions.request import read_request
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
-from biomedjourney_monai.radiographs.write.dicom import from_plain_bytes
+from biomedjourney_monai.radiographs.read.dicom_header import is_dicom
+from biomedjourney_monai.radiographs.write.dicom_source import from_plain_bytes
 from biomedjourney_monai.radiographs.write.png import png_bytes
 from biomedjourney_monai.schema import FINDINGS
 
 SETTINGS = ("steps", "text_guidance_scale", "image_guidance_scale")
-SEEN = 0.5
-"""Probability above which a judge counts as seeing a finding."""
-
 EXAMPLES = (
     ("No finding", 0, FindingState()),
     ("Moderate left effusion", 4, FindingState(effusion_left=2)),
@@ -70,7 +69,7 @@ class WebService:
 
     def __init__(self, model: CounterfactualModel, *, seed: int = 0) -> None:
         self.model, self.seed = model, seed
-        self._judges = load_phantom_judges(model.config.models)
+        self.review = model.reviewer = JudgeReview(model.config.models)
         _ = model.generator  # loaded before the page is served
         self._examples: dict[int, bytes] = {}
         self._busy = threading.Lock()
@@ -111,9 +110,9 @@ class WebService:
             "preview": picture_uri(upload.preview / np.float32(255), optimize=False),
             "height": height,
             "width": width,
-            "kind": "DICOM" if upload.source else "PNG" if data.startswith(b"\x89PNG") else "JPEG",
+            "kind": "DICOM" if is_dicom(data) else "PNG" if data.startswith(b"\x89PNG") else "JPEG",
             "refusal": refusal,
-            "warnings": upload.warnings(),
+            "warnings": [*upload.warnings(), *self.model.view_warnings(upload.view_position)],
         }
 
     def make(
@@ -132,7 +131,9 @@ class WebService:
             upload.original_hw,
             is_marked=upload.is_marked,
             other_body_part=upload.other_body_part,
+            view_position=upload.view_position,
             source=source,
+            pixels=upload.film,
         )
         checked = model.check(
             Request(
@@ -151,7 +152,7 @@ class WebService:
             nonlocal done
             if is_cancelled():
                 raise Cancelled
-            done += 1
+            done = min(done + 1, steps)
             tell(state="sampling", done=done, steps=steps)
 
         result = model.run(checked, on_step=on_step)
@@ -161,77 +162,70 @@ class WebService:
 
     def _answer(self, result: Result, description: str, said: dict[str, Any]) -> dict[str, Any]:
         prior, squares = result.prior.image, result.squares
-        findings = self._findings(prior, squares, description)
-        heat = self._heat_maps(prior, squares[0], findings)
+        judges = self.review.judges_for(prior)
+        findings = [] if judges is None else find_findings(judges, prior, squares, description)
+        heat = {} if judges is None else draw_heat_maps(judges, prior, squares[0], findings)
+        shown = ShownPictures(result)
         hw, several = result.prior.original_hw, len(squares) > 1
         spread, highest = None, 0.0
         if several:
-            found = result.spread
-            highest = float(found.deviation.max())
-            spread = pictures.show_spread(found.mean, found.deviation, hw, highest=highest)
-        side = pictures.SAMPLE_SIDE
-        samples = [pictures.show_counterfactual(square, hw, side=side) for square in squares] if several else []
+            highest = float(result.spread.deviation.max())
+            spread = shown.spread(highest=highest)
         answer = {
             "shown": {
-                "prior": pictures.show_prior(prior, hw),
-                "counterfactual": pictures.show_counterfactual(squares[0], hw),
-                "difference": pictures.show_difference(squares[0], prior, hw),
+                "prior": shown.prior(),
+                "counterfactual": shown.counterfactual(),
+                "difference": shown.difference(),
             },
-            "heat": {name: pictures.show_heat(values, squares[0], hw) for name, values in heat.items()},
+            "heat": {name: shown.heat(values) for name, values in heat.items()},
             "spread": spread,
             "highest_deviation": round(highest, 3),
-            "samples": samples,
+            "samples": shown.samples() if several else [],
             "seeds": list(result.seeds),
+            "judge": None if judges is None else judges.name,
             "findings": findings,
-            "understood": said["understood"],
-            "warnings": [*said["warnings"], *warn_of_unmet(description, findings)],
+            **said,
             "overruled": result.documents[0].get("overruled", ""),
             "facts": {name: str(value) for name, value in result.documents[0].items()},
             "size": {"height": hw[0], "width": hw[1], "made_at": self.model.size},
         }
-        files = make_files(result, answer, judges=self._judges.provenance())
+        files = make_files(result, answer, judges=None if judges is None else judges.provenance())
         return {**answer, "files": {name: base64.b64encode(content).decode() for name, content in files.items()}}
 
-    def _findings(self, prior: np.ndarray, squares: np.ndarray, description: str) -> list[FindingRow]:
-        every = np.concatenate([prior[None], squares])[:, None]
-        scores = self._judges.score(torch.from_numpy(every)).pathology.numpy()
-        after, said = scores[1:], read_statements(description)
-        return [
-            {
-                "finding": finding,
-                "asked": finding in said,
-                "before": round(float(scores[0, n]), 4),
-                "after": round(float(after[:, n].mean()), 4),
-                "lowest": round(float(after[:, n].min()), 4),
-                "highest": round(float(after[:, n].max()), 4),
-            }
-            for n, finding in enumerate(FINDINGS)
-        ]
 
-    def _heat_maps(
-        self, prior: np.ndarray, square: np.ndarray, findings: Sequence[FindingRow]
-    ) -> dict[str, np.ndarray]:
-        """Where the judge sees each finding that the description names, or otherwise the one that changed most."""
-        most = max(findings, key=lambda row: abs(row["after"] - row["before"]))["finding"]
-        chosen = [row["finding"] for row in findings if row["asked"]] or [most]
-        before, after = (torch.from_numpy(picture)[None, None] for picture in (prior, square))
-        columns = [FINDINGS.index(finding) for finding in chosen]
-        maps = change_map(self._judges.finding_logits, before, after, columns=columns)
-        return dict(zip(chosen, maps.numpy(), strict=True))
+def find_findings(judges: Judges, prior: np.ndarray, squares: np.ndarray, description: str) -> list[FindingRow]:
+    """What the judge sees in a prior, shape (S, S), and in samples, shape (K, S, S)."""
+    every = np.concatenate([prior[None], squares])[:, None]
+    scores = judges.score(torch.from_numpy(every)).pathology.numpy()
+    after, asked = scores[1:], {change.label for change in read_request(description).changes}
+    return [
+        {
+            "finding": finding,
+            "asked": finding in asked,
+            "before": round(float(scores[0, n]), 4),
+            "after": round(float(after[:, n].mean()), 4),
+            "lowest": round(float(after[:, n].min()), 4),
+            "highest": round(float(after[:, n].max()), 4),
+        }
+        for n, finding in enumerate(FINDINGS)
+    ]
 
 
-def warn_of_unmet(description: str, findings: Sequence[FindingRow]) -> list[str]:
-    """Warnings for findings that the description asks for and the judge does not see, or the other way round."""
-    said, warnings = read_statements(description), []
-    for row in findings:
-        statement, name = said.get(row["finding"]), row["finding"].lower()
-        if statement is None or statement.uncertain:
-            continue
-        if statement.is_present and row["after"] <= SEEN:
-            warnings.append(f"Asked for, but the judge does not see it in the counterfactual: {name}.")
-        if not statement.is_present and row["after"] > SEEN:
-            warnings.append(f"Asked to be absent, but the judge still sees it in the counterfactual: {name}.")
-    return warnings
+def draw_heat_maps(
+    judges: Judges, prior: np.ndarray, square: np.ndarray, findings: Sequence[FindingRow]
+) -> dict[str, np.ndarray]:
+    """Where the judge sees each finding that the description names, or otherwise the one that changed most.
+
+    Nothing for judges without `finding_logits`.
+    """
+    logits = getattr(judges, "finding_logits", None)
+    if logits is None:
+        return {}
+    most = max(findings, key=lambda row: abs(row["after"] - row["before"]))["finding"]
+    chosen = [row["finding"] for row in findings if row["asked"]] or [most]
+    before, after = (torch.from_numpy(picture)[None, None] for picture in (prior, square))
+    maps = change_map(logits, before, after, columns=[FINDINGS.index(finding) for finding in chosen])
+    return dict(zip(chosen, maps.numpy(), strict=True))
 
 
 def _render_example(caption: str, number: int, state: FindingState) -> bytes:

@@ -1,15 +1,20 @@
-"""Suggested descriptions by finding, side, severity and change."""
+"""Suggested descriptions by finding, side, severity and change, in the words of the training descriptions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from biomedjourney_monai.schema import DEGREES, SIZES
+from biomedjourney_monai.preparation.descriptions.progression import NOUNS, write_change
+from biomedjourney_monai.preparation.reports.states import Change
+from biomedjourney_monai.preparation.reports.vocabulary import UNSIDED
+from biomedjourney_monai.schema import FINDINGS as LABELS
 
-LEFT, RIGHT, BOTH, WHOLE = "left", "right", "bilateral", ""
+SIDES = {"left": ("left",), "right": ("right",), "bilateral": ("left", "right")}
+WHOLE = {"": ("",)}
+"""The side of findings without sides."""
 
-CHANGES = ("new", "worse", "better", "unchanged", "resolved")
-"""Changes of a finding, in the order of the page."""
+CHANGES = {"new": "new", "worse": "worse", "better": "better", "unchanged": "same", "resolved": "resolved"}
+"""Changes of a finding, in the order of the page, and their kind."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,7 @@ class Finding:
     severities: tuple[str, ...]
 
 
-FINDINGS = (
-    Finding("Pleural Effusion", "pleural effusion", True, SIZES),
-    Finding("Pneumothorax", "pneumothorax", True, SIZES),
-    Finding("Atelectasis", "atelectasis", True, DEGREES),
-    Finding("Cardiomegaly", "cardiomegaly", False, DEGREES),
-    Finding("Edema", "pulmonary edema", False, DEGREES),
-)
+FINDINGS = tuple(Finding(label, NOUNS[label][0], label not in UNSIDED, NOUNS[label][2][1:]) for label in LABELS)
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Suggestion:
     sentence: str
 
 
-def suggest(label: str, *, side: str = WHOLE, severity: str = "", change: str = "new") -> str:
+def suggest(label: str, *, side: str = "", severity: str = "", change: str = "new") -> str:
     """Write one sentence.
 
     Args:
@@ -66,18 +65,12 @@ def suggest(label: str, *, side: str = WHOLE, severity: str = "", change: str = 
         ValueError: if a choice is not one of these.
     """
     finding = next((finding for finding in FINDINGS if finding.label == label), None)
-    if finding is None or change not in CHANGES or (side in (LEFT, RIGHT, BOTH)) != finding.sided:
+    if finding is None or change not in CHANGES or side not in (SIDES if finding.sided else WHOLE):
         raise ValueError("a suggestion must name a finding, a side it has and a change")
     if change != "resolved" and severity not in finding.severities:
         raise ValueError("a suggestion must name a severity of the finding")
-    named = " ".join(word for word in (side, finding.words) if word)
-    many = side == BOTH and label in ("Pleural Effusion", "Pneumothorax")
-    if many:
-        named = f"{named}s" if label == "Pleural Effusion" else f"{side} pneumothoraces"
-    if change == "resolved":
-        return f"{named[0].upper()}{named[1:]} {'have' if many else 'has'} resolved."
-    verb = {"new": "New", "worse": "Increased", "better": "Decreased", "unchanged": "Unchanged"}[change]
-    return f"{verb} {severity} {named}."
+    grade = 0 if change == "resolved" else 1 + finding.severities.index(severity)
+    return write_change(Change(label, CHANGES[change], dict.fromkeys((SIDES | WHOLE)[side], grade)))
 
 
 def all_suggestions() -> list[Suggestion]:
@@ -85,13 +78,9 @@ def all_suggestions() -> list[Suggestion]:
     choices = [
         (finding.label, side, severity, change)
         for finding in FINDINGS
-        for side in ((LEFT, RIGHT, BOTH) if finding.sided else (WHOLE,))
+        for side in (SIDES if finding.sided else WHOLE)
         for change in CHANGES
         for severity in (("",) if change == "resolved" else finding.severities)
-    ]
-    return [
-        Suggestion(label, side, severity, change, suggest(label, side=side, severity=severity, change=change))
-        for label, side, severity, change in choices
     ]
     return [
         Suggestion(label, side, severity, change, suggest(label, side=side, severity=severity, change=change))

@@ -22,6 +22,8 @@ PREVIEW_SIDE = 1024
 MEMORY_BYTES = 2 * 1024**3
 CPU_SECONDS = 30
 MAX_SOURCE_BYTES = 65536
+"""Without look-up tables, which have up to 128 KiB each."""
+
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS)}
 INPUT = "/dev/stdin"
 
@@ -57,20 +59,21 @@ def _read(size: int, *, with_preview: bool) -> bytes:
 
     from biomedjourney_monai.errors import ImageError
     from biomedjourney_monai.radiographs import load_radiograph, original_size
+    from biomedjourney_monai.radiographs.film import read_film
     from biomedjourney_monai.radiographs.read.marked_files import carries_mark
-    from biomedjourney_monai.radiographs.read.pixels import other_body_part
+    from biomedjourney_monai.radiographs.read.pixels import other_body_part, view_position_in
 
     height, width = original_size(INPUT, any_body_part=True)
     if height * width > MAX_PIXELS:
         found = f"{width:,} × {height:,}"
         raise ImageError(f"an image must have at most {MAX_PIXELS:,} pixels", found=found, reason="image too large")
     parts: dict[str, Any] = {"image": load_radiograph(INPUT, size=size, any_body_part=True)}
-    if with_preview:
-        parts["preview"] = _preview()
+    parts |= {"preview": _preview()} if with_preview else read_film(INPUT, size=size).arrays()
     source, facts = _source()
     parts["source"] = np.frombuffer(source, np.uint8)
     parts["facts"] = np.array([height, width, *facts, carries_mark(INPUT)])
     parts["body_part"] = np.frombuffer(other_body_part(INPUT).encode(), np.uint8)
+    parts["view"] = np.frombuffer(view_position_in(INPUT).encode(), np.uint8)
     stream = io.BytesIO()
     np.savez(stream, **parts)
     return stream.getvalue()
@@ -94,13 +97,14 @@ def _preview() -> np.ndarray:
 def _source() -> tuple[bytes, tuple[bool, bool]]:
     """The attributes that a DICOM file passes on, and whether it declares burned-in text and synthetic data."""
     from biomedjourney_monai.errors import ImageError
-    from biomedjourney_monai.radiographs.write.dicom import SYNTHETIC_DATA, read_source, to_plain_bytes
+    from biomedjourney_monai.radiographs.write.dicom_source import SYNTHETIC_DATA, TABLES, read_source, to_plain_bytes
 
     source = read_source(INPUT)
     if source is None:
         return b"", (False, False)
     content = to_plain_bytes(source)
-    if len(content) > MAX_SOURCE_BYTES:
+    tables = sum(len(item.get("LUTData") or b"") for name in TABLES for item in source.get(name) or ())
+    if len(content) - 2 * tables > MAX_SOURCE_BYTES:
         found = f"{len(content):,} bytes"
         raise ImageError("a DICOM header must be of a usual size", found=found, reason="image damaged")
     burned_in = str(source.get("BurnedInAnnotation", "")).strip().upper() == "YES"

@@ -22,6 +22,7 @@ import numpy as np
 
 from biomedjourney_monai.clinic.web import upload_reader
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
+from biomedjourney_monai.radiographs.film import Film
 from biomedjourney_monai.radiographs.read import dicom_header, photographs
 
 MAX_BYTES = 64 * 1024**2
@@ -50,6 +51,8 @@ class Upload:
         is_synthetic: whether a DICOM file declares it.
         is_marked: whether the file's metadata say that this package generated it (`carries_mark`).
         other_body_part: the part of the body that a DICOM file names; "" for the chest.
+        view_position: the view that a DICOM file names, such as "PA" or "AP"; "" if unknown.
+        film: the pixels at their own size; None with a preview.
     """
 
     image: np.ndarray = field(repr=False)
@@ -60,6 +63,8 @@ class Upload:
     is_synthetic: bool = False
     is_marked: bool = False
     other_body_part: str = ""
+    view_position: str = ""
+    film: Film | None = field(default=None, repr=False)
 
     def warnings(self) -> list[str]:
         """Warnings for an accepted prior."""
@@ -143,7 +148,8 @@ def _take(status: int, answer: bytes) -> Upload:
     with np.load(io.BytesIO(answer), allow_pickle=False) as parts:
         preview = parts.get("preview")
         height, width, burned_in, synthetic, marked = (int(value) for value in parts["facts"])
-        source, body_part = parts["source"].tobytes(), parts["body_part"].tobytes().decode("utf-8", "replace")
+        source = parts["source"].tobytes()
+        body_part, view = (parts[name].tobytes().decode("utf-8", "replace")[:16] for name in ("body_part", "view"))
         return Upload(
             parts["image"],
             (height, width),
@@ -152,7 +158,9 @@ def _take(status: int, answer: bytes) -> Upload:
             has_burned_in_text=bool(burned_in),
             is_synthetic=bool(synthetic),
             is_marked=bool(marked),
-            other_body_part=body_part[:16],
+            other_body_part=body_part,
+            view_position=view,
+            film=Film.from_arrays(parts) if "film_stored" in parts else None,
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.files import make_folder
 
 LOCK = ".lock"
 STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
@@ -33,7 +34,7 @@ def launcher(folder: Path) -> Iterator[Launch]:
 
     The commands inherit the lock: while an orphaned command writes, a new start is refused with a BiomedJourneyError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,7 +46,7 @@ def launcher(folder: Path) -> Iterator[Launch]:
             ) from error
 
         def launch(command: Sequence[str], log: Path) -> int:
-            log.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(log.parent)
             with log.open("w", encoding="utf-8") as stream:
                 process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, pass_fds=[lock.fileno()])
                 try:

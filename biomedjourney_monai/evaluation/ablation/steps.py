@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.evaluation.ablation.launch import STOPPED, AblationStoppedError, Launch
-from biomedjourney_monai.files import file_hash, write_json
+from biomedjourney_monai.files import file_hash, make_folder, write_json
 
 STATES = "steps"
 LOGS = "logs"
@@ -229,6 +229,6 @@ def _remove(path: Path) -> None:
 
 def _link(place: Path, target: Path) -> None:
     """Link `place` to `target`, by a relative path so that the folder can be moved."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(place.parent)
     _remove(place)
     place.symlink_to(os.path.relpath(target, place.parent))

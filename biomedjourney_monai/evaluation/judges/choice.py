@@ -37,8 +37,8 @@ def choose_judges(
         folder, kind, trained_on, device: as `load_judges`.
 
     Returns:
-        The judges; and how they were chosen: `chosen`, "auto" or "by name", and with "auto" the priors' median
-        `distance` from the training images, and whether they are `inside` the domain (distance <= 1).
+        The judges; and how they were chosen: `chosen`, "auto", "by name" or why there was no choice, and with "auto"
+        the priors' median `distance` from the training images, and whether they are `inside` the domain (up to 1).
 
     Raises:
         ConfigError: as `load_judges`.
@@ -50,13 +50,16 @@ def choose_judges(
     known = load_judges_by_name(models, device=device)
     images = _prior_images(Path(work)) if known else []
     if not images:
-        return load_judges(models, kind=PHANTOM, device=device), {"chosen": "the only ones"}
+        reason = "without a prior to go by" if known else "the only ones"
+        return load_judges(models, kind=PHANTOM, device=device), {"chosen": reason}
     fit = nearest_judges(known, torch.cat(images))
     return fit.judges, {"chosen": AUTO, "distance": round(fit.distance, 3), "inside": fit.inside}
 
 
 def _prior_images(work: Path) -> list[torch.Tensor]:
     """Prior images of journeys evenly spaced in the table, each (1, 1, H, W), of the first one's size."""
+    if not (work / PAIRS_FILE).is_file():
+        return []
     files = read_table(work / PAIRS_FILE, columns=["prior_image"], made_by="register")["prior_image"]
     images: list[torch.Tensor] = []
     for file in _spaced(files):

@@ -14,11 +14,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from biomedjourney_monai.evaluation.judges.equal_groups import equal_groups
 from biomedjourney_monai.evaluation.judges.scores import Judges
 
-INSIDE = 0.995
-"""Share of the validation images that count as inside the domain."""
+INSIDE, SLACK = 0.995, 1.1
+"""The limit is 1.1 times the distance that this share of the validation images keeps to."""
 
 RIDGE = 1e-4
-"""Of the classifier that tells films from rendered images."""
+"""Of the classifier that tells images apart."""
 
 SHRINKAGE = 0.1
 """Of the covariance towards its mean variance, so that directions that hardly vary do not decide alone."""
@@ -27,8 +27,9 @@ SHRINKAGE = 0.1
 class FeatureDomain(nn.Module):
     """How far a classifier's features lie from those of its training: up to 1 is inside.
 
-    The larger of two: the Mahalanobis distance relative to a limit; and, if the domain was fitted with rendered images,
-    exp(-z) of a linear classifier's logit z, which is positive for films.
+    The larger of two: the Mahalanobis distance relative to a limit; and, where images of another kind were at hand
+    (films for judges of rendered images, and the other way round), exp(-z) of a linear classifier's logit z, which is
+    positive inside.
 
     Args:
         width: D, of the features.
@@ -48,20 +49,20 @@ class FeatureDomain(nn.Module):
         self.register_buffer("offset", torch.zeros(()))
 
     @property
-    def tells_rendered(self) -> bool:
-        """Whether it tells films from rendered images."""
+    def tells_apart(self) -> bool:
+        """Whether a classifier tells its images from those of another kind."""
         return bool(self.direction.any())
 
     def forward(self, features: Tensor) -> Tensor:
         """Distances of features (B, D), shape (B,); up to 1 is inside."""
         whitened = (features.float() - self.centre) @ self.whitening
         distance = whitened.square().mean(dim=1).sqrt() / self.limit
-        if not self.tells_rendered:
+        if not self.tells_apart:
             return distance
         return torch.maximum(distance, torch.exp(-self.logit(features).clamp(-10, 10)))
 
     def logit(self, features: Tensor) -> Tensor:
-        """Log odds of a film against a rendered image, shape (B,)."""
+        """Log odds of one of its own images against one of another kind, shape (B,)."""
         return (features.float() - self.centre) @ self.whitening @ self.direction + self.offset
 
     @classmethod
@@ -74,14 +75,14 @@ class FeatureDomain(nn.Module):
         covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * mean_variance * torch.eye(len(covariance))
         values, axes = torch.linalg.eigh(covariance)
         domain.whitening = (axes / values.sqrt()).float()
-        domain.limit = torch.quantile(domain(held_out), INSIDE)
+        domain.limit = SLACK * torch.quantile(domain(held_out), INSIDE)
         return domain
 
-    def tell_rendered(self, films: Tensor, rendered: Tensor) -> None:
-        """Learn to tell features of films, (N, D), from those of rendered images, (M, D), both at equal weight."""
-        whitened = (torch.cat([films, rendered]).float() - self.centre) @ self.whitening
-        labels = torch.cat([torch.ones(len(films)), torch.zeros(len(rendered))])
-        weights = torch.where(labels == 1, 0.5 / len(films), 0.5 / len(rendered))
+    def tell_apart(self, own: Tensor, others: Tensor) -> None:
+        """Learn to tell features of its own images, (N, D), from those of another kind, (M, D), at equal weight."""
+        whitened = (torch.cat([own, others]).float() - self.centre) @ self.whitening
+        labels = torch.cat([torch.ones(len(own)), torch.zeros(len(others))])
+        weights = torch.where(labels == 1, 0.5 / len(own), 0.5 / len(others))
         direction, offset = torch.zeros(whitened.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
         optimizer = torch.optim.LBFGS([direction, offset], max_iter=200, line_search_fn="strong_wolfe")
 
@@ -102,8 +103,8 @@ class KnowsDomain(Judges, Protocol):
     name: str
 
     @property
-    def tells_rendered(self) -> bool:
-        """Whether `distance` is above 1 for rendered images, by a classifier that was trained for that."""
+    def tells_apart(self) -> bool:
+        """Whether a classifier was trained to put `distance` above 1 for images of another kind."""
 
     def distance(self, images: Tensor) -> Tensor:
         """How far images (B, 1, H, W) in [0, 1] lie from those of the training, shape (B,); up to 1 is like them."""
@@ -125,11 +126,11 @@ class Fit:
 def nearest_judges(judges: Mapping[str, KnowsDomain], images: Tensor) -> Fit:
     """The judges whose training images are most like these, shape (B, 1, H, W) in [0, 1], by the median distance.
 
-    Judges that tell films from rendered images come first if the images are inside their domain: features of judges of
-    rendered images alone hardly differ between the two.
+    Judges that were trained to tell their images apart come first if the images are inside their domain: the distance
+    alone hardly differs between films and rendered images.
     """
     fits = [Fit(each, float(np.median(_distances(each, images)))) for each in judges.values()]
-    return min(fits, key=lambda fit: (not fit.inside, not fit.judges.tells_rendered, fit.distance))
+    return min(fits, key=lambda fit: (not fit.inside, not fit.judges.tells_apart, fit.distance))
 
 
 def judge_for(judges: Mapping[str, KnowsDomain], image: np.ndarray) -> KnowsDomain | None:
@@ -137,6 +138,8 @@ def judge_for(judges: Mapping[str, KnowsDomain], image: np.ndarray) -> KnowsDoma
 
     Judge a counterfactual by the judges of its prior. Without judges, show no percentage.
     """
+    if not judges:
+        return None
     fit = nearest_judges(judges, torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None])
     return fit.judges if fit.inside else None
 

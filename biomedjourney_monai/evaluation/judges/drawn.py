@@ -2,19 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from biomedjourney_monai.evaluation.judges.loading import Judges
+from biomedjourney_monai.evaluation.judges.domain import KnowsDomain, judge_for
+from biomedjourney_monai.evaluation.judges.loading import load_judges_by_name
+from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.sides import SEEN, only_half
+from biomedjourney_monai.generation.request import Checked
 from biomedjourney_monai.preparation.descriptions.request import read_request
 from biomedjourney_monai.preparation.reports.states import Change
 from biomedjourney_monai.schema import FINDINGS
 
+logger = logging.getLogger(__name__)
+
 NOT_SEEN, UNASKED = "finding_not_seen", "finding_not_asked_for"
 SIDES = ("left", "right")
+
+
+class JudgeReview:
+    """Warns after generation where the judge of the prior's domain does not see what was asked for.
+
+    It says nothing of priors that no judge knows. Threads may share it.
+
+    Args:
+        folder: the judges' weights, which are loaded at the first use.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._judges: Mapping[str, KnowsDomain] | None = None
+        self._lock = threading.Lock()
+
+    def judges_for(self, prior: np.ndarray) -> KnowsDomain | None:
+        """The judges that know pictures like this prior, float32 in [0, 1], shape (S, S); None if none does.
+
+        Raises:
+            WeightsError: if weights are unreadable or do not fit.
+        """
+        with self._lock:
+            if self._judges is None:
+                self._judges = load_judges_by_name(self.folder)
+                if not self._judges:
+                    logger.warning("the bundle has no judges: nobody checks whether the findings are drawn")
+            return judge_for(self._judges, prior) if self._judges else None
+
+    def __call__(self, checked: Checked, squares: np.ndarray) -> tuple[str, ...]:
+        """Warnings about the samples of a request, shape (K, S, S), in [0, 1]."""
+        prior = checked.prior.image
+        judges = self.judges_for(prior)
+        if judges is None:
+            return ()
+        count = len(squares)
+        found = Counter(text for one in squares for text in warn_of_unseen(judges, prior, one, checked.description))
+        return tuple(text + (f", in {n} of {count} samples" if count > 1 else "") for text, n in found.items())
 
 
 def judge_halves(judges: Judges, prior: np.ndarray, square: np.ndarray) -> dict[str, np.ndarray]:

@@ -23,6 +23,9 @@ OUTLINE_SIZE = 64
 OUTLINED = ("left lung field", "right lung field", "heart")
 """The patient's left is image right. A field includes the lung behind heart, fluid and devices."""
 
+THIN = 0.04
+"""Parts of an outline narrower than this share of the image are none."""
+
 LEAST_FIELD = 0.02
 """A lung field below this share of the image was not found."""
 
@@ -79,7 +82,8 @@ def load_lung_outlines(folder: str | Path | None = None) -> LungOutlines:
 def clean_outlines(shares: np.ndarray) -> np.ndarray:
     """Turn probabilities into outlines.
 
-    A pixel of both fields goes to the likelier one, then each structure keeps its largest part, with its holes filled.
+    A pixel of both fields goes to the likelier one, then each structure loses its thin parts and keeps its largest one,
+    with its holes filled.
 
     Args:
         shares: shape (3, H, W), 0 to 1.
@@ -92,7 +96,10 @@ def clean_outlines(shares: np.ndarray) -> np.ndarray:
 
 
 def _largest_part(outline: np.ndarray) -> np.ndarray:
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(outline.astype(np.uint8), connectivity=4)
+    width = max(3, round(THIN * len(outline)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    opened = cv2.morphologyEx(outline.astype(np.uint8), cv2.MORPH_OPEN, disc)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
     if count < 2:
         return np.zeros(outline.shape, bool)
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))

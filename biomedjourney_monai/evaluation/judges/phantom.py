@@ -66,8 +66,12 @@ class PhantomJudges:
         batch = as_batch(images)
         prepared = self._prepare(batch)
         findings, groups, age, sex = self._read(prepared)
-        structures = on_grid(self.segmenter(prepared), batch.shape[-2:]) > 0
+        structures = self._outline(batch, prepared)
         return JudgeScores(findings.sigmoid().cpu(), groups.cpu(), age.cpu(), structures.cpu(), sex.cpu())
+
+    def _outline(self, images: Tensor, prepared: Tensor) -> Tensor:
+        """Masks of the six structures, bool, on the images' grid."""
+        return on_grid(self.segmenter(prepared), images.shape[-2:]) > 0
 
     def _read(self, prepared: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Finding logits (B, 5), group probabilities (B, 3), ages (B,) and the probability of male sex (B,)."""
@@ -84,9 +88,9 @@ class PhantomJudges:
         return self.classifier.features(self._prepare(images)).cpu()
 
     @property
-    def tells_rendered(self) -> bool:
-        """Whether `distance` was trained to be above 1 for rendered images."""
-        return self.domain is not None and self.domain.tells_rendered
+    def tells_apart(self) -> bool:
+        """Whether `distance` was trained to be above 1 for images of another kind."""
+        return self.domain is not None and self.domain.tells_apart
 
     @torch.inference_mode()
     def distance(self, images: Tensor) -> Tensor:
@@ -132,7 +136,7 @@ def save_weights(network: nn.Module, path: str | Path) -> None:
         name: tensor.detach().cpu().to(torch.float16) if tensor.is_floating_point() else tensor.detach().cpu()
         for name, tensor in network.state_dict().items()
     }
-    with written_atomically(path) as temporary:
+    with written_atomically(path, public=True) as temporary:
         torch.save(tensors, temporary)
 
 

@@ -85,10 +85,27 @@ AXIOMS = (
     _measure(
         "composition_drift",
         "Drift without an instruction",
-        "Mean absolute difference from the prior after following the empty description, once and repeatedly.",
+        "Mean absolute difference from the prior after following the empty description, once and repeatedly. Guidance"
+        " subtracts the empty description, so this is small by construction.",
         topic=KEPT,
         parts=[f"after {n}" for n in range(1, NULL_STEPS + 1)],
         lower_is_better=True,
+    ),
+    _measure(
+        "no_change_drift",
+        "Drift after a sentence without change",
+        "Mean absolute difference from the prior after a report's sentence such as “No interval change.”; “redrawn” is"
+        " without keep_unchanged, the autoencoder's losses included.",
+        topic=KEPT,
+        parts=["redrawn"],
+        lower_is_better=True,
+    ),
+    _measure(
+        "no_change_findings",
+        "Findings kept without change",
+        "Of the findings that the judge sees in the prior, the share that it still sees after such a sentence.",
+        topic=KEPT,
+        nothing="the judge saw no finding in the priors",
     ),
     _measure(
         "reversibility_error",

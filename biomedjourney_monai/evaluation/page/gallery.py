@@ -17,6 +17,7 @@ from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.dice import DICE_REFERENCE_COLUMNS
 from biomedjourney_monai.evaluation.page.anatomy import Outlined, outline
 from biomedjourney_monai.evaluation.page.cases import rank_cases
+from biomedjourney_monai.evaluation.page.description_alone import GivenAway, score_descriptions
 from biomedjourney_monai.evaluation.page.journeys import Visit, draw_strips
 from biomedjourney_monai.evaluation.page.panels import Panel, build_panel, choose_panels
 from biomedjourney_monai.evaluation.page.registration import Delta, draw_deltas
@@ -67,6 +68,7 @@ class Gallery:
         deltas: pairs before and after registration.
         strips: patients over time.
         ladders: URIs of the strips of ladders.
+        given_away: how much of the labels the descriptions give away; None if unknown.
     """
 
     panels: list[Panel] = field(default_factory=list)
@@ -77,6 +79,7 @@ class Gallery:
     deltas: list[Delta] = field(default_factory=list)
     strips: list[list[Visit]] = field(default_factory=list)
     ladders: list[str] = field(default_factory=list)
+    given_away: GivenAway | None = None
 
 
 def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, seed: int) -> Gallery:
@@ -96,7 +99,9 @@ def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, s
     by_system = {str(name): rows.set_index("journey_id") for name, rows in scores.groupby("system")}
     drawn = _Drawn(sources, counterfactuals, by_system)
 
-    chosen = choose_panels(scored, count=count, seed=seed)
+    told = {} if counterfactuals is None else counterfactuals.descriptions()
+    gallery.given_away = score_descriptions(scored, told)
+    chosen = choose_panels(scored, count=count, seed=seed, descriptions=told)
     gallery.panels = drawn.panels(chosen)
     gallery.anatomy = drawn.anatomy(chosen, {system["name"] for system in metrics["systems"]})
     if counterfactuals is not None:

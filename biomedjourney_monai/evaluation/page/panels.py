@@ -18,6 +18,7 @@ from biomedjourney_monai.evaluation.page.anatomy import marked_if_large
 from biomedjourney_monai.evaluation.page.heat import draw_heat_map
 from biomedjourney_monai.evaluation.systems.scoring import valid_mask
 from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, read_picture
+from biomedjourney_monai.preparation.descriptions.request import read_request
 from biomedjourney_monai.radiographs.pictures.html import colour_difference, picture_uri
 from biomedjourney_monai.schema import FINDINGS
 
@@ -61,8 +62,36 @@ class Panel:
     rows: list[Row]
 
 
-def choose_panels(journeys: pandas.DataFrame, *, count: int = 12, seed: int = 0) -> pandas.DataFrame:
+CHANGES = {"new": "appears", "resolved": "resolves", "worse": "increases", "better": "decreases"}
+UNCHANGED, SEVERAL = "No finding changes", "Several changes"
+
+
+def headline_of(description: str) -> str:
+    """The changes that a description tells of, where the labels of both reports are alike.
+
+    Example:
+        >>> headline_of("The left pleural effusion has resolved. New small right pleural effusion.")
+        'Pleural Effusion changes sides'
+        >>> headline_of("Mild cardiomegaly is unchanged.")
+        'No finding changes'
+    """
+    kinds: dict[str, set[str]] = {}
+    for change in read_request(description).changes:
+        if change.label in FINDINGS and change.kind in CHANGES:
+            kinds.setdefault(change.label, set()).add(change.kind)
+    told = [
+        f"{label} changes sides" if {"new", "resolved"} <= own else f"{label} {CHANGES[min(own)]}"
+        for label, own in kinds.items()
+    ]
+    return SEVERAL if len(told) > 1 else told[0] if told else UNCHANGED
+
+
+def choose_panels(
+    journeys: pandas.DataFrame, *, count: int = 12, seed: int = 0, descriptions: Mapping[str, str] | None = None
+) -> pandas.DataFrame:
     """Choose journeys so that every finding appears and resolves once, as far as there are such journeys.
+
+    `descriptions` by journey_id tell of changes that the labels do not show, such as those of a side.
 
     Returns:
         `count` rows of the scored journeys, with a column `why`.
@@ -77,10 +106,13 @@ def choose_panels(journeys: pandas.DataFrame, *, count: int = 12, seed: int = 0)
             fitting = [n for n in np.flatnonzero(changes[:, f] == sign).tolist() if n not in chosen]
             if fitting and len(chosen) < count:
                 chosen[min(fitting, key=lambda n: np.abs(changes[n]).sum())] = f"{finding} {verb}"
-    for wanted in (~changes.any(axis=1), changes.any(axis=1)):
+    texts = [(descriptions or {}).get(journey, "") for journey in shuffled["journey_id"]]
+    titles = [SEVERAL if changes[n].any() else headline_of(text) for n, text in enumerate(texts)]
+    changed = np.array([title != UNCHANGED for title in titles], bool)
+    for wanted in (~changed, changed):
         for n in np.flatnonzero(wanted).tolist():
             if n not in chosen and len(chosen) < count:
-                chosen[n] = "Several changes" if changes[n].any() else "No finding appears or resolves"
+                chosen[n] = titles[n]
     rows = shuffled.iloc[list(chosen)].copy()
     rows["why"] = list(chosen.values())
     return rows

@@ -1,4 +1,4 @@
-"""An evaluation as a run of MLflow: settings, every number, and the files."""
+"""An evaluation as a run of MLflow: settings, the numbers that people compare, and the files."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas
+
+from biomedjourney_monai import tracking_store
+from biomedjourney_monai.evaluation.metrics.registry import HEADLINES, MEASURES
+from biomedjourney_monai.evaluation.page.metrics_csv import COLUMNS as CSV_COLUMNS
 from biomedjourney_monai.evaluation.page.metrics_csv import metric_rows
+from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL
+from biomedjourney_monai.files import make_folder
 
 EXPERIMENT = "biomedjourney"
 """MLflow's experiment, the same as for trainings."""
 
-BATCH = 500
-"""Numbers per call; MLflow takes at most 1,000."""
+TABLE = "numbers.json"
+"""MLflow's table of every number: subgroups, parts and intervals too."""
 
 
 def default_uri(work: Path) -> str:
     """The tracking store of trainings in the working folder."""
-    return f"sqlite:///{(work / 'runs' / 'mlruns.db').resolve()}"
+    return tracking_store.open_store(work / "runs")
 
 
 def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: str, name: str = "evaluation") -> str:
@@ -30,13 +37,14 @@ def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: st
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
 
-    folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    database = tracking_store.local_database(uri)
+    if database is not None:
+        make_folder(database.parent)
+        tracking_store.follow_move(database)
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        place = None if folder is None else (folder / "mlartifacts").resolve().as_uri()
+        place = None if database is None else (database.parent / tracking_store.ARTIFACTS).as_uri()
         identifier = client.create_experiment(EXPERIMENT, artifact_location=place)
     else:
         identifier = experiment.experiment_id
@@ -44,12 +52,13 @@ def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: st
     params = [Param(key, str(value)[:500]) for key, value in parameters(metrics).items()]
     client.log_batch(run, params=params)
     now = int(time.time() * 1000)
-    numbers = [Metric(key, value, now, 0) for key, value in flat_numbers(metrics).items()]
-    for start in range(0, len(numbers), BATCH):
-        client.log_batch(run, metrics=numbers[start : start + BATCH])
+    numbers = [Metric(key, value, now, 0) for key, value in compared_numbers(metrics).items()]
+    client.log_batch(run, metrics=numbers)
+    client.log_table(run, pandas.DataFrame(metric_rows(metrics), columns=CSV_COLUMNS).fillna(""), TABLE)
     for file in files:
         client.log_artifact(run, str(file))
     client.set_terminated(run)
+    tracking_store.remove_quoted_folder(uri)
     return run
 
 
@@ -62,16 +71,19 @@ def parameters(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {_allowed(key): value for key, value in settings.items()}
 
 
-def flat_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Every known number under a path such as `counterfactual/cmig/overall`, its interval under `_low` and `_high`."""
-    flat: dict[str, float] = {}
+def compared_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The overall numbers of the measures that `evaluate` prints, under a path such as `counterfactual/cmig`.
+
+    Baselines need no run of their own to be compared with: of them only the headlines are given.
+    """
+    printed = {measure.key for measure in MEASURES if measure.terminal}
+    headlines = {measure.key for measure in HEADLINES}
+    found: dict[str, float] = {}
     for row in metric_rows(metrics):
-        who = [row["system"], row.get("attribute"), row.get("group"), row["metric"], row["part"]]
-        path = "/".join(_allowed(str(word)) for word in who if word)
-        for name, ending in (("value", ""), ("low", "_low"), ("high", "_high")):
-            if row[name] != "":
-                flat[path + ending] = float(row[name])
-    return flat
+        shown = printed if row["system"] == COUNTERFACTUAL else headlines
+        if row["metric"] in shown and row["part"] == "overall" and not row.get("group") and row["value"] != "":
+            found[f"{_allowed(row['system'])}/{_allowed(row['metric'])}"] = float(row["value"])
+    return found
 
 
 def _allowed(name: str) -> str:

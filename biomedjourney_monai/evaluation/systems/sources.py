@@ -74,6 +74,10 @@ class Counterfactuals:
         """The progression description that the image was made with."""
         return str(self.rows[journey["journey_id"]].get("progression_description", ""))
 
+    def descriptions(self) -> dict[str, str]:
+        """The progression description of each journey."""
+        return {journey: str(row.get("progression_description", "")) for journey, row in self.rows.items()}
+
     def journey_ids(self) -> set[str]:
         """The journeys that the folder names."""
         return set(self.rows)

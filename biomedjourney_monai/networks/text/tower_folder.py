@@ -95,11 +95,11 @@ def write_tower_folder(folder: str | Path, vocabulary: Sequence[str], *, geometr
         geometry: sizes of the tower.
     """
     folder = Path(folder)
-    write_json(folder / "open_clip_config.json", geometry.open_clip_config())
-    write_json(folder / "config.json", geometry.bert_config(len(vocabulary)))
+    write_json(folder / "open_clip_config.json", geometry.open_clip_config(), public=True)
+    write_json(folder / "config.json", geometry.bert_config(len(vocabulary)), public=True)
     tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": geometry.context_length}
-    write_json(folder / "tokenizer_config.json", tokenizer)
-    with written_atomically(folder / "vocab.txt") as temporary:
+    write_json(folder / "tokenizer_config.json", tokenizer, public=True)
+    with written_atomically(folder / "vocab.txt", public=True) as temporary:
         temporary.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
 
 
@@ -123,5 +123,5 @@ def write_tower_weights(path: Path, model: nn.Module) -> None:
         name: (value.half() if value.is_floating_point() else value).contiguous()
         for name, value in model.state_dict().items()
     }
-    with written_atomically(path) as temporary:
+    with written_atomically(path, public=True) as temporary:
         save_file(state, temporary)

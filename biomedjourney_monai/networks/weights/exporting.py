@@ -111,17 +111,17 @@ def write_diffusers(
         state, levels=len(geometry["channels"]), num_res_blocks=geometry["num_res_blocks"]
     )
     unet = diffusers.denoiser_to_diffusers(denoiser.state_dict())
-    with written_atomically(folder) as temporary:
+    with written_atomically(folder, public=True) as temporary:
         _write_network(temporary / "unet", unet_config, unet, half=half)
         _write_network(temporary / "vae", vae_config, vae, half=half)
-        write_json(temporary / "scheduler" / "scheduler_config.json", scheduler)
+        write_json(temporary / "scheduler" / "scheduler_config.json", scheduler, public=True)
 
 
 def _write_network(folder: Path, config: Mapping[str, Any], state: StateDict, *, half: bool) -> None:
     from safetensors.torch import save_file
 
     tensors = {name: _stored(name, value, half=half) for name, value in state.items()}
-    write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config, public=True)
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 

@@ -55,7 +55,7 @@ def save_tensors(
             found=type(error).__name__,
             action="Pass strings, numbers, lists and dicts only",
         ) from error
-    with written_atomically(path) as temporary, temporary.open("wb") as stream:
+    with written_atomically(path, public=True) as temporary, temporary.open("wb") as stream:
         content = {**tensors, INFO_KEY: facts} if flat else {MODEL_KEY: tensors, INFO_KEY: facts}
         torch.save(content, stream)  # given a path, torch writes its name into the file
 
@@ -81,13 +81,13 @@ def load_tensors(path: str | Path, *, mmap: bool = False) -> tuple[dict[str, tor
             f"{path} must exist", found="no such file", action="Pass the path of a weights file, or train one first"
         )
     content = read_tensors_only(path, mmap=mmap and zipfile.is_zipfile(path))
-    state, info = content, {}
+    info, state = _facts_of(content), content
     if _is_nested(content):
-        state, info = content[MODEL_KEY], content.get(INFO_KEY, {})
+        state = content[MODEL_KEY]
     elif isinstance(content, Mapping) and isinstance(content.get(INFO_KEY), Mapping):
-        state, info = {name: value for name, value in content.items() if name != INFO_KEY}, content[INFO_KEY]
+        state = {name: value for name, value in content.items() if name != INFO_KEY}
     state = require_tensors(state, source=str(path), action="Pass the file of one network, not of a whole training run")
-    return state, dict(info) if isinstance(info, Mapping) else {}
+    return state, info
 
 
 def load_info(path: str | Path) -> dict[str, Any]:
@@ -98,8 +98,7 @@ def load_info(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     content = read_tensors_only(path, mmap=zipfile.is_zipfile(path))
-    info = content.get(INFO_KEY) if _is_nested(content) else None
-    return dict(info) if isinstance(info, Mapping) else {}
+    return _facts_of(content)
 
 
 def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor], *, take_over: bool = False) -> nn.Module:
@@ -297,6 +296,11 @@ def broken_file(path: Path, error: Exception) -> WeightsError:
         found=f"a file that is cut short or has another format ({type(error).__name__})",
         action="Copy or download the file again",
     )
+
+
+def _facts_of(content: Any) -> dict[str, Any]:
+    info = content.get(INFO_KEY) if isinstance(content, Mapping) else None
+    return dict(info) if isinstance(info, Mapping) else {}
 
 
 def _is_nested(content: Any) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import threading
 from pathlib import Path
 
 from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.files import make_folder, make_private_file
 
 
 class AnswerCache:
@@ -27,7 +27,8 @@ class AnswerCache:
         self._lock = threading.Lock()
         try:
             if str(path) != ":memory:":
-                _make_private(Path(path))
+                make_folder(Path(path).parent)
+                make_private_file(path)
             self._database = sqlite3.connect(path, check_same_thread=False, timeout=30)
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID"
@@ -55,12 +56,6 @@ class AnswerCache:
         """Close the file."""
         with self._lock:
             self._database.close()
-
-
-def _make_private(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
 def question_key(messages: list[dict[str, str]], *, model: str, prompt_version: str, prompt_digest: str) -> str:

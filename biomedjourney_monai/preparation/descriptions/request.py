@@ -156,7 +156,7 @@ def _left_out(sentence: str, segments: tuple[Segment, ...]) -> list[str]:
 
 
 def is_canonical(description: str) -> bool:
-    """Whether every sentence is one that the rule-based writer or the page's suggestions can write."""
+    """Whether every sentence is one that the rule-based writer can write."""
     sentences = re.split(r"(?<=\.)\s+", description.strip())
     return all(_CANONICAL.fullmatch(sentence) for sentence in sentences)
 
@@ -171,12 +171,10 @@ def _grammar() -> re.Pattern[str]:
     degree = rf"(?:{degrees})(?: on the left and (?:{degrees}) on the right)?"
     slots = dict.fromkeys(("list", "a_list", "the_list", "A_list", "The_list"), listed)
     slots |= {"is": "(?:is|are)", "has": "(?:has|have)", "adjectives": degree}
-    tables: tuple[Mapping[str, tuple[str, ...]], ...] = (
-        *(progression.FRAMES, progression.GRADED_FRAMES, progression.UNGRADED_FRAMES),
-        {"suggested": ("Increased {list}.", "Decreased {list}.")},
-    )
+    tables: tuple[Mapping[str, tuple[str, ...]], ...]
+    tables = (progression.FRAMES, progression.GRADED_FRAMES, progression.UNGRADED_FRAMES)
     frames = [frame for table in tables for row in table.values() for frame in row]
-    plain = (*progression.CLEAR_FRAMES, *progression.NO_CHANGE_FRAMES, *progression.CLEARED_FRAMES)
+    plain = [*progression.CLEAR_FRAMES, *progression.NO_CHANGE_FRAMES, *progression.CLEARED_FRAMES]
     plain += ("No acute cardiopulmonary process.", "AP view.", "PA view.")
     sentences = [frame.removesuffix(".").format(**slots) for frame in frames] + [
         text.removesuffix(".") for text in plain

@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from biomedjourney_monai.radiographs.write.png import to_8_bit
+from biomedjourney_monai.radiographs.write.png import LARGE_PICTURE, to_8_bit
 
 DENSER_RGB = (233, 78, 60)
 LESS_DENSE_RGB = (47, 128, 237)
@@ -27,7 +27,8 @@ def picture_uri(image: np.ndarray, *, optimize: bool = True) -> str:
         optimize: spend about three times the time on a file that is 2 % smaller.
     """
     buffer = io.BytesIO()
-    Image.fromarray(to_8_bit(image)).save(buffer, format="PNG", optimize=optimize)
+    options = {"compress_level": 4} if image.size >= LARGE_PICTURE and not optimize else {"optimize": optimize}
+    Image.fromarray(to_8_bit(image)).save(buffer, format="PNG", **options)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -7,6 +7,7 @@ Tables are applied by this package, because pydicom's `apply_modality_lut` fails
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -55,6 +56,52 @@ def decode(data: bytes, *, any_body_part: bool = False) -> np.ndarray:
         pixels = _displayed(dataset, read_stored(dataset))
         shape = _square_pixel_shape(dataset)
         return pixels if pixels.shape == shape else cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Stored values of a grey frame, and how each is displayed.
+
+    Attributes:
+        stored: integers, shape (H, W), with square pixels.
+        shown: the displayed value of each stored value from `lowest` on, float32, never falling or never rising.
+        lowest: the lowest stored value.
+        padding: bool, shape (H, W), or None.
+    """
+
+    stored: np.ndarray
+    shown: np.ndarray
+    lowest: int
+    padding: np.ndarray | None
+
+
+def decode_levels(data: bytes, *, any_body_part: bool = False) -> Levels | None:
+    """Decode DICOM bytes to stored values; None for colours, palettes, more than 16 bits and tables that go both ways.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    dataset = read_dataset(data, with_pixels=True)
+    with as_image_error():
+        refuse_unsuitable(dataset, any_body_part=any_body_part)
+        refuse_incomplete(dataset)
+        if not photometric_interpretation(dataset).startswith("MONOCHROME") or int(dataset.BitsStored) > 16:
+            return None
+        found = read_stored(dataset)
+        lowest, highest = int(found.values.min()), int(found.values.max())
+        ramp = np.arange(lowest, highest + 1)[None]  # (1, n)
+        shown = _displayed(dataset, Stored(ramp))[0]
+        steps = np.diff(shown)
+        if (steps < 0).any() and (steps > 0).any():
+            return None
+        stored, padding, shape = found.values, found.padding, _square_pixel_shape(dataset)
+        if stored.shape != shape:
+            resized = cv2.resize(stored.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
+            stored = np.rint(resized).astype(stored.dtype)
+            if padding is not None:
+                near = cv2.resize(padding.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
+                padding = near.astype(bool)
+        return Levels(stored, shown, lowest, padding)
 
 
 def decode_size(data: bytes, *, any_body_part: bool = False) -> tuple[int, int]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
 import struct
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.read.body_parts import is_chest
 from biomedjourney_monai.radiographs.read.look_up_tables import PALETTE_KEYWORDS, read_palette
 from biomedjourney_monai.radiographs.read.photographs import MAX_PIXELS, too_many_pixels
+from biomedjourney_monai.radiographs.read.quiet import silence_dicom_libraries
 
 if TYPE_CHECKING:
     import pydicom
@@ -35,7 +34,17 @@ EQUAL_SIDES = 0.01
 
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
-_CHECKED = ("Rows", "Columns", "NumberOfFrames", "Modality", "BodyPartExamined", "PresentationIntentType", "HighBit")
+_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+_CHECKED: tuple[str, ...] = (
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "Modality",
+    "BodyPartExamined",
+    "PresentationIntentType",
+    "HighBit",
+)
+_CHECKED += _GROUPS
 
 
 def is_dicom(data: bytes) -> bool:
@@ -63,15 +72,11 @@ def as_image_error() -> Iterator[None]:
     """Turn what pydicom and its decoders raise into an `ImageError`.
 
     They raise many kinds of errors on damaged files, and on attributes only when these are accessed. Their warnings
-    and log lines quote the file's values, which may identify a patient, so they are not shown.
+    and log lines quote the file's values, which may identify a patient, so they are never shown.
     """
-    log = logging.getLogger("pydicom")
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)
+    silence_dicom_libraries()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except ImageError:
         raise
     except Exception as error:
@@ -80,8 +85,6 @@ def as_image_error() -> Iterator[None]:
         else:
             rule, action = "a DICOM file must follow the standard", "Export the image again, for example as PNG"
         raise ImageError(rule, found=type(error).__name__, action=action, reason="image damaged") from error
-    finally:
-        log.setLevel(level)
 
 
 def _is_cut_short(error: Exception) -> bool:
@@ -220,6 +223,13 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True, any
     if frames != 1:
         raise ImageError(
             "a DICOM radiograph must have a single frame", found=f"{frames} frames", reason="several frames"
+        )
+    if any(dataset.get(keyword) for keyword in _GROUPS):
+        raise ImageError(
+            "a DICOM radiograph must state its window in the header itself",
+            found="functional groups, in which a frame has its own window",
+            action="Export it as a DX or CR image of one frame",
+            reason="window per frame",
         )
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     if rows < 1 or columns < 1:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.radiographs.read.quiet import silence_loggers
 
 MAX_PIXELS = 100_000_000
 """A detector has 10 to 20 million pixels. A larger image is more likely an attack that decodes to gigabytes."""
@@ -53,6 +54,11 @@ def decode_size(data: bytes) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def count_channels(data: bytes) -> int:
+    """Numbers per pixel, from the header: 1 for grey, 3 for colour."""
+    return len(_open(data).getbands())
+
+
 def read_comment(data: bytes) -> str:
     """The text chunk `Comment` of a PNG, or the comment of a JPEG; "" where there is none."""
     info = _open(data).info
@@ -61,6 +67,7 @@ def read_comment(data: bytes) -> str:
 
 
 def _open(data: bytes) -> Image.Image:
+    silence_loggers("PIL")  # it quotes EXIF
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

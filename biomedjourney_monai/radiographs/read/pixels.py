@@ -13,6 +13,7 @@ import numpy as np
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.read import dicom, dicom_header, nifti, photographs
+from biomedjourney_monai.radiographs.read.view_position import view_position
 
 MAX_BYTES = 512 * 1024**2
 """A radiograph file has a few to some tens of MB; more is a mistake or an attack."""
@@ -73,6 +74,19 @@ def other_body_part(path: str | Path) -> str:
         return ""
     with dicom_header.as_image_error():
         return dicom_header.other_body_part(dicom_header.read_dataset(data, with_pixels=False))
+
+
+def view_position_in(path: str | Path) -> str:
+    """The view that a DICOM file names, such as "PA" or "AP"; "" where none is named. See `view_position`.
+
+    Raises:
+        ImageError: as `read_pixels`, as far as the header shows.
+    """
+    data = read_bytes(path)
+    if not dicom_header.is_dicom(data):
+        return ""
+    with dicom_header.as_image_error():
+        return view_position(dicom_header.read_dataset(data, with_pixels=False))
 
 
 def read_warnings(path: str | Path) -> tuple[str, ...]:

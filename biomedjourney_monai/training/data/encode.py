@@ -85,14 +85,12 @@ def encode_examples(
 ) -> Encoded:
     """Encode the prepared images with the autoencoder, and descriptions and impressions with the text encoder.
 
-    A working folder without its own autoencoder (`runs/autoencoder.pt`) gets a copy of the model's. A stopped run
-    continues where it was.
+    A folder without `runs/autoencoder.pt` gets a copy of the model's autoencoder. A stopped run continues.
 
     Args:
         work: working folder, with `singles.jsonl` and `triples.jsonl`.
         model: the networks; None for the shipped model.
-        augment, seed, reproduce_paper_flip: see `Augmentation`; an `augment` of None is the `encode#augment` of the
-            model's overlay, or else "none".
+        augment, seed, reproduce_paper_flip: see `Augmentation`; None: the overlay's `encode#augment`, or "none".
         variants: of each image, the first unchanged; None for 4 with an augmentation.
         cache: False encodes a sample only, and lets training encode each image when it needs it.
         precision, batch_size: of the cache, "float16" or "float32"; images per batch.
@@ -101,13 +99,9 @@ def encode_examples(
     Raises:
         BiomedJourneyError: if a setting, a table, an image or the model cannot be used.
     """
-    for name, value in (("batch_size", batch_size), ("processes", processes), ("variants", variants)):
-        if value is not None and value < 1:
-            raise SettingError(name, "must be >= 1", found=str(value))
+    _require_positive(batch_size=batch_size, processes=processes, variants=variants)
     work, model = Path(work), model or ModelConfig.find()
-    if augment is None and model.overlay is not None:
-        augment = read_key(model.overlay, "encode", "augment")
-    augmentation = Augmentation("none" if augment is None else augment, seed, reproduce_paper_flip)
+    augmentation = Augmentation(augment or _overlays_augmentation(model), seed, reproduce_paper_flip)
     count = _count_variants(augmentation, variants, cache=cache)
     singles = read_json_lines(work / SINGLES_FILE, made_by="describe", keys=SINGLE_KEYS)
     triples = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=TRIPLE_KEYS)
@@ -135,6 +129,16 @@ def encode_examples(
         scale_factor=encoding["scale_factor"],
         copied_from=copied,
     )
+
+
+def _overlays_augmentation(model: ModelConfig) -> str:
+    return (read_key(model.overlay, "encode", "augment") if model.overlay else None) or "none"
+
+
+def _require_positive(**numbers: int | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise SettingError(name, "must be >= 1", found=str(value))
 
 
 def encode_folders(works: Sequence[str | Path], model: ModelConfig | None = None, **settings: Any) -> list[Encoded]:

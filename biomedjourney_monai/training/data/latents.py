@@ -15,6 +15,7 @@ from torch import Tensor
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.files import (
     file_hash,
+    make_folder,
     read_json,
     read_json_lines,
     write_json,
@@ -153,7 +154,7 @@ class LatentCache:
     ) -> None:
         """Write a whole cache that fits in memory, the rows last, so that an interrupted write is not a cache."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         (folder / ROWS_FILE).unlink(missing_ok=True)
         arrays = {MEAN_FILE: mean, LOG_VARIANCE_FILE: log_variance, VALID_FILE: valid, TEXT_FILE: text_states}
         for name, array in arrays.items():

@@ -54,6 +54,8 @@ def read_encoding(caches: Folders, *, weights: Sequence[float] | None = None) ->
         ConfigError: if the weights do not fit.
     """
     folders = as_folders(caches)
+    if weights is not None:
+        _shares(weights, len(folders))
     encodings: list[dict[str, Any]] = [read_json(folder / ENCODING_FILE, made_by="encode") for folder in folders]
     if len(folders) == 1:
         return encodings[0]

@@ -17,6 +17,7 @@ from mlflow.entities import Dataset, DatasetInput, Run
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
 from monai.handlers import MLFlowHandler
 
+from biomedjourney_monai.tracking_store import FOLDER_TAG, artifact_address, remove_quoted_folder
 from biomedjourney_monai.training.handlers.failures import call_on_failure
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ KIND_TAG = "mlflow.experimentKind"
 """With this tag MLflow's page shows an experiment as a training, not as one of language models."""
 
 STAGE_TAG = "biomedjourney.stage"
-FOLDER_TAG = "biomedjourney.output_dir"
 PARENT = "parent"
 
 
@@ -68,7 +68,7 @@ class StageTracker(MLFlowHandler):
         super().__init__(
             iteration_log=lambda engine, iteration: iteration % every == 0,
             experiment_param=dict(parameters or {}),
-            **more,
+            **{"artifact_location": artifact_address(folder), **more},
         )
         self.folder, self.stage, self.examples = str(Path(folder).resolve()), stage, examples
         self.config_files, self.datasets = [Path(name) for name in config_files], dict(datasets or {})
@@ -128,8 +128,8 @@ class StageTracker(MLFlowHandler):
 
     def _runs_of_folder(self) -> list[Run]:
         """The folder's runs, latest first."""
-        query = f"tags.`{FOLDER_TAG}` = '{self.folder}'"
-        return list(self.client.search_runs([self.experiment.experiment_id], query, order_by=["start_time DESC"]))
+        runs = self.client.search_runs([self.experiment.experiment_id], order_by=["start_time DESC"])
+        return [run for run in runs if run.data.tags.get(FOLDER_TAG) == self.folder]  # no query: names may hold quotes
 
     def _send_configs(self) -> None:
         for file in self.config_files:
@@ -177,6 +177,7 @@ class StageTracker(MLFlowHandler):
             self.client.set_terminated(run, status)
         self.cur_run = None
         self._dispose_sqlite_store()
+        remove_quoted_folder(self.client.tracking_uri)
 
     def _end_if_stopped(self, engine: Engine) -> None:
         if engine.should_terminate == "skip_completed":

@@ -19,12 +19,14 @@ from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.films import FINDING_COLUMNS, FilmJudges, load_film_judges
 from biomedjourney_monai.evaluation.judges.loading import AUTO, PHANTOM, XRV
+from biomedjourney_monai.evaluation.judges.lung_outlines import LUNG_OUTLINES_FILE
 from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, FilmClassifier
 from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc, compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
+from biomedjourney_monai.evaluation.metrics.row_metric import known_mean
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.phantom.labelled import draw_labelled
 from biomedjourney_monai.schema import FINDINGS
@@ -35,6 +37,12 @@ from biomedjourney_monai.training.judges.films import Films, to_batch, train_fil
 BATCH = 64
 RENDERED = 900
 """Rendered images to tell the films from."""
+
+FEWEST = 20
+"""Films with, and without, a label that its calibration needs."""
+
+FITTED_ON = 2000
+"""About so many training films fit the domain."""
 
 TOLD_APART = 0.8
 """Films inside minus rendered images inside, as shares, below which the films count as rendered themselves."""
@@ -62,8 +70,9 @@ def train_cohort_judges(
 ) -> CohortJudges:
     """Train a classifier (findings, sex, group, age) on a cohort's training patients, calibrate it and measure it.
 
-    Writes NAME_classifier.pt, NAME_domain.pt, NAME_judges.json, and the bundle's phantom_segmenter.pt where the folder
-    has none. An interrupted training continues from NAME_classifier.checkpoint.pt. Same arguments, same weights.
+    Writes NAME_classifier.pt, NAME_domain.pt, NAME_judges.json, and the bundle's phantom_segmenter.pt and
+    lung_outlines.pt where the folder has none. An interrupted training continues from NAME_classifier.checkpoint.pt.
+    Same arguments, same weights.
 
     Args:
         work: working folder with studies.parquet; splits train and validate are needed, test is measured too.
@@ -110,34 +119,41 @@ def finish_judges(
         The content of NAME_judges.json.
     """
     network.knows_groups.fill_(bool(np.isfinite(films["train"].group).any()))
-    calibrate(network, films["validate"])
+    calibrate(network, films)
     save_weights(network, folder / classifier_file(name))
     domain = fit_domain(network, films, rendered[: len(rendered) * 2 // 3])
     save_weights(domain, folder / domain_file(name))
-    if not (folder / SEGMENTER_FILE).is_file():
-        shutil.copyfile(Path(locate_root()) / "models" / SEGMENTER_FILE, folder / SEGMENTER_FILE)
+    for file in (SEGMENTER_FILE, LUNG_OUTLINES_FILE):
+        if not (folder / file).is_file():
+            shutil.copyfile(Path(locate_root()) / "models" / file, folder / file)
     judges = load_film_judges(folder, name)
     return {
         "version": __version__,
         "files": judges.provenance()["files"],
         "films": {split: len(rows) for split, rows in films.items()},
-        "base_rates": dict(zip(FINDINGS, np.nanmean(films["train"].labels[:, FINDING_COLUMNS], axis=0).tolist())),
+        "base_rates": base_rates(films["train"]),
         "performance": {split: measure_judges(judges, films[split]) for split in ("validate", "test")},
         "domain": {
-            "tells_rendered": domain.tells_rendered,
+            "tells_apart": domain.tells_apart,
             **{f"{split} inside": _inside(judges, films[split].images) for split in ("validate", "test")},
             "rendered inside": _inside(judges, rendered[len(rendered) * 2 // 3 :]),
         },
     }
 
 
+def base_rates(films: Films) -> dict[str, float]:
+    """Share of films with each finding, of those of which it is known; findings of which it never is are left out."""
+    labels = dict(zip(FINDINGS, films.labels[:, FINDING_COLUMNS].T))
+    known = {finding: column[np.isfinite(column)] for finding, column in labels.items()}
+    return {finding: round(float(column.mean()), 4) for finding, column in known.items() if len(column)}
+
+
 def fit_domain(network: FilmClassifier, films: dict[str, Films], rendered: np.ndarray) -> FeatureDomain:
     """The domain of a network's features; it tells rendered images apart, unless the films are rendered themselves."""
-    train, validate, drawn = (
-        _features(network, i) for i in (films["train"].images, films["validate"].images, rendered)
-    )
+    some = films["train"].images[:: max(1, len(films["train"]) // FITTED_ON)]
+    train, validate, drawn = (_features(network, i) for i in (some, films["validate"].images, rendered))
     domain = FeatureDomain.fitted(train, validate)
-    domain.tell_rendered(train, drawn)
+    domain.tell_apart(train, drawn)
     found = (torch.exp(-domain.logit(features)) <= 1 for features in (validate, drawn))
     kept, taken = (float(inside.float().mean()) for inside in found)
     if kept - taken < TOLD_APART:
@@ -151,15 +167,28 @@ def _inside(judges: FilmJudges, images: np.ndarray) -> float | None:
     return round(float(torch.cat(inside).float().mean()), 4) if inside else None
 
 
-@torch.inference_mode()
-def calibrate(network: FilmClassifier, films: Films) -> None:
-    """Set the network's calibration of labels and sex by films that it was not trained on."""
+def calibrate(network: FilmClassifier, films: dict[str, Films]) -> None:
+    """Set the network's calibration of labels and sex by validation films.
+
+    A label that too few of them have, or have not, is calibrated on validation and training films together.
+    """
     network.calibration.copy_(torch.tensor([[1.0], [0.0]]))
-    outputs = [network(batch * 2 - 1) for batch in _batches(films.images)]
-    logits = torch.cat([torch.cat([labels, sex[:, None]], dim=1) for labels, sex, _, _ in outputs]).numpy()
-    truth = np.column_stack([films.labels, films.sex])
-    fits = [fit_platt(logits[:, column], truth[:, column]) for column in range(truth.shape[1])]
+    logits, truth = _logits(network, films["validate"])
+    rare = (np.minimum((truth == 1).sum(axis=0), (truth == 0).sum(axis=0)) < FEWEST) & np.isfinite(truth).any(axis=0)
+    more = _logits(network, films["train"]) if rare.any() else (logits[:0], truth[:0])
+    fits = []
+    for column in range(truth.shape[1]):
+        parts = [(logits, truth), more] if rare[column] else [(logits, truth)]
+        fits.append(fit_platt(*(np.concatenate([part[kind][:, column] for part in parts]) for kind in (0, 1))))
     network.calibration.copy_(torch.tensor(fits).T)
+
+
+@torch.inference_mode()
+def _logits(network: FilmClassifier, films: Films) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of labels and of male sex, and the truth, shape (N, 15) each."""
+    outputs = [network(batch * 2 - 1) for batch in _batches(films.images)]
+    logits = torch.cat([torch.cat([labels, sex[:, None]], dim=1) for labels, sex, _, _ in outputs])
+    return logits.numpy(), np.column_stack([films.labels, films.sex])
 
 
 def measure_judges(judges: Judges, films: Films) -> dict[str, float]:
@@ -174,7 +203,7 @@ def measure_judges(judges: Judges, films: Films) -> dict[str, float]:
     labels = films.labels[:, FINDING_COLUMNS].astype(np.float64)
     aurocs = compute_finding_aurocs(pathology, labels)
     marks = {f"auroc {finding}": value for finding, value in zip(FINDINGS, aurocs)}
-    marks |= {"auroc of findings": np.nanmean(aurocs), "auroc sex": compute_auroc(sex, films.sex.astype(np.float64))}
+    marks |= {"auroc of findings": known_mean(aurocs), "auroc sex": compute_auroc(sex, films.sex.astype(np.float64))}
     groups = compute_group_aurocs(race, films.group.astype(np.float64))
     marks |= {f"auroc group {group}": value for group, value in zip(RACE_GROUPS, groups)}
     known = np.isfinite(films.age)

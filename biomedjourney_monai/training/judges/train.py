@@ -30,6 +30,8 @@ from biomedjourney_monai.phantom.labelled import LabelledImages, draw_labelled
 from biomedjourney_monai.radiographs import scale_intensity
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
 from biomedjourney_monai.training.judges.augmentation import augment
+from biomedjourney_monai.training.judges.cohort_films import read_films
+from biomedjourney_monai.training.judges.films import to_batch
 
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 2e-3
@@ -59,6 +61,7 @@ def train_judges(
     images: int = 3200,
     steps: int = 1000,
     processes: int | None = None,
+    films_of: str | Path | None = None,
 ) -> TrainedJudges:
     """Train a classifier (findings, group, age) and a segmenter on rendered patients that no cohort contains.
 
@@ -71,9 +74,11 @@ def train_judges(
         images: patients to render, one image each; at least 20, of which 15 % are held out.
         steps: optimiser steps of the classifier.
         processes: that render; None for all cores.
+        films_of: working folder of a cohort of real films, to tell rendered images from; None for none.
 
     Raises:
         ConfigError: if a number is too small.
+        TableError: as `read_films`.
     """
     if images < 20 or steps < 1 or (processes is not None and processes < 1):
         raise ConfigError(
@@ -87,7 +92,8 @@ def train_judges(
     save_weights(train_classifier(train, steps=steps, seed=seed), folder / CLASSIFIER_FILE)
     save_weights(train_segmenter(train, steps=segmenter_steps, seed=seed), folder / SEGMENTER_FILE)
     judges = load_judges(folder)
-    save_weights(fit_domain(judges, train, test), folder / DOMAIN_FILE)
+    films = None if films_of is None else read_films(films_of, processes=processes)[0]["train"].images
+    save_weights(fit_domain(judges, train.images, test.images, films), folder / DOMAIN_FILE)
     done = TrainedJudges(folder, len(train), len(test), mark_judges(judges, test))
     facts = {
         "command": f"biomedjourney train-judges --seed {seed} --images {images} --steps {steps}",
@@ -134,13 +140,24 @@ def train_segmenter(data: LabelledImages, *, steps: int, seed: int) -> PhantomSe
         return _train(PhantomSegmenter(), data, loss_on, steps=steps, seed=seed, title="segmenter")
 
 
-def fit_domain(judges: Judges, train: LabelledImages, test: LabelledImages) -> FeatureDomain:
-    """The domain of judges' features: of the images that they were trained on, with the limit from other patients'."""
-    features = [
-        torch.cat([judges.features(normalise(data.images[start : start + 64])) for start in range(0, len(data), 64)])
-        for data in (train, test)
-    ]
-    return FeatureDomain.fitted(*features)
+def fit_domain(judges: Judges, train: np.ndarray, held_out: np.ndarray, films: np.ndarray | None) -> FeatureDomain:
+    """The domain of judges of rendered images.
+
+    Args:
+        judges: whose features are taken.
+        train: rendered images, uint8, shape (N, 128, 128).
+        held_out: of other patients, for the limit.
+        films: real films to tell them from, scaled to 0 to 255; None for none.
+    """
+    own, others = (_features(judges, normalise(images)) for images in (train, held_out))
+    domain = FeatureDomain.fitted(own, others)
+    if films is not None:
+        domain.tell_apart(own, _features(judges, to_batch(films)))
+    return domain
+
+
+def _features(judges: Judges, images: Tensor) -> Tensor:
+    return torch.cat([judges.features(batch) for batch in images.split(64)])
 
 
 def normalise(images: np.ndarray) -> Tensor:

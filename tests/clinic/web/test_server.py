@@ -9,7 +9,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from biomedjourney_monai.clinic.web import server as web_server
-from biomedjourney_monai.clinic.web.server import Cancelled, WebServer
+from biomedjourney_monai.clinic.web.arrivals import Arrivals
+from biomedjourney_monai.clinic.web.login import Logins, add_user
+from biomedjourney_monai.clinic.web.server import HEADERS, Cancelled, WebServer
 from biomedjourney_monai.errors import ImageError
 
 NAME = "ZZTOP^HERMINE"
@@ -57,6 +59,16 @@ class FakeWorkshop:
             self.ended.set()
 
 
+def wait_for(look, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not come to be")
+
+
 @pytest.fixture
 def workshop():
     return FakeWorkshop()
@@ -85,6 +97,86 @@ def test_the_page_may_load_from_and_send_to_its_own_server_only(client):
     assert answer.headers["cache-control"] == "no-store"
     assert "http" not in answer.text.replace("http-equiv", "")
     assert "&lt;b&gt;rendered" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/static/page.js", "/static/none", "/x", "/api/make", "/api/inspect"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+def test_every_answer_carries_the_security_headers(client, method, path):
+    answer = client.request(method, path)
+    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+
+
+def test_an_upload_that_is_still_arriving_takes_no_place_in_the_queue(workshop):
+    import anyio
+
+    server = WebServer(workshop, waiting=1)
+
+    async def run():
+        scope = {"type": "http", "method": "POST", "path": "/api/make", "query_string": b"", "http_version": "1.1"}
+        scope |= {"headers": [(b"host", b"127.0.0.1")], "server": ("127.0.0.1", 80), "scheme": "http", "root_path": ""}
+        asked = []
+
+        async def receive():
+            asked.append(1)
+            if len(asked) == 1:
+                return {"type": "http.request", "body": b"x", "more_body": True}
+            await anyio.sleep(60)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(server.app(), scope, receive, anyio.sleep)
+            await anyio.sleep(0.1)
+            inside = server.queue.inside
+            group.cancel_scope.cancel()
+        return len(asked), inside
+
+    asked, inside = anyio.run(run)
+    assert asked >= 3 and inside == 0
+
+
+def test_uploads_that_arrive_at_the_same_time_share_the_memory(workshop):
+    """The upload that began first, and stopped, makes room for the next one."""
+    import anyio
+
+    from biomedjourney_monai.clinic.web.queue import LineFullError
+
+    async def stalled():
+        yield bytes(600)
+        await anyio.sleep(60)
+
+    async def quick():
+        yield bytes(600)
+
+    async def run():
+        arrivals, ended = Arrivals(together=1000), []
+        limits = {"announced": "", "max_bytes": 1000, "shown": 1000}
+
+        async def first():
+            try:
+                await arrivals.receive(stalled(), **limits)
+            except LineFullError:
+                ended.append(True)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(first)
+            await anyio.sleep(0.05)
+            assert len(await arrivals.receive(quick(), **limits)) == 600
+        return ended
+
+    with anyio.from_thread.start_blocking_portal() as portal:
+        assert portal.call(run) == [True]
+
+
+def test_a_page_with_a_password_file_lets_its_users_in_only(workshop, tmp_path, monkeypatch):
+    monkeypatch.setattr(web_server, "WRONG_LOGIN_SECONDS", 0)
+    add_user(tmp_path / "users", "ana", "correct horse")
+    with TestClient(WebServer(workshop, logins=Logins(tmp_path / "users")).app(), base_url=BASE) as client:
+        for path in ("/", "/static/page.js", "/examples/0.png"):
+            answer = client.get(path)
+            assert answer.status_code == 401 and answer.headers["www-authenticate"].startswith("Basic ")
+            assert client.get(path, auth=("ana", "wrong horse")).status_code == 401
+            assert client.get(path, auth=("ana", "correct horse")).status_code == 200
+        assert make(client).status_code == 401
 
 
 @pytest.mark.parametrize(("name", "kind"), [("page.js", "text/javascript"), ("page.css", "text/css")])
@@ -193,7 +285,7 @@ def test_a_full_house_is_told_after_a_large_upload_too(workshop):
         first.request("POST", "/api/make", json.dumps(ASKED).encode() + b"\nimage")
         assert workshop.begun.wait(30)
         second = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        second.request("POST", "/api/make", bytes(30_000_000))
+        second.request("POST", "/api/make", json.dumps(ASKED).encode() + b"\n" + bytes(30_000_000))
         answer = second.getresponse()
         assert answer.status == 503
         assert b"Try again" in answer.read()
@@ -203,16 +295,6 @@ def test_a_full_house_is_told_after_a_large_upload_too(workshop):
         workshop.hold.set()
         server.should_exit = True
         thread.join(30)
-
-
-def wait_for(look, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not come to be")
 
 
 def test_a_request_that_takes_too_long_is_ended(workshop):
@@ -228,7 +310,7 @@ def test_a_slow_upload_is_ended(workshop):
     import anyio
 
     async def run():
-        app = WebServer(workshop, upload_seconds=0.05).app()
+        app = WebServer(workshop, arrivals=Arrivals(seconds=0.05)).app()
         scope = {"type": "http", "method": "POST", "path": "/api/inspect", "query_string": b"", "http_version": "1.1"}
         scope |= {"headers": [(b"host", b"127.0.0.1")], "server": ("127.0.0.1", 80), "scheme": "http", "root_path": ""}
         sent = []

@@ -11,11 +11,11 @@ from PIL import Image
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.clinic.web.request import PageRequest
 from biomedjourney_monai.clinic.web.server import Cancelled
-from biomedjourney_monai.clinic.web.service import WebService, warn_of_unmet
+from biomedjourney_monai.clinic.web.service import WebService
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.model_config import ModelConfig
-from biomedjourney_monai.radiographs import mark_synthetic
+from biomedjourney_monai.radiographs import load_radiograph, mark_synthetic
 from biomedjourney_monai.schema import FINDINGS
 
 TEXT = "New large left pleural effusion."
@@ -146,10 +146,9 @@ def test_every_picture_but_the_prior_is_marked_synthetic(ask, chest):
 def test_findings_before_and_after_are_the_judges(ask, service, chest):
     import torch
 
-    from biomedjourney_monai.radiographs import load_radiograph
-
+    prior = load_radiograph(chest, size=128)
     answer = ask(chest.read_bytes())
-    scores = service._judges.score(torch.from_numpy(load_radiograph(chest, size=128))[None, None]).pathology[0]
+    scores = service.review.judges_for(prior).score(torch.from_numpy(prior)[None, None]).pathology[0]
     assert [row["finding"] for row in answer["findings"]] == list(FINDINGS)
     assert [row["before"] for row in answer["findings"]] == pytest.approx(scores.tolist(), abs=1e-4)
     assert [row["finding"] for row in answer["findings"] if row["asked"]] == ["Pleural Effusion"]
@@ -225,20 +224,33 @@ def test_a_description_never_becomes_markup_in_the_report(ask, chest):
     assert "SYNTHETIC - NOT FOR DIAGNOSIS" in report
 
 
-@pytest.mark.parametrize(
-    ("description", "after", "said"),
-    [
-        ("New large left pleural effusion.", 0.1, ["Asked for, but the judge does not see it"]),
-        ("New large left pleural effusion.", 0.9, []),
-        ("The pleural effusion has resolved.", 0.9, ["Asked to be absent, but the judge still sees it"]),
-        ("The pleural effusion has resolved.", 0.1, []),
-        ("Possible pleural effusion.", 0.1, []),
-        ("No acute process.", 0.9, []),
-    ],
-)
-def test_what_was_asked_for_and_is_not_seen_is_said(description, after, said):
-    found = warn_of_unmet(description, [{"finding": "Pleural Effusion", "after": after}])
-    assert [text.split(" in the")[0] for text in found] == said
+def test_where_no_judge_knows_the_prior_there_is_no_percentage(ask, service, chest, monkeypatch):
+    monkeypatch.setattr(service.review, "judges_for", lambda prior: None)
+    answer = ask(chest.read_bytes())
+    assert (answer["judge"], answer["findings"], answer["heat"]) == (None, [], {})
+    assert not any("judge" in text for text in answer["warnings"])
+    report = answer["files"]["report.html"].decode()
+    assert (
+        "No judge knows pictures like this prior" in report
+        and "%" not in report.split("</style>")[1].split("How it")[0]
+    )
+    assert json.loads(unpack(answer["files"])["request.json"])["judges"] is None
+
+
+def test_what_is_asked_for_and_not_seen_is_said(ask, service, chest):
+    assert service.review.judges_for(load_radiograph(chest, size=128)) is not None
+    answer = ask(chest.read_bytes(), description="New large left pneumothorax.")
+    row = next(row for row in answer["findings"] if row["finding"] == "Pneumothorax")
+    assert row["asked"] and row["after"] < 0.5, "a random model draws nothing"
+    assert any("does not see the requested pneumothorax" in text for text in answer["warnings"])
+
+
+def test_what_cannot_be_drawn_leaves_the_prior(ask, chest):
+    answer = ask(chest.read_bytes(), description="New rib fracture.")
+    assert answer["facts"]["drawn"] == "nothing" and "prompt" not in answer["facts"]
+    difference = decode_picture(answer["shown"]["difference"])
+    assert (difference[..., 0] == difference[..., 2]).all(), "nothing is coloured"
+    assert any("stays the prior's" in text for text in answer["warnings"])
 
 
 def test_examples_are_rendered_once_and_taken(service):

@@ -212,7 +212,7 @@ def test_a_decoder_that_breaks_is_no_more_than_a_refusal(monkeypatch):
 
 
 def test_names_and_tags_stay_what_they_are(tmp_path):
-    from biomedjourney_monai.radiographs.write.dicom import from_plain_bytes
+    from biomedjourney_monai.radiographs.write.dicom_source import from_plain_bytes
 
     data = dicom(PatientName="<script>alert(1)</script>", PatientID="../../x", AccessionNumber="../../../etc")
     upload = read_upload(data, size=64)

@@ -10,8 +10,8 @@ from biomedjourney_monai.evaluation.judges.loading import load_judges
 class ByGrey:
     """Judges that were trained on images of one mean grey."""
 
-    def __init__(self, name, grey, width=0.1, tells_rendered=False):
-        self.name, self.grey, self.width, self.tells_rendered = name, grey, width, tells_rendered
+    def __init__(self, name, grey, width=0.1, tells_apart=False):
+        self.name, self.grey, self.width, self.tells_apart = name, grey, width, tells_apart
 
     def distance(self, images):
         return (images.mean(dim=(1, 2, 3)) - self.grey).abs() / self.width
@@ -47,10 +47,11 @@ def test_the_judges_that_know_a_picture_are_taken():
 
 def test_no_judges_are_taken_for_a_picture_that_none_knows():
     assert judge_for(JUDGES, np.full((8, 8), 0.45, np.float32)) is None
+    assert judge_for({}, np.full((8, 8), 0.45, np.float32)) is None
 
 
-def test_judges_that_tell_rendered_images_come_first():
-    judges = {**JUDGES, "films": ByGrey("films", 0.28, tells_rendered=True)}
+def test_judges_that_tell_their_images_apart_come_first():
+    judges = {**JUDGES, "films": ByGrey("films", 0.28, tells_apart=True)}
     assert judge_for(judges, np.full((8, 8), 0.21, np.float32)) is judges["films"], "though the others are nearer"
     assert judge_for(judges, np.full((8, 8), 0.15, np.float32)) is judges["dark"]
 
@@ -61,7 +62,7 @@ def test_a_domain_learns_to_tell_rendered_images_from_films():
     rendered[:, 2] = 0.2 * rendered[:, 2] + 1.5  # well within the films' spread
     domain = FeatureDomain.fitted(films[:300], films[300:])
     assert (domain(rendered) <= 1).float().mean() > 0.9
-    domain.tell_rendered(films[:300], rendered[:300])
+    domain.tell_apart(films[:300], rendered[:300])
     assert (domain(rendered[300:]) <= 1).float().mean() < 0.2
     assert (domain(films[300:]) <= 1).float().mean() > 0.8
 

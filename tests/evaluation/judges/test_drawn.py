@@ -1,9 +1,10 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
-from biomedjourney_monai.evaluation.judges.drawn import NOT_SEEN, UNASKED, warn_of_unseen
+from biomedjourney_monai.evaluation.judges.drawn import NOT_SEEN, UNASKED, JudgeReview, warn_of_unseen
 from biomedjourney_monai.schema import FINDINGS
 
 PRIOR = np.zeros((32, 32), np.float32)
@@ -41,3 +42,33 @@ def test_a_finding_on_the_other_side_is_warned_of():
 def test_what_should_be_gone_or_was_not_asked_for_is_warned_of():
     assert "still sees" in warnings("The left effusion has resolved.", picture(0.8, patient_side="left"))[0]
     assert UNASKED in warnings("New left effusion.", picture(1.0, patient_side="left"))[0]
+
+
+def checked(description: str) -> SimpleNamespace:
+    return SimpleNamespace(prior=SimpleNamespace(image=PRIOR), description=description)
+
+
+def test_a_review_counts_the_samples_and_says_nothing_of_priors_that_no_judge_knows(tmp_path, monkeypatch):
+    review = JudgeReview(tmp_path)
+    monkeypatch.setattr(review, "judges_for", lambda prior: Bright())
+    samples = np.stack([PRIOR, picture(0.8, patient_side="left"), PRIOR])
+    (warning,) = review(checked("New left effusion."), samples)
+    assert NOT_SEEN in warning and warning.endswith("in 2 of 3 samples")
+    monkeypatch.setattr(review, "judges_for", lambda prior: None)
+    assert review(checked("New left effusion."), samples) == ()
+
+
+def test_a_folder_without_judges_is_said_once(tmp_path, caplog):
+    review = JudgeReview(tmp_path)
+    assert review(checked("New left effusion."), PRIOR[None]) == review(checked("x"), PRIOR[None]) == ()
+    assert caplog.text.count("nobody checks") == 1
+
+
+def test_the_shipped_judges_know_rendered_patients_and_no_noise(bundle, rendered_chest):
+    import cv2
+
+    review = JudgeReview(bundle / "models")
+    if not review.judges_for(cv2.resize(rendered_chest, (128, 128), interpolation=cv2.INTER_AREA)):
+        pytest.skip("the bundle's judges do not know their domain")
+    noise = np.random.default_rng(0).random((128, 128), np.float32)
+    assert review.judges_for(noise) is None

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -8,7 +9,7 @@ from biomedjourney_monai.evaluation.judges.loading import judge_names, load_judg
 from biomedjourney_monai.evaluation.judges.networks import FilmClassifier, PhantomSegmenter
 from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
 from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
-from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS
+from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS, STRUCTURES
 
 
 @pytest.fixture
@@ -46,6 +47,26 @@ def test_heat_maps_can_follow_the_logits(site):
     image = torch.rand(1, 1, 64, 64, requires_grad=True)
     load_film_judges(site, "site").finding_logits(image).sum().backward()
     assert image.grad.abs().sum() > 0
+
+
+def test_the_outlines_of_real_films_replace_lungs_and_heart(site):
+    judges, images = load_film_judges(site, "site"), torch.rand(2, 1, 64, 64)
+    before = judges.score(images).structures
+
+    class HalfOutlined:
+        def outline(self, images):
+            halves = np.zeros((len(images), 3, *images.shape[-2:]), bool)
+            halves[:, 0, :, 32:], halves[:, 1, :, :32] = True, True
+            return halves
+
+    judges.outlines = HalfOutlined()
+    after = judges.score(images).structures
+    assert after[:, STRUCTURES.index("left lung"), :, 32:].all()
+    assert after[:, STRUCTURES.index("right lung"), :, :32].all()
+    assert not after[:, STRUCTURES.index("heart")].any()
+    for name in ("facies diaphragmatica", "mediastinum", "spine"):
+        place = STRUCTURES.index(name)
+        assert torch.equal(after[:, place], before[:, place])
 
 
 def test_judges_without_groups_are_no_failure(site):

@@ -28,9 +28,10 @@ def test_each_structure_keeps_its_largest_part_without_holes():
     shares[0, 15:18, 26:30] = 0.1  # a hole
     shares[0, 2:4, 2:4] = 0.9  # a stray part
     shares[1, 5:35, 5:24] = 0.7  # overlaps the left field, and is less sure
+    shares[0, 20, 35:40] = 0.9  # a spur
     left, right, heart = clean_outlines(shares)
-    assert left.sum() == 30 * 13 and left[16, 28] and not left[3, 3]
-    assert right.sum() == 30 * 17 and not (left & right).any()
+    assert abs(left.sum() - 30 * 13) < 10 and left[16, 28] and not left[3, 3] and not left[20, 37]
+    assert abs(right.sum() - 30 * 17) < 10 and not (left & right).any()
     assert not heart.any()
 
 

@@ -40,3 +40,11 @@ def test_unknown_policy_is_refused():
 def test_changed_only_keeps_new_labels_that_differ_from_the_prior():
     kept = changed_only([0, 1, 1, 0, np.nan, 1], [1, 0, 1, 0, 1, np.nan])
     np.testing.assert_array_equal(kept, [1, 0, np.nan, np.nan, np.nan, np.nan])
+
+
+def test_the_sex_is_a_number_and_unknown_where_it_is_not_stated():
+    import pandas
+
+    from biomedjourney_monai.evaluation.metrics.labels import male_sex
+
+    np.testing.assert_array_equal(male_sex(pandas.Series(["M", "F", "", "O"])), [1, 0, np.nan, np.nan])

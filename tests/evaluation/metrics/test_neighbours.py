@@ -4,7 +4,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import StandardScaler
 
 from biomedjourney_monai.evaluation.metrics import neighbours
-from biomedjourney_monai.evaluation.metrics.neighbours import nearest_likeness, rank_of_own
+from biomedjourney_monai.evaluation.metrics.neighbours import chance_of_first, nearest_likeness, rank_of_own
 
 
 def _noisy(n=40, noise=0.8, seed=0):
@@ -70,3 +70,15 @@ def test_without_another_patient_there_is_no_nearest():
     images, gallery = _noisy(n=3)
     alone = np.array(["a"] * 3)
     assert np.isnan(nearest_likeness(images, gallery, patients=alone, gallery_patients=alone)).all()
+
+
+def test_the_chance_among_some_rivals_is_the_share_of_draws_without_one_that_is_ahead():
+    from itertools import combinations
+
+    for rank, others, drawn in ((1, 9, 4), (3, 9, 4), (8, 9, 4), (2, 3, 49)):
+        ahead = rank - 1
+        draws = list(combinations(range(others), min(drawn, others)))
+        expected = np.mean([min(draw) >= ahead for draw in draws])
+        found = chance_of_first(np.array([rank, np.nan]), np.array([others + 1, others + 1]), rivals=drawn)
+        assert found[0] == pytest.approx(expected)
+        assert np.isnan(found[1])

@@ -1,7 +1,7 @@
 import pandas
 import pytest
 
-from biomedjourney_monai.evaluation.page.panels import choose_panels
+from biomedjourney_monai.evaluation.page.panels import choose_panels, headline_of
 from biomedjourney_monai.schema import FINDINGS
 
 
@@ -33,3 +33,24 @@ def test_same_seed_same_choice(journeys):
 
 def test_fewer_journeys_than_wanted_are_all_shown(journeys):
     assert len(choose_panels(journeys.head(3), count=12)) == 3
+
+
+@pytest.mark.parametrize(
+    ("description", "title"),
+    [
+        ("The left pleural effusion has resolved. New small right pleural effusion.", "Pleural Effusion changes sides"),
+        ("The right pneumothorax has increased and is now large.", "Pneumothorax increases"),
+        ("Moderate left pleural effusion is unchanged. No pneumothorax.", "No finding changes"),
+        ("New mild cardiomegaly. The pulmonary edema has improved, now mild.", "Several changes"),
+        ("", "No finding changes"),
+    ],
+)
+def test_a_headline_agrees_with_the_description(description, title):
+    assert headline_of(description) == title
+
+
+def test_a_finding_that_changes_sides_is_a_change(journeys):
+    told = dict.fromkeys(journeys["journey_id"], "The left pleural effusion has resolved. New right pleural effusion.")
+    titles = choose_panels(journeys, count=len(journeys), descriptions=told)["why"]
+    assert "No finding changes" not in set(titles)
+    assert "No finding changes" in set(choose_panels(journeys, count=len(journeys))["why"])

@@ -19,6 +19,14 @@ def test_a_negative_correlation_retains_nothing():
     assert retention_of({**SCORES, "age_r": -0.2}) == 0
 
 
+def test_sex_stands_for_the_group_where_no_group_is_known():
+    known = {**SCORES, "sex_auroc": 0.3}
+    assert retention_of(known) == retention_of(SCORES)
+    for unknown in (float("nan"), None):
+        assert retention_of({**known, "race_auroc": unknown}) == pytest.approx((0.3 * 0.5) ** 0.5)
+    assert math.isnan(retention_of({**SCORES, "race_auroc": None}))
+
+
 def test_the_frontier_holds_what_nothing_beats():
     points = [(0.9, 0.5), (0.8, 0.7), (0.85, 0.6), (0.8, 0.65), (0.7, 0.7), (float("nan"), 0.9)]
     assert frontier_of(points) == [1, 2, 0]

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from biomedjourney_monai.errors import WeightsError
-from biomedjourney_monai.networks.weights.model_file import load_into, load_tensors, save_tensors, weights_hash
+from biomedjourney_monai.networks.weights.model_file import (
+    load_info,
+    load_into,
+    load_tensors,
+    save_tensors,
+    weights_hash,
+)
 
 
 class _Bomb:
@@ -27,6 +33,21 @@ def test_tensors_and_facts_come_back_as_saved(tmp_path):
     loaded, info = load_tensors(tmp_path / "w.pt")
     assert torch.equal(loaded["a"], state["a"]) and torch.equal(loaded["count"], state["count"])
     assert info == {"width": 3, "names": ["x"]}
+
+
+@pytest.mark.parametrize("info", [{"width": 3}, {}])
+def test_a_flat_file_is_read_by_us_and_by_monai(tmp_path, info):
+    from monai.networks.utils import copy_model_state
+
+    network = nn.Linear(2, 3)
+    save_tensors(tmp_path / "w.pt", network.state_dict(), info=info, flat=True)
+    state, facts = load_tensors(tmp_path / "w.pt")
+    assert facts == load_info(tmp_path / "w.pt") == info
+    assert state.keys() == network.state_dict().keys()
+    other = nn.Linear(2, 3)
+    _, updated, kept = copy_model_state(other, torch.load(tmp_path / "w.pt", weights_only=True))
+    assert (len(updated), kept) == (2, [])
+    assert torch.equal(other.weight, network.weight)
 
 
 def test_half_halves_floats_only_and_load_into_widens(tmp_path):

@@ -140,7 +140,8 @@ def test_a_header_that_crashes_its_reader_is_counted(archive, monkeypatch):
 
 
 def test_what_this_package_stored_in_the_archive_is_no_study(archive, tmp_path):
-    from biomedjourney_monai.radiographs.write.dicom import counterfactual_dataset, read_source, save_dicom
+    from biomedjourney_monai.radiographs.write.dicom import counterfactual_dataset, save_dicom
+    from biomedjourney_monai.radiographs.write.dicom_source import read_source
 
     prior = pa_files(archive)[5]
     picture = np.random.default_rng(0).random((120, 110)).astype(np.float32)

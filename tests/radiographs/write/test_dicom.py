@@ -4,6 +4,7 @@ import logging
 import shutil
 import stat
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -17,6 +18,7 @@ from biomedjourney_monai.radiographs import load_radiograph, mark_synthetic, ori
 from biomedjourney_monai.radiographs.read.pixels import read_pixels
 from biomedjourney_monai.radiographs.write import dicom as dicom_out
 from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms, read_or_make_key
+from biomedjourney_monai.radiographs.write.dicom_source import UIDS, read_source
 
 FACTS = {
     "Comment": "SYNTHETIC - NOT FOR DIAGNOSIS",
@@ -77,7 +79,7 @@ def judge(path) -> list[str]:
 
 SOURCES = {
     "radiograph": make_source,
-    "real CR": lambda: dicom_out.read_source(find("RG1_UNCR.dcm")),
+    "real CR": lambda: read_source(find("RG1_UNCR.dcm")),
     "no DICOM": lambda: None,
     "poor": lambda: make_source(
         PixelSpacing=[0, 0], StudyID="", PatientOrientation=["X", "9"], PatientSex="female", AccessionNumber="A" * 40
@@ -238,7 +240,7 @@ def test_a_hostile_or_foreign_patient_is_kept_and_never_logged(picture, tmp_path
         source.StudyDate = name if name.isascii() else "99999999"
         source.save_as(tmp_path / "in.dcm", enforce_file_format=True)
     caplog.clear()
-    read = dicom_out.read_source(tmp_path / "in.dcm")
+    read = read_source(tmp_path / "in.dcm")
     dicom_out.save_dicom(tmp_path / "out.dcm", dicom_out.counterfactual_dataset(picture, FACTS, read))
     logged, printed = caplog.text, capsys.readouterr()
     again = pydicom.dcmread(tmp_path / "out.dcm")
@@ -270,3 +272,41 @@ def test_a_written_file_is_known_again(picture, tmp_path):
     assert not dicom_out.is_written(path, dicom_out.request_uids({**FACTS, "seed": 5}, None))
     path.write_bytes(path.read_bytes()[:2000])
     assert not dicom_out.is_written(path, uids)
+
+
+CASES = Path(__file__).parents[4] / "shared" / "cases"
+
+
+@pytest.mark.parametrize("name", ["leak_uid_leading0.dcm", "leak_sop_leading0.dcm"])
+@pytest.mark.parametrize("pseudonyms", [None, KEY])
+def test_uids_with_leading_zeros_are_kept_and_not_shown(picture, tmp_path, capfd, caplog, name, pseudonyms):
+    path = CASES / "dicom-uid-leading-zero" / name
+    if not path.is_file():
+        pytest.skip("the cases are not here")
+    caplog.set_level(logging.DEBUG)
+    source = read_source(path)
+    dicom_out.save_dicom(
+        tmp_path / "made.dcm", dicom_out.counterfactual_dataset(picture, FACTS, source, pseudonyms=pseudonyms)
+    )
+    made = pydicom.dcmread(tmp_path / "made.dcm")
+    uids = source.StudyInstanceUID, source.SOPInstanceUID
+    expected = uids if pseudonyms is None else tuple(map(pseudonyms.uid, uids))
+    assert (made.StudyInstanceUID, made.SourceImageSequence[0].ReferencedSOPInstanceUID) == expected
+    assert "".join(capfd.readouterr()) + caplog.text == ""
+
+
+def test_the_frame_of_reference_is_kept(picture):
+    source = make_source(FrameOfReferenceUID="1.2.840.0113.5")
+    assert dicom_out.counterfactual_dataset(picture, FACTS, source).FrameOfReferenceUID == "1.2.840.0113.5"
+    exported = dicom_out.counterfactual_dataset(picture, FACTS, source, pseudonyms=KEY)
+    assert exported.FrameOfReferenceUID == KEY.uid("1.2.840.0113.5")
+
+
+@pytest.mark.parametrize("keyword", UIDS)
+@pytest.mark.parametrize("uid", ["1.2.x", "1..2", "1.2.", "1.2 3", "1." * 32 + "1", "1.2\\1.3"])
+def test_uids_that_cannot_be_kept_are_refused_without_showing_them(tmp_path, dicom_chest, keyword, uid):
+    (tmp_path / "prior.dcm").write_bytes(dicom_chest(**{keyword: uid}))
+    with pytest.raises(ImageError, match=f"{keyword} must be numbers") as caught:
+        read_source(tmp_path / "prior.dcm")
+    assert uid not in str(caught.value)
+    assert caught.value.reason == "UID unusable"

@@ -192,6 +192,8 @@ def test_the_scale_factor_of_a_mixture_is_that_of_its_variance(write):
     assert read_encoding(folders, weights=[3, 1])["scale_factor"] == pytest.approx((0.75 * 4 + 0.25) ** -0.5)
     assert read_encoding(folders)["scale_factor"] == pytest.approx((0.5 * 4 + 0.5) ** -0.5)
     assert read_encoding(folders[0])["scale_factor"] == 0.5
+    with pytest.raises(ConfigError, match="2 for 1 folders"):
+        read_encoding(folders[0], weights=[0.6, 0.4])
 
 
 def test_pairs_for_the_expectation_come_from_all_folders(write):

@@ -3,12 +3,13 @@
 
 const data = JSON.parse(document.getElementById("page-data").textContent);
 const at = (id) => document.getElementById(id);
-const state = { file: null, box: null, running: null, result: null, inspecting: null };
+const state = { file: null, box: null, running: null, result: null, inspecting: null, example: null, results: [] };
+const MAX_RESULTS = 12, MAX_RESULT_BYTES = 250e6;  // kept in this page's memory
 
 // ---- the prior
 
 async function takeFile(file) {
-  state.file = null; state.box = null;
+  state.file = null; state.box = null; state.example = null;
   state.inspecting?.abort();
   for (const id of ["loaded", "force-line", "box"]) at(id).hidden = true;
   at("force").checked = false;
@@ -48,6 +49,8 @@ async function takeExample(number) {
   const answer = await fetch(`/examples/${number}.png`);
   at("file").value = "";
   await takeFile(await answer.blob());
+  state.example = number;
+  keepForm();
 }
 
 // ---- the box
@@ -71,7 +74,22 @@ function drawBox() {
     showBox();
   });
   stage.addEventListener("pointerup", () => { start = null; ready(); });
+  stage.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-0.02, 0], ArrowRight: [0.02, 0], ArrowUp: [0, -0.02], ArrowDown: [0, 0.02] }[event.key];
+    if (region() !== "box" || !step) return;
+    event.preventDefault();
+    state.box = state.box ? movedBox(state.box, step, event.shiftKey) : [0.25, 0.25, 0.75, 0.75];
+    showBox();
+    ready();
+  });
   window.addEventListener("resize", showBox);
+}
+
+function movedBox([left, top, right, bottom], [x, y], resize) {
+  const within = (value, low, high) => Math.min(high, Math.max(low, value));
+  if (resize) return [left, top, within(right + x, left + 0.02, 1), within(bottom + y, top + 0.02, 1)];
+  const dx = within(x, -left, 1 - right), dy = within(y, -top, 1 - bottom);
+  return [left + dx, top + dy, right + dx, bottom + dy];
 }
 
 function imageFrame() {  // the image's position inside its element, which keeps the aspect ratio
@@ -87,6 +105,7 @@ function showBox() {
   if (!shown) return;
   const frame = imageFrame(), stage = at("stage").getBoundingClientRect();
   const [left, top, right, bottom] = state.box, style = at("box").style;
+  at("box-words").textContent = `From ${percent(left)} to ${percent(right)} of the width and ${percent(top)} to ${percent(bottom)} of the height.`;
   style.left = `${frame.left - stage.left + left * frame.width}px`;
   style.top = `${frame.top - stage.top + top * frame.height}px`;
   style.width = `${(right - left) * frame.width}px`;
@@ -116,7 +135,34 @@ function fillChoices() {
 function useSuggestion(alone) {
   const before = alone ? "" : at("description").value.trim();
   at("description").value = [before, suggestion().sentence].filter(Boolean).join(" ");
+  keepForm();
   ready();
+}
+
+// ---- the form, over a reload: kept in this tab, without the image
+
+const FIELDS = ["description", "seed", "steps", "samples", "text_guidance_scale", "image_guidance_scale", "s-change", "s-finding", "s-severity", "s-side"];
+
+function keepForm() {
+  const values = Object.fromEntries(FIELDS.map((id) => [id, at(id).value]));
+  const kept = { values, region: region(), verbatim: at("verbatim").checked, example: state.example, had: state.file !== null };
+  try { sessionStorage.setItem("form", JSON.stringify(kept)); } catch { /* a browser without storage keeps nothing */ }
+}
+
+function restoreForm() {
+  let kept = null;
+  try { kept = JSON.parse(sessionStorage.getItem("form")); } catch { /* as above */ }
+  if (!kept) return;
+  for (const id of ["s-change", "s-finding"]) at(id).value = kept.values[id];
+  fillChoices();
+  for (const id of FIELDS) if (kept.values[id] !== undefined) at(id).value = kept.values[id];
+  at("suggested").textContent = suggestion()?.sentence ?? "";
+  at("verbatim").checked = kept.verbatim;
+  const chosen = document.querySelector(`input[name=region][value="${CSS.escape(kept.region)}"]`);
+  if (chosen) chosen.checked = true;
+  showRegion();
+  if (kept.example !== null) takeExample(kept.example);
+  else if (kept.had) say("prior-messages", [["hint", "Choose the prior again: the page does not keep images over a reload."]]);
 }
 
 // ---- the request
@@ -168,7 +214,7 @@ function follow(line, asked) {
   if (line.state === "sampling") progress(line.done / line.steps, `Sampling: step ${line.done} of ${line.steps}`);
   if (line.state === "judging") progress(1, "Judging …");
   if (line.state === "error") say("messages", [["error", line.message]]);
-  if (line.state === "done") showResult(line.result, asked);
+  if (line.state === "done") takeResult(line.result, asked.description.trim());
   return line.state === "done" || line.state === "error";
 }
 
@@ -194,11 +240,47 @@ function ready() {
 
 // ---- the answer
 
-function showResult(result, asked) {
+function takeResult(result, description) {
+  const files = {};
+  let bytes = 0;
+  for (const [name, type] of Object.values(KINDS)) {
+    const content = Uint8Array.from(atob(result.files[name]), (letter) => letter.charCodeAt(0));
+    bytes += content.length;
+    files[name] = URL.createObjectURL(new Blob([content], { type }));
+  }
+  delete result.files;
+  const made = { result, description, files, bytes };
+  state.results.push(made);
+  const sum = () => state.results.reduce((total, one) => total + one.bytes, 0);
+  while (state.results.length > 1 && (state.results.length > MAX_RESULTS || sum() > MAX_RESULT_BYTES)) {
+    Object.values(state.results.shift().files).forEach((address) => URL.revokeObjectURL(address));
+  }
+  showResult(made);
+  at("result").scrollIntoView({ behavior: "smooth", block: "start" });
+  at("result-title").focus({ preventScroll: true });
+}
+
+function showHistory() {
+  at("history").hidden = state.results.length < 2;
+  at("history-shown").replaceChildren(...state.results.map((made, index) => {
+    const button = element("button"), image = new Image();
+    button.type = "button";
+    button.title = made.description;
+    button.setAttribute("aria-label", `Result ${index + 1}: ${made.description}, seed ${made.result.seeds[0]}`);
+    if (made.result === state.result) button.setAttribute("aria-current", "true");
+    image.src = made.result.shown.counterfactual;
+    image.alt = "";
+    button.append(image, element("span", "", made.description), element("span", "", `seed ${made.result.seeds[0]}`));
+    button.addEventListener("click", () => { showResult(made); at("result-title").focus({ preventScroll: true }); });
+    return button;
+  }));
+}
+
+function showResult({ result, description, files }) {
   state.result = result;
   at("empty").hidden = true;
   at("result").hidden = false;
-  at("r-description").textContent = asked.description.trim();
+  at("r-description").textContent = description;
   at("r-facts").textContent = `${result.size.width} × ${result.size.height} pixels, made at ${result.size.made_at} × ${result.size.made_at}; seed ${result.seeds[0]}` + (result.seeds.length > 1 ? ` (the first of ${result.seeds.length} samples)` : "");
   at("understood").textContent = result.understood;
   const said = result.warnings.map((text) => ["warning", text]);
@@ -208,15 +290,21 @@ function showResult(result, asked) {
   showHeatChoice(result);
   showSpread(result);
   showBars(result);
-  showDownloads(result.files);
+  for (const [id, [name]] of Object.entries(KINDS)) at(id).href = files[name];
+  showHistory();
   compare();
   const facts = Object.entries(result.facts).flatMap(([name, value]) => [element("dt", "", name.replaceAll("_", " ")), element("dd", "", value)]);
   at("r-made").replaceChildren(...facts);
-  at("result").scrollIntoView({ behavior: "smooth", block: "nearest" });
 }
 
 function showHeatChoice(result) {
   const names = Object.keys(result.heat), choice = document.createElement("select");
+  at("f-heat").hidden = at("against-heat").hidden = names.length === 0;
+  if (names.length === 0) {
+    at("p-heat").removeAttribute("src");
+    document.querySelector("input[name=against][value=counterfactual]").checked = true;
+    return;
+  }
   choice.setAttribute("aria-label", "Finding of the heat map");
   choice.append(...names.map((name) => new Option(name.toLowerCase(), name)));
   choice.addEventListener("change", () => { at("p-heat").src = result.heat[choice.value]; compare(); });
@@ -224,7 +312,7 @@ function showHeatChoice(result) {
   at("p-heat").src = result.heat[names[0]];
 }
 
-const heatFinding = () => at("heat-choice").querySelector("select")?.value.toLowerCase() ?? at("heat-choice").textContent;
+const heatFinding = () => at("heat-choice").querySelector("select")?.value.toLowerCase() ?? at("heat-choice").textContent.replace(";", "");
 
 function showSpread(result) {
   at("f-spread").hidden = at("f-samples").hidden = result.spread === null;
@@ -242,6 +330,9 @@ function showSpread(result) {
 
 function showBars(result) {
   const several = result.seeds.length > 1;
+  at("no-judge").hidden = result.judge !== null;
+  at("judged").hidden = result.judge === null;
+  at("judge-name").textContent = result.judge ?? "";
   at("whisker-key").hidden = !several;
   at("bars").replaceChildren(...result.findings.map((row) => {
     const line = element("div", row.asked ? "finding asked" : "finding"), top = element("div", "finding-top");
@@ -268,14 +359,6 @@ const percent = (value) => `${Math.round(value * 100)} %`;
 
 const KINDS = { "d-png": ["counterfactual.png", "image/png"], "d-dicom": ["counterfactual.dcm", "application/dicom"], "d-report": ["report.html", "text/html"], "d-all": ["all.zip", "application/zip"] };
 
-function showDownloads(files) {
-  for (const [id, [name, type]] of Object.entries(KINDS)) {
-    if (at(id).href) URL.revokeObjectURL(at(id).href);
-    const bytes = Uint8Array.from(atob(files[name]), (letter) => letter.charCodeAt(0));
-    at(id).href = URL.createObjectURL(new Blob([bytes], { type }));
-  }
-}
-
 function compare() {
   const against = document.querySelector("input[name=against]:checked").value;
   at("w-before").src = at("p-prior").src;
@@ -298,11 +381,21 @@ function wipe() {
 }
 
 function enlarge(button) {
-  const caption = button.parentElement.querySelector("figcaption");
-  at("large-picture").src = button.querySelector("img").src;
-  at("large-picture").alt = button.querySelector("img").alt;
-  at("large-words").textContent = [...caption.childNodes].map((node) => node.tagName === "SPAN" && node.id === "heat-choice" ? heatFinding() : node.textContent).join(" ");
-  at("large").showModal();
+  const buttons = [...document.querySelectorAll(".enlarge")].filter((one) => !one.parentElement.hidden);
+  openViewer(buttons.map((one) => {
+    const image = one.querySelector("img"), title = one.parentElement.querySelector("figcaption b").textContent;
+    const name = image.id === "p-heat" ? `${title}: ${heatFinding()}` : title;
+    return [name, image.src, image.alt, image.id === "p-prior" ? "PRIOR" : "SYNTHETIC"];
+  }), buttons.indexOf(button));
+}
+
+function showRegion() {
+  const is = region() === "box";
+  at("box-hint").hidden = !is;
+  at("stage").classList.toggle("drawing", is);
+  if (is) at("stage").tabIndex = 0; else at("stage").removeAttribute("tabindex");
+  showBox();
+  ready();
 }
 
 // ---- helper functions and start
@@ -336,22 +429,20 @@ function start() {
   at("replace").addEventListener("click", () => useSuggestion(true));
   at("description").addEventListener("input", ready);
   for (const choice of document.querySelectorAll("input[name=region]")) {
-    choice.addEventListener("change", () => {
-      at("box-hint").hidden = region() !== "box";
-      at("stage").classList.toggle("drawing", region() === "box");
-      showBox();
-      ready();
-    });
+    choice.addEventListener("change", showRegion);
   }
   for (const button of document.querySelectorAll(".enlarge")) button.addEventListener("click", () => enlarge(button));
-  at("large").addEventListener("click", () => at("large").close());
   for (const choice of document.querySelectorAll("input[name=against]")) choice.addEventListener("change", compare);
-  at("dice").addEventListener("click", () => { at("seed").value = Math.floor(Math.random() * 1e6); });
+  at("dice").addEventListener("click", () => { at("seed").value = Math.floor(Math.random() * 1e6); keepForm(); });
+  for (const kind of ["input", "change"]) at("form").addEventListener(kind, keepForm);
   at("form").addEventListener("submit", ask);
   at("cancel").addEventListener("click", () => state.running?.abort());
   fillChoices();
   drawBox();
   wipe();
+  startViewer();
+  restoreForm();
+  for (const id of ["text_guidance_scale", "image_guidance_scale"]) at(id).dispatchEvent(new Event("input"));
   ready();
 }
 

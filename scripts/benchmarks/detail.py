@@ -1,0 +1,271 @@
+"""Compare three ways to bring a counterfactual to the film's size with rendered truth at that size.
+
+    python scripts/benchmarks/detail.py --journeys 200
+
+Each journey is a rendered patient at 1024 pixels: the prior, and the true counterfactual with the findings of the next
+visit. "plain" enlarges the model's picture, "added" adds the enlarged difference to the film, "ours" is
+`generation.detail`. The changed region is where prior and truth differ by more than 0.08 at the model's size. Every
+tenth journey also asks for no change. --calibrate prints, without a model, how much of the film's fine structure is
+left in the truth where `generation.detail` computes a share.
+
+The last line is JSON: {"figures": {...}, "bars": {...}}. About 3 seconds for a journey on a free core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model
+from biomedjourney_monai.evaluation.judges.loading import load_judges
+from biomedjourney_monai.evaluation.metrics.truth_error import changed_region
+from biomedjourney_monai.generation.detail import find_change, transfer_detail
+from biomedjourney_monai.generation.finish import finished_picture
+from biomedjourney_monai.generation.model import CounterfactualModel
+from biomedjourney_monai.generation.prior import Prior, read_prior
+from biomedjourney_monai.generation.request import Request
+from biomedjourney_monai.phantom.cohort import as_grey
+from biomedjourney_monai.phantom.findings import SIDES, FindingState
+from biomedjourney_monai.phantom.patients import draw_patient
+from biomedjourney_monai.phantom.truth import anatomy_of, render_counterfactual
+from biomedjourney_monai.preparation.descriptions.progression import write_progression
+from biomedjourney_monai.preparation.reports.states import State, StudyState
+from biomedjourney_monai.radiographs.scaling import letterbox, resize, restore
+from biomedjourney_monai.radiographs.write.png import png_bytes
+from biomedjourney_monai.schema import FINDINGS
+
+SEED, STREAM = 97, "detail"
+SIDED = ("Atelectasis", "Pleural Effusion", "Pneumothorax")
+UNCHANGED_EVERY = 10
+LARGE = (3000, 2500)
+WAYS = ("plain", "added", "ours")
+SCALES = 5
+
+
+@dataclass(frozen=True)
+class Journey:
+    """A film, what is asked for, and the true answer on the film's grey scale."""
+
+    film: np.ndarray  # uint8, shape (S, S)
+    truth: np.ndarray  # float32, same shape, 0 to 1
+    text: str
+    unchanged: str
+
+
+def draw_journey(index: int, *, size: int) -> Journey | None:
+    """A journey of the patient with this number; None for a patient with one visit."""
+    patient = draw_patient(SEED, index, stream=STREAM)
+    if len(patient.visits) < 2:
+        return None
+    before, after = patient.visits[:2]
+    visit, anatomy, rng = replace(before, view_position="PA"), anatomy_of(patient), np.random.default_rng(index)
+    films = [
+        render_counterfactual(patient, visit, findings, size=size, anatomy=anatomy).image
+        for findings in (before.findings, after.findings)
+    ]
+    states = state_of(before.findings), state_of(after.findings)
+    texts = [write_progression(states[0], state, rng=rng) for state in (states[1], states[0])]
+    return Journey(as_grey(films[0]), films[1], *texts)
+
+
+def state_of(findings: FindingState) -> StudyState:
+    """The findings as a report states them."""
+    found = {}
+    for label in FINDINGS:
+        sides = SIDES if label in SIDED else ("",)
+        severities = {side: findings.severity(label, side or None) for side in sides}
+        severities = {side: severity for side, severity in severities.items() if severity}
+        if severities:
+            found[label] = State(severities)
+    return StudyState(found)
+
+
+def full_size(square: np.ndarray, prior: Prior) -> dict[str, np.ndarray]:
+    """A square at the film's size in three ways, float32 in [0, 1], on the film's grey scale."""
+    film = prior.film
+    assert film is not None
+    grey, low = film.grey(), film.limits[0] / 255
+    added = grey + restore(square - prior.image, film.hw) * film.scale
+    ours = transfer_detail(grey, find_change(square, prior.image, film.hw), scale=film.scale)
+    return {"plain": restore(square, film.hw) * film.scale + low, "added": np.clip(added, 0, 1), "ours": ours}
+
+
+def compare(journey: Journey, prior: Prior, square: np.ndarray) -> dict[str, float]:
+    """The figures of one journey."""
+    film = prior.film
+    assert film is not None
+    grey, size = film.grey(), len(square)
+    truth = np.clip(
+        (resize(journey.truth, size, size) * 255 - film.limits[0]) / (film.limits[1] - film.limits[0]), 0, 1
+    )
+    small = changed_region(*(torch.from_numpy(picture)[None, None].float() for picture in (prior.image, truth)))
+    inside = cv2.resize(small[0, 0].numpy().astype(np.uint8), film.hw[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    figures: dict[str, float] = {}
+    for way, picture in full_size(square, prior).items():
+        figures[f"psnr {way}"] = psnr(picture, journey.truth)
+        if inside.any():
+            figures[f"psnr inside {way}"] = psnr(picture[inside], journey.truth[inside])
+        figures[f"ms-ssim outside {way}"] = ms_ssim(picture, journey.truth, ~inside)
+        figures[f"gradient energy {way}"] = (
+            gradient_energy(picture)[~inside].sum() / gradient_energy(grey)[~inside].sum()
+        )
+        figures[f"equal pixels {way}"] = float((np.rint(picture * 255) == film.stored).mean())
+    return figures
+
+
+def psnr(picture: np.ndarray, truth: np.ndarray) -> float:
+    return float(-10 * np.log10(max(np.square(picture - truth).mean(), 1e-6)))
+
+
+def gradient_energy(picture: np.ndarray) -> np.ndarray:
+    return cv2.Sobel(picture, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(picture, cv2.CV_32F, 0, 1) ** 2
+
+
+def ms_ssim(picture: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
+    """Multi-scale SSIM over a region (Wang et al. 2003), images in [0, 1]."""
+    weights, product, share = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333), 1.0, where.astype(np.float32)
+
+    def blur(image: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(image, (11, 11), 1.5)
+
+    for scale, weight in enumerate(weights):
+        m, n = blur(picture), blur(truth)
+        v, w, vw = blur(picture**2) - m * m, blur(truth**2) - n * n, blur(picture * truth) - m * n
+        similarity = (2 * vw + 9e-4) / (v + w + 9e-4)
+        if scale == SCALES - 1:
+            similarity = similarity * (2 * m * n + 1e-4) / (m * m + n * n + 1e-4)
+        product *= max(float((similarity * share).sum() / share.sum()), 0) ** weight
+        half = (picture.shape[1] // 2, picture.shape[0] // 2)
+        picture, truth, share = (cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (picture, truth, share))
+    return product
+
+
+def measure(model: CounterfactualModel, journeys: int, *, size: int) -> dict[str, float]:
+    """Mean figures over journeys, and how far the judges' mean scores move at the model's size."""
+    judges, rows = load_judges(model.config.models), defaultdict(list)
+    squares, seen, index = [], [], 0
+    for number in tqdm(range(journeys), desc="journeys", unit="journey"):
+        journey = None
+        while journey is None:
+            journey, index = draw_journey(index, size=size), index + 1
+        prior = read_prior(journey.film, size=model.size)
+        square = model.run(model.check(Request(prior, journey.text, seed=index, force=True))).squares[0]
+        for name, value in compare(journey, prior, square).items():
+            rows[name].append(value)
+        film = prior.film
+        assert film is not None
+        low, high = film.limits
+        ours, _ = letterbox(full_size(square, prior)["ours"] * 255, size=model.size)
+        squares.append(square)
+        seen.append(np.clip((ours - low) / (high - low), 0, 1))
+        if number % UNCHANGED_EVERY == 0:
+            asked = model.check(Request(prior, journey.unchanged, seed=index, force=True))
+            picture = full_size(model.run(asked).squares[0], prior)["ours"]
+            rows["equal pixels after no change"].append(float((np.rint(picture * 255) == film.stored).mean()))
+    scores = [judges.score(torch.from_numpy(np.stack(many))[:, None]).pathology.numpy() for many in (squares, seen)]
+    figures = {name: float(np.mean(values)) for name, values in rows.items()}
+    figures["judges' mean scores apart"] = float(np.abs(scores[0].mean(axis=0) - scores[1].mean(axis=0)).max())
+    figures["judges' verdicts that differ"] = float(((scores[0] > 0.5) != (scores[1] > 0.5)).mean())
+    return figures
+
+
+def measure_cost(model: CounterfactualModel) -> dict[str, float]:
+    """Processor seconds and peak memory that a large film costs more than its enlargement, the PNG included."""
+    film = cv2.resize(draw_large(), LARGE[::-1], interpolation=cv2.INTER_CUBIC)
+    prior = read_prior(np.ascontiguousarray(film), size=model.size)
+    square = np.clip(prior.image + 0.3 * (np.mgrid[: model.size, : model.size][0] > model.size // 2), 0, 1)
+    seconds, peaks = {}, {}
+    for detail in ("none", "transfer"):
+        times = []
+        reset_peak()
+        for _ in range(3):
+            started = time.process_time()
+            png_bytes(finished_picture(square.astype(np.float32), prior, detail=detail))
+            times.append(time.process_time() - started)
+        seconds[detail], peaks[detail] = min(times), peak_megabytes()
+    return {
+        "seconds more": seconds["transfer"] - seconds["none"],
+        "megabytes more": peaks["transfer"] - peaks["none"],
+    }
+
+
+def reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_megabytes() -> float:
+    """The peak of this process's memory since `reset_peak`; Linux only."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def draw_large() -> np.ndarray:
+    """A rendered film, uint8, for the measurement of cost."""
+    journey, index = None, 0
+    while journey is None:
+        journey, index = draw_journey(index, size=1024), index + 1
+    return journey.film
+
+
+def calibrate(journeys: int, *, size: int, model_size: int) -> None:
+    """Print, for each computed share, the regression slope of the truth's fine structure on the film's."""
+    sums, index = np.zeros((2, 2, 6)), 0
+    for _ in tqdm(range(journeys), desc="journeys", unit="journey"):
+        journey = None
+        while journey is None:
+            journey, index = draw_journey(index, size=size), index + 1
+        pictures = journey.film / np.float32(255), journey.truth
+        prior, square = (resize(picture, model_size, model_size) for picture in pictures)
+        change = find_change(square, prior, journey.film.shape)
+        for octave, times in enumerate((2, 4)):
+            fine = [resize(picture, times * model_size, times * model_size) for picture in pictures]
+            half = [resize(picture, times * model_size // 2, times * model_size // 2) for picture in pictures]
+            old, new = (f - cv2.resize(h, f.shape, interpolation=cv2.INTER_CUBIC) for f, h in zip(fine, half))
+            kept = cv2.resize(change.kept, old.shape, interpolation=cv2.INTER_LINEAR)
+            where = np.abs(cv2.resize(change.amount, old.shape)) > 0.03
+            bins = np.minimum((kept[where] * 6).astype(int), 5)
+            for row, weights in enumerate((old * new, old * old)):
+                sums[octave, row] += np.bincount(bins, weights[where], 6)[:6]
+    for octave, (products, squares) in enumerate(sums):
+        print(f"octave {octave + 1}: share left {np.round(products / np.maximum(squares, 1e-9), 2).tolist()}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--journeys", type=int, default=200, help="(default: 200)")
+    parser.add_argument("--size", type=int, default=1024, help="of the rendered films, pixels (default: 1024)")
+    parser.add_argument("--calibrate", action="store_true", help="print the shares of fine structure, and stop")
+    add_sampling_arguments(parser)
+    args = parser.parse_args()
+    model = counterfactual_model(args)
+    if args.calibrate:
+        calibrate(args.journeys, size=args.size, model_size=model.size)
+        return
+    figures = measure_cost(model) | measure(model, args.journeys, size=args.size)
+    gain = figures["psnr ours"] - figures["psnr plain"]
+    bars = {
+        "psnr >= plain + 4 dB": gain >= 4,
+        "psnr inside >= plain": figures["psnr inside ours"] >= figures["psnr inside plain"],
+        "ms-ssim outside >= .97": figures["ms-ssim outside ours"] >= 0.97,
+        "equal pixels after no change >= .95": figures["equal pixels after no change"] >= 0.95,
+        "gradient energy outside >= .98": figures["gradient energy ours"] >= 0.98,
+        "judges' mean scores within .003": figures["judges' mean scores apart"] <= 0.003,
+        "under 0.3 s more": figures["seconds more"] < 0.3,
+        "at most 400 MB more": figures["megabytes more"] <= 400,
+    }
+    for name, value in figures.items():
+        print(f"{name}: {value:.4f}")
+    print(json.dumps({"figures": {name: round(value, 4) for name, value in figures.items()}, "bars": bars}))
+
+
+if __name__ == "__main__":
+    main()
