@@ -24,6 +24,7 @@ from biomedjourney_monai.evaluation.probes import run_probes, summarise_probes
 from biomedjourney_monai.evaluation.systems.scoring import records
 from biomedjourney_monai.files import read_json_lines, read_table
 from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.networks.generator import LatentSampler
 from biomedjourney_monai.networks.weights.model_file import weights_hash
 from biomedjourney_monai.radiographs.read.prepared import read_square_images
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, TRIPLES_FILE
@@ -56,7 +57,8 @@ def probe_journeys(
     def generate(priors: Tensor, texts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         return generator(priors, list(texts), seeds=list(seeds)).cpu()
 
-    redrawing = cast(CounterfactualSampler, generator.sampler).with_settings(SamplingSettings(keep_unchanged=0.0))
+    sampler = cast(CounterfactualSampler, generator.sampler).with_settings(SamplingSettings(keep_unchanged=0.0))
+    redrawing = cast(LatentSampler, sampler)
 
     def freely(priors: Tensor, texts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         return draw(generator, priors, list(texts), seeds=list(seeds), sampler=redrawing).images.cpu()

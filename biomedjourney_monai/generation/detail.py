@@ -115,13 +115,14 @@ def _hidden(film: np.ndarray, change: Change) -> np.ndarray:
     square root of it; grain stays.
     """
     rows, columns = change.amount.shape
-    coarse, hidden, kept = _shrink(film, rows, columns), None, change.kept
+    coarse, kept = _shrink(film, rows, columns), change.kept
+    hidden = np.zeros_like(coarse)
     for times, share in ((2, kept), (4, np.sqrt(kept))):
         shape = min(film.shape[0], times * rows), min(film.shape[1], times * columns)
         fine = _shrink(film, *shape)
         lost = 1 - np.clip(cv2.resize(share, shape[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
         band = (fine - cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)) * lost
-        hidden = band if hidden is None else band + cv2.resize(hidden, shape[::-1], interpolation=cv2.INTER_CUBIC)
+        hidden = band + cv2.resize(hidden, shape[::-1], interpolation=cv2.INTER_CUBIC)
         coarse = fine
     return hidden
 

@@ -128,7 +128,7 @@ def save_ladder(
 
     `judges` is the judge's provenance.
     """
-    out, frames, detail = Path(folder), [], str(ladder.facts["detail"])
+    out, frames, detail = Path(folder), [], str(ladder.facts.get("detail", NONE))
     prior = full_size_prior(ladder.prior, detail=detail)
     for number, (square, score) in enumerate(zip(ladder.squares, ladder.scores, strict=True)):
         words = ladder.descriptions[number - 1] if number else "prior image"

@@ -163,8 +163,15 @@ class PictureWriter:
         series_facts: Mapping[str, Any] | None = None,
     ) -> pydicom.Dataset:
         """The DICOM data set of one picture; see `counterfactual_dataset`."""
-        named = {"number": number, "series_facts": series_facts, "pseudonyms": self.pseudonyms}
-        return counterfactual_dataset(picture, facts, self._read_source(), film=self._film(facts), **named)
+        return counterfactual_dataset(
+            picture,
+            facts,
+            self._read_source(),
+            number=number,
+            series_facts=series_facts,
+            pseudonyms=self.pseudonyms,
+            film=self._film(facts),
+        )
 
     def is_written(self, out: str | Path, facts: Mapping[str, Any]) -> bool:
         """Whether the file exists and has the same metadata."""

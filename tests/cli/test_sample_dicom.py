@@ -8,6 +8,7 @@ import pydicom
 import pytest
 
 from biomedjourney_monai.cli.main import main
+from biomedjourney_monai.radiographs.film import read_film
 from biomedjourney_monai.radiographs.read.pixels import read_pixels
 
 TEXT = "New large left pleural effusion."
@@ -47,10 +48,19 @@ def test_dicom_in_dicom_out(sample, chest, tmp_path):
         assert words in made.DerivationDescription
 
 
-def test_the_picture_is_the_same_as_png_and_as_dicom(sample, tmp_path):
+def test_the_picture_is_the_same_as_png_and_as_dicom_of_the_priors_depth(sample, chest, tmp_path):
     assert sample(out="made.png") == 0
     assert sample(out="made.dcm") == 0
-    assert np.array_equal(read_pixels(tmp_path / "made.png"), read_pixels(tmp_path / "made.dcm"))
+    assert pydicom.dcmread(tmp_path / "made.dcm").BitsStored == 12
+    low, high = read_film(chest, size=128).limits
+    shown = np.clip((read_pixels(tmp_path / "made.dcm") - low) / (high - low), 0, 1)
+    assert np.abs(shown * 255 - read_pixels(tmp_path / "made.png")).max() < 0.6
+
+
+def test_detail_can_be_turned_off(sample, chest, tmp_path):
+    assert sample("--detail", "none", out="made.dcm") == 0
+    made = pydicom.dcmread(tmp_path / "made.dcm")
+    assert made.BitsStored == 8 and "detail none" in made.DerivationDescription
 
 
 def test_the_same_command_writes_the_same_bytes(sample, tmp_path):

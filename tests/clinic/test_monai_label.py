@@ -41,7 +41,7 @@ def prior(tmp_path):
 class Model:
     """Checks a request as the model does, but takes any picture for a chest and has no network."""
 
-    detail = "none"
+    detail = "transfer"
 
     def check(self, request):
         refuse_empty(request.description)
@@ -49,7 +49,7 @@ class Model:
 
     def documents(self, checked):
         facts = {"description": checked.description, "seed": checked.seeds[0], "prior": checked.prior.image}
-        return (document({"Software": "x"}, **facts),)
+        return (document({"Software": "x"}, **facts, detail=self.detail),)
 
     def warn_after(self, checked, squares):
         assert squares.shape == (1, 128, 128)

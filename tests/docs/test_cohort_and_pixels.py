@@ -18,10 +18,12 @@ pages = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pages.py"
 def test_the_commands_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = pages.verbs(pages.DOCS / "how-to" / "cohort.md")
-    assert [line[0] for line in lines] == ["phantom", "cohort", "cohort", "journeys"]
+    assert [line[0] for line in lines] == ["phantom", "cohort", "cohort", "journeys", "cohort", "journeys"]
     assert main([word if word != "20" else "4" for word in lines[0]]) == 0
     rows = [{"accession_number": f"A{path.stem[1:]}", "text": path.read_text()} for path in Path().rglob("s*.txt")]
     pd.DataFrame(rows).to_csv("reports.csv", index=False)
+    made_up = runpy.run_path(str(pages.ROOT / "tests" / "preparation" / "cohort" / "test_chestxray14.py"))
+    made_up["write_source"](Path("nih"))
     for line in lines[1:]:
         assert main(line) == 0, line
     assert Path("work-dicom/journeys.parquet").is_file() and Path("work/view_checks.jsonl").is_file()

@@ -80,6 +80,7 @@ class LimitedConnection(H11Protocol):
             self._header_limit = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
 
 
-def _stop(limit: asyncio.TimerHandle | None) -> None:
+def _stop(limit: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
     if limit is not None:
         limit.cancel()
+    return None

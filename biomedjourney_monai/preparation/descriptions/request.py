@@ -174,7 +174,7 @@ def _grammar() -> re.Pattern[str]:
     tables: tuple[Mapping[str, tuple[str, ...]], ...]
     tables = (progression.FRAMES, progression.GRADED_FRAMES, progression.UNGRADED_FRAMES)
     frames = [frame for table in tables for row in table.values() for frame in row]
-    plain = (*progression.CLEAR_FRAMES, *progression.NO_CHANGE_FRAMES, *progression.CLEARED_FRAMES)
+    plain = [*progression.CLEAR_FRAMES, *progression.NO_CHANGE_FRAMES, *progression.CLEARED_FRAMES]
     plain += ("No acute cardiopulmonary process.", "AP view.", "PA view.")
     sentences = [frame.removesuffix(".").format(**slots) for frame in frames] + [
         text.removesuffix(".") for text in plain

@@ -35,7 +35,15 @@ EQUAL_SIDES = 0.01
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
-_CHECKED = ("Rows", "Columns", "NumberOfFrames", "Modality", "BodyPartExamined", "PresentationIntentType", "HighBit")
+_CHECKED: tuple[str, ...] = (
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "Modality",
+    "BodyPartExamined",
+    "PresentationIntentType",
+    "HighBit",
+)
 _CHECKED += _GROUPS
 
 

@@ -36,7 +36,13 @@ PIXELS_LOOKED_AT = 65536
 SYNTHETIC_DATA = 0x0008001C
 """By its number: pydicom's dictionary does not have it yet."""
 
-SHOWN = ("PhotometricInterpretation", "PresentationLUTShape", "RescaleSlope", "RescaleIntercept", "RescaleType")
+SHOWN: tuple[str, ...] = (
+    "PhotometricInterpretation",
+    "PresentationLUTShape",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+)
 SHOWN += ("WindowCenter", "WindowWidth", "VOILUTFunction", "PixelPaddingValue", "PixelPaddingRangeLimit")
 """How stored values are shown; copied with the values. Explanations are not: they are free text."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,7 +64,8 @@ def save_nifti_like(
 
 def _as_stored(values: np.ndarray, source: nibabel.Nifti1Image) -> np.ndarray:
     """Displayed values in the type of a file that stores unscaled integers; float32 otherwise."""
-    kind, (slope, intercept) = source.get_data_dtype(), (source.dataobj.slope, source.dataobj.inter)
+    stored: Any = source.dataobj
+    kind, (slope, intercept) = source.get_data_dtype(), (stored.slope, stored.inter)
     is_plain = kind.kind in "iu" and kind.itemsize <= 4 and (slope, intercept) == (1, 0)
     return np.rint(values).astype(kind.newbyteorder("=")) if is_plain else values.astype(np.float32)
 

@@ -245,7 +245,10 @@ def _died(payload: tuple[str, dict[str, Any]]) -> Outcome:
 
 
 def _write_tables(out: Path, used: list[tuple[dict[str, Any], str, list[dict[str, Any]]]], seed: int) -> int:
-    triples, singles, pairs, studies = [], {}, [], {}
+    triples: list[dict[str, Any]] = []
+    singles: dict[str, dict[str, Any]] = {}
+    pairs: list[dict[str, Any]] = []
+    studies: dict[str, dict[str, Any]] = {}
     for study, name, cases in used:
         for number, case in enumerate(_read_case(row) for row in cases):
             rng = derive_rng(seed, "onto", "words", name, number)
@@ -320,7 +323,15 @@ def _pair(
 
 
 def _triple(pair: Mapping[str, Any], summaries: list[str], text: str, case: OntoCase) -> dict[str, Any]:
-    copied = ("journey_id", "split", "days_between", "subject_id", "prior_study_id", "new_study_id", "prior_dicom_id")
+    copied: tuple[str, ...] = (
+        "journey_id",
+        "split",
+        "days_between",
+        "subject_id",
+        "prior_study_id",
+        "new_study_id",
+        "prior_dicom_id",
+    )
     copied += ("new_dicom_id", "prior_image", "new_image", "valid_mask")
     return {
         **{name: pair[name] for name in copied},

@@ -70,6 +70,8 @@ def _draw_one(task: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     )
     drawing = render(anatomy, acquisition, visit.findings, devices=visit.devices, size=size, with_masks=True)
     fields = lung_fields(anatomy, acquisition, visit.findings, size=size)
+    if drawing.masks is None:
+        raise ValueError("a drawing with masks was asked for")
     film = np.round(np.clip(drawing.image, 0, 1) * 255).astype(np.uint8)
     return film, np.concatenate([fields, drawing.masks[HEART : HEART + 1]])
 
