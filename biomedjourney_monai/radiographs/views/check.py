@@ -25,10 +25,10 @@ REASONS = ("lateral", "inverted", "rotated", "mirrored", "not_a_chest")
 CLASSES = ("", *REASONS)
 """Of the head's outputs; "" is an upright frontal chest."""
 
-MAX_FAULT = 0.9
+MAX_FAULT = 0.5
 """Least probability of all faults together for which an image is refused."""
 
-MIN_DOUBT = 0.5
+MIN_DOUBT = 0.25
 """Least probability of all faults together that is a doubt."""
 
 MAX_MIRRORED = 0.95
