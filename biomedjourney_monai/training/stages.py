@@ -21,8 +21,9 @@ from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.prior_expectation import PriorExpectation, from_residual, is_residual
 from biomedjourney_monai.networks.weights.model_file import load_tensors, weights_hash
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
+from biomedjourney_monai.networks.weights.trained_views import VIEWS_KEY
 from biomedjourney_monai.training.data.examples import sample_pairs
-from biomedjourney_monai.training.data.folders import Folders, as_folders
+from biomedjourney_monai.training.data.folders import Folders, as_folders, trained_views
 from biomedjourney_monai.training.data.latents import require_fresh
 from biomedjourney_monai.training.data.live_images import Encoders
 from biomedjourney_monai.training.data.mixture import read_encoding
@@ -198,9 +199,11 @@ class StageSetup:
     def parameters(self, **settings: Any) -> dict[str, Any]:
         """Facts about this stage for MLflow and the model file."""
         size = self.encoding.get("image_size")  # absent from older caches
+        views = trained_views(self.latents_dir)
         return {
             **settings,
             **({} if size is None else {IMAGE_SIZE_KEY: int(size)}),
+            **({VIEWS_KEY: views} if views else {}),
             "autoencoder": self.encoding["autoencoder"],
             "scale_factor": self.scale_factor,
             "denoiser_parameters": sum(parameter.numel() for parameter in self.denoiser.parameters()),

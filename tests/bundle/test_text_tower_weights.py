@@ -21,8 +21,8 @@ def test_the_folder_is_under_three_megabytes_and_says_how_it_was_made():
 
 
 def test_geometry_is_that_of_the_demo_model(encoder):
-    assert (encoder.width, encoder.context_length) == (128, 64)
-    assert encoder.encode([SENTENCE]).shape == (1, 64, 128)
+    assert (encoder.width, encoder.context_length) == (128, 128)
+    assert encoder.encode([SENTENCE]).shape == (1, 128, 128)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_geometry_is_that_of_the_demo_model(encoder):
 )
 def test_one_word_of_side_severity_or_change_moves_the_states_of_its_neighbours(encoder, word, other):
     states, changed = encoder.encode([SENTENCE, SENTENCE.replace(word, other)])
-    moved = (states - changed).norm(dim=-1) / states.norm(dim=-1).clamp_min(1e-6)  # (64,)
+    moved = (states - changed).norm(dim=-1) / states.norm(dim=-1).clamp_min(1e-6)  # (128,)
     assert int((moved > 0.1).sum()) > 1
 
 

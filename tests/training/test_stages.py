@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -61,7 +62,7 @@ def test_the_stage_has_the_caches_autoencoder_and_scale_factor(encoded):
     assert float(setup.denoiser.scale_factor) == setup.scale_factor == 0.75
     assert setup.noise_scheduler is setup.generator.sampler.noise_scheduler
     assert setup.channel_weight.shape == (24,)
-    assert setup.null_text_states.shape == (1, 64, 128)
+    assert setup.null_text_states.shape == (1, 128, 128)
     facts = setup.parameters(stage="pretrain")
     assert (facts["stage"], facts["scale_factor"]) == ("pretrain", 0.75)
     assert facts["denoiser_parameters"] > 1e6
@@ -73,6 +74,13 @@ def test_the_model_file_is_told_the_size_that_the_cache_was_made_at_if_that_is_k
     file = tmp_path / "latents" / "encoding.json"
     write_json(file, {**read_json(file, made_by="encode"), "image_size": 320})
     assert make_setup(encoded, latents_dir=tmp_path / "latents").parameters()["image_size"] == 320
+
+
+def test_the_facts_name_the_views_of_the_films(encoded, tmp_path):
+    shutil.copytree(encoded / "latents", tmp_path / "latents")
+    assert "views" not in make_setup(encoded, latents_dir=tmp_path / "latents").parameters()
+    pd.DataFrame({"view_position": ["AP", "PA", "AP"]}).to_parquet(tmp_path / "studies.parquet")
+    assert make_setup(encoded, latents_dir=tmp_path / "latents").parameters()["views"] == ["PA", "AP"]
 
 
 def test_the_seed_decides_the_random_weights(encoded):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from biomedjourney_monai.errors import ConfigError
-from biomedjourney_monai.schema import LATENTS_FOLDER
+from biomedjourney_monai.files import read_table
+from biomedjourney_monai.schema import LATENTS_FOLDER, STUDIES_FILE
 
 Folders = str | Path | Sequence[str | Path]
 
@@ -36,3 +37,10 @@ def latent_caches(folders: Folders) -> str | list[str]:
     if isinstance(folders, (str, Path)):
         return f"{folders}/{LATENTS_FOLDER}"
     return [f"{folder}/{LATENTS_FOLDER}" for folder in as_folders(folders)]
+
+
+def trained_views(caches: Folders) -> list[str]:
+    """The views, "PA" and "AP", of the films beside these latent caches; [] where no folder has studies.parquet."""
+    tables = [folder.parent / STUDIES_FILE for folder in as_folders(caches)]
+    found = [read_table(table, columns=("view_position",), made_by="cohort") for table in tables if table.is_file()]
+    return sorted({view for table in found for view in table["view_position"] if view}, reverse=True)
