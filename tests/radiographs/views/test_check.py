@@ -81,10 +81,10 @@ def test_it_sees_the_square_that_the_model_sees(rendered):
 
 
 def test_what_is_not_certain_passes_with_a_doubt(rendered, monkeypatch):
-    chances = np.array([0.3, 0.0, 0.6, 0.05, 0.0, 0.05])
+    chances = np.array([0.6, 0.0, 0.3, 0.05, 0.0, 0.05])
     monkeypatch.setattr(views, "view_chances", lambda image: chances)
-    assert check_view(rendered["PA"][0]) == views.ViewCheck("", 0.3, "inverted")
-    assert check_view(rendered["PA"][0], max_fault=0.6).reason == "inverted"
+    assert check_view(rendered["PA"][0]) == views.ViewCheck("", 0.6, "inverted")
+    assert check_view(rendered["PA"][0], max_fault=0.4).reason == "inverted"
     monkeypatch.setattr(views, "view_chances", lambda image: np.array([0.02, 0.0, 0.0, 0.0, 0.98, 0.0]))
     assert check_view(rendered["PA"][0]).reason == ""
     assert check_view(rendered["PA"][0], mirror=True).reason == "mirrored"
