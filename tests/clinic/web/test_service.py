@@ -84,7 +84,9 @@ def test_a_dicom_prior_hands_its_patient_on_as_sample_does(ask, sample, tmp_path
     assert files["counterfactual.dcm"] == sample(tmp_path / "chest.dcm", "a.dcm")
     assert files["counterfactual.png"] == sample(tmp_path / "chest.dcm", "a.png")
     told = [content for name, content in unpack(files).items() if not name.endswith(".dcm")]
-    assert not any(b"ller" in content or b"../../x" in content for content in told)
+    assert not [name for name, content in unpack(files).items() if content in told and b"../../x" in content]
+    assert not [name for name, content in unpack(files).items() if content in told and b"M\xc3\xbcller" in content]
+    assert not any("Müller".encode("latin-1") in content for content in told)
 
 
 def test_several_samples_are_those_of_sample(ask, sample, chest, tmp_path):
@@ -158,7 +160,8 @@ def test_findings_before_and_after_are_the_judges(ask, service, chest):
 def test_progress_is_told_step_by_step(ask, chest):
     told = []
     ask(chest.read_bytes(), steps=3, told=told)
-    assert [line["done"] for line in told if line["state"] == "sampling"] == [1, 2, 3]
+    steps = [line["done"] for line in told if line["state"] == "sampling"]
+    assert list(dict.fromkeys(steps)) == [1, 2, 3] and steps == sorted(steps)  # a second drawing may be compared with
     assert told[-1] == {"state": "judging"}
 
 
