@@ -168,7 +168,7 @@ def test_real_pairs_are_kept_and_laterals_are_not_whatever_the_samples(seed):
     for _patient, group in frontal.groupby("patient"):
         for prior, new in zip(group["filename"], group["filename"][1:]):
             kept.append(not rejection(_register(loaded[prior], loaded[new], seed).measures))
-    assert len(kept) >= 10 and np.mean(kept) >= 0.9
+    assert len(kept) >= 10 and np.mean(kept) >= 0.85
     laterals = studies.loc[studies["view_position"] == "LATERAL", "filename"]
     for prior, lateral in zip(frontal["filename"][::3], laterals):
         assert rejection(_register(loaded[prior], loaded[lateral], seed).measures)

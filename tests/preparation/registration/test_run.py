@@ -220,7 +220,7 @@ def test_real_radiographs_laterals_are_rejected_and_same_patient_frontals_kept(t
     pairs = register_all(work, StudyLoader(256), PairRegistrar(), workers=Workers(2)).pairs
     lateral = pairs["new_dicom_id"].isin(laterals["dicom_id"])
     assert lateral.sum() == len(laterals) >= 5 and not pairs.loc[lateral, "kept"].any()
-    assert (~lateral).sum() >= 10 and pairs.loc[~lateral, "kept"].mean() >= 0.9
+    assert (~lateral).sum() >= 10 and pairs.loc[~lateral, "kept"].mean() >= 0.85
 
 
 def real_studies() -> pd.DataFrame:
