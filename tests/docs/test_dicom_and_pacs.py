@@ -36,6 +36,6 @@ def test_commands_about_archives_run(words, run, tmp_path, dicom_chest, fake_arc
     listed = re.search(r"```\n(patient_id,.*?)```", (HOW_TO / "pacs.md").read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "list.csv").write_text(listed[1])
     with fake_archive.serve() as archive:
-        archive.add(dicom_chest())
+        archive.add(dicom_chest(IssuerOfPatientID="SITE-A", AccessionNumber="A1007"))
         assert run([archive.url if word.startswith("http") else word for word in words]) == 0
         assert len(archive.stored()) == ("--dry-run" not in words)
