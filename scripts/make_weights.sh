@@ -164,6 +164,13 @@ real_cohort() {  # each film with the next two of its patient, PA and AP
   run biomedjourney describe --work "$work" --seed 0 --only-changes 0.4
 }
 
+decoder() {  # the encoder stays, so latents and denoiser do; of the shipped file it was joined after the training
+  run "${PYTHON:-python}" -m monai.bundle run training --config_file "$BUNDLE/configs/train_autoencoder.yaml" \
+    --bundle_root "$BUNDLE" --dataset_dir "$OUT/second" --image_dirs "['$OUT/real','$OUT/second']" \
+    --output_dir "$OUT/decoder" --start_from "$MODELS/model.pt" --max_epochs 4 --epoch_length 350 \
+    --learning_rate 5e-4 --precision bfloat16 --seed 3
+}
+
 findings_on_real_films() {  # true counterfactuals on real anatomy, with side and severity
   run biomedjourney phantom --onto "$OUT/real" --out "$OUT/onto" --films 1600 --cases 3 --seed 5
 }
@@ -172,7 +179,7 @@ mixture() {  # the second rendered cohort with shorter descriptions; all three w
   run biomedjourney describe --work "$OUT/second" --seed 1 --only-changes 0.4
   for work in real second onto; do
     run mkdir -p "$OUT/$work/runs"
-    run cp "$OUT/first/runs/autoencoder.pt" "$OUT/$work/runs/autoencoder.pt"
+    run cp "$OUT/decoder/autoencoder.pt" "$OUT/$work/runs/autoencoder.pt"
     run biomedjourney encode --work "$OUT/$work" --bundle "$BUNDLE" --text-encoder "$OUT/text_tower"
   done
 }
@@ -183,19 +190,19 @@ stage() {
   run "${PYTHON:-python}" -m monai.bundle run training \
     --config_file "['$BUNDLE/configs/train.yaml','$BUNDLE/configs/$stage.yaml']" --bundle_root "$BUNDLE" \
     --dataset_dir "['$OUT/real','$OUT/second','$OUT/onto']" --output_dir "$OUT/mixture" --score_epochs 0 \
-    --autoencoder_file "$OUT/first/runs/autoencoder.pt" --text_encoder_dir "$OUT/text_tower" --judges_dir "$MODELS" \
+    --autoencoder_file "$OUT/decoder/autoencoder.pt" --text_encoder_dir "$OUT/text_tower" --judges_dir "$MODELS" \
     --start_from "$start" --new_text_encoder true --scale_factor start --learning_rate 6e-4 "${@:3}"
 }
 
 real_training() {  # stage 1 again, then stage 2
   stage pretrain "$MODELS/model.pt" --weights '[0.6,0.25,0.15]' --max_epochs 1 --epoch_length 450 --seed 11
   stage finetune "$OUT/mixture/pretrain/model.pt" --weights '[0.5,0.25,0.25]' --changed_share 0.6 \
-    --identity_share 0.08 --max_epochs 24 --epoch_length 128 --val_interval 6 --seed 12
+    --identity_share 0.08 --max_epochs 20 --epoch_length 128 --val_interval 6 --seed 12
 }
 
 STEPS=(text_tower judges first_cohort autoencoder first_training second_cohort second_training third_training
   third_cohort fourth_training fifth_training shorter_descriptions sixth_training seventh_training)
-[[ -n ${CHESTXRAY14:-} ]] && STEPS+=(wider_text_tower real_cohort findings_on_real_films mixture real_training)
+[[ -n ${CHESTXRAY14:-} ]] && STEPS+=(wider_text_tower real_cohort decoder findings_on_real_films mixture real_training)
 [[ $DRY_RUN ]] || mkdir -p "$MODELS"
 for name in "${STEPS[@]}"; do
   step "$name"
