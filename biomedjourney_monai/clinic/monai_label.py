@@ -24,6 +24,7 @@ from monai.transforms import Compose, MapTransform
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.generation.finish import FinishPictured
 from biomedjourney_monai.generation.model import CounterfactualModel
+from biomedjourney_monai.generation.outcomes import codes_of
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
@@ -108,7 +109,7 @@ class WriteResultd(MapTransform):
             if checked.draws_nothing:
                 reviewed[key] = torch.from_numpy(checked.prior.image)[None]
             for warning in self.model.warn_after(checked, np.asarray(torch.as_tensor(reviewed[key]).cpu())):
-                logger.warning(warning)
+                logger.warning(f"warning of a result: {' '.join(codes_of(warning))}")
         with _refusals_as_answers(file):
             written = self.finish(reviewed)
             for key in self.key_iterator(data):

@@ -21,6 +21,7 @@ from biomedjourney_monai.generation.outcomes import (
     KEPT,
     MADE,
     NOT_TRIED,
+    codes_of,
     count_outcomes,
     noting,
     reason_of,
@@ -107,7 +108,7 @@ class FolderRun:
         if checked.draws_nothing:
             reviewed["pred"] = torch.from_numpy(checked.prior.image)[None]
         for warning in self.model.warn_after(checked, np.asarray(reviewed["pred"].cpu(), np.float32)):
-            noting(logger.warning, self.codes, number)(warning)
+            noting(_log_codes, self.codes, number)(warning)
         return reviewed
 
     def save(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,3 +151,7 @@ class FolderRun:
         suffix = ".png" if self.output_format == "png" else suffix_like(request.image)
         self.files[number] = f"counterfactual-{number:04d}{suffix}"
         return PictureWriter(request.image).is_written(self.output_dir / self.files[number], self._facts[number])
+
+
+def _log_codes(warning: str) -> None:
+    logger.warning(f"warning of a result: {' '.join(codes_of(warning))}")

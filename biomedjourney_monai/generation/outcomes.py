@@ -28,10 +28,14 @@ def noting(warn: Callable[[str], None], codes: list[str], row: int) -> Callable[
 
     def note(warning: str) -> None:
         warn(warning)
-        found = re.findall(r"\((\w+)\)", warning)
-        codes[row] = " ".join(dict.fromkeys([*codes[row].split(), *found]))
+        codes[row] = " ".join(dict.fromkeys([*codes[row].split(), *codes_of(warning)]))
 
     return note
+
+
+def codes_of(warning: str) -> list[str]:
+    """The reason codes in a warning. Logs hold these, since a warning may repeat words of the description."""
+    return re.findall(r"\((\w+)\)", warning)
 
 
 def write_outcomes(

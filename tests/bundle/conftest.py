@@ -116,7 +116,7 @@ def latent_work(tmp_path_factory) -> Path:
         mean=numbers.normal(size=(4, 24, 16, 16)).astype(np.float16),
         log_variance=np.full((4, 24, 16, 16), -8, np.float16),
         valid=np.ones((1, 16, 16), bool),
-        text_states=numbers.normal(size=(3, 64, generator.text_encoder.width)).astype(np.float16),
+        text_states=numbers.normal(size=(3, 128, generator.text_encoder.width)).astype(np.float16),
         rows=[
             LatentRow(stage, split, new=n, prior=prior, valid=valid, text=n % 3, changed=n % 2 == 0)
             for stage, prior, valid in (("pretrain", -1, -1), ("finetune", 0, 0))

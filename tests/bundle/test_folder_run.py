@@ -174,7 +174,7 @@ def by_command_line(prior, out, small_model, tmp_path):
     overlay = tmp_path / "small.yaml"
     overlay.write_text("denoiser:\n  channels: [32, 32, 32]\n  num_head_channels: [0, 32, 32]\n")
     words = ["sample", "--prior", prior, "--description", TEXT, "--seed", 3, "--steps", 2, "--out", out]
-    words += ["--bundle", BUNDLE, "--model", small_model, "--overlay", overlay]
+    words += ["--bundle", BUNDLE, "--model", small_model, "--overlay", overlay, "--detail", "none"]
     assert main(list(map(str, words))) == 0
     return out
 
@@ -194,8 +194,8 @@ def by_monai_label(config, small_model, prior):
 
 def test_every_way_makes_the_same_counterfactual(run, parser, priors, small_model, tmp_path):
     write_table(priors, f"a.png,{TEXT},3", f"b.nii.gz,{TEXT},3", f"DOE_JANE.dcm,{TEXT},3")
-    in_folder = [tmp_path / "out" / file for _, file in run(output_format="prior")[:3]]
-    config = parser(loaded=False)
+    in_folder = [tmp_path / "out" / file for _, file in run(output_format="prior", detail="none")[:3]]
+    config = parser(loaded=False, detail="none")
     served = [by_monai_label(config, small_model, priors / name) for name in ("a.png", "b.nii.gz", "DOE_JANE.dcm")]
     typed = [
         by_command_line(priors / name, tmp_path / out, small_model, tmp_path)

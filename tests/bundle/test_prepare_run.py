@@ -63,9 +63,9 @@ def test_the_view_check_can_be_switched_on(work):
         inverted = ImageOps.invert(picture)
     inverted.save(path)
     prepare(work)
-    assert "view check: inverted" not in set(pd.read_parquet(work / "pairs.parquet")["drop_reason"])
+    assert not pd.read_parquet(work / "pairs.parquet")["drop_reason"].str.startswith("view check: ").any()
     prepare(work, check_views=True)
-    assert "view check: inverted" in set(pd.read_parquet(work / "pairs.parquet")["drop_reason"])
+    assert pd.read_parquet(work / "pairs.parquet")["drop_reason"].str.startswith("view check: ").any()
 
 
 def test_it_runs_as_a_bundle_and_another_process_finds_everything_done(work, run_bundle):

@@ -179,7 +179,7 @@ def test_mirrored_images_are_looked_for(work, two_files, tmp_path, capsys):
 
 def test_views_are_checked(work):
     invert(pd.read_parquet(work / "studies.parquet")["image_path"][0])
-    assert "view check: inverted" in set(pairs_of(work, "--check-views")["drop_reason"])
+    assert pairs_of(work, "--check-views")["drop_reason"].str.startswith("view check: ").any()
 
 
 def test_the_threshold_is_calibrated(work, capsys):

@@ -103,6 +103,7 @@ def test_each_threshold_is_scored_on_its_own_images(line, prepared, monkeypatch)
 def truth(prepared):
     """A true counterfactual of the first of the two test journeys."""
     rows = {"journey_id": ["j000000", "j000001", "j000002"], "prior_dicom_id": list("abc"), "new_study_id": list("xyz")}
+    rows["prior_image"] = [f"images/{number}.png" for number in (1, 2, 1)]  # what the judges are chosen by
     pandas.DataFrame(rows).to_parquet(prepared / "pairs.parquet")
     folder = prepared / "truth"
     save_png(folder / "b-y.png", np.zeros((128, 128)))

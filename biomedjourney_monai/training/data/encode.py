@@ -153,6 +153,8 @@ def encode_folders(works: Sequence[str | Path], model: ModelConfig | None = None
     Raises:
         BiomedJourneyError: if the folders have different autoencoders, or as `encode_examples`.
     """
+    for work in works:  # before any of them is written to
+        read_json_lines(Path(work) / SINGLES_FILE, made_by="describe", keys=SINGLE_KEYS)
     files = {Path(work): autoencoder_file(Path(work)) for work in works}
     own = {work: file for work, file in files.items() if file.is_file()}
     hashes = {work: weights_hash(file) for work, file in own.items()}
