@@ -41,10 +41,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the contact sheet, the cohort, or both."""
-    if not arguments.out and not arguments.sheet:
-        raise ConfigError("phantom needs --out or --sheet", found="neither", action=f"Try: {EXAMPLE}")
     if arguments.onto:
         return _run_onto(arguments)
+    if not arguments.out and not arguments.sheet:
+        raise ConfigError("phantom needs --out or --sheet", found="neither", action=f"Try: {EXAMPLE}")
     size = arguments.size or 256
     if arguments.sheet:
         from biomedjourney_monai.phantom.sheet import write_contact_sheet

@@ -78,7 +78,7 @@ class ReadRequestd(MapTransform):
             read[key] = _one_file(read[key])
             checked = self.model.check(Request(read[key], text, seed=seed, force=self.force))
             for warning in checked.warnings:
-                logger.warning(warning)
+                logger.warning(f"warning of a request: {' '.join(codes_of(warning))}")
             read[CHECKED] = checked
             for transform in self.preprocessing.transforms:  # Compose would wrap a refusal in its own error
                 read = transform(read)

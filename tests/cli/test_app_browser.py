@@ -222,7 +222,7 @@ def test_a_suggestion_becomes_the_description(open_page):
     page.select_option("#s-finding", "Edema")
     page.click("#add")
     assert page.input_value("#description") == (
-        "The right pneumothorax has increased and is now large. The pulmonary edema has resolved."
+        "The right pneumothorax has increased and is now large. Pulmonary edema has resolved."
     )
 
 

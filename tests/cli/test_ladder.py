@@ -36,7 +36,10 @@ def test_a_ladder_writes_strip_animation_series_and_scores(ladder, tmp_path):
 
 def test_the_metadata_of_a_rung_name_what_the_text_encoder_got(ladder, tmp_path):
     pydicom = pytest.importorskip("pydicom")
-    assert ladder("--descriptions", "New L pl eff, moderate.", "New rib fracture.", "New mild edema.", "--dicom") == 0
+    assert (
+        ladder("--descriptions", "New L pl eff, moderate.", "New rib fracture.", "New mild pulmonary edema.", "--dicom")
+        == 0
+    )
     rungs = json.loads((tmp_path / "out" / "ladder.json").read_text())["rungs"]
     assert rungs[0]["prompt"] == "New moderate left pleural effusion." and rungs[1]["drawn"] == "nothing"
     assert "prompt" not in rungs[1] | rungs[2]

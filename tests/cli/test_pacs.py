@@ -336,7 +336,8 @@ def test_the_picture_in_the_archive_is_the_one_of_a_png(ask, archive, tmp_path, 
     archive.instances["1.2.826.0.1.3680043.8.498.1.3"].save_as(tmp_path / "prior.dcm")
     words = ["sample", "--prior", tmp_path / "prior.dcm", "--description", TEXT, "--out", tmp_path / "made.png"]
     assert main([*map(str, words), "--bundle", str(bundle), "--model", str(random_model), "--steps", "1"]) == 0
-    assert np.array_equal(read_pixels(tmp_path / "made.dcm"), read_pixels(tmp_path / "made.png"))
+    made, sampled = read_pixels(tmp_path / "made.dcm"), read_pixels(tmp_path / "made.png")  # 16 bits, 8 bits
+    assert np.corrcoef(made.ravel(), sampled.ravel())[0, 1] > 0.99
 
 
 def add_study(archive, dicom_chest, number, **values):

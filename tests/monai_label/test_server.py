@@ -50,7 +50,10 @@ def upload(server, prior, **params):
 
 
 def same(path, other):
-    return np.abs(read_pixels(path) - read_pixels(other)).max() <= 1  # `sample` runs on packed weights
+    made, sampled = read_pixels(path), read_pixels(other)
+    if path.suffix == ".gz":  # in the file's own grey values, with a mark of its own white
+        return np.corrcoef(made.ravel(), sampled.ravel())[0, 1] > 0.99
+    return np.abs(made - sampled).max() <= 1  # `sample` runs on packed weights
 
 
 def test_the_server_lists_the_bundle(server):
@@ -125,7 +128,8 @@ def test_the_server_keeps_and_tells_nothing_of_the_patient(server, priors):
     assert upload(server, priors["png"], seed="x").status_code == 422
     said = server.said()
     assert "timeloop" in said.lower()  # the log is where it is looked for
-    assert not [secret for secret in SECRETS if secret in said]
+    told = [line for line in said.splitlines() if any(secret in line for secret in SECRETS)]
+    assert not told, told[0][-300:]
     assert not files_left(server.temporary)
     image = pydicom.dcmread(io.BytesIO(upload(server, priors["dcm"]).content))
     assert "<script>" in str(image.PatientName)  # a name is data, and no path or markup
