@@ -24,7 +24,7 @@ from monai.transforms import Compose, MapTransform
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.generation.finish import FinishPictured
 from biomedjourney_monai.generation.model import CounterfactualModel
-from biomedjourney_monai.generation.outcomes import codes_of
+from biomedjourney_monai.generation.outcomes import log_codes
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.writer import PictureWriter, suffix_like
@@ -78,7 +78,7 @@ class ReadRequestd(MapTransform):
             read[key] = _one_file(read[key])
             checked = self.model.check(Request(read[key], text, seed=seed, force=self.force))
             for warning in checked.warnings:
-                logger.warning(f"warning of a request: {' '.join(codes_of(warning))}")
+                log_codes(logger, warning)
             read[CHECKED] = checked
             for transform in self.preprocessing.transforms:  # Compose would wrap a refusal in its own error
                 read = transform(read)
@@ -109,7 +109,7 @@ class WriteResultd(MapTransform):
             if checked.draws_nothing:
                 reviewed[key] = torch.from_numpy(checked.prior.image)[None]
             for warning in self.model.warn_after(checked, np.asarray(torch.as_tensor(reviewed[key]).cpu())):
-                logger.warning(f"warning of a result: {' '.join(codes_of(warning))}")
+                log_codes(logger, warning)
         with _refusals_as_answers(file):
             written = self.finish(reviewed)
             for key in self.key_iterator(data):

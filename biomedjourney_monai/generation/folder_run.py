@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ from biomedjourney_monai.generation.outcomes import (
     KEPT,
     MADE,
     NOT_TRIED,
-    codes_of,
     count_outcomes,
+    log_codes,
     noting,
     reason_of,
     write_outcomes,
@@ -108,7 +109,7 @@ class FolderRun:
         if checked.draws_nothing:
             reviewed["pred"] = torch.from_numpy(checked.prior.image)[None]
         for warning in self.model.warn_after(checked, np.asarray(reviewed["pred"].cpu(), np.float32)):
-            noting(_log_codes, self.codes, number)(warning)
+            noting(partial(log_codes, logger), self.codes, number)(warning)
         return reviewed
 
     def save(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,13 +146,9 @@ class FolderRun:
             Request(request.image, request.description, seed=request.seed, region=self.region, force=self.force)
         )
         for warning in checked.warnings:
-            noting(logger.warning, self.codes, number)(warning)
+            noting(partial(log_codes, logger), self.codes, number)(warning)
         self._checked[number] = checked
         self._facts[number] = self.model.documents(checked)[0]
         suffix = ".png" if self.output_format == "png" else suffix_like(request.image)
         self.files[number] = f"counterfactual-{number:04d}{suffix}"
         return PictureWriter(request.image).is_written(self.output_dir / self.files[number], self._facts[number])
-
-
-def _log_codes(warning: str) -> None:
-    logger.warning(f"warning of a result: {' '.join(codes_of(warning))}")

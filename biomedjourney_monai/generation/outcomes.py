@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -34,8 +35,13 @@ def noting(warn: Callable[[str], None], codes: list[str], row: int) -> Callable[
 
 
 def codes_of(warning: str) -> list[str]:
-    """The reason codes in a warning. Logs hold these, since a warning may repeat words of the description."""
+    """The reason codes in a warning."""
     return re.findall(r"\((\w+)\)", warning)
+
+
+def log_codes(logger: logging.Logger, warning: str) -> None:
+    """Log the reason codes of a warning only, since it may repeat words of the description."""
+    logger.warning(f"warned of: {' '.join(codes_of(warning))}")
 
 
 def write_outcomes(

@@ -23,7 +23,7 @@ from biomedjourney_monai.networks.weights.model_file import load_tensors, weight
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 from biomedjourney_monai.networks.weights.trained_views import VIEWS_KEY
 from biomedjourney_monai.training.data.examples import sample_pairs
-from biomedjourney_monai.training.data.folders import Folders, as_folders, trained_views
+from biomedjourney_monai.training.data.folders import Folders, as_folders, views_in
 from biomedjourney_monai.training.data.latents import require_fresh
 from biomedjourney_monai.training.data.live_images import Encoders
 from biomedjourney_monai.training.data.mixture import read_encoding
@@ -199,7 +199,7 @@ class StageSetup:
     def parameters(self, **settings: Any) -> dict[str, Any]:
         """Facts about this stage for MLflow and the model file."""
         size = self.encoding.get("image_size")  # absent from older caches
-        views = trained_views(self.latents_dir)
+        views = views_in(self.latents_dir)
         return {
             **settings,
             **({} if size is None else {IMAGE_SIZE_KEY: int(size)}),

@@ -383,12 +383,11 @@ def test_rows_write_neither_over_inputs_nor_outside_the_folder(sample_csv, tmp_p
     (tmp_path / "in" / "list.csv").write_text("\n".join(lines) + "\n")
     assert sample_csv("--csv", str(tmp_path / "in" / "list.csv")) == 0
     outcomes = (tmp_path / "in" / "list.results.csv").read_text().splitlines()
-    outcomes = [line.replace("made,nothing_changed finding_not_seen", "made,") for line in outcomes]
     assert outcomes[1:] == [
         "1,out is the prior,",
         "2,out is an input of another row,",
         "3,out outside the list's folder,",
-        "4,made,",
+        "4,made,nothing_changed finding_not_seen",
         "5,row unusable,",
     ]
     assert (tmp_path / "in" / "chest.png").read_bytes() == chest.read_bytes()

@@ -153,7 +153,7 @@ def encode_folders(works: Sequence[str | Path], model: ModelConfig | None = None
     Raises:
         BiomedJourneyError: if the folders have different autoencoders, or as `encode_examples`.
     """
-    for work in works:  # before any of them is written to
+    for work in works[1:]:  # before any is written to; the first is checked below
         read_json_lines(Path(work) / SINGLES_FILE, made_by="describe", keys=SINGLE_KEYS)
     files = {Path(work): autoencoder_file(Path(work)) for work in works}
     own = {work: file for work, file in files.items() if file.is_file()}

@@ -39,7 +39,7 @@ def latent_caches(folders: Folders) -> str | list[str]:
     return [f"{folder}/{LATENTS_FOLDER}" for folder in as_folders(folders)]
 
 
-def trained_views(caches: Folders) -> list[str]:
+def views_in(caches: Folders) -> list[str]:
     """The views, "PA" and "AP", of the films beside these latent caches; [] where no folder has studies.parquet."""
     tables = [folder.parent / STUDIES_FILE for folder in as_folders(caches)]
     found = [read_table(table, columns=("view_position",), made_by="cohort") for table in tables if table.is_file()]
