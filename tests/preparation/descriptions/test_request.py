@@ -90,3 +90,24 @@ def test_the_view_of_the_film_is_kept():
     rewritten = read_request("L PTX has enlarged. AP film.")
     assert rewritten.prompt == "The left pneumothorax has increased and is now large. AP view."
     assert rewritten.left_out == ()
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "No interval change.",
+        "Nothing new.",
+        "No new abnormality compared with the previous film.",
+        "Heart and lungs look the same as before.",
+        "Stable. AP view.",
+    ],
+)
+def test_that_nothing_changed_is_written_in_one_way(sentence):
+    read = read_request(sentence)
+    assert read.prompt == NO_CHANGE
+    assert read.line == "understood: nothing changes"
+
+
+@pytest.mark.parametrize("sentence", ["No new effusion.", "The lungs are clear.", "Stable cardiomegaly.", "New pain."])
+def test_other_sentences_are_not_taken_for_no_change(sentence):
+    assert read_request(sentence).prompt != NO_CHANGE
