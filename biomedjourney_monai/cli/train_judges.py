@@ -25,7 +25,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("judges"), help="folder for the weights (default: judges)")
     parser.add_argument("--seed", type=int, default=900001, help="of the rendered patients and of the training")
     parser.add_argument("--images", type=int, default=3200, help="patients to render, one image each (default: 3200)")
-    parser.add_argument("--steps", type=int, help="of the classifier (default: 4000 with --work, otherwise 1000)")
+    parser.add_argument("--steps", type=int, help="of the classifier (default: 2500 with --work, otherwise 1000)")
+    parser.add_argument(
+        "--imagenet", type=Path, metavar="FILE", help="with --work: weights to start from, see how-to/evaluate.md"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that read or render (default: all)")
 
 
@@ -57,7 +60,8 @@ def _train_on_cohort(arguments: argparse.Namespace) -> None:
         arguments.out,
         name=arguments.name,
         seed=arguments.seed,
-        steps=4000 if arguments.steps is None else arguments.steps,
+        steps=2500 if arguments.steps is None else arguments.steps,
+        imagenet=arguments.imagenet,
         processes=arguments.processes,
     )
     validate, test = (done.facts["performance"][split] for split in ("validate", "test"))

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
+from biomedjourney_monai.evaluation.judges.film_classifier import FilmClassifier
 from biomedjourney_monai.evaluation.judges.lung_outlines import (
     LUNG_OUTLINES_FILE,
     LungOutlines,
     load_lung_outlines,
 )
-from biomedjourney_monai.evaluation.judges.networks import FilmClassifier, PhantomSegmenter
+from biomedjourney_monai.evaluation.judges.networks import PhantomSegmenter
 from biomedjourney_monai.evaluation.judges.phantom import (
     SEGMENTER_FILE,
     PhantomJudges,

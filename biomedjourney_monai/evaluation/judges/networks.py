@@ -6,8 +6,6 @@ import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
-from biomedjourney_monai.schema import CHEXPERT_LABELS
-
 JUDGE_SIZE = 128
 """Side of the images that the networks were made for, in pixels."""
 
@@ -101,58 +99,3 @@ class PhantomSegmenter(nn.Module):
         """Segment structures in images of shape (B, 1, H, W) in [-1, 1]; returns logits (B, C, H, W)."""
         blocks = nn.functional.pixel_unshuffle(image, 2)  # (B, 4, H/2, W/2)
         return nn.functional.pixel_shuffle(self.unet(blocks), 2)
-
-
-class FilmClassifier(nn.Module):
-    """A residual network for real films: the 14 labels, sex, group and age; about 2.7 M parameters.
-
-    The stem reads blocks of 2 x 2 pixels, so no pixel is skipped. `calibration`, shape (2, 15), holds slope and offset
-    of the logits of the labels and of sex; the identity before it is fitted. `knows_groups` is false where the training
-    knew no group.
-
-    Args:
-        widths: channels per resolution, from size / 2 down.
-        depths: residual blocks per resolution, from size / 4 down.
-    """
-
-    def __init__(
-        self, *, widths: tuple[int, ...] = (32, 32, 64, 128, 256), depths: tuple[int, ...] = (1, 1, 2, 2)
-    ) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(4, widths[0], 5, padding=2, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(),
-            nn.MaxPool2d(3, 2, padding=1),
-        )
-        blocks, inputs = [], widths[0]
-        for level, (width, depth) in enumerate(zip(widths[1:], depths, strict=True)):
-            for place in range(depth):
-                blocks.append(ResidualBlock(inputs, width, stride=2 if level and not place else 1))
-                inputs = width
-        self.stages = nn.Sequential(*blocks)
-        self.dropout = nn.Dropout(0.3)
-        self.num_labels, self.num_groups = len(CHEXPERT_LABELS), 3
-        self.heads = nn.Linear(2 * inputs, self.num_labels + 1 + self.num_groups + 1)
-        self.calibration: Tensor
-        self.knows_groups: Tensor
-        self.register_buffer("knows_groups", torch.tensor(True))
-        self.register_buffer("calibration", torch.tensor([[1.0], [0.0]]).repeat(1, self.num_labels + 1))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Score images of shape (B, 1, H, W) in [-1, 1], with H and W even.
-
-        Returns:
-            Calibrated logits of `schema.CHEXPERT_LABELS` (B, 14) and of male sex (B,), group logits (B, 3), and ages
-            (B,) in years.
-        """
-        outputs = self.heads(self.dropout(self.features(image))).float()
-        labels_and_sex, groups, age = outputs.split([self.num_labels + 1, self.num_groups, 1], dim=1)
-        slope, offset = self.calibration
-        labels_and_sex = slope * labels_and_sex + offset
-        return labels_and_sex[:, :-1], labels_and_sex[:, -1], groups, AGE_CENTRE + AGE_SPREAD * age.squeeze(1)
-
-    def features(self, image: Tensor) -> Tensor:
-        """Input of the heads for images as in `forward`: means and maxima, shape (B, 512)."""
-        maps = self.stages(self.stem(nn.functional.pixel_unshuffle(image, 2)))  # (B, 256, H/32, W/32)
-        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
-from biomedjourney_monai.evaluation.judges.networks import (
-    JUDGE_SIZE,
-    FilmClassifier,
-    PhantomClassifier,
-    PhantomSegmenter,
-)
+from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
 from biomedjourney_monai.evaluation.judges.scores import HasSquares, JudgeScores, as_batch, on_grid
 from biomedjourney_monai.files import file_hash, written_atomically
+
+if TYPE_CHECKING:
+    from biomedjourney_monai.evaluation.judges.film_classifier import FilmClassifier
 
 CLASSIFIER_FILE, DOMAIN_FILE = "phantom_classifier.pt", "phantom_domain.pt"
 SEGMENTER_FILE = "phantom_segmenter.pt"

@@ -17,10 +17,11 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.configuration import locate_root
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
+from biomedjourney_monai.evaluation.judges.film_classifier import FilmClassifier
 from biomedjourney_monai.evaluation.judges.films import FINDING_COLUMNS, FilmJudges, load_film_judges
 from biomedjourney_monai.evaluation.judges.loading import AUTO, PHANTOM, XRV
 from biomedjourney_monai.evaluation.judges.lung_outlines import LUNG_OUTLINES_FILE
-from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, FilmClassifier
+from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE
 from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc, compute_finding_aurocs, compute_group_aurocs
@@ -65,7 +66,8 @@ def train_cohort_judges(
     *,
     name: str = "films",
     seed: int = 0,
-    steps: int = 4000,
+    steps: int = 2500,
+    imagenet: str | Path | None = None,
     processes: int | None = None,
 ) -> CohortJudges:
     """Train a classifier (findings, sex, group, age) on a cohort's training patients, calibrate it and measure it.
@@ -80,11 +82,13 @@ def train_cohort_judges(
         name: of the judges, in lower case, digits and "_".
         seed: of the training.
         steps: optimiser steps of 32 films.
+        imagenet: weights of ImageNet to start from, `film_classifier.IMAGENET_FILE`; None for random weights.
         processes: that read images; None for all cores.
 
     Raises:
         ConfigError: if a setting cannot be used.
         TableError: as `read_films`.
+        WeightsError: as `load_imagenet`, or if the checkpoint is of another training.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in (AUTO, PHANTOM, XRV):
         raise ConfigError("--name must be lower case, digits and _, and not auto, phantom or xrv", found=name)
@@ -94,10 +98,12 @@ def train_cohort_judges(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT.format(name)
-    network = train_films(films["train"], steps=steps, seed=seed, checkpoint=checkpoint)
+    network = train_films(films["train"], steps=steps, seed=seed, imagenet=imagenet, checkpoint=checkpoint)
     rendered = draw_labelled(RENDERED, seed=seed, size=JUDGE_SIZE, processes=processes).images
     facts = finish_judges(network, films, rendered, folder, name=name)
-    facts = {"command": f"biomedjourney train-judges --work WORK --name {name} --seed {seed} --steps {steps}"} | facts
+    start = "" if imagenet is None else f" --imagenet {Path(imagenet).name}"
+    command = f"biomedjourney train-judges --work WORK --name {name} --seed {seed} --steps {steps}{start}"
+    facts = {"command": command} | facts
     write_json(folder / f"{name}_judges.json", facts)
     checkpoint.unlink(missing_ok=True)
     return CohortJudges(folder, facts, unreadable)

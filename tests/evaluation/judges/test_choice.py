@@ -5,14 +5,14 @@ import torch
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.evaluation.judges.choice import choose_judges
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
-from biomedjourney_monai.evaluation.judges.networks import FilmClassifier
+from biomedjourney_monai.evaluation.judges.film_classifier import FilmClassifier
 from biomedjourney_monai.evaluation.judges.phantom import DOMAIN_FILE, classifier_file, domain_file, save_weights
 
 
 def two_judges(models, folder, *, phantom_limit, site_limit):
     """Judges with domains whose limits, not their untrained features, decide which is nearer."""
     shutil.copytree(models, folder)
-    phantom, site = FeatureDomain(272), FeatureDomain(512)
+    phantom, site = FeatureDomain(272), FeatureDomain(256)
     phantom.limit.fill_(phantom_limit)
     site.limit.fill_(site_limit)
     save_weights(phantom, folder / DOMAIN_FILE)

@@ -4,9 +4,10 @@ import torch
 
 from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
+from biomedjourney_monai.evaluation.judges.film_classifier import FilmClassifier
 from biomedjourney_monai.evaluation.judges.films import FINDING_COLUMNS, FilmJudges, load_film_judges
 from biomedjourney_monai.evaluation.judges.loading import judge_names, load_judges, load_judges_by_name, reload_judges
-from biomedjourney_monai.evaluation.judges.networks import FilmClassifier, PhantomSegmenter
+from biomedjourney_monai.evaluation.judges.networks import PhantomSegmenter
 from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
 from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
 from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS, STRUCTURES
@@ -18,7 +19,7 @@ def site(tmp_path):
     classifier = FilmClassifier()
     classifier.knows_groups.fill_(False)
     save_weights(classifier, tmp_path / classifier_file("site"))
-    save_weights(FeatureDomain(512), tmp_path / domain_file("site"))
+    save_weights(FeatureDomain(256), tmp_path / domain_file("site"))
     save_weights(PhantomSegmenter(), tmp_path / SEGMENTER_FILE)
     return tmp_path
 
