@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.radiographs.read.body_parts import is_chest
 from biomedjourney_monai.radiographs.read.look_up_tables import PALETTE_KEYWORDS, read_palette
 from biomedjourney_monai.radiographs.read.photographs import MAX_PIXELS, too_many_pixels
@@ -77,7 +77,7 @@ def as_image_error() -> Iterator[None]:
     silence_dicom_libraries()
     try:
         yield
-    except ImageError:
+    except BiomedJourneyError:
         raise
     except Exception as error:
         if _is_cut_short(error):
