@@ -18,6 +18,7 @@ from biomedjourney_monai.evaluation.judges.networks import (
 )
 from biomedjourney_monai.evaluation.judges.scores import HasSquares, JudgeScores, as_batch, on_grid
 from biomedjourney_monai.files import file_hash, written_atomically
+from biomedjourney_monai.schema import FINDINGS
 
 CLASSIFIER_FILE, DOMAIN_FILE = "phantom_classifier.pt", "phantom_domain.pt"
 SEGMENTER_FILE = "phantom_segmenter.pt"
@@ -40,6 +41,7 @@ class PhantomJudges:
     """
 
     name = "phantom"
+    trusted = frozenset(FINDINGS)
 
     def __init__(
         self,

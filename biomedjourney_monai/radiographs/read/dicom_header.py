@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ EQUAL_SIDES = 0.01
 """Relative difference up to which the sides of a pixel count as equal: rounded spacings differ by less."""
 
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_ENCAPSULATED = re.compile(rb"\xe0\x7f\x10\x00O[BW]\0\0\xff\xff\xff\xff")
 _REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 _CHECKED: tuple[str, ...] = (
@@ -153,7 +155,10 @@ def read_dataset(data: bytes, *, with_pixels: bool) -> pydicom.Dataset:
     import pydicom
 
     with as_image_error():
-        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not with_pixels)
+        dataset = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not with_pixels)
+        if with_pixels and "PixelData" not in dataset and _ENCAPSULATED.search(data):  # pydicom drops what has no end
+            raise cut_short("compressed pixels without their end")
+        return dataset
 
 
 def read_header(path: str | Path, keywords: Sequence[str], *, any_body_part: bool = False) -> pydicom.Dataset:

@@ -243,7 +243,8 @@ def cut_codestream(rng: np.random.Generator, chest: np.ndarray) -> Made:
 
 def cut_file(rng: np.random.Generator, chest: np.ndarray) -> Made:
     content = save(header(quantise(chest, 12).astype("<u2"), 12), pick(rng, CODECS))
-    return content[: int(len(content) * rng.uniform(0.3, 0.98))], None
+    start = content.index(b"\xe0\x7f\x10\x00O") + 12
+    return content[: int(start + (len(content) - start) * rng.uniform(0, 0.98))], None
 
 
 def _frame(rng: np.random.Generator, chest: np.ndarray, codecs: Any) -> tuple[bytes, Dataset]:
