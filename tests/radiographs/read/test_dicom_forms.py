@@ -321,7 +321,19 @@ def test_only_a_file_with_missing_bytes_is_to_be_fetched_again(store):
 
 
 @pytest.mark.parametrize(
-    "text", ["T\u00c3\u0093RAX", "", "CHEST PA", "TORAX", "THORAX_PA", "Thorax", "TÓRAX AP", "CHESTPA", "LUNGS", "CHEST 1V PORTABLE"]
+    "text",
+    [
+        "T\u00c3\u0093RAX",
+        "",
+        "CHEST PA",
+        "TORAX",
+        "THORAX_PA",
+        "Thorax",
+        "TÓRAX AP",
+        "CHESTPA",
+        "LUNGS",
+        "CHEST 1V PORTABLE",
+    ],
 )
 def test_other_words_for_the_chest_are_understood(text):
     assert is_chest(text)
