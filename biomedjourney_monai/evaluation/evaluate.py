@@ -87,9 +87,8 @@ def evaluate(
     """
     require_at_least(0, bootstrap=bootstrap, limit=limit, seed=seed, training_targets=training_targets, probes=probes)
     require_at_least(1, probe_batch=probe_batch, steps=steps)
-    work = Path(work)
+    work, settings = Path(work), EvaluationSettings(split, bootstrap, seed, uncertain, unmentioned, limit)
     refuse_unwritable_results(work, SCORES_FILE, METRICS_FILE)
-    settings = EvaluationSettings(split, bootstrap, seed, uncertain, unmentioned, limit)
     chosen, choice = choose_judges(work, judge_weights, kind=judges, trained_on=xrv_classifier)
     size = _image_size(work)
     metrics, scores = compare_systems(
