@@ -52,7 +52,7 @@ def count_people(pairs: pandas.DataFrame) -> list[Distribution]:
             continue
         table = pandas.crosstab(pandas.Series(own, name="group"), people["split"].to_numpy(), normalize="columns")
         rows = [group for group in dict.fromkeys(orders[attribute]) if group in table.index]
-        shares = {group: [float(table.loc[group, split]) for split in splits] for group in rows}
+        shares = dict(zip(rows, table.loc[rows, splits].to_numpy().tolist()))
         found.append(Distribution(attribute, patients, shares))
     return found
 
