@@ -28,6 +28,8 @@ class OutputError(BiomedJourneyError):
 class DiskFullError(OutputError):
     """The disk, or the user's share of it, is full. It ends a list, because no later row could be written."""
 
+    ends_the_run = True
+
 
 @contextmanager
 def full_disk_named() -> Iterator[None]:
@@ -87,6 +89,16 @@ def refuse_unwritable(file: str | Path, *, name: str = "--out", folder: bool = F
     if found:
         kind = "folder" if folder else "file"
         raise OutputError(f"{name} must be a {kind} that can be written", found=found, reason="out not writable")
+
+
+def refuse_unwritable_results(folder: str | Path, *names: str) -> None:
+    """Refuse to start a stage whose results could not be written to its folder.
+
+    Raises:
+        OutputError: naming the result and what is in the way.
+    """
+    for name in names:
+        refuse_unwritable(Path(folder) / name, name=name)
 
 
 def refuse_outside(file: str | Path, folder: str | Path) -> None:

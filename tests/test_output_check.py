@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.output_check import OutputError, refuse_inputs, refuse_outside, refuse_unwritable
 
 
@@ -32,6 +33,29 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # tests may run as root
     with pytest.raises(OutputError, match="without permission to write"):
         refuse_unwritable(tmp_path / "out.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "blocked"),
+    [
+        (["evaluate"], "scores.parquet"),
+        (["evaluate"], "metrics.json"),
+        (["report"], "metrics.csv"),
+        (["report"], "report/index.html"),
+        (["report", "--picture", "{work}/journeys.png"], "journeys.png"),
+        (["tune"], "tune/tune.json"),
+        (["tune"], "tune/tune.png"),
+        (["train"], "runs"),
+    ],
+)
+def test_a_stage_whose_result_cannot_be_written_reads_and_loads_nothing(tmp_path, capsys, words, blocked):
+    """The working folder is empty: whatever is read first would be missed."""
+    path = tmp_path / blocked
+    path.parent.mkdir(exist_ok=True)
+    path.touch() if words == ["train"] else path.mkdir()
+    line = [word.format(work=tmp_path) for word in words]
+    assert main([line[0], "--work", str(tmp_path), *line[1:]]) == 2
+    assert "that can be written; found a" in capsys.readouterr().err
 
 
 def test_an_output_outside_the_folder_is_refused(tmp_path):

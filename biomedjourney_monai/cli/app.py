@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         if not is_loopback(address):
             warn(_exposed(arguments.host, has_password=logins is not None))
         server = make_server(arguments, loopback=is_loopback(address), logins=logins)
+        listening.listen()  # who follows the address at once waits, and is not refused
         shown = f"[{address}]" if ":" in address else address
         print(f"the page is at http://{shown}:{port}/ (Ctrl-C ends it)", flush=True)
         serve(server, listening, arguments.log_level)

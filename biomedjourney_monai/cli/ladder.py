@@ -83,20 +83,21 @@ def run(arguments: argparse.Namespace) -> None:
 def scorer_of(models: Path, prior: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, Any]]:
     """The findings' probabilities of images (N, S, S) by the judges that know this prior, and the judges' provenance.
 
-    Without such judges the probabilities are NaN, and a warning says so.
+    Without such judges the probabilities are NaN, and a warning says so; also for findings that they do not know.
     """
     import numpy as np
     import torch
 
     from biomedjourney_monai.evaluation.judges.domain import judge_for
     from biomedjourney_monai.evaluation.judges.loading import load_judges_by_name
+    from biomedjourney_monai.evaluation.judges.trusted import shown_pathology
     from biomedjourney_monai.schema import FINDINGS
 
     judges = judge_for(load_judges_by_name(models), prior)
     if judges is None:
         warn("no judges were trained on films like this prior: the rungs are not scored")
         return lambda squares: np.full((len(squares), len(FINDINGS)), np.nan), {}
-    return lambda squares: judges.score(torch.from_numpy(squares)[:, None]).pathology.numpy(), judges.provenance()
+    return lambda squares: shown_pathology(judges, torch.from_numpy(squares)[:, None]), judges.provenance()
 
 
 def rungs_of(arguments: argparse.Namespace) -> list[str]:

@@ -162,6 +162,7 @@ def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
     from biomedjourney_monai.evaluation.judges.agreement import agreement_of
     from biomedjourney_monai.evaluation.judges.domain import judge_for
     from biomedjourney_monai.evaluation.judges.loading import load_judges_by_name
+    from biomedjourney_monai.evaluation.judges.trusted import shown_pathology
     from biomedjourney_monai.generation.sample_files import save_agreement
 
     judges = judge_for(load_judges_by_name(model_config(arguments).models), result.prior.image)
@@ -170,7 +171,8 @@ def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
     if judges is None:
         warn("no judges were trained on films like this prior: the samples' findings are not counted")
     else:
-        findings = agreement_of(judges.score(torch.from_numpy(result.squares)[:, None]).pathology.numpy())
+        seen = shown_pathology(judges, torch.from_numpy(result.squares)[:, None])
+        findings = {name: row for name, row in agreement_of(seen).items() if name in judges.trusted}
         provenance = judges.provenance()
         print(f"judges: {provenance['name']}")
     file = save_agreement(arguments.out, result, findings=findings, judges=provenance)

@@ -30,6 +30,7 @@ from biomedjourney_monai.evaluation.systems.sources import (
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.files import read_table, write_json, write_table
 from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.output_check import refuse_unwritable_results
 from biomedjourney_monai.schema import METRICS_FILE, PAIRS_FILE
 
 OWN_SYSTEMS = (CopyPrior.name, COUNTERFACTUAL, RealReference.name, TrueCounterfactuals.name)
@@ -86,8 +87,8 @@ def evaluate(
     """
     require_at_least(0, bootstrap=bootstrap, limit=limit, seed=seed, training_targets=training_targets, probes=probes)
     require_at_least(1, probe_batch=probe_batch, steps=steps)
-    work = Path(work)
-    settings = EvaluationSettings(split, bootstrap, seed, uncertain, unmentioned, limit)
+    work, settings = Path(work), EvaluationSettings(split, bootstrap, seed, uncertain, unmentioned, limit)
+    refuse_unwritable_results(work, SCORES_FILE, METRICS_FILE)
     chosen, choice = choose_judges(work, judge_weights, kind=judges, trained_on=xrv_classifier)
     size = _image_size(work)
     metrics, scores = compare_systems(

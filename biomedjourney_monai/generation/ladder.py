@@ -36,7 +36,7 @@ class Ladder:
         prior: the prior radiograph.
         descriptions: one for each of N rungs.
         squares: prior and rungs at the model's size, float32 in [0, 1], shape (N + 1, S, S).
-        scores: the judge's probability of each finding in them, shape (N + 1, 5); NaN without judges.
+        scores: the judge's probability of each finding in them, shape (N + 1, 5); NaN where none is known.
         named: the findings that the descriptions name.
         facts: metadata of the whole ladder.
         documents: metadata of each rung.
@@ -162,7 +162,8 @@ def _prompt(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores_in_words(ladder: Ladder, score: np.ndarray) -> list[str]:
-    return [f"{finding} {score[FINDINGS.index(finding)]:.2f}" for finding in ladder.named if not np.isnan(score).any()]
+    named = {finding: score[FINDINGS.index(finding)] for finding in ladder.named}
+    return [f"{finding} {value:.2f}" for finding, value in named.items() if not np.isnan(value)]
 
 
 def _write_dicom_series(folder: Path, images: Sequence[np.ndarray], ladder: Ladder, writer: PictureWriter) -> None:

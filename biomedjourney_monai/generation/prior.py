@@ -14,7 +14,7 @@ from biomedjourney_monai.generation.provenance import content_hash
 from biomedjourney_monai.radiographs import load_radiograph, original_size
 from biomedjourney_monai.radiographs.film import Film, read_film
 from biomedjourney_monai.radiographs.read.marked_files import carries_mark
-from biomedjourney_monai.radiographs.read.pixels import other_body_part, read_warnings, view_position_in
+from biomedjourney_monai.radiographs.read.pixels import named_in_header, read_warnings
 from biomedjourney_monai.radiographs.scaling import letterbox, scale_intensity
 
 if TYPE_CHECKING:
@@ -94,7 +94,6 @@ def read_prior(prior: Prior | str | Path | np.ndarray, *, size: int) -> Prior:
         original_size(file, any_body_part=True),
         file,
         carries_mark(file),
-        other_body_part(file),
-        view_position_in(file),
+        *named_in_header(file),
         read_warnings(file),
     )

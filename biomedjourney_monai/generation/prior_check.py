@@ -16,7 +16,7 @@ from monai.transforms import MapTransform
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.read.dicom_header import OTHER_BODY_PART
 from biomedjourney_monai.radiographs.read.marked_files import COUNTERFACTUAL, carries_mark
-from biomedjourney_monai.radiographs.read.pixels import other_body_part
+from biomedjourney_monai.radiographs.read.pixels import named_in_header
 from biomedjourney_monai.radiographs.views.check import check_view
 from biomedjourney_monai.radiographs.views.framing import BORDERED, STRETCHED, framing_fault
 
@@ -143,7 +143,7 @@ class CheckPriord(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         for key in self.key_iterator(data):
             image, file = np.asarray(data[key], np.float32)[0], data[key].meta.get("filename_or_obj")
-            is_marked, body_part = (carries_mark(file), other_body_part(file)) if file else (False, "")
+            is_marked, body_part = (carries_mark(file), named_in_header(file)[0]) if file else (False, "")
             data[key].meta[OVERRULED_KEY] = check_prior(
                 image, is_marked=is_marked, other_body_part=body_part, force=self.force
             )

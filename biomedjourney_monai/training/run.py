@@ -10,6 +10,7 @@ from pathlib import Path
 from biomedjourney_monai.configuration import overrides as read_overrides
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.output_check import refuse_unwritable
 from biomedjourney_monai.training.data.folders import Folders, as_folders
 
 STAGES: dict[str, tuple[str, ...]] = {
@@ -73,17 +74,18 @@ def train(
     for overlay in overlays:
         if not Path(overlay).is_file():
             raise ConfigError("--overlay must name config files", found=f"no file {overlay}", action="Check the path")
+    own = _as_arguments(overrides) if isinstance(overrides, Mapping) else list(overrides)
+    runs = Path(dict(read_overrides(["", *own])).get("output_dir", f"{folders[0]}/runs"))
+    refuse_unwritable(runs, name="the folder of runs", folder=True)
     files = [str(configs / name) for name in STAGES[stage]] + [str(Path(overlay).resolve()) for overlay in overlays]
     listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", listed]
     if text_encoder and stage != "autoencoder":
         command += ["--text_encoder_dir", str(text_encoder)]
-    own = _as_arguments(overrides) if isinstance(overrides, Mapping) else list(overrides)
     status = subprocess.call([*command, *_folder_options(folders, weights, stage), *own])
     if status:
         raise TrainingFailedError(status)
-    folder = Path(dict(read_overrides(["", *own])).get("output_dir", f"{folders[0]}/runs"))
-    return folder / {"autoencoder": "autoencoder.pt", "pretrain": "pretrain/model.pt"}.get(stage, "finetune/model.pt")
+    return runs / {"autoencoder": "autoencoder.pt", "pretrain": "pretrain/model.pt"}.get(stage, "finetune/model.pt")
 
 
 def _as_arguments(overrides: Mapping[str, object]) -> list[str]:

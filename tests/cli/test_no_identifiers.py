@@ -1,10 +1,16 @@
 """No command shows what files hold about a patient: identifiers are planted in well-formed and in malformed files."""
 
+import http.client
 import io
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel
@@ -108,32 +114,54 @@ def photographs(chest) -> dict[str, bytes]:
 
 RUN = """
 import json, logging, sys, warnings
-from pathlib import Path
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr, force=True)
 warnings.simplefilter("always")
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.clinic.web.uploads import read_upload
-from biomedjourney_monai.errors import BiomedJourneyError
-job = json.load(sys.stdin)
-for words in job["commands"]:
+for words in json.load(sys.stdin):
     print(">>>", words[0], main(words), flush=True)
-for path in job["uploads"]:
-    try:
-        print(">>> upload", read_upload(Path(path).read_bytes(), size=128).original_hw)
-    except BiomedJourneyError as error:
-        print(">>> upload", error)
 """
 
 
-def said_by(commands: list[list[object]], folder: Path, *, uploads: list[Path] = []) -> str:  # noqa: B006
-    """Everything that a process prints and logs at the level DEBUG while it does a job."""
-    job = {"commands": [[str(word) for word in words] for words in commands], "uploads": list(map(str, uploads))}
+def said_by(commands: list[list[object]], folder: Path) -> str:
+    """Everything that a process prints and logs at the level DEBUG while it runs commands."""
+    job = json.dumps([[str(word) for word in words] for words in commands])
     environment = {**os.environ, "HOME": str(folder), "PYTHONWARNINGS": "always"}
     command = [sys.executable, "-c", RUN]
-    done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, env=environment, timeout=900)
+    done = subprocess.run(command, input=job, capture_output=True, text=True, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count(">>>") == len(commands) + len(uploads)
+    assert done.stdout.count(">>>") == len(commands)
     return done.stdout + done.stderr
+
+
+@contextmanager
+def served_page(folder: Path, *more: object) -> Iterator[tuple[int, Path]]:
+    """`biomedjourney app` at a free port, which logs at the level debug: its port, and the file of what it says."""
+    log = folder / "page.txt"
+    words = ["app", "--port", "0", "--log-level", "debug", *map(str, more)]
+    command = [sys.executable, "-m", "biomedjourney_monai.cli.main", *words]
+    with log.open("wb") as stream:
+        environment = {**os.environ, "PYTHONWARNINGS": "always"}
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)
+    try:
+        ends = time.monotonic() + 300
+        while not (found := re.search(r"the page is at http://127.0.0.1:([0-9]+)/", log.read_text())):
+            assert process.poll() is None and time.monotonic() < ends, log.read_text()
+            time.sleep(0.2)
+        yield int(found[1]), log
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def ask_page(port: int, way: str, content: bytes) -> tuple[str, list[str]]:
+    """The answer of the page without the pictures and files, and the names of its last state's entries."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+    connection.request("POST", f"/api/{way}", content)
+    lines = [json.loads(line) for line in connection.getresponse().read().splitlines()]
+    result = lines[-1].get("result", {})
+    for name in ("files", "shown", "heat"):
+        result.pop(name, None)
+    return json.dumps(lines), sorted(result or lines[-1])
 
 
 def shown(said: str) -> list[str]:
@@ -156,13 +184,35 @@ def test_making_counterfactuals_shows_nothing_that_is_planted(planted, bundle, r
     with fake_archive.serve() as archive:
         archive.add((planted / "well-formed.dcm").read_bytes())
         commands += [["pacs", "--url", archive.url, "--work-list", planted / "work.csv", *more]]
-        said = said_by(commands, tmp_path, uploads=[planted / "well-formed.dcm", *chosen])
+        ladder = ("ladder", "--finding", "left pleural effusion", "--dicom", *more)
+        for number, path in enumerate([planted / "well-formed.dcm", *chosen]):
+            commands.append([*ladder, "--prior", path, "--out", tmp_path / f"ladder{number}"])
+        said = said_by(commands, tmp_path)
+        assert (tmp_path / "ladder0" / "dicom" / "01.dcm").is_file()
         assert len(archive.stored()) == 1
     assert shown(said) == []
     made = int(said.split(" made, ")[0].split()[-1])
     assert 10 <= made < len(files), said
     outcomes = [(planted / f"{name}.results.csv").read_text() for name in ("list", "work")]
     assert not [word for word in PLANTED if word in "".join(outcomes)]
+
+
+@pytest.mark.slow
+def test_the_page_shows_nothing_that_is_planted(planted, bundle, random_model, tmp_path):
+    """Over HTTP; the description is the user's own text, which the page may show to the user."""
+    asked = {"description": "New large left pleural effusion.", "seed": 0, "steps": 1, "samples": 1}
+    asked |= {"text_guidance_scale": 3, "image_guidance_scale": 1, "force": True}
+    head = json.dumps(asked).encode() + b"\n"
+    made, answers = 0, []
+    with served_page(tmp_path, "--bundle", bundle, "--model", random_model) as (port, log):
+        for path in sorted(planted.iterdir()):
+            answers.append(ask_page(port, "inspect", path.read_bytes())[0])
+            answer, names = ask_page(port, "make", head + path.read_bytes())
+            answers.append(answer)
+            made += "findings" in names
+        answers.append(ask_page(port, "make", b"ZXQNAME 7700770077\n" + path.read_bytes())[0])
+    assert shown(log.read_text() + "\n".join(answers)) == []
+    assert 10 <= made < len(list(planted.iterdir()))
 
 
 @pytest.mark.slow

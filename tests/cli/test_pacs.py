@@ -274,6 +274,31 @@ def test_a_work_list_ends_where_credentials_are_refused_and_goes_on_later(pacs, 
     assert len(archive.stored()) == 2
 
 
+def test_each_outcome_of_a_work_list_is_written_as_soon_as_it_is_made(pacs, archive, work_list, monkeypatch):
+    from biomedjourney_monai.clinic.pacs import requests
+
+    written = []
+
+    def serve(*_, **__):
+        path = work_list.with_name("list.results.csv")
+        written.append(results(work_list) if path.is_file() else [])
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        return requests.STORED
+
+    monkeypatch.setattr(requests, "serve", serve)
+    assert pacs("--work-list", work_list) == 130
+    assert written[0] == [] and written[1][:2] == ["stored", "not tried"]
+    assert results(work_list) == ["stored"] * 2 + ["not tried"] * 4
+
+
+def test_results_that_cannot_be_written_end_a_work_list_before_it_begins(pacs, archive, work_list, capsys):
+    work_list.with_name("list.results.csv").mkdir()
+    assert pacs("--work-list", work_list) == 2
+    assert "the results beside --work-list must be a file that can be written" in capsys.readouterr().err
+    assert archive.asked == []
+
+
 def test_a_work_list_ends_when_the_archive_is_gone(pacs, archive, tmp_path):
     path = tmp_path / "list.csv"
     path.write_text("patient_id,description\n" + f"MRN12345,{TEXT}\n" * 5)

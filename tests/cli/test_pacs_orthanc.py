@@ -104,7 +104,7 @@ def test_a_real_archive_is_asked_and_stores_once(orthanc, bundle, random_model):
 
     (seed_3,) = (dataset for dataset in made if "seed 3;" in dataset.DerivationDescription)
     seed_3.save_as(folder / "seed-3.dcm")
-    words = ["sample", "--prior", folder / "prior-0.dcm", "--seed", 3, "--out", folder / "sample.png", "--steps", 1]
+    words = ["sample", "--prior", folder / "prior-0.dcm", "--seed", 3, "--out", folder / "sample.dcm", "--steps", 1]
     words += ["--description", "New large left pleural effusion.", "--bundle", bundle, "--model", random_model]
     assert main(list(map(str, words))) == 0
-    assert np.array_equal(read_pixels(folder / "seed-3.dcm"), read_pixels(folder / "sample.png"))
+    assert np.array_equal(read_pixels(folder / "seed-3.dcm"), read_pixels(folder / "sample.dcm"))

@@ -1,5 +1,6 @@
 """Every benchmark starts: its imports and arguments are those of the package."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,3 +16,12 @@ def test_help_is_printed(script):
     done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-1000:]
     assert "usage:" in done.stdout or script.stem == "training_networks"
+
+
+@pytest.mark.slow
+def test_no_unusual_file_or_list_crashes_is_misread_or_shown():
+    script = next(path for path in BENCHMARKS if path.stem == "unusual_files")
+    done = subprocess.run([sys.executable, str(script), "--count", "60"], capture_output=True, text=True)
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert all(figures["bars"].values()), figures["figures"]
+    assert sum(figures["figures"]["counts"].values()) == 60

@@ -20,6 +20,7 @@ from biomedjourney_monai.generation.prior import Prior, read_prior
 from biomedjourney_monai.generation.request import Request
 from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
 from biomedjourney_monai.generation.writer import PictureWriter
+from biomedjourney_monai.output_check import full_disk_named, refuse_unwritable
 from biomedjourney_monai.radiographs.read.dicom_header import as_image_error
 from biomedjourney_monai.radiographs.write.dicom import request_uids
 from biomedjourney_monai.radiographs.write.dicom_source import read_source
@@ -102,7 +103,8 @@ def serve_list(
     dry_run: bool = False,
     warn: Callable[[str], None] = lambda warning: None,
 ) -> tuple[list[str], Exception | None]:
-    """Serve the rows of a work list; instances that the archive holds already are kept. Outcomes go next to the list.
+    """Serve the rows of a work list; instances that the archive holds already are kept. The outcomes
+    go next to the list, after each row.
 
     Args:
         file: CSV with the columns description and patient_id or study_uid, and optionally seed, issuer and
@@ -119,25 +121,26 @@ def serve_list(
         TableError: if the file cannot be used.
     """
     rows = read_request_table(file, option="--work-list", columns=("description",), any_of=("patient_id", "study_uid"))
+    results = results_file(Path(file))
+    refuse_unwritable(results, name="the results beside --work-list")
     _ = model.generator  # a missing model ends the run, not each row
     outcomes, codes = [NOT_TRIED] * len(rows), [""] * len(rows)
     lost = 0
-    try:
-        for number, row in enumerate(tqdm(rows, desc="pacs", unit="image")):
-            try:
-                refuse_surplus(row)
-                own_seed = parse_seed(row.get("seed", ""), seed)
-                who = Query(**{field.name: row.get(field.name, "") for field in fields(Query)})
-                request = ArchiveRequest(who, row["description"], own_seed, region=region, force=force)
-                outcomes[number] = serve(request, archive, model, dry_run=dry_run, warn=noting(warn, codes, number))
-                lost = 0
-            except (BiomedJourneyError, OSError, ValueError) as error:
-                outcomes[number] = reason_of(error)
-                lost = lost + 1 if outcomes[number] == "connection lost" else 0
-                if getattr(error, "ends_the_run", False) or lost == LOST_IN_A_ROW:
-                    return outcomes, error
-    finally:
-        write_outcomes(results_file(Path(file)), outcomes, codes=codes)
+    for number, row in enumerate(tqdm(rows, desc="pacs", unit="image")):
+        failure: Exception | None = None
+        try:
+            refuse_surplus(row)
+            own_seed = parse_seed(row.get("seed", ""), seed)
+            who = Query(**{field.name: row.get(field.name, "") for field in fields(Query)})
+            request = ArchiveRequest(who, row["description"], own_seed, region=region, force=force)
+            outcomes[number] = serve(request, archive, model, dry_run=dry_run, warn=noting(warn, codes, number))
+        except (BiomedJourneyError, OSError, ValueError) as error:
+            outcomes[number], failure = reason_of(error), error
+        lost = lost + 1 if outcomes[number] == "connection lost" else 0
+        with full_disk_named():
+            write_outcomes(results, outcomes, codes=codes)
+        if failure is not None and (getattr(failure, "ends_the_run", False) or lost == LOST_IN_A_ROW):
+            return outcomes, failure
     return outcomes, None
 
 
@@ -145,7 +148,7 @@ def _read_retrieved(retrieved: pydicom.Dataset, *, size: int) -> Prior:
     """Read a retrieved image through a temporary file."""
     with tempfile.TemporaryDirectory(prefix="biomedjourney-") as folder:  # only its owner may read it
         path = Path(folder) / "prior.dcm"
-        with as_image_error():
+        with as_image_error(), full_disk_named():
             retrieved.save_as(path, enforce_file_format=True)
         read = read_prior(path, size=size)
         return replace(read, file=None, source=read_source(path), pixels=read.film)

@@ -21,9 +21,10 @@ from biomedjourney_monai.clinic.web.request import PageRequest
 from biomedjourney_monai.clinic.web.server import Cancelled
 from biomedjourney_monai.clinic.web.uploads import read_upload
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.judges.domain import KnowsDomain
 from biomedjourney_monai.evaluation.judges.drawn import JudgeReview
 from biomedjourney_monai.evaluation.judges.heat_map import change_map
-from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.judges.trusted import shown_pathology
 from biomedjourney_monai.generation.model import BATCH_SIZE, CounterfactualModel
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.generation.prior_check import check_prior
@@ -183,6 +184,7 @@ class WebService:
             "samples": shown.samples() if several else [],
             "seeds": list(result.seeds),
             "judge": None if judges is None else judges.name,
+            "unjudged": [] if judges is None else [name for name in FINDINGS if name not in judges.trusted],
             "findings": findings,
             **said,
             "overruled": result.documents[0].get("overruled", ""),
@@ -193,10 +195,10 @@ class WebService:
         return {**answer, "files": {name: base64.b64encode(content).decode() for name, content in files.items()}}
 
 
-def find_findings(judges: Judges, prior: np.ndarray, squares: np.ndarray, description: str) -> list[FindingRow]:
-    """What the judge sees in a prior, shape (S, S), and in samples, shape (K, S, S)."""
+def find_findings(judges: KnowsDomain, prior: np.ndarray, squares: np.ndarray, description: str) -> list[FindingRow]:
+    """What the judge sees in a prior, shape (S, S), and in samples, shape (K, S, S), of findings that it knows."""
     every = np.concatenate([prior[None], squares])[:, None]
-    scores = judges.score(torch.from_numpy(every)).pathology.numpy()
+    scores = shown_pathology(judges, torch.from_numpy(every))
     after, asked = scores[1:], {change.label for change in read_request(description).changes}
     return [
         {
@@ -208,18 +210,19 @@ def find_findings(judges: Judges, prior: np.ndarray, squares: np.ndarray, descri
             "highest": round(float(after[:, n].max()), 4),
         }
         for n, finding in enumerate(FINDINGS)
+        if finding in judges.trusted
     ]
 
 
 def draw_heat_maps(
-    judges: Judges, prior: np.ndarray, square: np.ndarray, findings: Sequence[FindingRow]
+    judges: KnowsDomain, prior: np.ndarray, square: np.ndarray, findings: Sequence[FindingRow]
 ) -> dict[str, np.ndarray]:
     """Where the judge sees each finding that the description names, or otherwise the one that changed most.
 
-    Nothing for judges without `finding_logits`.
+    Nothing for judges without `finding_logits`, or without a finding that they know.
     """
     logits = getattr(judges, "finding_logits", None)
-    if logits is None:
+    if logits is None or not findings:
         return {}
     most = max(findings, key=lambda row: abs(row["after"] - row["before"]))["finding"]
     chosen = [row["finding"] for row in findings if row["asked"]] or [most]

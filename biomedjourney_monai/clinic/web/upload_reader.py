@@ -61,7 +61,7 @@ def _read(size: int, *, with_preview: bool) -> bytes:
     from biomedjourney_monai.radiographs import load_radiograph, original_size
     from biomedjourney_monai.radiographs.film import read_film
     from biomedjourney_monai.radiographs.read.marked_files import carries_mark
-    from biomedjourney_monai.radiographs.read.pixels import other_body_part, view_position_in
+    from biomedjourney_monai.radiographs.read.pixels import named_in_header
 
     height, width = original_size(INPUT, any_body_part=True)
     if height * width > MAX_PIXELS:
@@ -72,8 +72,8 @@ def _read(size: int, *, with_preview: bool) -> bytes:
     source, facts = _source()
     parts["source"] = np.frombuffer(source, np.uint8)
     parts["facts"] = np.array([height, width, *facts, carries_mark(INPUT)])
-    parts["body_part"] = np.frombuffer(other_body_part(INPUT).encode(), np.uint8)
-    parts["view"] = np.frombuffer(view_position_in(INPUT).encode(), np.uint8)
+    for name, text in zip(("body_part", "view"), named_in_header(INPUT)):
+        parts[name] = np.frombuffer(text.encode(), np.uint8)
     stream = io.BytesIO()
     np.savez(stream, **parts)
     return stream.getvalue()

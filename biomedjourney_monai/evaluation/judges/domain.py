@@ -101,6 +101,8 @@ class KnowsDomain(Judges, Protocol):
     """Judges that know their domain."""
 
     name: str
+    trusted: frozenset[str]
+    """The findings of which it may give a user a probability."""
 
     @property
     def tells_apart(self) -> bool:

@@ -13,7 +13,7 @@ import torch
 
 from biomedjourney_monai.evaluation.judges.domain import KnowsDomain, judge_for
 from biomedjourney_monai.evaluation.judges.loading import load_judges_by_name
-from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.judges.trusted import shown_pathology
 from biomedjourney_monai.evaluation.metrics.sides import SEEN, only_half
 from biomedjourney_monai.generation.request import Checked
 from biomedjourney_monai.preparation.descriptions.request import read_request
@@ -64,9 +64,9 @@ class JudgeReview:
         return tuple(text + (f", in {n} of {count} samples" if count > 1 else "") for text, n in found.items())
 
 
-def judge_halves(judges: Judges, prior: np.ndarray, square: np.ndarray) -> dict[str, np.ndarray]:
+def judge_halves(judges: KnowsDomain, prior: np.ndarray, square: np.ndarray) -> dict[str, np.ndarray]:
     """The judge's probabilities of the findings, shape (5,): "prior", "" for the whole image, "left" and "right" for
-    the prior with only that half of the counterfactual.
+    the prior with only that half of the counterfactual; NaN for findings that the judge is not trusted with.
 
     Args:
         prior: float32 in [0, 1], shape (S, S).
@@ -74,13 +74,14 @@ def judge_halves(judges: Judges, prior: np.ndarray, square: np.ndarray) -> dict[
     """
     before, after = (torch.from_numpy(np.ascontiguousarray(image))[None, None] for image in (prior, square))
     images = [before, after, *(only_half(side, after, before) for side in SIDES)]
-    return dict(zip(("prior", "", *SIDES), judges.score(torch.cat(images)).pathology.numpy(), strict=True))
+    return dict(zip(("prior", "", *SIDES), shown_pathology(judges, torch.cat(images)), strict=True))
 
 
-def warn_of_unseen(judges: Judges, prior: np.ndarray, square: np.ndarray, description: str) -> tuple[str, ...]:
+def warn_of_unseen(judges: KnowsDomain, prior: np.ndarray, square: np.ndarray, description: str) -> tuple[str, ...]:
     """Warnings for the user where the judge does not see a requested finding, or sees one that should be gone.
 
-    Only for priors like those that the judge was trained on; on others its probabilities mean little.
+    Only for priors like those that the judge was trained on; on others its probabilities mean little. Nothing is said
+    of findings that it is not trusted with.
     """
     seen = judge_halves(judges, prior, square)
     changes = read_request(description).changes

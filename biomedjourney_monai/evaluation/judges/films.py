@@ -22,6 +22,7 @@ from biomedjourney_monai.evaluation.judges.phantom import (
     domain_file,
     load_weights,
 )
+from biomedjourney_monai.evaluation.judges.trusted import read_trusted
 from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS, STRUCTURES
 
 OUTLINED_PLACES = [STRUCTURES.index(name) for name in ("left lung", "right lung", "heart")]
@@ -64,4 +65,6 @@ def load_film_judges(folder: str | Path, name: str, *, device: str | torch.devic
     hashes |= {} if outlines is None else {LUNG_OUTLINES_FILE: outlines.weights_hash}
     judges = FilmJudges(classifier, segmenter, domain=domain, hashes=hashes, device=device)
     judges.name, judges.outlines = name, outlines
+    file = classifier_file(name)
+    judges.trusted = read_trusted(folder / f"{name}_judges.json", {file: hashes[file]})
     return judges

@@ -13,6 +13,7 @@ from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
 from biomedjourney_monai.evaluation.judges.scores import HasSquares, JudgeScores, as_batch, on_grid
 from biomedjourney_monai.files import file_hash, written_atomically
+from biomedjourney_monai.schema import FINDINGS
 
 if TYPE_CHECKING:
     from biomedjourney_monai.evaluation.judges.film_classifier import FilmClassifier
@@ -38,6 +39,7 @@ class PhantomJudges:
     """
 
     name = "phantom"
+    trusted = frozenset(FINDINGS)
 
     def __init__(
         self,

@@ -12,14 +12,15 @@ import numpy as np
 import pandas
 from tqdm import tqdm
 
-from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.errors import ImageError, TableError
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.dice import DICE_REFERENCE_COLUMNS
-from biomedjourney_monai.evaluation.page.anatomy import Outlined, outline
+from biomedjourney_monai.evaluation.page.anatomy import Outlined, marked_if_large, outline
 from biomedjourney_monai.evaluation.page.cases import rank_cases
+from biomedjourney_monai.evaluation.page.demographics import Distribution, count_people
 from biomedjourney_monai.evaluation.page.description_alone import GivenAway, score_descriptions
 from biomedjourney_monai.evaluation.page.journeys import Visit, draw_strips
-from biomedjourney_monai.evaluation.page.panels import Panel, build_panel, choose_panels
+from biomedjourney_monai.evaluation.page.panels import Panel, Picture, build_panel, choose_panels, told_changes
 from biomedjourney_monai.evaluation.page.registration import Delta, draw_deltas
 from biomedjourney_monai.evaluation.systems.scoring import SCORE_COLUMNS, SCORES_FILE, records
 from biomedjourney_monai.evaluation.systems.sources import (
@@ -31,7 +32,8 @@ from biomedjourney_monai.evaluation.systems.sources import (
     read_picture,
 )
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
-from biomedjourney_monai.files import read_table
+from biomedjourney_monai.files import read_json, read_table
+from biomedjourney_monai.preparation.quality.page import COHORT_COUNTS
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
 from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER
 
@@ -40,6 +42,9 @@ EXTREMES = 3
 
 OUTLINED = 4
 """Journeys with contours."""
+
+COMPARED = 3
+"""Journeys with the images of every system."""
 
 STRIPS = 3
 LADDER_PICTURE = "strip.png"
@@ -68,6 +73,9 @@ class Gallery:
         deltas: pairs before and after registration.
         strips: patients over time.
         ladders: URIs of the strips of ladders.
+        compared: journeys with the image that each system made of the prior.
+        people: age and race of the patients by split.
+        eligibility: the cohort's rule of eligible studies; "" if unknown.
         given_away: how much of the labels the descriptions give away; None if unknown.
     """
 
@@ -79,6 +87,9 @@ class Gallery:
     deltas: list[Delta] = field(default_factory=list)
     strips: list[list[Visit]] = field(default_factory=list)
     ladders: list[str] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
+    people: list[Distribution] = field(default_factory=list)
+    eligibility: str = ""
     given_away: GivenAway | None = None
 
 
@@ -103,7 +114,10 @@ def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, s
     gallery.given_away = score_descriptions(scored, told)
     chosen = choose_panels(scored, count=count, seed=seed, descriptions=told)
     gallery.panels = drawn.panels(chosen)
-    gallery.anatomy = drawn.anatomy(chosen, {system["name"] for system in metrics["systems"]})
+    names = {system["name"] for system in metrics["systems"]}
+    gallery.anatomy = drawn.anatomy(chosen, names)
+    gallery.compared = drawn.compared(scored, told, names, seed=seed)
+    gallery.people, gallery.eligibility = count_people(pairs), _eligibility(work)
     if counterfactuals is not None:
         ranked = rank_cases(scored, scores[scores["system"] == COUNTERFACTUAL])
         extremes = min(EXTREMES, len(ranked) // 2)
@@ -113,6 +127,14 @@ def build_gallery(metrics: Mapping[str, Any], sources: Sources, *, count: int, s
     gallery.strips = draw_strips(scored, counterfactuals, work=work, count=STRIPS, seed=seed)
     gallery.left_out = drawn.left_out
     return gallery
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One prior with the image that each system made of it, as in the paper's Fig. 4."""
+
+    description: str
+    pictures: list[Picture]
 
 
 class _Drawn:
@@ -161,6 +183,39 @@ class _Drawn:
         return rows
 
     def _outlined(self, journey: Mapping[str, Any], scored: set[str], judges: Judges) -> list[Outlined]:
+        images = self._images(journey, scored)
+        dice = {
+            name.capitalize(): float(np.nanmean(rows.loc[journey["journey_id"], DICE_REFERENCE_COLUMNS].astype(float)))
+            for name, rows in self.by_system.items()
+            if rows.loc[journey["journey_id"], DICE_REFERENCE_COLUMNS].notna().any()
+        }
+        compared = [caption for caption in images if caption not in ("Prior", REFERENCE)]
+        return outline(images, judges, goal=REFERENCE, compared=compared, dice=dice)
+
+    def compared(
+        self, journeys: pandas.DataFrame, told: Mapping[str, str], scored: set[str], *, seed: int
+    ) -> list[Compared]:
+        """The journeys with the most changes in their descriptions, if several systems made an image of them."""
+        shuffled = records(journeys.sample(frac=1, random_state=seed))
+        changes = {row["journey_id"]: len(told_changes(told.get(row["journey_id"], ""))) for row in shuffled}
+        rows: list[Compared] = []
+        for journey in sorted(shuffled, key=lambda row: -changes[row["journey_id"]])[: 4 * COMPARED]:
+            try:
+                images = self._images(journey, scored)
+            except ImageError:
+                continue
+            made = [caption for caption in images if caption not in ("Prior", REFERENCE)]
+            if len(made) > 1 and len(rows) < COMPARED:
+                order = ["Prior", *made[1:], made[0], REFERENCE]  # the model's own last of those that were made
+                pictures = [
+                    Picture(name, picture_uri(marked_if_large(images[name]) if name in made else images[name]))
+                    for name in order
+                ]
+                rows.append(Compared(told.get(journey["journey_id"], ""), pictures))
+        return rows
+
+    def _images(self, journey: Mapping[str, Any], scored: set[str]) -> dict[str, np.ndarray]:
+        """By caption: prior, real next image, and what each system made, the model's own first."""
         work = self.sources.work
         prior, reference = (read_picture(work, journey[name]) for name in ("prior_image", "new_image"))
         images = {"Prior": prior, REFERENCE: reference}
@@ -175,13 +230,7 @@ class _Drawn:
                 continue
             if image.shape == prior.shape and np.isfinite(image).all():
                 images[system.name.capitalize()] = image
-        dice = {
-            name.capitalize(): float(np.nanmean(rows.loc[journey["journey_id"], DICE_REFERENCE_COLUMNS].astype(float)))
-            for name, rows in self.by_system.items()
-            if rows.loc[journey["journey_id"], DICE_REFERENCE_COLUMNS].notna().any()
-        }
-        compared = [caption for caption in images if caption not in ("Prior", REFERENCE)]
-        return outline(images, judges, goal=REFERENCE, compared=compared, dice=dice)
+        return images
 
     def _true_image(self, journey: Mapping[str, Any]) -> np.ndarray | None:
         if self.sources.truth is None:
@@ -201,6 +250,13 @@ class _Drawn:
 def _named(ranked: pandas.DataFrame, word: str) -> pandas.DataFrame:
     titles = [f"{word}, {n} of {len(ranked)}: off by {off:.3f}" for n, off in enumerate(ranked["distance"], start=1)]
     return ranked.assign(why=titles)
+
+
+def _eligibility(work: Path) -> str:
+    try:
+        return str(read_json(work / COHORT_COUNTS, made_by="cohort").get("eligibility", ""))
+    except TableError:
+        return ""
 
 
 def _ladder_uri(folder: Path) -> str:

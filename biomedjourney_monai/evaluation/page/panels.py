@@ -75,15 +75,20 @@ def headline_of(description: str) -> str:
         >>> headline_of("Mild cardiomegaly is unchanged.")
         'No finding changes'
     """
+    told = [
+        f"{label} changes sides" if {"new", "resolved"} <= own else f"{label} {CHANGES[min(own)]}"
+        for label, own in told_changes(description).items()
+    ]
+    return SEVERAL if len(told) > 1 else told[0] if told else UNCHANGED
+
+
+def told_changes(description: str) -> dict[str, set[str]]:
+    """The findings that change by a description, and how: keys of `CHANGES`."""
     kinds: dict[str, set[str]] = {}
     for change in read_request(description).changes:
         if change.label in FINDINGS and change.kind in CHANGES:
             kinds.setdefault(change.label, set()).add(change.kind)
-    told = [
-        f"{label} changes sides" if {"new", "resolved"} <= own else f"{label} {CHANGES[min(own)]}"
-        for label, own in kinds.items()
-    ]
-    return SEVERAL if len(told) > 1 else told[0] if told else UNCHANGED
+    return kinds
 
 
 def choose_panels(

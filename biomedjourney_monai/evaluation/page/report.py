@@ -33,6 +33,7 @@ from biomedjourney_monai.evaluation.page.tracking import default_uri, log_evalua
 from biomedjourney_monai.evaluation.subgroups import AGE_BANDS
 from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL
 from biomedjourney_monai.files import read_json, written_atomically
+from biomedjourney_monai.output_check import refuse_unwritable_results
 from biomedjourney_monai.radiographs.pictures.html import FULL_DIFFERENCE
 from biomedjourney_monai.schema import FINDINGS, METRICS_FILE, REPORT_FOLDER, STRUCTURES
 
@@ -114,6 +115,8 @@ def write_report(
     require_at_least(0, panels=panels, seed=seed)
     work = Path(work)
     page = Path(out or work / REPORT_FOLDER) / PAGE_FILE
+    refuse_unwritable_results(page.parent, PAGE_FILE)
+    refuse_unwritable_results(work, CSV_FILE)
     metrics = read_metrics(work / METRICS_FILE)
     cells = None if ablation is None else read_ablation_results(Path(ablation) / ABLATION_FILE)
     judges, no_judges = reload_judges(metrics["judges"], Path(judge_weights or Path(locate_root()) / "models"))

@@ -12,6 +12,7 @@ from biomedjourney_monai.errors import ImageError, SettingError, TableError
 from biomedjourney_monai.evaluation.checks import require_at_least
 from biomedjourney_monai.evaluation.systems.sources import read_counterfactuals, read_picture
 from biomedjourney_monai.files import read_table, written_atomically
+from biomedjourney_monai.output_check import refuse_unwritable
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic, save_png
 from biomedjourney_monai.radiographs.pictures.strips import wrap, write_words
 from biomedjourney_monai.schema import PAIRS_FILE, SAMPLES_FOLDER
@@ -74,6 +75,7 @@ def write_sheet(work: str | Path, path: str | Path, *, picture_journeys: int = 7
     require_at_least(1, picture_journeys=picture_journeys)
     if path.suffix.lower() not in SUFFIXES:
         raise SettingError("picture", f"must end in {', '.join(SUFFIXES)}", found=path.suffix or "no suffix")
+    refuse_unwritable(path, name="--picture")
     save_sheet(path, draw_sheet(Path(work), count=picture_journeys, seed=seed))
 
 

@@ -24,9 +24,11 @@ from biomedjourney_monai.evaluation.tuning.sampling import Point, ScoredSampling
 from biomedjourney_monai.files import file_hash, read_json_lines, read_table, write_json, written_atomically
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.weights.model_file import weights_hash
+from biomedjourney_monai.output_check import refuse_unwritable_results
 from biomedjourney_monai.schema import PAIRS_FILE, TRIPLES_FILE
 
 FOLDER = "tune"
+RESULTS = ("tune.json", "tune.md", "tune.png")
 SAMPLER_SETTINGS = ("steps", "solver", "guidance_interval")
 """Settings of the sampler that are the same for every point."""
 
@@ -84,6 +86,7 @@ def tune(
     """
     require_at_least(1, batch_size=batch_size, limit=limit)
     model, work = model or ModelConfig.find(), Path(work)
+    refuse_unwritable_results(work / FOLDER, *RESULTS)
     sampler = {"steps": steps, "solver": solver, "guidance_interval": guidance_interval}
     thresholds = _check_settings(sampler, text_guidance_scales, image_guidance_scales, keep_unchanged, seed, model)
     triples, judges = _read_triples(work, split, limit), Path(judge_weights or model.models)
@@ -91,7 +94,7 @@ def tune(
     given = {name: value for name, value in sampler.items() if value is not None}
     sampling = ScoredSampling(work, triples, model, given, precision, judges, truths, seed, batch_size)
     pairs = [(text, image) for text in text_guidance_scales for image in image_guidance_scales]
-    settings, file = _settings(sampling, split), work / FOLDER / "tune.json"
+    settings, file = _settings(sampling, split), work / FOLDER / RESULTS[0]
     points = _score_points(file, settings, pairs, thresholds, sampling)
     content = {"settings": settings, "points": points, **summarise_points(points)}
     write_json(file, content)

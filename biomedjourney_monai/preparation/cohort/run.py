@@ -199,6 +199,7 @@ def _write(
         "images_flagged": cohort.flags["flag"].value_counts().sort_index().to_dict(),
         "views_checked": checker is not None,
         "uncertain": rules.uncertain,
+        "eligibility": rules.eligibility,
         "views": list(rules.views),
     }
     if ORDER_FROM in studies:

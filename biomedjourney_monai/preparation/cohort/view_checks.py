@@ -15,6 +15,7 @@ from biomedjourney_monai.preparation.item_record import appending, read_lines
 from biomedjourney_monai.preparation.parallel import ALONE, CRASHED, Workers, map_in_processes
 from biomedjourney_monai.radiographs import load_radiograph
 from biomedjourney_monai.radiographs.views.check import MAX_FAULT, check_view
+from biomedjourney_monai.radiographs.views.framing import framing_fault
 
 if TYPE_CHECKING:
     from biomedjourney_monai.radiographs.views.frontal_network import ViewModel
@@ -68,16 +69,18 @@ class ViewChecker:
     def _key(self, path: str) -> str:
         stat = Path(path).stat()
         settings = {name: str(getattr(self, name)) for name in ("mirror", "max_fault", "view_model")}
-        text = json.dumps([str(path), stat.st_size, stat.st_mtime_ns, settings])
+        text = json.dumps(["framing", str(path), stat.st_size, stat.st_mtime_ns, settings])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def look_at(path: str, *, mirror: bool, max_fault: float, view_model: str | None = None) -> str:
-    """Check one file: "", the reason to refuse it, or a doubt."""
+    """Check one file: "", why it cannot be read, its framing fault, "view check: lateral", or a doubt."""
     try:
         image = load_radiograph(path, size=LOOK_SIZE)
     except ImageError as error:
         return error.reason
+    if fault := framing_fault(image):
+        return fault
     view = check_view(image, mirror=mirror, max_fault=max_fault)
     reason = view.reason
     if view_model is not None and reason in ("", "lateral", "mirrored"):

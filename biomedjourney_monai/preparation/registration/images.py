@@ -16,6 +16,7 @@ from biomedjourney_monai.preparation.item_record import Item, ItemRecord, Outcom
 from biomedjourney_monai.preparation.parallel import ALONE, CRASHED, Workers
 from biomedjourney_monai.radiographs import load_with_content, save_png
 from biomedjourney_monai.radiographs.views.check import check_view
+from biomedjourney_monai.radiographs.views.framing import FAULTS, framing_fault
 from biomedjourney_monai.schema import IMAGES_FOLDER
 
 STUDY_RECORD = "register_studies.jsonl"
@@ -27,7 +28,7 @@ LoadStudy = Callable[[str | Path], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class StudyLoader:
-    """Load, letterbox and normalise.
+    """Load, letterbox and normalise; refuse pictures with a border and stretched ones.
 
     Args:
         size: side of the square in pixels.
@@ -39,13 +40,12 @@ class StudyLoader:
 
     def __call__(self, path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         image, content = load_with_content(path, size=self.size)
-        reason = check_view(image).reason if self.check_views else ""
-        if reason:
-            raise ImageError(
-                "a radiograph must be an upright frontal chest",
-                found=reason.replace("_", " "),
-                reason=f"view check: {reason}",
-            )
+        fault = framing_fault(image)
+        view = check_view(image).reason if self.check_views and not fault else ""
+        if fault or view:
+            rule = "a radiograph must be an upright frontal chest that fills its picture"
+            found = (fault or view).replace("_", " ")
+            raise ImageError(rule, found=found, reason=fault or f"view check: {view}")
         return image, content
 
 
@@ -125,7 +125,8 @@ def _convert(item: tuple[str, str], *, work: Path, load: LoadStudy) -> Outcome:
         image, content = load(path)
     except ImageError as error:
         (work / name).unlink(missing_ok=True)  # from an earlier run
-        reason = error.reason if error.reason.startswith("view check") else UNREADABLE
+        is_seen = error.reason in FAULTS or error.reason.startswith("view check")
+        reason = error.reason if is_seen else UNREADABLE
         return Outcome({"box": None, "reason": reason, "detail": error.reason}, {name: ""})
     save_png(work / name, image)
     rows, columns = np.flatnonzero(content.any(axis=1)), np.flatnonzero(content.any(axis=0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
 
 CHEST = r"CHESTS?|THORAX|TORAX|TORACE|LUNGS?|LUNGE|PULMONES|PULMON|PULMOES|PULMAO|POUMONS?|PECHO|BRUSTKORB|BRUST"
 """Names of the chest and the lungs in English, Spanish, Italian, Portuguese, French and German, without accents."""
@@ -26,6 +27,8 @@ def is_chest(body_part: str) -> bool:
         >>> is_chest("CHEST PA"), is_chest("TÓRAX"), is_chest("THORACIC SPINE"), is_chest("CHEST ABDOMEN")
         (True, True, False, False)
     """
+    with suppress(UnicodeError):  # UTF-8, which DICOM does not foresee here and pydicom reads as Latin-1
+        body_part = body_part.encode("latin-1").decode("utf-8")
     plain = unicodedata.normalize("NFKD", body_part.strip().upper())
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return not plain or bool(_CHEST.search(plain) and _NAME.fullmatch(plain))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.radiographs.read.body_parts import is_chest
 from biomedjourney_monai.radiographs.read.look_up_tables import PALETTE_KEYWORDS, read_palette
 from biomedjourney_monai.radiographs.read.photographs import MAX_PIXELS, too_many_pixels
@@ -33,6 +34,7 @@ EQUAL_SIDES = 0.01
 """Relative difference up to which the sides of a pixel count as equal: rounded spacings differ by less."""
 
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_ENCAPSULATED = re.compile(rb"\xe0\x7f\x10\x00O[BW]\0\0\xff\xff\xff\xff")
 _REQUIRED = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 _CHECKED: tuple[str, ...] = (
@@ -77,13 +79,12 @@ def as_image_error() -> Iterator[None]:
     silence_dicom_libraries()
     try:
         yield
-    except ImageError:
+    except BiomedJourneyError:
         raise
     except Exception as error:
         if _is_cut_short(error):
-            rule, action = "a DICOM file must be whole", "Fetch it again"
-        else:
-            rule, action = "a DICOM file must follow the standard", "Export the image again, for example as PNG"
+            raise cut_short(type(error).__name__) from error
+        rule, action = "a DICOM file must follow the standard", "Export the image again, for example as PNG"
         raise ImageError(rule, found=type(error).__name__, action=action, reason="image damaged") from error
 
 
@@ -95,6 +96,7 @@ def _is_cut_short(error: Exception) -> bool:
         "end of stream",
         "less than expected",
         "fewer bytes",
+        "match the expected amount",
         "truncated",
         "not enough",
         "no more",
@@ -153,7 +155,10 @@ def read_dataset(data: bytes, *, with_pixels: bool) -> pydicom.Dataset:
     import pydicom
 
     with as_image_error():
-        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not with_pixels)
+        dataset = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not with_pixels)
+        if with_pixels and "PixelData" not in dataset and _ENCAPSULATED.search(data):  # pydicom drops what has no end
+            raise cut_short("compressed pixels without their end")
+        return dataset
 
 
 def read_header(path: str | Path, keywords: Sequence[str], *, any_body_part: bool = False) -> pydicom.Dataset:
@@ -174,11 +179,11 @@ def read_header(path: str | Path, keywords: Sequence[str], *, any_body_part: boo
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
 
-    has_pixels = False
+    pixel_bytes: int | None = None
 
-    def at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
-        nonlocal has_pixels
-        has_pixels |= tag in _PIXEL_TAGS
+    def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
+        nonlocal pixel_bytes
+        pixel_bytes = length if tag in _PIXEL_TAGS else pixel_bytes
         return tag >= _PIXEL_TAGS[0]
 
     try:
@@ -195,11 +200,12 @@ def read_header(path: str | Path, keywords: Sequence[str], *, any_body_part: boo
             ]
             dataset = read_partial(stream, stop_when=at_pixels, specific_tags=tags)
             refuse_unsuitable(dataset, with_pixels=False, any_body_part=any_body_part)
-            if not has_pixels:
+            if pixel_bytes is None:
                 raise ImageError("a DICOM radiograph must have pixels", found="no PixelData", reason="no pixels")
             refuse_incomplete(dataset)
             tag_bytes = 8 if dataset.original_encoding[0] else 12  # implicit or explicit; the stream is before it
-            _refuse_truncated(dataset, available=Path(path).stat().st_size - stream.tell() - tag_bytes)
+            available = Path(path).stat().st_size - stream.tell() - tag_bytes
+            refuse_wrong_length(dataset, count=min(available, pixel_bytes))
             return dataset
     except OSError as error:
         raise ImageError("an image file must be readable", found=type(error).__name__) from error
@@ -308,12 +314,27 @@ def refuse_incomplete(dataset: pydicom.Dataset) -> None:
         read_palette(dataset)
 
 
-def _refuse_truncated(dataset: pydicom.Dataset, *, available: int) -> None:
-    """The header gives the number of bytes of native grey pixels; that of compressed ones shows only in decoding."""
+def refuse_wrong_length(dataset: pydicom.Dataset, *, count: int) -> None:
+    """Raise an `ImageError` unless native pixels have as many bytes as the header states.
+
+    Those of compressed pixels show only in decoding. Less than a row may follow, as padding.
+    """
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed or syntax.is_deflated or int(dataset.get("SamplesPerPixel") or 1) != 1:
+    if syntax.is_compressed or syntax.is_deflated:
         return
-    values = int(dataset.Rows) * int(dataset.Columns)
-    if available < values * int(dataset.get("BitsAllocated") or 8) // 8:
-        found = "fewer pixels than its header states"
-        raise ImageError("a DICOM file must be whole", found=found, action="Fetch it again", reason="image damaged")
+    samples = 2 if photometric_interpretation(dataset) == "YBR_FULL_422" else int(dataset.SamplesPerPixel)
+    row = int(dataset.Columns) * samples * int(dataset.BitsAllocated) / 8
+    if count < int(int(dataset.Rows) * row):
+        raise cut_short("fewer pixels than its header states")
+    if count >= (int(dataset.Rows) + 1) * row:
+        raise ImageError(
+            "Rows and Columns must be those of the pixels",
+            found="more pixels than the header states",
+            action="Export the image again",
+            reason="image damaged",
+        )
+
+
+def cut_short(found: str) -> ImageError:
+    """The error for a file of which bytes are missing."""
+    return ImageError("a DICOM file must be whole", found=found, action="Fetch it again", reason="image damaged")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.radiographs.read.dicom_header import cut_short, photometric_interpretation, refuse_wrong_length
 
 if TYPE_CHECKING:
     import pydicom
@@ -29,6 +30,7 @@ DECODERS = {
 }
 """Transfer syntax → the package that decodes it, for the error message."""
 
+JPEG_FAMILY = "1.2.840.10008.1.2.4."
 LOSSY = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
 """JPEG baseline and extended, near-lossless JPEG-LS."""
 
@@ -58,6 +60,9 @@ def read_stored(dataset: pydicom.Dataset) -> Stored:
     import pydicom.pixels
 
     _require_decoder(dataset.file_meta.TransferSyntaxUID)
+    _refuse_cut_codestream(dataset)
+    refuse_wrong_length(dataset, count=len(dataset.PixelData))
+    dataset.PhotometricInterpretation = photometric_interpretation(dataset)  # pydicom's decoders want it so
     is_grey = int(dataset.SamplesPerPixel) == 1
     try:
         cells = pydicom.pixels.pixel_array(dataset, index=0, correct_unused_bits=not is_grey)
@@ -119,19 +124,40 @@ def _wraps(values: np.ndarray, cells: np.ndarray, *, span: int) -> bool:
 
 
 def _padding_mask(dataset: pydicom.Dataset, values: np.ndarray, cells: np.ndarray) -> np.ndarray | None:
-    """Where the values are padding. PixelPaddingValue may be written in the other sign than the pixels have."""
+    """Where the values are padding.
+
+    Devices write PixelPaddingValue in the other sign than the pixels have, or as the whole cell: with bits above or
+    below the pixels' own, or all ones where the pixels hold only their largest value.
+    """
     limits = [dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")]
     if not isinstance(limits[0], int):
         return None
     limits = [limits[0], limits[1] if isinstance(limits[1], int) else limits[0]]
-    stored, is_signed = int(dataset.BitsStored), int(dataset.PixelRepresentation) == 1
-    lowest = -(2 ** (stored - 1)) if is_signed else 0
-    highest = lowest + 2**stored - 1
-    if max(limits) > highest if is_signed else min(limits) < 0:  # the other sign
-        limits = [(limit - lowest) % 2**stored + lowest for limit in limits]
-    elif max(limits) > highest or min(limits) < lowest:  # with the bits above the pixels
-        values = cells
-    return (values >= min(limits)) & (values <= max(limits))
+    is_signed = int(dataset.PixelRepresentation) == 1
+
+    def between(array: np.ndarray, bits: int) -> tuple[np.ndarray, bool]:
+        lowest = -(2 ** (bits - 1)) if is_signed else 0
+        own = [(limit - lowest) % 2**bits + lowest for limit in limits]
+        return (array >= min(own)) & (array <= max(own)), own == limits
+
+    by_value, fits = between(values, int(dataset.BitsStored))
+    by_cell, _ = between(cells, 8 * cells.dtype.itemsize)
+    if fits:
+        return by_cell if by_cell.sum() > by_value.sum() else by_value
+    return by_cell if by_cell.any() else by_value
+
+
+def _refuse_cut_codestream(dataset: pydicom.Dataset) -> None:
+    """Refuse a frame of the JPEG family without its end: some decoders fill in what is missing."""
+    from pydicom.encaps import get_frame
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.startswith(JPEG_FAMILY):
+        return
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    start = max(frame.rfind(b"\xff\xda"), frame.rfind(b"\xff\x93"))  # of a scan, of a tile's data (JPEG 2000)
+    if frame.rfind(b"\xff\xd9") <= start:  # data hold no such marker
+        raise cut_short("a codestream without its end")
 
 
 def _require_decoder(syntax: UID) -> None:

@@ -31,7 +31,7 @@ def read_pixels(path: str | Path, *, at_least: int | None = None, any_body_part:
         path: JPEG, PNG, NIfTI (2-D) or DICOM (single frame).
         at_least: a longer side that suffices, in pixels: larger JPEGs are then decoded at 1/2, 1/4 or 1/8 of their
             size, which is much faster. None decodes in full.
-        any_body_part: also read DICOM files that name another part of the body; see `other_body_part`.
+        any_body_part: also read DICOM files that name another part of the body; see `named_in_header`.
 
     Returns:
         float32, shape (H, W), on the file's own intensity scale.
@@ -63,30 +63,20 @@ def original_size(path: str | Path, *, any_body_part: bool = False) -> tuple[int
     return dicom.decode_size(data, any_body_part=any_body_part) if decoder is dicom else decoder.decode_size(data)
 
 
-def other_body_part(path: str | Path) -> str:
-    """The part of the body that a DICOM file names, at most 16 characters; "" for the chest and where none is named.
+def named_in_header(path: str | Path) -> tuple[str, str]:
+    """What a DICOM file names: a part of the body other than the chest, and the view, such as "PA" or "AP".
+
+    Each has at most 16 characters, and is "" where the header names none, and for other formats. See `view_position`.
 
     Raises:
         ImageError: as `read_pixels`, as far as the header shows.
     """
     data = read_bytes(path)
     if not dicom_header.is_dicom(data):
-        return ""
+        return "", ""
     with dicom_header.as_image_error():
-        return dicom_header.other_body_part(dicom_header.read_dataset(data, with_pixels=False))
-
-
-def view_position_in(path: str | Path) -> str:
-    """The view that a DICOM file names, such as "PA" or "AP"; "" where none is named. See `view_position`.
-
-    Raises:
-        ImageError: as `read_pixels`, as far as the header shows.
-    """
-    data = read_bytes(path)
-    if not dicom_header.is_dicom(data):
-        return ""
-    with dicom_header.as_image_error():
-        return view_position(dicom_header.read_dataset(data, with_pixels=False))
+        dataset = dicom_header.read_dataset(data, with_pixels=False)
+        return dicom_header.other_body_part(dataset), view_position(dataset)
 
 
 def read_warnings(path: str | Path) -> tuple[str, ...]:

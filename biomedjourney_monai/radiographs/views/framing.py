@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-BORDERED, STRETCHED = "bordered", "stretched"
+FAULTS = BORDERED, STRETCHED = "bordered", "stretched"
 BLACK = 0.02
 """Grey level up to which an edge counts as letterbox or unexposed film."""
 

@@ -198,7 +198,7 @@ def _logits(network: FilmClassifier, films: Films) -> tuple[np.ndarray, np.ndarr
 
 
 def measure_judges(judges: Judges, films: Films) -> dict[str, float]:
-    """AUROC of findings, sex and groups, r and mean error of age in years, and calibration error at even odds."""
+    """AUROC of findings, sex and groups, r and error of age in years; each finding's calibration error and films."""
     if not len(films):
         return {}
     scores = [judges.score(batch) for batch in _batches(films.images)]
@@ -219,6 +219,7 @@ def measure_judges(judges: Judges, films: Films) -> dict[str, float]:
     }
     for column, finding in enumerate(FINDINGS):
         marks[f"calibration error {finding}"] = calibration_error(pathology[:, column], labels[:, column])
+        marks[f"positives {finding}"] = (labels[:, column] == 1).sum()
     return {mark: round(float(value), 4) for mark, value in marks.items() if np.isfinite(value)}
 
 

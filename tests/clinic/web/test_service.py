@@ -240,6 +240,16 @@ def test_where_no_judge_knows_the_prior_there_is_no_percentage(ask, service, che
     assert json.loads(unpack(answer["files"])["request.json"])["judges"] is None
 
 
+def test_a_finding_that_the_judge_is_not_trusted_with_has_no_percentage(ask, service, chest, monkeypatch):
+    judges = service.review.judges_for(load_radiograph(chest, size=128))
+    monkeypatch.setattr(judges, "trusted", frozenset({"Edema", "Pneumothorax"}))
+    answer = ask(chest.read_bytes(), description="New large left pleural effusion.")
+    assert [row["finding"] for row in answer["findings"]] == ["Edema", "Pneumothorax"]
+    assert answer["unjudged"] == ["Atelectasis", "Cardiomegaly", "Pleural Effusion"]
+    assert "No percentage for Atelectasis, Cardiomegaly, Pleural Effusion" in answer["files"]["report.html"].decode()
+    assert "Pleural Effusion" not in answer["heat"]
+
+
 def test_what_is_asked_for_and_not_seen_is_said(ask, service, chest):
     assert service.review.judges_for(load_radiograph(chest, size=128)) is not None
     answer = ask(chest.read_bytes(), description="New large left pneumothorax.")

@@ -14,6 +14,8 @@ EFFUSION, EDEMA = FINDINGS.index("Pleural Effusion"), FINDINGS.index("Edema")
 class Bright:
     """Sees an effusion in a bright image, and edema in a very bright one."""
 
+    trusted = frozenset(FINDINGS)
+
     def score(self, images):
         seen = torch.zeros(len(images), len(FINDINGS))
         seen[:, EFFUSION], seen[:, EDEMA] = images.amax(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3)) - 0.4
@@ -42,6 +44,11 @@ def test_a_finding_on_the_other_side_is_warned_of():
 def test_what_should_be_gone_or_was_not_asked_for_is_warned_of():
     assert "still sees" in warnings("The left effusion has resolved.", picture(0.8, patient_side="left"))[0]
     assert UNASKED in warnings("New left effusion.", picture(1.0, patient_side="left"))[0]
+
+
+def test_nothing_is_said_of_findings_that_the_judge_is_not_trusted_with(monkeypatch):
+    monkeypatch.setattr(Bright, "trusted", frozenset())
+    assert warnings("New left effusion.", picture(1.0, patient_side="right")) == ()
 
 
 def checked(description: str) -> SimpleNamespace:

@@ -1,5 +1,6 @@
 import html.parser
 import json
+import re
 
 import numpy as np
 import pandas
@@ -16,6 +17,7 @@ from biomedjourney_monai.evaluation.page.report import (
     write_report,
 )
 from biomedjourney_monai.evaluation.systems.scoring import SCORES_FILE
+from biomedjourney_monai.evaluation.systems.sources import read_baselines
 from biomedjourney_monai.files import write_json, write_table
 
 
@@ -84,6 +86,28 @@ def test_the_evaluations_judges_add_heat_maps_and_contours(work, models):
     assert report.no_judges == ""
     assert sum(name.startswith("Judge: ") for name in page.images) == 3 + 6
     assert page.labels.count("Prior with contours of six structures") == 3
+
+
+def test_systems_stand_side_by_side_and_the_patients_are_described(work, models):
+    import shutil
+
+    shutil.copytree(work / "samples", work / "baselines" / "rival")
+    rivals = read_baselines(work, size=32)
+    content, scores = compare_systems(
+        work, load_judges(models), settings=EvaluationSettings(bootstrap=10), others=rivals
+    )
+    write_json(work / "metrics.json", content)
+    write_table(work / SCORES_FILE, scores)
+    write_json(work / "cohort_drops.json", {"eligibility": "labelled"})
+    page, _ = _page(work, panels=1)
+    side_by_side = ["Prior", "Rival", "Counterfactual", "Real next image"]
+    assert "|".join(side_by_side * 3) in "|".join(page.images)
+    text = " ".join(" ".join(page.text).split())
+    assert (
+        "Systems side by side" in text
+        and re.search(r"test, [0-9]+ patients", text)
+        and "cohort --eligibility finding" in text
+    )
 
 
 def test_other_judges_draw_nothing_and_the_page_says_so(work, models, tmp_path):

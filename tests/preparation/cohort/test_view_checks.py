@@ -1,9 +1,11 @@
+import io
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.phantom.patients import draw_patient
 from biomedjourney_monai.phantom.truth import render_visit
 from biomedjourney_monai.preparation.cohort import view_checks
@@ -11,13 +13,12 @@ from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import CohortSettings, select_studies
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
 from biomedjourney_monai.preparation.parallel import Workers
+from biomedjourney_monai.preparation.registration.images import StudyLoader
 
 
 @pytest.fixture(scope="module")
 def pictures() -> dict[str, bytes]:
     """JPEG bytes of one patient: frontal, lateral, inverted."""
-    import io
-
     patient = draw_patient(4, 1, stream="view checks")
     images = {v: render_visit(patient, patient.visits[0], size=128, view_position=v).image for v in ("PA", "LATERAL")}
     images["inverted"] = 1 - images["PA"]
@@ -42,6 +43,19 @@ EXPECTED = ["", "view check: lateral", "view check: inverted", "image damaged", 
 
 def test_each_image_gets_its_reason(paths):
     assert ViewChecker().check(paths) == EXPECTED
+
+
+@pytest.mark.parametrize("fault", ["bordered", "stretched"])
+def test_a_photograph_with_a_border_and_a_stretched_picture_are_refused_by_name(pictures, tmp_path, fault):
+    with Image.open(io.BytesIO(pictures["PA"])) as film:
+        wide = film.resize((2 * film.width, film.height))
+        table = Image.new("L", (film.width + 120, film.height + 120), 200)
+        table.paste(film, (60, 60))
+    (table if fault == "bordered" else wide).save(tmp_path / "film.png")
+    assert ViewChecker().check([str(tmp_path / "film.png")]) == [fault]
+    with pytest.raises(ImageError) as caught:
+        StudyLoader(128)(tmp_path / "film.png")  # as `register` reads it
+    assert caught.value.reason == fault
 
 
 def test_processes_do_not_change_the_answer(paths):

@@ -211,6 +211,52 @@ def test_padding_in_the_other_sign_is_found(store, values, is_signed, stored, pa
     assert np.array_equal(pixels, np.where(border, content[~border].min(), content))
 
 
+@pytest.mark.parametrize(
+    ("stored", "below", "cell", "padding"),
+    [
+        (10, 0, 1023, ("US", 65535)),  # all ones of the cell, where the pixels hold all ones of their bits
+        (10, 0, 1023, ("SS", -1)),
+        (12, 4, 4095, ("US", 4095)),  # not moved up to HighBit as the pixels are
+        (12, 4, 4095 << 4, ("US", 4095 << 4)),
+        (12, 4, 4095 << 4, ("SS", (4095 << 4) - 65536)),
+        (12, 4, 65535, ("US", 65535)),
+        (12, 4, 4095 << 4, ("US", 4095)),
+    ],
+)
+def test_padding_in_the_units_of_the_cell_or_of_the_pixel_is_found(store, values, stored, below, cell, padding):
+    border = np.ones(values.shape, bool)
+    border[40:, 40:] = False
+    content = values.astype(np.int64) >> (13 - stored)
+    cells = np.where(border, cell, content << below).astype("<u2")
+    bits = {"BitsStored": stored, "HighBit": stored - 1 + below}
+    pixels = read_pixels(store(cells, PixelPaddingValue=padding, **bits))
+    assert np.array_equal(pixels, np.where(border, content[~border].min(), content))
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
+@pytest.mark.parametrize("kept", [0.4, 0.97])
+def test_a_codestream_that_is_cut_within_a_whole_file_is_named_as_missing_bytes(store, syntax, kept):
+    path = store(syntax=syntax)
+    dataset = pydicom.dcmread(path)
+    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = pydicom.encaps.encapsulate([frame[: int(len(frame) * kept) // 2 * 2]])
+    dataset.save_as(path)
+    with pytest.raises(ImageError, match=r"must be whole; found .*Fetch it again") as caught:
+        read_pixels(path)
+    assert caught.value.reason == "image damaged"
+
+
+@pytest.mark.parametrize("change", [{"Columns": SIDE - 1}, {"Rows": SIDE // 2}])
+def test_pixels_that_are_more_than_the_header_states_are_refused(store, change):
+    assert reason_of(store(**change)) == "image damaged"
+
+
+def test_a_colour_space_in_small_letters_and_with_spaces_is_read(store, values):
+    path = store()
+    path.write_bytes(path.read_bytes().replace(b"MONOCHROME2 ", b" monochrome2"))
+    assert np.array_equal(read_pixels(path), values)
+
+
 @pytest.mark.parametrize("text", ["NaN", "2047,5", "[2048]", "UNDEFINED", "2048//1500", "inf", ""])
 @pytest.mark.parametrize("keywords", [("WindowCenter", "WindowWidth"), ("WindowCenter",), ("WindowWidth",)])
 def test_a_window_that_is_not_a_number_is_ignored(store, values, text, keywords):
@@ -275,7 +321,19 @@ def test_only_a_file_with_missing_bytes_is_to_be_fetched_again(store):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "CHEST PA", "TORAX", "THORAX_PA", "Thorax", "TÓRAX AP", "CHESTPA", "LUNGS", "CHEST 1V PORTABLE"]
+    "text",
+    [
+        "T\u00c3\u0093RAX",
+        "",
+        "CHEST PA",
+        "TORAX",
+        "THORAX_PA",
+        "Thorax",
+        "TÓRAX AP",
+        "CHESTPA",
+        "LUNGS",
+        "CHEST 1V PORTABLE",
+    ],
 )
 def test_other_words_for_the_chest_are_understood(text):
     assert is_chest(text)

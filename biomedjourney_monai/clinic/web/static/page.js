@@ -333,6 +333,8 @@ function showBars(result) {
   at("no-judge").hidden = result.judge !== null;
   at("judged").hidden = result.judge === null;
   at("judge-name").textContent = result.judge ?? "";
+  at("unjudged").hidden = result.unjudged.length === 0;
+  at("unjudged-names").textContent = result.unjudged.join(", ");
   at("whisker-key").hidden = !several;
   at("bars").replaceChildren(...result.findings.map((row) => {
     const line = element("div", row.asked ? "finding asked" : "finding"), top = element("div", "finding-top");
