@@ -49,6 +49,8 @@ DENIALS = (
     "Negative for {}.",
     "No {} is identified.",
     "Without {}.",
+    "There is no {} on either side.",
+    "{} is absent.",
 )
 UNRELATED = (
     *(
