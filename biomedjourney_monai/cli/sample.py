@@ -73,6 +73,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="with --system: use the constant grey of stage 1 as the prior, and the new report's impression as the"
         " text, as in a text-to-image model; no pixels of a prior are kept (--keep-unchanged 0)",
     )
+    many.add_argument(
+        "--prompt-prefix",
+        metavar="TEXT",
+        default="",
+        help='with --text-only: words before each text; the paper gave Stable Diffusion "a photo of chest x-ray"',
+    )
     many.add_argument("--batch-size", type=int, default=16, help="images in one batch (default: 16)")
     add_export_arguments(parser)
     add_control_arguments(parser)
@@ -105,6 +111,8 @@ def _check_combination(arguments: argparse.Namespace, given: list[str]) -> None:
     if arguments.text_only and arguments.system is None:
         rule, action = "--text-only makes a baseline, not the model's samples", "Add --system text-only"
         raise BiomedJourneyError(rule, found="no --system", action=action)
+    if arguments.prompt_prefix and not arguments.text_only:
+        raise BiomedJourneyError("--prompt-prefix goes with --text-only", found="no --text-only")
     if arguments.text_only and arguments.keep_unchanged:
         found = f"--keep-unchanged {arguments.keep_unchanged:g}"
         rule, action = "--text-only has no prior whose pixels could be kept", "Leave --keep-unchanged out"
@@ -203,7 +211,7 @@ def _sample_journeys(arguments: argparse.Namespace) -> None:
     model = counterfactual_model(arguments, **({"keep_unchanged": 0.0} if arguments.text_only else {}))
     from biomedjourney_monai.generation.journeys import sample_journeys
 
-    names = ("split", "limit", "system", "text_only", "batch_size", "seed", "region")
+    names = ("split", "limit", "system", "text_only", "prompt_prefix", "batch_size", "seed", "region")
     sampled = sample_journeys(model, arguments.work, **{name: getattr(arguments, name) for name in names})
     if sampled.truncated:
         warn(f"{sampled.truncated} descriptions were longer than the text encoder's context and were truncated")

@@ -45,6 +45,7 @@ def sample_journeys(
     limit: int | None = None,
     system: str | None = None,
     text_only: bool = False,
+    prompt_prefix: str = "",
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     region: str | None = None,
@@ -57,6 +58,7 @@ def sample_journeys(
         limit: number of journeys to sample, from the first on.
         system: a baseline's name; None for the model's own samples.
         text_only: use the constant grey of stage 1 as the prior, and the new report's impression as the text.
+        prompt_prefix: words before each impression, with `text_only`, as Stable Diffusion needs them.
         batch_size: images in one batch.
         seed: of the first journey's noise; the others have consecutive seeds.
         region: None, or "auto" for where the description acts.
@@ -69,7 +71,7 @@ def sample_journeys(
     work = Path(work)
     folder = _samples_folder(work, system)
     refuse_unwritable(folder, name="the folder of samples", folder=True)
-    triples = _read_triples(work, split=split, limit=limit, text_only=text_only)
+    triples = _read_triples(work, split=split, limit=limit, prefix=prompt_prefix if text_only else None)
     shared = model.provenance() | ({} if region is None else {"region": region})
     shared |= {"prior": "none"} if text_only else {}
     images: list[np.ndarray] = []
@@ -100,15 +102,15 @@ def _samples_folder(work: Path, system: str | None) -> Path:
     return work / BASELINES_FOLDER / system
 
 
-def _read_triples(work: Path, *, split: str, limit: int | None, text_only: bool) -> list[dict[str, Any]]:
+def _read_triples(work: Path, *, split: str, limit: int | None, prefix: str | None) -> list[dict[str, Any]]:
     keys = ("journey_id", "split", "prior_image", "progression_description")
     rows = read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=keys)
     triples = [row for row in rows if row["split"] == split][:limit]
     if not triples:
         raise BiomedJourneyError(f"{work / TRIPLES_FILE} must hold journeys of split {split}", found="none")
-    if text_only:  # a journey without an impression keeps its description
+    if prefix is not None:  # text only; a journey without an impression keeps its description
         key = "progression_description"
-        triples = [{**row, key: row.get("new_impression") or row[key]} for row in triples]
+        triples = [{**row, key: f"{prefix} {row.get('new_impression') or row[key]}".strip()} for row in triples]
     return triples
 
 

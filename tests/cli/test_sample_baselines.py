@@ -96,7 +96,10 @@ def test_text_only_sees_the_impression_and_no_prior_image(imported, work, monkey
     line = ["sample", "--work", str(work), "--steps", "2", *imported(8)]
     assert main([*line, "--system", "text-only", "--text-only"]) == 0
     assert main([*line, "--system", "with-prior"]) == 0
-    (priors, descriptions, kept), (_, _, kept_with_prior) = seen
+    prefixed = ["--text-only", "--prompt-prefix", "a photo of chest x-ray"]
+    assert main([*line, "--system", "stable-diffusion", *prefixed]) == 0
+    (priors, descriptions, kept), (_, _, kept_with_prior), (_, prompts, _) = seen
+    assert prompts == [f"a photo of chest x-ray {text}" for text in descriptions]
     assert (kept, kept_with_prior) == (0.0, 0.1)
     assert np.allclose(priors, DUMMY_GREY)
     assert descriptions == ["New small left pleural effusion.", "Small left effusion."]  # the first has no impression
@@ -110,6 +113,7 @@ def test_text_only_sees_the_impression_and_no_prior_image(imported, work, monkey
     [
         (["--text-only"], "--system text-only"),
         (["--system", "t", "--text-only", "--keep-unchanged", "0.1"], "no prior whose pixels could be kept"),
+        (["--system", "t", "--prompt-prefix", "a photo"], "--prompt-prefix goes with --text-only"),
         (["--system", "../samples"], "letters, digits"),
         (["--system", ""], "letters, digits"),
     ],
