@@ -1,4 +1,4 @@
-"""One film, one request: `sample`, the page, an archive, MONAI Label and `bundle run inference` make the same pixels."""
+"""One film, one request: sample, the page, an archive, MONAI Label and the bundle make the same pixels."""
 
 import base64
 import copy
