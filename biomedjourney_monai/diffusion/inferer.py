@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from biomedjourney_monai.diffusion.controls import RegionLike, check_region, generate
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 
+_PREPARING = threading.Lock()
 DESCRIPTION_META_KEY, SEED_META_KEY = "description", "seed"
 
 
@@ -21,15 +23,23 @@ class CounterfactualInferer(Inferer):
     Args:
         description: used where neither the call nor the image's metadata has one.
         region: where change is allowed: None for everywhere, "auto", or a mask, shape (H, W); see `controls.generate`.
+        speed_up: arguments of the network's `speed_up`, called before its first use unless it was called already: a
+            server that loads the weights itself then computes what the command line does, to the bit. None for never.
 
     Raises:
         SettingError: if the region is a text other than "auto".
     """
 
-    def __init__(self, description: str | None = None, *, region: RegionLike | None = None) -> None:
+    def __init__(
+        self,
+        description: str | None = None,
+        *,
+        region: RegionLike | None = None,
+        speed_up: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         check_region(region)
-        self.description, self.region = description, region
+        self.description, self.region, self.speed_up = description, region, speed_up
 
     def __call__(  # type: ignore[override]
         self,
@@ -50,6 +60,10 @@ class CounterfactualInferer(Inferer):
         Returns:
             Counterfactuals, same shape, values in [0, 1].
         """
+        if self.speed_up is not None:
+            with _PREPARING:
+                if not network.is_fast:
+                    network.speed_up(**self.speed_up)
         meta = getattr(inputs, "meta", {})
         if description is None:
             description = meta.get(DESCRIPTION_META_KEY)

@@ -208,6 +208,11 @@ class CounterfactualGenerator(nn.Module):
         """Unscaled latents to images in [0, 1]."""
         return ((self.autoencoder.decode(latent) + 1) / 2).clamp(0, 1).float()
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether `speed_up` was called."""
+        return isinstance(self.denoiser, FastDenoiser)
+
     @large_blocks_apart()
     def speed_up(
         self, precision: str = "auto", *, autoencoder_precision: str = "float32", compiled: bool = False

@@ -49,3 +49,20 @@ def test_an_image_may_carry_its_seed(carried):
     image = MetaTensor(PLAIN, meta={"seed": carried})
     assert CounterfactualInferer("own")(image, network) == ("own", {"seeds": [7]})
     assert CounterfactualInferer("own")(image, network, seeds=[1]) == ("own", {"seeds": [1]})
+
+
+def test_a_network_is_made_fast_once_and_only_where_told():
+    class Slow(Network):
+        is_fast, calls = False, 0
+
+        def speed_up(self, **settings):
+            assert settings == {"precision": "float32"}
+            self.is_fast, self.calls = True, self.calls + 1
+
+    slow, inferer = Slow(), CounterfactualInferer(speed_up={"precision": "float32"})
+    inferer(PLAIN, slow)
+    inferer(PLAIN, slow)
+    assert (slow.is_fast, slow.calls) == (True, 1)
+    untouched = Slow()
+    CounterfactualInferer()(PLAIN, untouched)
+    assert not untouched.is_fast
