@@ -60,5 +60,5 @@ def test_a_missing_tensor_is_refused(shipped, tmp_path):
     weights = load_file(shipped / SMALL_WEIGHTS)
     del weights["text.transformer.encoder.layer.0.output.dense.bias"]
     save_file(weights, tmp_path / SMALL_WEIGHTS)
-    with pytest.raises(WeightsError, match="layer.0.output.dense.bias"):
+    with pytest.raises(WeightsError, match=r"output\.dense\.bias"):
         load_text_tower(tmp_path)
