@@ -106,7 +106,10 @@ class ModelConfig:
         """
         import torch
 
-        parser = self.compose(sampler={key: value for key, value in sampler.items() if value is not None})
+        from biomedjourney_monai.networks.distilled import student_sections
+
+        given = {key: value for key, value in sampler.items() if value is not None}
+        parser = self.compose(**student_sections(self.weights, sampler=given))
         for part in ("text_encoder", "noise_scheduler"):
             parser.get_parsed_content(part)
         with torch.device("meta"):  # the weights are loaded next

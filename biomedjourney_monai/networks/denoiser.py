@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.networks.distilled import DISTILLED_KEY, Distilled, ScaleEmbedding
 from biomedjourney_monai.networks.prior_expectation import PriorExpectation
 
 
@@ -35,6 +36,7 @@ class Denoiser(nn.Module):
             1.5 has 1e-6 here and a `norm_eps` of 1e-5; MONAI's network has one value for both.
         gradient_checkpointing: in training, compute the activations of the UNet's blocks again in the backward pass
             instead of keeping them: less memory, about a third more time, the same gradients.
+        distilled: what a student of few steps is trained for, the attributes of `Distilled`; None for a teacher.
         channels, num_res_blocks, attention_levels, num_head_channels, norm_num_groups, norm_eps,
             transformer_num_layers, use_flash_attention: as in MONAI's `DiffusionModelUNet`.
 
@@ -67,6 +69,7 @@ class Denoiser(nn.Module):
         residual_to_prior: bool = False,
         scale_factor: float = 1.0,
         gradient_checkpointing: bool = False,
+        distilled: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         _check_prior_settings(residual_to_prior, prior_expectation)
@@ -89,6 +92,10 @@ class Denoiser(nn.Module):
         )
         _adapt(self.unet, latent_channels, transformer_norm_eps, gradient_checkpointing=gradient_checkpointing)
         self.text_projection = nn.Linear(text_width, cross_attention_dim)
+        self.distilled = None if distilled is None else Distilled(**distilled)
+        if self.distilled is not None:  # MONAI adds the embedding of a class to that of the timestep
+            self.unet.num_class_embeds = 1
+            self.unet.class_embedding = ScaleEmbedding(self.distilled, 4 * channels[0])
         self.geometry = {
             "class": type(self).__name__,
             "latent_channels": latent_channels,
@@ -104,12 +111,20 @@ class Denoiser(nn.Module):
             "transformer_num_layers": transformer_num_layers,
             "residual_to_prior": residual_to_prior,
             **({} if prior_expectation is None else {"prior_expectation": True}),
+            **({} if self.distilled is None else {DISTILLED_KEY: self.distilled.facts()}),
         }
         self.latent_channels = latent_channels
         self.residual_to_prior, self.prior_expectation = residual_to_prior, prior_expectation
         self.register_buffer("scale_factor", torch.tensor(float(scale_factor)))
 
-    def forward(self, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor, text_states: Tensor) -> Tensor:
+    def forward(
+        self,
+        noisy_latent: Tensor,
+        timesteps: Tensor,
+        prior_latent: Tensor,
+        text_states: Tensor,
+        scales: Tensor | None = None,
+    ) -> Tensor:
         """Predict noise, velocity or clean latent, as trained.
 
         Args:
@@ -117,6 +132,7 @@ class Denoiser(nn.Module):
             timesteps: shape (B,), integers in [0, T).
             prior_latent: unscaled posterior mode of the prior image, shape (B, C, h, w); zeros are the null image.
             text_states: token states, shape (B, L, text_width).
+            scales: guidance scales of a student, shape (B, 2), text first; None for 1, no guidance.
 
         Returns:
             Shape (B, C, h, w).
@@ -125,8 +141,16 @@ class Denoiser(nn.Module):
             torch.cat([noisy_latent, prior_latent], dim=1),  # (B, 2C, h, w)
             timesteps,
             context=self.text_projection(text_states),
+            class_labels=class_labels(self.distilled, noisy_latent, scales),
         )
         return add_prior(self, prediction, noisy_latent, timesteps, prior_latent)
+
+
+def class_labels(distilled: Distilled | None, noisy_latent: Tensor, scales: Tensor | None) -> Tensor | None:
+    """What MONAI's UNet takes as class labels: a student's guidance scales, shape (B, 2); None for a teacher."""
+    if distilled is None or scales is not None:
+        return scales
+    return noisy_latent.new_ones(len(noisy_latent), 2)
 
 
 class UsesPrior(Protocol):

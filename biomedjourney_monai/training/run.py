@@ -16,6 +16,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "both": ("train.yaml",),
     "pretrain": ("train.yaml", "pretrain.yaml"),
     "finetune": ("train.yaml", "finetune.yaml"),
+    "distill": ("train.yaml", "distill.yaml"),
     "autoencoder": ("train_autoencoder.yaml",),
 }
 """The configs of each stage, each laid over those before it."""
@@ -44,7 +45,7 @@ def train(
     Args:
         work: working folder, encoded by `encode_examples`; several are mixed, and the first keeps the runs.
         weights: share of each folder in the draws; None for the shares of their examples.
-        stage: "pretrain", "finetune", "both" or "autoencoder".
+        stage: "pretrain", "finetune", "both", "distill" or "autoencoder".
         bundle: the bundle folder; None to find it.
         overlays: config files laid over the stage's, in this order.
         text_encoder: its folder; None for the config's.
@@ -83,7 +84,7 @@ def train(
     if status:
         raise TrainingFailedError(status)
     folder = Path(dict(read_overrides(["", *own])).get("output_dir", f"{folders[0]}/runs"))
-    return folder / {"autoencoder": "autoencoder.pt", "pretrain": "pretrain/model.pt"}.get(stage, "finetune/model.pt")
+    return folder / {"autoencoder": "autoencoder.pt", "both": "finetune/model.pt"}.get(stage, f"{stage}/model.pt")
 
 
 def _as_arguments(overrides: Mapping[str, object]) -> list[str]:
