@@ -3,10 +3,15 @@
 #
 #   scripts/reproduce_results.sh [--quick] [--dry-run] [--out DIR] [TABLE ...]
 #
-# Tables (default: all): shipped severity laterality tuning solvers ablations speed preparation phantom descriptions
+# Tables (default: all but the last two):
+#   shipped severity laterality tuning solvers ablations speed preparation phantom descriptions real switches
 #   shipped       cohort, counterfactuals, baselines, scores and report: systems.csv, groups.csv
 #   severity, laterality, tuning, solvers, ablations, speed, preparation, phantom, descriptions
 #                 the section of that name; tuning and solvers use the cohort of `shipped`
+#   real          "On real patients", from a download of ChestX-ray14 in the folder CHESTXRAY14. Further variables:
+#                 EARLIER, a model file to compare with; SIZE, 256 or 512, trains Stable Diffusion 1.5's geometry on a GPU
+#                 of GPU_MEMORY (24) GB from the imported file SD15 and scores that (default: 128, the shipped weights)
+#   switches      the paper's Table 2 on the same journeys, with three seeds
 # Every command writes its output to DIR/logs/NAME.log, whose last lines hold the numbers. A command that has finished is
 # not run again, so a stopped run resumes; a command that fails ends its table, not the others. Exit status 1 if any failed.
 #
@@ -17,6 +22,7 @@ set -uo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 out=results quick=0 dry=0 tables=()
 known="shipped severity laterality tuning solvers ablations speed preparation phantom descriptions"
+real="real switches"
 while (($#)); do
   case "$1" in
     --quick) quick=1 ;;
@@ -24,7 +30,7 @@ while (($#)); do
     --out) out="${2:?--out needs a folder}"; shift ;;
     --help | -h) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
     -*) echo "unknown option $1; see --help" >&2; exit 2 ;;
-    *) [[ " $known " == *" $1 "* ]] || { echo "unknown table $1; choose from: $known" >&2; exit 2; }; tables+=("$1") ;;
+    *) [[ " $known $real " == *" $1 "* ]] || { echo "unknown table $1; choose from: $known $real" >&2; exit 2; }; tables+=("$1") ;;
   esac
   shift
 done
@@ -169,6 +175,75 @@ descriptions() {
     && step descriptions python "$bench/descriptions.py" --patients "$(full 2000 20)" --pairs "$(full 1000 20)"
 }
 
+# download: the folder of ChestX-ray14.
+download() {
+  [[ -d ${CHESTXRAY14:-} ]] && CHESTXRAY14=$(cd "$CHESTXRAY14" && pwd) && return
+  echo "CHESTXRAY14 must be the folder of the download; found '${CHESTXRAY14:-}'" >&2
+  return 1
+}
+
+real() {
+  local size="${SIZE:-128}" model=() pictures=(--chestxray14 "$CHESTXRAY14")
+  local sd15="$root/bundle/configs/sd15.yaml" gpu="$root/bundle/configs/gpu.yaml"
+  step real-cohort biomedjourney cohort "${pictures[@]}" --views PA --work real \
+    && step real-journeys biomedjourney journeys --work real \
+    && step real-register biomedjourney register --work real --size "$size" \
+    && step real-describe biomedjourney describe --work real --seed 0 || return 1
+  if ((size != 128)); then
+    model=(--overlay "$sd15" --model real/runs/finetune/model.pt)
+    step real-encode biomedjourney encode --work real --overlay "$sd15" --model "${SD15:?a file of import-weights}" \
+      && step real-pretrain biomedjourney train --work real --overlay "$sd15" "$gpu" --stage pretrain -- \
+        --gpu_memory "${GPU_MEMORY:-24}" --image_size "$size" --start_from "$SD15" \
+      && step real-finetune biomedjourney train --work real --overlay "$sd15" "$gpu" --stage finetune -- \
+        --gpu_memory "${GPU_MEMORY:-24}" --image_size "$size" || return 1
+  fi
+  step real-sample biomedjourney sample --work real "${model[@]}" \
+    && step real-text-only biomedjourney sample --work real "${model[@]}" --system text-only --text-only || return 1
+  if [[ -n ${EARLIER:-} ]]; then
+    step real-earlier biomedjourney sample --work real --system earlier --model "$EARLIER" \
+      --text-guidance-scale 2 --image-guidance-scale 1.5 || return 1
+  fi
+  step real-evaluate biomedjourney evaluate --work real --judges chestxray14 --bootstrap "$(full 2000 50)" \
+    && step real-report biomedjourney report --work real || return 1
+  ((size == 128)) || return 0
+  step real-onto biomedjourney cohort "${pictures[@]}" --work real-films \
+    && step real-anatomy python "$bench/real_anatomy.py" --onto real-films --films "$(full 60 4)" \
+    && step real-no-change python "$bench/no_change.py" real --films "$(full 100 10)" \
+    && step real-autoencoder biomedjourney check-autoencoder --work real \
+    && step real-views python "$bench/view_check.py" "${pictures[@]}"
+}
+
+# switches_config SEED: the paper's Table 2 at a small budget from random weights of the denoiser.
+switches_config() {
+  python - "$root/bundle" "$CHESTXRAY14" "$1" "$(full 400 4)" "$(full 100 2)" "$quick" << 'PYTHON'
+import sys
+from pathlib import Path
+
+import yaml
+
+bundle, source, seed, iterations, pretrain, quick = sys.argv[1:]
+config = yaml.safe_load(Path(bundle, "configs", "ablation.yaml").read_text())
+config |= {"chestxray14": source, "seed": int(seed)}
+config["arguments"] |= {"cohort": ["--views", "PA"], "evaluate": ["--judges", "chestxray14", "--bootstrap", "1000"]}
+config["training"] |= {"iterations": int(iterations), "pretrain_iterations": int(pretrain), "epoch_length": int(pretrain)}
+if quick == "1":
+    config["training"]["settings"]["batch_size"] = 4
+    config["arguments"]["sample"] = ["--steps", "2", "--limit", "4"]
+Path(f"switches-{seed}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+PYTHON
+}
+
+switches() {
+  local seed
+  for seed in 0 1 2; do
+    step "config-switches-$seed" switches_config "$seed" \
+      && step "switches-$seed" biomedjourney ablation --config "switches-$seed.yaml" --out "switches-$seed" || return 1
+  done
+}
+
+for table in "${tables[@]}"; do
+  [[ " $real " != *" $table "* ]] || download || exit 2
+done
 ((dry)) || { mkdir -p "$out" && cd "$out" || exit 1; }
 failed=()
 for table in "${tables[@]}"; do

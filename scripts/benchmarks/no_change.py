@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/no_change.py FOLDER --films 100
 
-FOLDER holds films: a folder of PNG or JPEG files, or a working folder's `images`. Each film is drawn with one of ten
-sentences that say that nothing changed. Counted are the PSNR to the film before and after
+FOLDER holds films, as PNG or JPEG files; or it is a working folder, whose test patients' priors are taken. Each film is
+drawn with one of ten sentences that say that nothing changed. Counted are the PSNR to the film before and after
 `keep_unchanged`, and films whose rim, where side markers stand, gained bright pixels that the film did not have.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}. About 30 seconds for 100 films on one core.
@@ -20,7 +20,9 @@ import torch
 from tqdm import tqdm
 
 from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model
+from biomedjourney_monai.files import read_table
 from biomedjourney_monai.radiographs import load_radiograph
+from biomedjourney_monai.schema import PAIRS_FILE
 
 SENTENCES = (
     "No interval change.",
@@ -53,6 +55,14 @@ def count_markers(images: np.ndarray, films: np.ndarray) -> int:
     return int((gained.sum(axis=(1, 2)) >= 4).sum())
 
 
+def find_films(folder: Path) -> list[Path]:
+    """The pictures of a folder, or the test patients' priors of a working folder."""
+    if (folder / PAIRS_FILE).is_file():
+        pairs = read_table(folder / PAIRS_FILE, columns=["prior_image", "split"], made_by="register")
+        return [folder / name for name in sorted(set(pairs.loc[pairs["split"] == "test", "prior_image"]))]
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+
+
 def main() -> None:
     """Draw, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,7 +71,7 @@ def main() -> None:
     add_sampling_arguments(parser)
     arguments = parser.parse_args()
     generator = counterfactual_model(arguments).generator
-    files = sorted(path for path in arguments.folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    files = find_films(arguments.folder)
     files = files[:: max(1, len(files) // arguments.films)][: arguments.films]
     films = np.stack([load_radiograph(file, size=generator.image_size) for file in files])
     before, after = [], []

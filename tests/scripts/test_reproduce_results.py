@@ -24,13 +24,20 @@ def run(*words: str, path: Path | None = None) -> subprocess.CompletedProcess:
     )
 
 
+REAL = ["real", "switches"]
+
+
 @pytest.mark.parametrize("size", [[], ["--quick"]], ids=["full", "quick"])
-def test_every_command_exists_and_takes_its_arguments(size, tmp_path, monkeypatch):
+@pytest.mark.parametrize("tables", [[], REAL], ids=["rendered", "real"])
+@pytest.mark.parametrize("pixels", ["128", "512"])
+def test_every_command_exists_and_takes_its_arguments(size, tables, pixels, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = run("--dry-run", *size)
+    for name, value in {"CHESTXRAY14": ".", "EARLIER": "m.pt", "SD15": "sd15.pt", "SIZE": pixels}.items():
+        monkeypatch.setenv(name, value)
+    done = run("--dry-run", *size, *tables)
     assert done.returncode == 0 and not list(tmp_path.iterdir())
     commands = [shlex.split(line.split("] ", 1)[1]) for line in done.stdout.splitlines()]
-    assert len(commands) > 40
+    assert len(commands) > (15 if tables else 40)
     for program, *words in commands:
         if program == "biomedjourney":
             parser = argparse.ArgumentParser(exit_on_error=False)
@@ -39,7 +46,7 @@ def test_every_command_exists_and_takes_its_arguments(size, tmp_path, monkeypatc
         elif program == "python":
             assert Path(words[0]).is_file(), words
         else:
-            assert program == "ablation_config"
+            assert program in ("ablation_config", "switches_config")
 
 
 @pytest.fixture
@@ -71,3 +78,11 @@ def test_a_failed_table_does_not_stop_the_others_and_is_tried_again(programs, tm
 def test_an_unknown_table_is_refused_with_the_known_ones():
     done = run("severty")
     assert done.returncode == 2 and "severity" in done.stderr
+
+
+def test_real_patients_need_a_download(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHESTXRAY14", str(tmp_path / "none"))
+    done = run("--dry-run", "real")
+    assert done.returncode == 2
+    assert "CHESTXRAY14 must be the folder" in done.stderr

@@ -14,6 +14,9 @@ from biomedjourney_monai.evaluation.ablation.variants import NO_VARIANT, Variant
 
 TEXTS = ("impression", "progression")
 STAGES = (1, 2)
+LAYOUTS = {"source": "a folder in MIMIC-CXR-JPG's layout", "chestxray14": "ChestX-ray14"}
+"""Setting that names the cohort's folder, an option of `cohort` too -> what the folder is."""
+
 VERBS_WITH_ARGUMENTS = ("phantom", "cohort", "journeys", "register", "describe", "encode", "sample", "evaluate")
 
 
@@ -83,7 +86,8 @@ class Ablation:
     """The content of a settings file.
 
     Attributes:
-        source: folder in MIMIC-CXR-JPG's layout; None renders patients.
+        source: folder of the cohort; None renders patients.
+        layout: of that folder: `source` for MIMIC-CXR-JPG's, or `chestxray14`.
         phantom: patients and seed of the rendered cohort.
         cells: without duplicates, the grid's first.
         text_encoders: name -> folder.
@@ -98,6 +102,7 @@ class Ablation:
     """
 
     source: Path | None
+    layout: str
     phantom: dict[str, int]
     cells: tuple[Cell, ...]
     text_encoders: dict[str, Path]
@@ -122,7 +127,7 @@ class Ablation:
     def as_record(self) -> dict[str, Any]:
         """The settings without paths, for ablation.json."""
         return {
-            "cohort": "rendered" if self.source is None else "a folder in MIMIC-CXR-JPG's layout",
+            "cohort": "rendered" if self.source is None else LAYOUTS[self.layout],
             "phantom": self.phantom if self.source is None else {},
             "training": asdict(self.training),
             "networks": self.networks,
@@ -149,13 +154,16 @@ def read_ablation(path: Path, *, bundle: Path) -> Ablation:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError("--config must be a readable YAML file", found=type(error).__name__) from error
-    known = {"source", "phantom", "grid", "also", "text_encoders", "networks", "training"}
+    known = {*LAYOUTS, "phantom", "grid", "also", "text_encoders", "networks", "training"}
     known |= {"model", "arguments", "split", "seed", "variants"}
     content = checked(content, known, "the ablation", needed=("grid", "text_encoders", "training"))
     encoders = {str(name): bundle / str(folder) for name, folder in mapping(content, "text_encoders").items()}
     for name, folder in encoders.items():
         if not folder.is_dir():
             raise ConfigError(f"text_encoders.{name} must be a folder", found="no such folder")
+    layouts = [layout for layout in LAYOUTS if content.get(layout) is not None]
+    if len(layouts) > 1:
+        raise ConfigError("an ablation has one cohort", found=" and ".join(layouts))
     given = checked(content["training"], set(Training.__dataclass_fields__), "training")
     train_yaml = yaml.safe_load((bundle / "configs" / "train.yaml").read_text(encoding="utf-8"))
     checked(given.get("settings") or {}, set(train_yaml), "training.settings")
@@ -169,7 +177,8 @@ def read_ablation(path: Path, *, bundle: Path) -> Ablation:
     variants = read_variants(content, networks=networks, train_keys=set(train_yaml), bundle=bundle)
     checked(arguments, set(VERBS_WITH_ARGUMENTS), "arguments")
     return Ablation(
-        source=_path(content.get("source"), path),
+        source=_path(content[layouts[0]], path) if layouts else None,
+        layout=layouts[0] if layouts else "source",
         phantom={"patients": 400, "seed": 7} | checked(mapping(content, "phantom"), {"patients", "seed"}, "phantom"),
         cells=_cells(content["grid"], content.get("also") or [], list(encoders), list(variants)),
         text_encoders=encoders,

@@ -104,7 +104,7 @@ class Plan:
         else:
             reads = sorted(path for path in source.rglob("*.csv*") if path.is_file())
         made = [shared / STUDIES_FILE]
-        command = self._verb("cohort", "--source", source, "--work", shared)
+        command = self._verb("cohort", f"--{self.ablation.layout}", source, "--work", shared)
         cohort = self._add("cohort", "cohort", command, makes=made, needs=needs, reads=reads)
         made = [shared / JOURNEYS_FILE]
         return self._add("journeys", "journeys", self._verb("journeys", "--work", shared), makes=made, needs=[cohort])
@@ -270,7 +270,7 @@ class Plan:
             self._verb("evaluate", *words),
             makes=[folder / METRICS_FILE, folder / SCORES_FILE],
             needs=[sample],
-            reads=sorted(models.glob("phantom_*.pt")),
+            reads=sorted([*models.glob("*_classifier.pt"), *models.glob("*_segmenter.pt")]),
         )
 
 

@@ -47,7 +47,7 @@ class Statement:
 _NAMES_OTHERS = re.compile("|".join(words.OTHER_TERMS.values()))
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=16384)
 def read_statements(text: str) -> Mapping[str, Statement]:
     """Read what a text says about the findings in `vocabulary.TERMS` and `vocabulary.OTHER_TERMS`; do not change it.
 
@@ -107,11 +107,12 @@ def read_devices(text: str) -> list[str]:
     return [name for name, pattern in words.DEVICES.items() if any(re.search(pattern, s) for s in sentences)]
 
 
-def split_sentences(text: str) -> list[str]:
+@lru_cache(maxsize=16384)
+def split_sentences(text: str) -> tuple[str, ...]:
     """Split a text into lower-case sentences without full stops, in the words that the patterns know."""
     text = re.sub(r"\b(\w+) \1\b", r"\1", expand_abbreviations(text))  # "the the"
     parts = [part.strip() for part in re.split(r"(?<=[.;?!])\s+|;|\n", text) if part.strip(" .;?!")]
-    return [plain_words(f"{'possible ' if '?' in part else ''}{part.strip(' .;?!')}") for part in parts]
+    return tuple(plain_words(f"{'possible ' if '?' in part else ''}{part.strip(' .;?!')}") for part in parts)
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class Segment:
         return {side: paired.get(side, whole) for side in sorted(sides)}
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=65536)
 def read_segments(sentence: str, with_others: bool = False) -> tuple[Segment, ...]:
     """Cut a sentence of `split_sentences` into a segment for each finding that it names.
 

@@ -42,38 +42,37 @@ _OTHER_WORDS = frozenset(("pleura", "pneumonic", "pneumonias", "rights", "oedema
 
 _SIDE = "(?:left|right)"
 _PARTLY = r"(?:partial(?:ly)?|incomplete(?:ly)?|near(?:ly)?|almost|mostly|largely)"
+_COMPARED = ">", "greater", "larger", "more", "worse"
+_PART = "part", "incompl", "near", "almost", "mostly", "largely"
 _PHRASES = tuple(
-    (re.compile(pattern), words)
-    for pattern, words in (
-        (r"\bc/w (?=(?:the )?(?:prior|previous|last|study|earlier))", "compared with "),
-        (r"\bc/w\b", "consistent with"),
-        (rf"\b(?:{_SIDE})(?: side)?,? ?(?:is )?(?:>|(?:greater|larger|more|worse|more pronounced)(?: than)?) (?:the )?"
-         rf"{_SIDE}\b", "bilateral"),
-        (rf"\b(?:larger|greater|more) {_SIDE} than {_SIDE}\b", "bilateral"),
-        (rf"(?P<rest>\b(?:bi\w+|both)\b[^.;]*?),? (?:worse|greater|larger|more) (?:on|at) the {_SIDE}\b", r"\g<rest>"),
-        (rf"\b{_PARTLY}[ -]?(?:complete(?:ly)?|total)? (?:interval )?(?:resolution|clearing|re-?expansion) of",
+    (literals, re.compile(pattern), words)
+    for literals, pattern, words in (
+        (("c/w",), r"\bc/w (?=(?:the )?(?:prior|previous|last|study|earlier))", "compared with "),
+        (("c/w",), r"\bc/w\b", "consistent with"),
+        (_COMPARED, rf"\b(?:{_SIDE})(?: side)?,? ?(?:is )?(?:>|(?:greater|larger|more|worse|more pronounced)(?: than)?)"
+         rf" (?:the )?{_SIDE}\b", "bilateral"),
+        (("than",), rf"\b(?:larger|greater|more) {_SIDE} than {_SIDE}\b", "bilateral"),
+        (_COMPARED, rf"(?P<rest>\b(?:bi\w+|both)\b[^.;]*?),? (?:worse|greater|larger|more) (?:on|at) the {_SIDE}\b",
+         r"\g<rest>"),
+        (_PART, rf"\b{_PARTLY}[ -]?(?:complete(?:ly)?|total)? (?:interval )?(?:resolution|clearing|re-?expansion) of",
          "improvement in residual"),
-        (rf"\b{_PARTLY}[ -](?:complete(?:ly)? )?(?:resolved|cleared|re-?expanded)\b", "improved"),
-        (r"\b(?:has|have|is|are) not (?:yet )?(?:completely )?(?:resolved|cleared)\b", "persists"),
-        (r"\bno (?:\w+ ){0,2}(?:improvement|increase|decrease|worsening|progression|enlargement) (?:of|in)\b",
-         "no change in"),
-        (r"\b(?:slight|mild|minimal|moderate)(?:ly)? (?=(?:interval )?(?:increase|decrease|improvement|worsening"
-         r"|progression)\b)", ""),
-        (r"\b(?:slightly|mildly|minimally|moderately) (?=(?:increased|decreased|improved|worse|worsened|larger|smaller"
-         r"|progressed|bigger)\b)", ""),
-        (r",? ?previously (?:small|tiny|mild|moderate|large|severe),?", ""),
-        (r"\bre-?expansion of (?:the )?((?:left |right |middle |lower |upper )*)(?:lobe|lung)\b",
+        (_PART, rf"\b{_PARTLY}[ -](?:complete(?:ly)? )?(?:resolved|cleared|re-?expanded)\b", "improved"),
+        ((" not ",), r"\b(?:has|have|is|are) not (?:yet )?(?:completely )?(?:resolved|cleared)\b", "persists"),
+        (("no ",), r"\bno (?:\w+ ){0,2}(?:improvement|increase|decrease|worsening|progression|enlargement)"
+         r" (?:of|in)\b", "no change in"),
+        (("increase", "decrease", "improvement", "worsening", "progression"),
+         r"\b(?:slight|mild|minimal|moderate)(?:ly)? (?=(?:interval )?"
+         r"(?:increase|decrease|improvement|worsening|progression)\b)", ""),
+        (("ly ",), r"\b(?:slightly|mildly|minimally|moderately) (?=(?:increased|decreased|improved|worse|worsened"
+         r"|larger|smaller|progressed|bigger)\b)", ""),
+        (("previously",), r",? ?previously (?:small|tiny|mild|moderate|large|severe),?", ""),
+        (("expan",), r"\bre-?expansion of (?:the )?((?:left |right |middle |lower |upper )*)(?:lobe|lung)\b",
          r"resolution of \1lobe atelectasis"),
-        (r"\b(?<!partially )re-?expanded\b", "resolved"),
-        (r"\bessentially (?=(?:resolved|cleared)\b)", ""),
+        (("expan",), r"\b(?<!partially )re-?expanded\b", "resolved"),
+        (("essentially",), r"\bessentially (?=(?:resolved|cleared)\b)", ""),
     )
 )  # fmt: skip
-"""Pattern → what it becomes."""
-
-_TRIGGERS = re.compile(
-    r"c/w|>|than|on the|at the|part|incompl|near|almost|mostly|largely|not |no |light|mild|minimal|moderate|previously"
-    r"|expan|essentially|more|greater|larger|worse"
-)
+"""Literals of which a sentence must hold one, since that is fast to see; pattern; and what it becomes."""
 
 _ENGLISH = frozenset(
     "the a an is are was were of with and or no not in on at to has have there this since from for new left right"
@@ -105,7 +104,7 @@ def expand_abbreviations(text: str) -> str:
     return _SHORT.sub(lambda match: _ABBREVIATIONS[match[0]], _DOTTED.sub(r"\1", text).lower())
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=65536)
 def plain_words(sentence: str) -> str:
     """Correct typing errors in the names of findings, and write degrees of change in the reader's words.
 
@@ -114,13 +113,13 @@ def plain_words(sentence: str) -> str:
         'improvement in residual right pleural effusion'
     """
     sentence = _WORDS.sub(lambda match: _corrected(match[0]), sentence)
-    if _TRIGGERS.search(sentence):
-        for pattern, words in _PHRASES:
+    for literals, pattern, words in _PHRASES:
+        if any(literal in sentence for literal in literals):
             sentence = pattern.sub(words, sentence)
     return sentence
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=65536)
 def _corrected(word: str) -> str:
     """The name that a word differs from by one letter, or by two letters that changed places; else the word."""
     if len(word) < 4 or word in _NAMES or word in _OTHER_WORDS:

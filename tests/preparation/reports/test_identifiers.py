@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from biomedjourney_monai.preparation.reports.identifiers import find_identifiers, strip_identifiers
+from biomedjourney_monai.preparation.reports.identifiers import PATTERNS, find_identifiers, strip_identifiers
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,16 @@ def test_identifiers_are_found_and_stripped(text, kind):
 )
 def test_clinical_text_stays(text):
     assert find_identifiers(text) == [] and strip_identifiers(text) == text
+
+
+PIECES = st.sampled_from(
+    [
+        *("Dr. ", "Mr. ", "Mrs. ", "Ms. ", "Smith", "O'Hara", "___", "[**", "**]", "[", "]", "XXXX", "x-", "MRN ", "#"),
+        *("2019", "03/04/", "March ", "4, ", "10:35", " am", "555-", "1234", "a@b.org", ".", " ", "\n", "effusion"),
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_no_text_is_passed_over(text):
+    assert find_identifiers(text) == [kind for kind, pattern in PATTERNS.items() if pattern.search(text)]
