@@ -7,7 +7,7 @@ import gc
 import pkgutil
 import sys
 
-UNUSED = ("transformers", "torchvision", "matplotlib", "ignite", "skimage", "pandas", "nibabel", "itk")
+UNUSED: tuple[str, ...] = ("transformers", "torchvision", "matplotlib", "ignite", "skimage", "pandas", "nibabel", "itk")
 UNUSED += ("scipy.signal", "scipy.stats")
 """Imported by MONAI only for features that sample, ladder, app and pacs do not use; they take two seconds."""
 
@@ -31,7 +31,7 @@ def import_monai_quickly(arguments: argparse.Namespace) -> None:
         import monai.inferers
         import monai.utils.module
 
-        monai.utils.module.walk_packages = walk  # type: ignore[attr-defined]
+        monai.utils.module.walk_packages = walk
     finally:
         pkgutil.walk_packages = walk
         for name in left_out:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +29,7 @@ from biomedjourney_monai.generation.region import read_region
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.model_config import ModelConfig
-from biomedjourney_monai.networks.distilled import Distilled, student_sections
+from biomedjourney_monai.networks.distilled import Distilled
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.weights.trained_size import trained_size
 from biomedjourney_monai.networks.weights.trained_views import trained_views
@@ -386,9 +387,12 @@ def build_generator(
     """
     settings = SamplingSettings(strength=strength, init_noise=init_noise)
     common = Path(bundle) / "configs" / "common.yaml"
-    parts = ("sampler", "denoiser")
-    sections |= student_sections(weights, **{name: sections.get(name) or {} for name in parts})
     parser = compose(common, {**sections, "bundle_root": str(bundle)})
     generator: CounterfactualGenerator = parser.get_parsed_content("generator")
+    distilled = Distilled.in_file(weights)
+    if distilled is not None:
+        generator.become_student(distilled)
+        steps = (sections.get("sampler") or {}).get("steps", distilled.steps[0])
+        settings = replace(settings, steps=steps)
     generator.sampler = generator.sampler.with_settings(settings)  # type: ignore[attr-defined]
     return generator.to(device)

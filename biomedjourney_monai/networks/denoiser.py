@@ -92,11 +92,7 @@ class Denoiser(nn.Module):
         )
         _adapt(self.unet, latent_channels, transformer_norm_eps, gradient_checkpointing=gradient_checkpointing)
         self.text_projection = nn.Linear(text_width, cross_attention_dim)
-        self.distilled = None if distilled is None else Distilled(**distilled)
-        if self.distilled is not None:  # MONAI adds the embedding of a class to that of the timestep
-            self.unet.num_class_embeds = 1
-            self.unet.class_embedding = ScaleEmbedding(self.distilled, 4 * channels[0])
-        self.geometry = {
+        self.geometry: dict[str, Any] = {
             "class": type(self).__name__,
             "latent_channels": latent_channels,
             "text_width": text_width,
@@ -111,11 +107,23 @@ class Denoiser(nn.Module):
             "transformer_num_layers": transformer_num_layers,
             "residual_to_prior": residual_to_prior,
             **({} if prior_expectation is None else {"prior_expectation": True}),
-            **({} if self.distilled is None else {DISTILLED_KEY: self.distilled.facts()}),
         }
         self.latent_channels = latent_channels
         self.residual_to_prior, self.prior_expectation = residual_to_prior, prior_expectation
         self.register_buffer("scale_factor", torch.tensor(float(scale_factor)))
+        self.distilled: Distilled | None = None
+        if distilled is not None:
+            self.become_student(Distilled(**distilled))
+
+    def become_student(self, distilled: Distilled) -> None:
+        """Take guidance scales as inputs, which have no effect until training or weights give them one."""
+        weight = next(self.parameters())
+        width = 4 * self.geometry["channels"][0]
+        with weight.device:
+            embedding = ScaleEmbedding(distilled, width).to(weight.dtype)
+        self.unet.num_class_embeds = 1  # MONAI adds the embedding of a class to that of the timestep
+        self.unet.class_embedding = embedding  # type: ignore[assignment]
+        self.distilled, self.geometry[DISTILLED_KEY] = distilled, distilled.facts()
 
     def forward(
         self,

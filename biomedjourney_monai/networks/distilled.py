@@ -85,31 +85,12 @@ class Distilled:
         for name, value in only.items():
             given = settings.get(name)
             if given is not None and (tuple(given) if isinstance(given, list) else given) != value:
-                refuse(name, "0 1" if isinstance(value, tuple) else value)
+                refuse(name, "0 1" if isinstance(value, tuple) else str(value))
 
     def scales(self, batch: int, *, text_scale: float | Tensor, image_scale: float | Tensor) -> Tensor:
         """The student's input, shape (batch, 2), from numbers or from tensors of `batch` elements."""
         columns = (torch.as_tensor(scale).reshape(-1).expand(batch) for scale in (text_scale, image_scale))
         return torch.stack([column.float() for column in columns], dim=1)
-
-
-def student_sections(
-    model_file: str | Path, *, sampler: Mapping[str, Any], denoiser: Mapping[str, Any] | None = None
-) -> dict[str, dict[str, Any]]:
-    """Sections of the configuration for the network and the default steps of a model file.
-
-    Args:
-        model_file: of a teacher or a student.
-        sampler, denoiser: given settings, which win.
-
-    Returns:
-        The sections; for a teacher those given.
-    """
-    distilled = Distilled.in_file(model_file)
-    if distilled is None:
-        return {"sampler": dict(sampler), "denoiser": dict(denoiser or {})}
-    steps, facts = {"steps": distilled.steps[0]}, {DISTILLED_KEY: distilled.facts()}
-    return {"sampler": {**steps, **sampler}, "denoiser": {**facts, **(denoiser or {})}}
 
 
 class ScaleEmbedding(nn.Module):

@@ -125,12 +125,13 @@ class StageSetup:
             )
         load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)
         if self.start_from is not None:
-            own = copy.deepcopy(generator.autoencoder)
+            is_student = generator.denoiser.distilled is not None
+            of_cache = copy.deepcopy(generator.autoencoder) if is_student else generator.autoencoder
             self._load_start(generator, self.start_from)
-            if generator.denoiser.distilled is None:
-                generator.autoencoder = own  # start_from may contain another
+            if is_student:  # with its teacher's decoder
+                require_same_encoder(generator.autoencoder, of_cache, file=self.start_from.name)
             else:
-                require_same_encoder(generator.autoencoder, own, file=self.start_from.name)
+                load_autoencoder(of_cache, self.autoencoder_file, mmap=True)  # start_from may contain another
         elif generator.denoiser.distilled is not None:
             raise ConfigError(
                 "a student starts from its teacher", found="no start_from", action="Pass --start_from FILE"

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from biomedjourney_monai.errors import ConfigError, SettingError
-from biomedjourney_monai.networks.distilled import Distilled, ScaleEmbedding, student_sections
+from biomedjourney_monai.networks.distilled import Distilled, ScaleEmbedding
 
 STUDENT = Distilled(steps=(2, 1, 4), text_guidance_scale=(1, 5), image_guidance_scale=(1, 3))
 
@@ -51,6 +51,5 @@ def test_numbers_and_tensors_give_the_same_input():
     assert torch.equal(one, STUDENT.scales(2, text_scale=text, image_scale=image))
 
 
-def test_a_missing_file_changes_no_section(tmp_path):
-    given = {"steps": 7}
-    assert student_sections(tmp_path / "none.pt", sampler=given) == {"sampler": given, "denoiser": {}}
+def test_a_missing_file_holds_no_student(tmp_path):
+    assert Distilled.in_file(tmp_path / "none.pt") is None
