@@ -49,6 +49,7 @@ class Denoiser(nn.Module):
     """
 
     scale_factor: Tensor
+    distilled: Distilled | None = None
 
     def __init__(
         self,
@@ -73,45 +74,41 @@ class Denoiser(nn.Module):
     ) -> None:
         super().__init__()
         _check_prior_settings(residual_to_prior, prior_expectation)
+        sizes: dict[str, Any] = {
+            "cross_attention_dim": cross_attention_dim,
+            "num_res_blocks": num_res_blocks,
+            "norm_num_groups": norm_num_groups,
+            "norm_eps": norm_eps,
+            "transformer_num_layers": transformer_num_layers,
+        }
         self.unet = DiffusionModelUNet(
+            **sizes,
             spatial_dims=2,
             in_channels=2 * latent_channels,
             out_channels=latent_channels,
-            num_res_blocks=num_res_blocks,
             channels=tuple(channels),
             attention_levels=tuple(attention_levels),
             num_head_channels=num_head_channels if isinstance(num_head_channels, int) else tuple(num_head_channels),
-            norm_num_groups=norm_num_groups,
-            norm_eps=norm_eps,
             with_conditioning=True,
-            cross_attention_dim=cross_attention_dim,
-            transformer_num_layers=transformer_num_layers,
-            include_fc=True,
-            use_combined_linear=False,
             use_flash_attention=use_flash_attention,
         )
         _adapt(self.unet, latent_channels, transformer_norm_eps, gradient_checkpointing=gradient_checkpointing)
         self.text_projection = nn.Linear(text_width, cross_attention_dim)
         self.geometry: dict[str, Any] = {
+            **sizes,
             "class": type(self).__name__,
             "latent_channels": latent_channels,
             "text_width": text_width,
-            "cross_attention_dim": cross_attention_dim,
             "channels": list(channels),
             "attention_levels": list(attention_levels),
             "num_head_channels": _used_heads(num_head_channels, attention_levels),
-            "num_res_blocks": num_res_blocks,
-            "norm_num_groups": norm_num_groups,
-            "norm_eps": norm_eps,
             "transformer_norm_eps": norm_eps if transformer_norm_eps is None else transformer_norm_eps,
-            "transformer_num_layers": transformer_num_layers,
             "residual_to_prior": residual_to_prior,
             **({} if prior_expectation is None else {"prior_expectation": True}),
         }
-        self.latent_channels = latent_channels
-        self.residual_to_prior, self.prior_expectation = residual_to_prior, prior_expectation
+        self.latent_channels, self.residual_to_prior = latent_channels, residual_to_prior
+        self.prior_expectation = prior_expectation
         self.register_buffer("scale_factor", torch.tensor(float(scale_factor)))
-        self.distilled: Distilled | None = None
         if distilled is not None:
             self.become_student(Distilled(**distilled))
 
