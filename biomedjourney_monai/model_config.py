@@ -106,7 +106,8 @@ class ModelConfig:
         """
         import torch
 
-        parser = self.compose(sampler={key: value for key, value in sampler.items() if value is not None})
+        given = {key: value for key, value in sampler.items() if value is not None}
+        parser = self.compose(sampler=given)
         for part in ("text_encoder", "noise_scheduler"):
             parser.get_parsed_content(part)
         with torch.device("meta"):  # the weights are loaded next
@@ -114,6 +115,8 @@ class ModelConfig:
                 parser.get_parsed_content(part)
         generator: CounterfactualGenerator = parser.get_parsed_content("generator")
         generator.load(self.weights)
+        if "steps" in given:  # a student's file brings its own default
+            generator.sampler.steps = given["steps"]  # type: ignore[attr-defined]
         if device is not None:
             generator.to(device)
         return generator.eval().speed_up(

@@ -12,10 +12,11 @@ from biomedjourney_monai.cli.arguments import add_text_encoder_argument, add_wor
 
 EXAMPLE = (
     "biomedjourney train --work work --stage finetune -- --finetune_epochs 10\n"
+    "  biomedjourney train --work work --stage distill -- --start_from work/runs/finetune/model.pt\n"
     "  biomedjourney train --work work_real --work work_rendered --weights 0.6 0.4\n"
     "  biomedjourney train --work work --overlay bundle/configs/sd15.yaml bundle/configs/gpu.yaml -- --gpu_memory 24"
 )
-STAGES = ("both", "pretrain", "finetune", "autoencoder")
+STAGES = ("both", "pretrain", "finetune", "distill", "autoencoder")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

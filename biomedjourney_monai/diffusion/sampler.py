@@ -93,12 +93,15 @@ class CounterfactualSampler:
 
         Raises:
             ValueError: if the number of seeds differs from the number of cases.
+            SettingError: if the denoiser is a student that was not trained for a setting.
         """
         seeds = [self.seed] * len(prior_latent) if seeds is None else list(seeds)
         if len(seeds) != len(prior_latent):
             raise ValueError(f"there must be one seed for each of {len(prior_latent)} cases, found {len(seeds)}")
         device, schedule = prior_latent.device, self.noise_scheduler
         given = Conditions(denoiser, prior_latent, text_states.to(device), null_text_states.to(device))
+        if given.distilled is not None:
+            given.distilled.check({name: getattr(self, name) for name in SamplingSettings.names()})
         noise = draw_noise(prior_latent.shape[1:], seeds).to(device)
         start, first_step = noise, 0
         if self.strength < 1 or self.init_noise != RANDOM:

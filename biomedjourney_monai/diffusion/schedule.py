@@ -52,6 +52,22 @@ def to_clean_and_noise(
     raise ValueError(f"prediction_type must be one of {PREDICTION_TYPES}, found {prediction_type!r}")
 
 
+def from_clean(clean: Tensor, noisy_latent: Tensor, alpha_cumprod: Tensor, *, prediction_type: str) -> Tensor:
+    """The prediction that implies a clean latent, the inverse of `to_clean_and_noise`.
+
+    Args:
+        clean: shape (B, C, h, w).
+        noisy_latent: same shape.
+        alpha_cumprod: share of signal variance, a tensor of shape (B, 1, 1, 1) or a scalar, in (0, 1).
+        prediction_type: one of PREDICTION_TYPES.
+    """
+    signal, sigma = alpha_cumprod.sqrt(), (1 - alpha_cumprod).sqrt().clamp_min(1e-6)
+    if prediction_type == "sample":
+        return clean
+    noise = (noisy_latent - signal * clean) / sigma
+    return noise if prediction_type == "epsilon" else signal * noise - sigma * clean
+
+
 def trailing_timesteps(*, train_timesteps: int, steps: int) -> Tensor:
     """Evenly spaced timesteps from the last one down; diffusers' `timestep_spacing="trailing"`.
 

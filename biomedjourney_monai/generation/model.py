@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,7 @@ from biomedjourney_monai.generation.region import read_region
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.networks.distilled import Distilled
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.weights.trained_size import trained_size
 from biomedjourney_monai.networks.weights.trained_views import trained_views
@@ -59,7 +61,7 @@ class CounterfactualModel:
             enlarges the model's picture.
 
     Raises:
-        SettingError: for another `detail`.
+        SettingError: for another `detail`, or for a setting that a student of few steps was not trained for.
         ConfigError: if the configuration cannot be used.
         ImageError: with reason "wrong_resolution".
     """
@@ -85,6 +87,8 @@ class CounterfactualModel:
         trained = trained_size(config.bundle, config.weights)
         self._overruled = check_resolution(self.size, trained, force=force)
         self.views = trained_views(config.weights)
+        self._distilled = Distilled.in_file(config.weights)
+        self._check_settings()
         self._loaded = _Loaded(partial(config.load_generator, precision=precision, device=device), generator)
         self._provenance: dict[str, Any] | None = None
 
@@ -102,7 +106,13 @@ class CounterfactualModel:
         """The same network under other settings; the weights are shared."""
         changed = copy.copy(self)
         changed.settings, changed._provenance = settings, None
+        changed._check_settings()
         return changed
+
+    def _check_settings(self) -> None:
+        """Refuse settings that a student of few steps was not trained for."""
+        if self._distilled is not None:
+            self._distilled.check(self.settings.given())
 
     @refuse_unknown_keywords
     def generate(
@@ -354,7 +364,13 @@ def load_model(
 
 
 def build_generator(
-    bundle: str | Path, *, device: Any = "cpu", strength: float = 1.0, init_noise: str = "random", **sections: Any
+    bundle: str | Path,
+    *,
+    device: Any = "cpu",
+    strength: float = 1.0,
+    init_noise: str = "random",
+    weights: str | Path = "",
+    **sections: Any,
 ) -> CounterfactualGenerator:
     """Build the generator of a bundle without its weights, as `inference.yaml` does.
 
@@ -363,6 +379,7 @@ def build_generator(
         device: to move it to.
         strength: share of the noise to start from, in (0, 1].
         init_noise: "random" or "from-prior".
+        weights: model file that is loaded afterwards; a student's facts change the network and the default steps.
         sections: laid over the sections of `common.yaml`; a number or a path replaces the entry.
 
     Raises:
@@ -372,5 +389,10 @@ def build_generator(
     common = Path(bundle) / "configs" / "common.yaml"
     parser = compose(common, {**sections, "bundle_root": str(bundle)})
     generator: CounterfactualGenerator = parser.get_parsed_content("generator")
+    distilled = Distilled.in_file(weights)
+    if distilled is not None:
+        generator.become_student(distilled)
+        steps = (sections.get("sampler") or {}).get("steps", distilled.steps[0])
+        settings = replace(settings, steps=steps)
     generator.sampler = generator.sampler.with_settings(settings)  # type: ignore[attr-defined]
     return generator.to(device)

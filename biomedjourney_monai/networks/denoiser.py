@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from biomedjourney_monai.errors import ConfigError
+from biomedjourney_monai.networks.distilled import DISTILLED_KEY, Distilled, ScaleEmbedding
 from biomedjourney_monai.networks.prior_expectation import PriorExpectation
 
 
@@ -35,6 +36,7 @@ class Denoiser(nn.Module):
             1.5 has 1e-6 here and a `norm_eps` of 1e-5; MONAI's network has one value for both.
         gradient_checkpointing: in training, compute the activations of the UNet's blocks again in the backward pass
             instead of keeping them: less memory, about a third more time, the same gradients.
+        distilled: what a student of few steps is trained for, the attributes of `Distilled`; None for a teacher.
         channels, num_res_blocks, attention_levels, num_head_channels, norm_num_groups, norm_eps,
             transformer_num_layers, use_flash_attention: as in MONAI's `DiffusionModelUNet`.
 
@@ -47,6 +49,7 @@ class Denoiser(nn.Module):
     """
 
     scale_factor: Tensor
+    distilled: Distilled | None = None
 
     def __init__(
         self,
@@ -67,49 +70,66 @@ class Denoiser(nn.Module):
         residual_to_prior: bool = False,
         scale_factor: float = 1.0,
         gradient_checkpointing: bool = False,
+        distilled: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         _check_prior_settings(residual_to_prior, prior_expectation)
+        sizes: dict[str, Any] = {
+            "cross_attention_dim": cross_attention_dim,
+            "num_res_blocks": num_res_blocks,
+            "norm_num_groups": norm_num_groups,
+            "norm_eps": norm_eps,
+            "transformer_num_layers": transformer_num_layers,
+        }
         self.unet = DiffusionModelUNet(
+            **sizes,
             spatial_dims=2,
             in_channels=2 * latent_channels,
             out_channels=latent_channels,
-            num_res_blocks=num_res_blocks,
             channels=tuple(channels),
             attention_levels=tuple(attention_levels),
             num_head_channels=num_head_channels if isinstance(num_head_channels, int) else tuple(num_head_channels),
-            norm_num_groups=norm_num_groups,
-            norm_eps=norm_eps,
             with_conditioning=True,
-            cross_attention_dim=cross_attention_dim,
-            transformer_num_layers=transformer_num_layers,
-            include_fc=True,
-            use_combined_linear=False,
             use_flash_attention=use_flash_attention,
         )
         _adapt(self.unet, latent_channels, transformer_norm_eps, gradient_checkpointing=gradient_checkpointing)
         self.text_projection = nn.Linear(text_width, cross_attention_dim)
-        self.geometry = {
+        self.geometry: dict[str, Any] = {
+            **sizes,
             "class": type(self).__name__,
             "latent_channels": latent_channels,
             "text_width": text_width,
-            "cross_attention_dim": cross_attention_dim,
             "channels": list(channels),
             "attention_levels": list(attention_levels),
             "num_head_channels": _used_heads(num_head_channels, attention_levels),
-            "num_res_blocks": num_res_blocks,
-            "norm_num_groups": norm_num_groups,
-            "norm_eps": norm_eps,
             "transformer_norm_eps": norm_eps if transformer_norm_eps is None else transformer_norm_eps,
-            "transformer_num_layers": transformer_num_layers,
             "residual_to_prior": residual_to_prior,
             **({} if prior_expectation is None else {"prior_expectation": True}),
         }
-        self.latent_channels = latent_channels
-        self.residual_to_prior, self.prior_expectation = residual_to_prior, prior_expectation
+        self.latent_channels, self.residual_to_prior = latent_channels, residual_to_prior
+        self.prior_expectation = prior_expectation
         self.register_buffer("scale_factor", torch.tensor(float(scale_factor)))
+        if distilled is not None:
+            self.become_student(Distilled(**distilled))
 
-    def forward(self, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor, text_states: Tensor) -> Tensor:
+    def become_student(self, distilled: Distilled) -> None:
+        """Take guidance scales as inputs, which have no effect until training or weights give them one."""
+        weight = next(self.parameters())
+        width = 4 * self.geometry["channels"][0]
+        with weight.device:
+            embedding = ScaleEmbedding(distilled, width).to(weight.dtype)
+        self.unet.num_class_embeds = 1  # MONAI adds the embedding of a class to that of the timestep
+        self.unet.class_embedding = embedding  # type: ignore[assignment]
+        self.distilled, self.geometry[DISTILLED_KEY] = distilled, distilled.facts()
+
+    def forward(
+        self,
+        noisy_latent: Tensor,
+        timesteps: Tensor,
+        prior_latent: Tensor,
+        text_states: Tensor,
+        scales: Tensor | None = None,
+    ) -> Tensor:
         """Predict noise, velocity or clean latent, as trained.
 
         Args:
@@ -117,6 +137,7 @@ class Denoiser(nn.Module):
             timesteps: shape (B,), integers in [0, T).
             prior_latent: unscaled posterior mode of the prior image, shape (B, C, h, w); zeros are the null image.
             text_states: token states, shape (B, L, text_width).
+            scales: guidance scales of a student, shape (B, 2), text first; None for 1, no guidance.
 
         Returns:
             Shape (B, C, h, w).
@@ -125,8 +146,16 @@ class Denoiser(nn.Module):
             torch.cat([noisy_latent, prior_latent], dim=1),  # (B, 2C, h, w)
             timesteps,
             context=self.text_projection(text_states),
+            class_labels=class_labels(self.distilled, noisy_latent, scales),
         )
         return add_prior(self, prediction, noisy_latent, timesteps, prior_latent)
+
+
+def class_labels(distilled: Distilled | None, noisy_latent: Tensor, scales: Tensor | None) -> Tensor | None:
+    """What MONAI's UNet takes as class labels: a student's guidance scales, shape (B, 2); None for a teacher."""
+    if distilled is None or scales is not None:
+        return scales
+    return noisy_latent.new_ones(len(noisy_latent), 2)
 
 
 class UsesPrior(Protocol):

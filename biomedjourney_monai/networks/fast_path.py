@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.memory import large_blocks_apart
-from biomedjourney_monai.networks.denoiser import Denoiser, add_prior
+from biomedjourney_monai.networks.denoiser import Denoiser, add_prior, class_labels
 from biomedjourney_monai.networks.winograd import WinogradConvolution, can_use_winograd, pays_off
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -81,7 +81,7 @@ class FastDenoiser(nn.Module):
         super().__init__()
         self.dtype = dtype
         self.precision = str(dtype).removeprefix("torch.")
-        self.latent_channels = denoiser.latent_channels
+        self.latent_channels, self.distilled = denoiser.latent_channels, denoiser.distilled
         self.residual_to_prior, self.prior_expectation = denoiser.residual_to_prior, denoiser.prior_expectation
         self.register_buffer("scale_factor", denoiser.scale_factor.detach().clone())
         unet = denoiser.unet.requires_grad_(False).eval()
@@ -94,11 +94,20 @@ class FastDenoiser(nn.Module):
             self.unet = torch.compile(self.unet)  # type: ignore[assignment]
 
     @torch.inference_mode()
-    def forward(self, noisy_latent: Tensor, timesteps: Tensor, prior_latent: Tensor, text_states: Tensor) -> Tensor:
+    def forward(
+        self,
+        noisy_latent: Tensor,
+        timesteps: Tensor,
+        prior_latent: Tensor,
+        text_states: Tensor,
+        scales: Tensor | None = None,
+    ) -> Tensor:
         """As `Denoiser.forward`, float32. Pass the same `text_states` object in every step: it is projected once."""
         both = torch.cat([noisy_latent, prior_latent], dim=1).to(self.dtype, memory_format=torch.channels_last)
+        labels = class_labels(self.distilled, both, None if scales is None else scales.to(both))
         with self._packing("unet"):
-            prediction = self.unet(both, timesteps, context=self.text_projection(text_states)).float()
+            context = self.text_projection(text_states)
+            prediction = self.unet(both, timesteps, context=context, class_labels=labels).float()
         return add_prior(self, prediction, noisy_latent, timesteps, prior_latent.float())
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.distilled import Distilled
 from biomedjourney_monai.networks.fast_path import FastAutoencoder, FastDenoiser, dtype_of, speed_up
 from biomedjourney_monai.networks.text.encoder import TextEncoder
 from biomedjourney_monai.networks.unchanged import keep_unchanged
@@ -265,6 +266,12 @@ class CounterfactualGenerator(nn.Module):
         self.take(state, info, file=Path(path).name)
         return info
 
+    def become_student(self, distilled: Distilled) -> None:
+        """Make the denoiser a student of few steps, and its default number of steps the sampler's."""
+        self.denoiser.become_student(distilled)
+        if hasattr(self.sampler, "steps"):
+            self.sampler.steps = distilled.steps[0]
+
     def take(self, state: Mapping[str, Tensor], info: Mapping[str, Any], *, file: str) -> None:
         """Load the tensors and the info of a model file, as `load` does; `file` is its name, for errors."""
         trained_with = info.get("text_encoder")
@@ -274,6 +281,9 @@ class CounterfactualGenerator(nn.Module):
                 found=f"text encoder {self.text_encoder.weights_hash[:12]} where {trained_with[:12]} was used",
                 action="Pass its folder: --text-encoder of a command, text_encoder_dir of a config",
             )
+        distilled = Distilled.of(info)
+        if distilled is not None and self.denoiser.distilled is None:
+            self.become_student(distilled)
         require_same_geometry(info, self.geometry, file=file)
         load_model({"autoencoder": self.autoencoder, "denoiser": self.denoiser}, state, file=file)
 

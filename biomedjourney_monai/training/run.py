@@ -17,6 +17,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "both": ("train.yaml",),
     "pretrain": ("train.yaml", "pretrain.yaml"),
     "finetune": ("train.yaml", "finetune.yaml"),
+    "distill": ("train.yaml", "distill.yaml"),
     "autoencoder": ("train_autoencoder.yaml",),
 }
 """The configs of each stage, each laid over those before it."""
@@ -45,7 +46,7 @@ def train(
     Args:
         work: working folder, encoded by `encode_examples`; several are mixed, and the first keeps the runs.
         weights: share of each folder in the draws; None for the shares of their examples.
-        stage: "pretrain", "finetune", "both" or "autoencoder".
+        stage: "pretrain", "finetune", "both", "distill" or "autoencoder".
         bundle: the bundle folder; None to find it.
         overlays: config files laid over the stage's, in this order.
         text_encoder: its folder; None for the config's.
@@ -85,7 +86,7 @@ def train(
     status = subprocess.call([*command, *_folder_options(folders, weights, stage), *own])
     if status:
         raise TrainingFailedError(status)
-    return runs / {"autoencoder": "autoencoder.pt", "pretrain": "pretrain/model.pt"}.get(stage, "finetune/model.pt")
+    return runs / {"autoencoder": "autoencoder.pt", "both": "finetune/model.pt"}.get(stage, f"{stage}/model.pt")
 
 
 def _as_arguments(overrides: Mapping[str, object]) -> list[str]:

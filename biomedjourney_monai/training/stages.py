@@ -1,7 +1,8 @@
-"""The two stages of training: their networks, fitted to the latent cache, and running one after the other."""
+"""The stages of training: their networks, fitted to the latent cache, and running one after the other."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.networks.nets import AutoencoderKL
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
 from biomedjourney_monai.configuration import compose, config_files, overrides, running_workflow
+from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import ConfigError, TableError, WeightsError
 from biomedjourney_monai.memory import large_blocks_apart
 from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.distilled import DISTILLED_KEY, Distilled
+from biomedjourney_monai.networks.fast_path import FastDenoiser, speed_up
 from biomedjourney_monai.networks.generator import CounterfactualGenerator
 from biomedjourney_monai.networks.prior_expectation import PriorExpectation, from_residual, is_residual
+from biomedjourney_monai.networks.weights.geometry import GEOMETRY_KEY
 from biomedjourney_monai.networks.weights.model_file import load_tensors, weights_hash
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 from biomedjourney_monai.networks.weights.trained_views import VIEWS_KEY
@@ -32,6 +38,9 @@ from biomedjourney_monai.training.first_stage import load_autoencoder
 logger = logging.getLogger(__name__)
 EXPECTATION_PAIRS = 500
 """Training triples that the prior expectation is fitted to."""
+
+MOST_ENCODER_ERROR = 0.02
+"""Relative difference of two encoders' latents; one may have been stored as float16."""
 
 LEAST_SIGNAL = 1e-5
 """Share of the clean latent's variance at the last timestep: .0047 (Stable Diffusion), 4e-5 (DDPM), 2e-9 (cosine)."""
@@ -116,19 +125,41 @@ class StageSetup:
             )
         load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)
         if self.start_from is not None:
+            is_student = generator.denoiser.distilled is not None
+            of_cache = copy.deepcopy(generator.autoencoder) if is_student else generator.autoencoder
             self._load_start(generator, self.start_from)
-            load_autoencoder(generator.autoencoder, self.autoencoder_file, mmap=True)  # start_from may contain another
+            if is_student:  # with its teacher's decoder
+                require_same_encoder(generator.autoencoder, of_cache, file=self.start_from.name)
+            else:
+                load_autoencoder(of_cache, self.autoencoder_file, mmap=True)  # start_from may contain another
+        elif generator.denoiser.distilled is not None:
+            raise ConfigError(
+                "a student starts from its teacher", found="no start_from", action="Pass --start_from FILE"
+            )
         generator.denoiser.scale_factor.fill_(self.scale_factor)
         expectation = generator.denoiser.prior_expectation
         if self.start_from is None and expectation is not None:
             self._fit_expectation(expectation, generator)
+        if generator.denoiser.distilled is not None:
+            self._teacher = copy.deepcopy(generator.denoiser).to(self.device)
+            steps = SamplingSettings(steps=generator.denoiser.distilled.steps[0])
+            generator.sampler = generator.sampler.with_settings(steps)  # type: ignore[attr-defined]
         return generator.to(self.device)
+
+    def teacher(self, precision: str) -> FastDenoiser:
+        """The teacher of a student: the denoiser of `start_from`, frozen; it ignores the student's scales."""
+        _ = self.generator
+        self._teacher.distilled = None
+        teacher, self._teacher.unet.num_class_embeds = self._teacher, None
+        return speed_up(teacher, precision=precision)
 
     def _load_start(self, generator: CounterfactualGenerator, file: Path) -> None:
         state, info = load_tensors(file)
         if self.new_text_encoder:
             info = {key: value for key, value in info.items() if key != "text_encoder"}
         expectation = generator.denoiser.prior_expectation
+        if generator.denoiser.distilled is not None:
+            state, info = as_student(state, info, generator.denoiser, file=file.name)
         if expectation is not None and is_residual(info):
             logger.info(f"{file.name} adds the prior latent itself; its UNet is converted to a prior expectation.")
             self._fit_expectation(expectation, generator)
@@ -202,12 +233,54 @@ class StageSetup:
         views = views_in(self.latents_dir)
         return {
             **settings,
+            **({} if self.denoiser.distilled is None else {"teacher": weights_hash(self.start_from or "")}),
             **({} if size is None else {IMAGE_SIZE_KEY: int(size)}),
             **({VIEWS_KEY: views} if views else {}),
             "autoencoder": self.encoding["autoencoder"],
             "scale_factor": self.scale_factor,
             "denoiser_parameters": sum(parameter.numel() for parameter in self.denoiser.parameters()),
         }
+
+
+def as_student(
+    state: Mapping[str, Tensor], info: Mapping[str, Any], student: Denoiser, *, file: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A teacher's tensors and facts as those of a student at its start, whose scales have no effect yet.
+
+    Raises:
+        WeightsError: if the file is itself a student's.
+    """
+    if Distilled.of(info) is not None:
+        action = "Pass the model file that finetune wrote"
+        raise WeightsError(f"{file} must be a teacher", found="a student of few steps", action=action)
+    assert student.distilled is not None
+    added = {f"denoiser.{name}": value for name, value in student.state_dict().items() if ".class_embedding." in name}
+    geometry = dict(info.get(GEOMETRY_KEY, {}))
+    if "denoiser" in geometry:
+        geometry["denoiser"] = {**geometry["denoiser"], DISTILLED_KEY: student.distilled.facts()}
+    return {**state, **added}, {**info, **({GEOMETRY_KEY: geometry} if geometry else {})}
+
+
+@torch.no_grad()
+def require_same_encoder(given: AutoencoderKL, own: AutoencoderKL, *, file: str) -> None:
+    """Refuse a teacher of other latents; its decoder may be another.
+
+    Args:
+        given: of the teacher's file.
+        own: that made the latent cache.
+        file: name of the teacher's file, for the error.
+
+    Raises:
+        WeightsError: if both encode noise differently.
+    """
+    noise = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    latent, expected = given.encode(noise)[0], own.encode(noise)[0]
+    if latent.shape != expected.shape or float((latent - expected).norm() / expected.norm()) > MOST_ENCODER_ERROR:
+        raise WeightsError(
+            f"{file} must be of the autoencoder that made the latent cache",
+            found="another encoder",
+            action="Run `biomedjourney encode` with its autoencoder, or pass another teacher as --start_from",
+        )
 
 
 def run_stages(stages: Sequence[str], bundle_root: str | Path, *, arguments: Sequence[str] | None = None) -> None:

@@ -24,6 +24,7 @@ STACKS = [
     *([name] for name in ("common.yaml", *RUNS)),
     ["train.yaml", "pretrain.yaml"],
     ["train.yaml", "finetune.yaml"],
+    ["train.yaml", "distill.yaml"],
     ["train.yaml", "sd15.yaml", "gpu.yaml"],
     ["train.yaml", "sd15.yaml", "gpu12.yaml"],
     ["train.yaml", "multi_gpu.yaml"],

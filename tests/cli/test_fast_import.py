@@ -16,14 +16,12 @@ from biomedjourney_monai.cli.fast_import import UNUSED, import_monai_quickly
 import_monai_quickly(argparse.Namespace(own_process=True))
 assert "monai" in sys.modules and gc.isenabled() and gc.get_freeze_count() > 100_000
 assert not [name for name in UNUSED if name in sys.modules]
-import transformers
-from monai.handlers import MLFlowHandler
-try:
-    MLFlowHandler(tracking_uri="sqlite://")
-except Exception as error:
-    assert type(error).__name__ == "OptionalImportError", error
-else:
-    raise AssertionError("MONAI has its MLflow: this module saves nothing any more")
+assert "monai.auto3dseg" not in sys.modules
+from monai.utils import jupyter_utils
+assert not jupyter_utils.has_matplotlib, "MONAI has its matplotlib: this module saves nothing any more"
+import ignite, matplotlib.pyplot, pandas, scipy.stats, transformers
+from monai.utils.module import load_submodules, walk_packages
+assert walk_packages is not None and list(walk_packages(["."])) is not None
 """
 
 

@@ -25,6 +25,7 @@ def started(monkeypatch):
         ([], "{}/train.yaml"),
         (["--stage", "pretrain"], "['{}/train.yaml','{}/pretrain.yaml']"),
         (["--stage", "finetune"], "['{}/train.yaml','{}/finetune.yaml']"),
+        (["--stage", "distill"], "['{}/train.yaml','{}/distill.yaml']"),
         (["--stage", "autoencoder"], "{}/train_autoencoder.yaml"),
     ],
 )

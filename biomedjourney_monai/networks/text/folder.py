@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.networks.text.clip import NO_TOKEN, OFFLINE, HubClipStates, read_clip_text
+from biomedjourney_monai.networks.text.small_tower import read_small_tower
 from biomedjourney_monai.networks.weights.model_file import refuse_pointer, weights_hash
 
 CLIP_CONFIG = "open_clip_config.json"
@@ -33,6 +34,9 @@ VOCABULARIES = ("vocab.txt", "tokenizer.json")
 CLIP_VOCABULARY = ("vocab.json", "merges.txt")
 CLIP_MODELS = ("clip", "clip_text_model")
 """`model_type` of a whole CLIP and of its text tower alone."""
+SMALL_TOWER = "biomedjourney/small-text-tower"
+"""`hf_model_name` of the towers that `train-text` writes."""
+SMALL_WEIGHTS = "open_clip_model.safetensors"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth")
 PLAIN_BERT_CONTEXT = 256
 """Context length of a plain BERT, whose files state none: BiomedCLIP's."""
@@ -95,7 +99,8 @@ def load_text_tower(folder: str | Path) -> LoadedTower:
         is_clip = _read_model_type(folder) in CLIP_MODELS
         return _load_plain_clip(folder) if is_clip else _load_plain_bert(folder)
     text_config = _read_text_config(folder)
-    return _load_clip(folder, text_config)
+    is_small = text_config.get("hf_model_name") == SMALL_TOWER and (folder / SMALL_WEIGHTS).is_file()
+    return _load_small(folder, text_config) if is_small else _load_clip(folder, text_config)
 
 
 class BertStates(nn.Module):
@@ -125,6 +130,20 @@ class ClipStates(nn.Module):
         missing = self.text.context_length - length  # the tower's mask has a fixed size
         whole = nn.functional.pad(ids, (0, missing), value=self.text.pad_id)
         return self.text(whole)[1][:, :length]
+
+
+def _load_small(folder: Path, text_config: dict[str, Any]) -> LoadedTower:
+    _require_files(folder, with_bert=True)
+    with _readable_failure(folder):
+        bert, tokenizer, config = read_small_tower(folder, folder / SMALL_WEIGHTS)
+    return LoadedTower(
+        transformer=bert,
+        tokenizer=tokenizer,
+        pad_token_id=config["pad_token_id"],
+        width=config["hidden_size"],
+        context_length=int(text_config["context_length"]),
+        files_hash=_hash_files(folder),
+    )
 
 
 def _load_clip(folder: Path, text_config: dict[str, Any]) -> LoadedTower:

@@ -11,10 +11,7 @@ from typing import Any
 from torch import nn
 
 from biomedjourney_monai.files import write_json, written_atomically
-from biomedjourney_monai.networks.text.folder import quiet_root_logger
-
-WEIGHTS_FILE = "open_clip_model.safetensors"
-_NAME = "biomedjourney/small-text-tower"
+from biomedjourney_monai.networks.text.folder import SMALL_TOWER, quiet_root_logger
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,8 @@ class TowerGeometry:
                     "pool_type": "avg",
                 },
                 "text_cfg": {
-                    "hf_model_name": _NAME,
-                    "hf_tokenizer_name": _NAME,
+                    "hf_model_name": SMALL_TOWER,
+                    "hf_tokenizer_name": SMALL_TOWER,
                     "hf_proj_type": "mlp",
                     "hf_pooler_type": "mean_pooler",
                     "context_length": self.context_length,

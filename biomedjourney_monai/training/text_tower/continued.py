@@ -10,7 +10,7 @@ import torch
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.networks.text.encoder import TextEncoder
-from biomedjourney_monai.networks.text.tower_folder import WEIGHTS_FILE
+from biomedjourney_monai.networks.text.folder import SMALL_WEIGHTS
 
 
 def continue_tower(model: Any, vocabulary: Sequence[str], folder: str | Path) -> TextEncoder:
@@ -31,7 +31,7 @@ def continue_tower(model: Any, vocabulary: Sequence[str], folder: str | Path) ->
 
     folder = Path(folder)
     pieces = {piece: place for place, piece in enumerate((folder / "vocab.txt").read_text("utf-8").splitlines())}
-    earlier, own = load_file(folder / WEIGHTS_FILE), model.state_dict()
+    earlier, own = load_file(folder / SMALL_WEIGHTS), model.state_dict()
     common = [(place, pieces[piece]) for place, piece in enumerate(vocabulary) if piece in pieces]
     here, there = (torch.tensor(places) for places in zip(*common, strict=True))
     for name, value in own.items():

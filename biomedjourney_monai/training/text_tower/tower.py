@@ -25,8 +25,8 @@ from tqdm import tqdm
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.networks.text.encoder import TextEncoder
+from biomedjourney_monai.networks.text.folder import SMALL_WEIGHTS
 from biomedjourney_monai.networks.text.tower_folder import (
-    WEIGHTS_FILE,
     TowerGeometry,
     build_tower,
     write_tower_folder,
@@ -110,7 +110,7 @@ def fit_text_tower(
         losses = trainer.train(images[:-held_out], texts[:-held_out])
         figures = {**measure_retrieval(model, tokenizer, images[-held_out:], texts[-held_out:]), **losses}
     write_tower_folder(out, vocabulary, geometry=geometry)
-    write_tower_weights(out / WEIGHTS_FILE, model)
+    write_tower_weights(out / SMALL_WEIGHTS, model)
     write_json(out / TRAINING_FILE, {"seed": seed, "steps": steps, "images": len(images), "figures": figures})
     return figures
 

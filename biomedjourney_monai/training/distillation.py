@@ -1,0 +1,123 @@
+"""Batches for a student of few steps: states on its own path, and where its teacher's guided path ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biomedjourney_monai.diffusion.guidance import Conditions, Guidance
+from biomedjourney_monai.diffusion.schedule import add_noise, from_clean, to_clean_and_noise, trailing_timesteps
+from biomedjourney_monai.diffusion.solvers import DDIM, solve
+from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.fast_path import FastDenoiser
+from biomedjourney_monai.training.inferers import AutocastInferer
+from biomedjourney_monai.training.prepare_batch import DiffusionPrepareBatch, WeightedTarget
+
+
+class DistillPrepareBatch(DiffusionPrepareBatch):
+    """Draw noise and scales, follow teacher and student from them, and let the student learn the teacher's end.
+
+    The teacher goes its whole way by DDIM under two-scale guidance, three evaluations a step. The student goes its own
+    way of few steps, one evaluation each; at every state of it the target is the clean latent at which the teacher
+    arrived from the same noise. So a later step learns to mend what the student's own earlier steps left wrong.
+
+    Args:
+        noise_scheduler, scale_factor, null_text_states, **more: of `DiffusionPrepareBatch`. Only the text is dropped,
+            since a student is never asked without a prior.
+        teacher: frozen.
+        student: the network that is trained.
+        teacher_steps: of the teacher's path.
+        path_steps: steps of the student's paths; each batch takes one of them.
+        drop_text: probability of the empty description.
+        precision: of the student's path, as in training.
+
+    Source: Luhman and Luhman 2021, Knowledge Distillation in Iterative Generative Models; the states on the student's
+        own path as in Ross et al. 2011, A Reduction of Imitation Learning (DAgger).
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        teacher: Denoiser | FastDenoiser,
+        student: Denoiser,
+        teacher_steps: int = 5,
+        path_steps: Sequence[int] = (2,),
+        drop_text: float = 0.05,
+        precision: str = "bfloat16",
+        **more: Any,
+    ) -> None:
+        super().__init__(*args, drop_text=drop_text, drop_image=0.0, drop_both=0.0, **more)
+        assert student.distilled is not None, "denoiser#distilled says what the student is trained for"
+        self.teacher, self.student, self.distilled = teacher, student, student.distilled
+        self.teacher_steps, self.path_steps = teacher_steps, tuple(path_steps)
+        self.inferer = AutocastInferer(precision=precision)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        batchdata: dict[str, Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **_: Any,
+    ) -> tuple[Tensor, WeightedTarget, tuple[()], dict[str, Tensor]]:
+        """Returns: N states for each of B examples, (N·B, C, h, w), their weighted target, four keyword arguments."""
+        prior, text = self._drop_conditions(batchdata["prior_latent"], batchdata["text_states"])
+        noise, scales = self._normal(prior.shape), self._scales(len(prior))
+        steps = self.path_steps[int(torch.randint(len(self.path_steps), (1,), generator=self.generator))]
+        prior, text, noise, scales, valid = (
+            value.to(device, non_blocking=non_blocking) for value in (prior, text, noise, scales, batchdata["valid"])
+        )
+        end = self._follow_teacher(noise, prior, text, scales)
+        states, timesteps = self._follow_student(noise, prior, text, scales, steps=steps)
+        times = timesteps.repeat_interleave(len(prior)).to(noise.device)  # (N·B,)
+        noisy = torch.cat(states)
+        signal = self.noise_scheduler.alphas_cumprod.to(noisy)[times].reshape(-1, 1, 1, 1)
+        kind = str(self.noise_scheduler.prediction_type)
+        target = from_clean(end.repeat(steps, 1, 1, 1), noisy, signal, prediction_type=kind)
+        weight = self._weight(valid.repeat(steps, 1, 1, 1), times.cpu())
+        inputs = {
+            "timesteps": times,
+            "prior_latent": prior.repeat(steps, 1, 1, 1),
+            "text_states": text.repeat(steps, 1, 1),
+            "scales": scales.repeat(steps, 1),
+        }
+        return noisy, WeightedTarget(target, weight.to(noisy.device), times), (), inputs
+
+    def _scales(self, count: int) -> Tensor:
+        """Guidance scales, shape (count, 2), text first, evenly from the student's ranges."""
+        share = self._own(torch.rand(self.processes * count, 2, generator=self.generator))
+        ranges = self.distilled.text_guidance_scale, self.distilled.image_guidance_scale
+        low, high = (torch.tensor([limits[end] for limits in ranges]) for end in (0, 1))
+        return low + (high - low) * share
+
+    def _follow_teacher(self, noise: Tensor, prior: Tensor, text: Tensor, scales: Tensor) -> Tensor:
+        """The clean latent at which the teacher arrives, same shape as the noise."""
+        given = Conditions(self.teacher, prior, text, self.null_text_states.to(text))
+        text_scale, image_scale = scales[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
+        return solve(
+            Guidance(given, image_scale=image_scale, text_scale=text_scale),
+            noise,
+            self.noise_scheduler.alphas_cumprod,
+            solver=DDIM,
+            steps=self.teacher_steps,
+            prediction_type=str(self.noise_scheduler.prediction_type),
+        )
+
+    def _follow_student(
+        self, noise: Tensor, prior: Tensor, text: Tensor, scales: Tensor, *, steps: int
+    ) -> tuple[list[Tensor], Tensor]:
+        """The states of the student's path, from the noise on, and their timesteps."""
+        alphas, kind = self.noise_scheduler.alphas_cumprod.to(noise), str(self.noise_scheduler.prediction_type)
+        timesteps = trailing_timesteps(train_timesteps=len(alphas), steps=steps)
+        states = [noise]
+        for at, following in pairwise(timesteps):
+            latent = states[-1]
+            inputs = at.expand(len(latent)).to(latent.device), prior, text, scales
+            prediction = self.inferer(latent, self.student, *inputs).float()
+            clean, implied = to_clean_and_noise(prediction, latent, alphas[at], prediction_type=kind)
+            states.append(add_noise(clean, implied, alphas[following]))
+        return states, timesteps
