@@ -34,7 +34,7 @@ class FilmClassifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = create_model("tf_efficientnet_lite0", in_chans=1, num_classes=0, drop_path_rate=0.1)
-        self.neck = nn.Sequential(nn.Dropout(0.3), nn.Linear(self.backbone.num_features, 256), nn.ReLU())
+        self.neck = nn.Sequential(nn.Dropout(0.3), nn.Linear(1280, 256), nn.ReLU())
         self.dropout = nn.Dropout(0.3)
         self.num_labels, self.num_groups = len(CHEXPERT_LABELS), 3
         self.heads = nn.Linear(256, self.num_labels + 1 + self.num_groups + 1)
