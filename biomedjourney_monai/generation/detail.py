@@ -24,6 +24,10 @@ THRESHOLD = 0.01
 FULL = 0.02
 """Mean absolute change from which all of it is shown."""
 
+PEAK = 0.1
+"""A part of the picture that changed nowhere by more than this is left as it was: of 40 rendered validation journeys,
+the weakest true change reaches 0.12, and what the model redraws without being asked mostly stays below 0.09."""
+
 WINDOW = 5
 """Side of the window, in pixels of the model, over which changes and fine structure are compared."""
 
@@ -72,7 +76,7 @@ def find_change(square: np.ndarray, prior: np.ndarray, film_hw: tuple[int, int])
     top, left, rows, columns = content_box(*film_hw, size=len(prior))
     before, after = (picture[top : top + rows, left : left + columns] for picture in (prior, square))
     amount = _without_objects(after - before, before, after, scale=len(prior) / 128) * _inside_field(before)
-    size = _average(np.abs(amount))
+    size = _with_peak(_average(np.abs(amount)))
     weight = np.clip((size - THRESHOLD) / (FULL - THRESHOLD), 0, 1)
     amount = amount * weight * weight * (3 - 2 * weight)
     return Change(amount, _share_kept(before + amount, before))
@@ -106,6 +110,14 @@ def transfer_detail(film: np.ndarray, change: Change, *, scale: float = 1.0) -> 
 def enlarge_change(change: Change, film_hw: tuple[int, int], *, scale: float = 1.0) -> np.ndarray:
     """The change at the film's size, smooth, float32, shape (H, W); positive is denser."""
     return cv2.resize(change.amount, film_hw[::-1], interpolation=cv2.INTER_CUBIC) * np.float32(scale)
+
+
+def _with_peak(size: np.ndarray) -> np.ndarray:
+    """The size of a change, 0 in connected parts above `THRESHOLD` that nowhere reach `PEAK`."""
+    count, parts = cv2.connectedComponents((size > THRESHOLD).astype(np.uint8), connectivity=8)
+    highest = np.zeros(count, np.float32)
+    np.maximum.at(highest, parts.ravel(), size.ravel())
+    return np.where(highest[parts] >= PEAK, size, 0)
 
 
 def _hidden(film: np.ndarray, change: Change) -> np.ndarray:
