@@ -171,6 +171,7 @@ def _made_with(settings, picture, small_model):
     parser["bundle_root"], parser["prior"] = str(ROOT / "bundle"), str(picture)
     parser["denoiser"] = {"channels": [32, 32, 32], "num_head_channels": [0, 32, 32]}
     parser["sampler"], parser["description"] = {"steps": 3}, "New large left pleural effusion."
+    parser["detail"] = "none"  # random weights change everything a little, which detail transfer would not show
     for key, value in settings.items():
         section, _, inner = key.removeprefix("--").partition("#")
         parser[section] = {**parser[section], inner: value} if inner else value
