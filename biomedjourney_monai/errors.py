@@ -7,7 +7,8 @@ import functools
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,6 +110,16 @@ def require_extra(extra: str) -> None:
     for package in (name for name, owner in EXTRAS.items() if owner == extra):
         if importlib.util.find_spec(package) is None:
             raise MissingPackageError(package)
+
+
+@contextmanager
+def as_weights_error(rule: str, *, action: str) -> Iterator[None]:
+    """Raise a WeightsError for any error in loading weights: truncated or hostile bytes raise many kinds."""
+    try:
+        yield
+    except Exception as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else type(error).__name__
+        raise WeightsError(rule, found=found, action=action) from error
 
 
 def refuse_unknown_keywords(function: F) -> F:

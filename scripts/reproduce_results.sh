@@ -183,9 +183,9 @@ download() {
 }
 
 real() {
-  local size="${SIZE:-128}" model=() pictures=(--chestxray14 "$CHESTXRAY14")
+  local size="${SIZE:-128}" model=()
   local sd15="$root/bundle/configs/sd15.yaml" gpu="$root/bundle/configs/gpu.yaml"
-  step real-cohort biomedjourney cohort "${pictures[@]}" --views PA --work real \
+  step real-cohort biomedjourney cohort --chestxray14 "$CHESTXRAY14" --views PA --work real \
     && step real-journeys biomedjourney journeys --work real \
     && step real-register biomedjourney register --work real --size "$size" \
     && step real-describe biomedjourney describe --work real --seed 0 || return 1
@@ -206,11 +206,10 @@ real() {
   step real-evaluate biomedjourney evaluate --work real --judges chestxray14 --bootstrap "$(full 2000 50)" \
     && step real-report biomedjourney report --work real || return 1
   ((size == 128)) || return 0
-  step real-onto biomedjourney cohort "${pictures[@]}" --work real-films \
-    && step real-anatomy python "$bench/real_anatomy.py" --onto real-films --films "$(full 60 4)" \
+  step real-anatomy python "$bench/real_anatomy.py" --onto real --films "$(full 60 4)" \
     && step real-no-change python "$bench/no_change.py" real --films "$(full 100 10)" \
-    && step real-autoencoder biomedjourney check-autoencoder --work real \
-    && step real-views python "$bench/view_check.py" "${pictures[@]}"
+    && step real-views python "$bench/view_check.py" --chestxray14 "$CHESTXRAY14" \
+    && step real-autoencoder biomedjourney check-autoencoder --work real # last: it ends with 1 if a target is missed
 }
 
 # switches_config SEED: the paper's Table 2 at a small budget from random weights of the denoiser.

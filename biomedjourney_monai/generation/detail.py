@@ -114,10 +114,8 @@ def enlarge_change(change: Change, film_hw: tuple[int, int], *, scale: float = 1
 
 def _with_peak(size: np.ndarray) -> np.ndarray:
     """The size of a change, 0 in connected parts above `THRESHOLD` that nowhere reach `PEAK`."""
-    count, parts = cv2.connectedComponents((size > THRESHOLD).astype(np.uint8), connectivity=8)
-    highest = np.zeros(count, np.float32)
-    np.maximum.at(highest, parts.ravel(), size.ravel())
-    return np.where(highest[parts] >= PEAK, size, 0)
+    _, parts = cv2.connectedComponents((size > THRESHOLD).astype(np.uint8), connectivity=8)
+    return np.where(np.isin(parts, parts[size >= PEAK]), size, 0)
 
 
 def _hidden(film: np.ndarray, change: Change) -> np.ndarray:

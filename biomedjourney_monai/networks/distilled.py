@@ -47,13 +47,12 @@ class Distilled:
 
     @classmethod
     def in_file(cls, model_file: str | Path) -> Distilled | None:
-        """What the student of a model file was trained for; None for a teacher, or if there is no such file.
+        """What the student in a model file was trained for; None for a teacher, or if there is no such file.
 
         Raises:
             WeightsError: if the file cannot be read.
         """
-        facts = load_info(model_file) if Path(model_file).is_file() else {}
-        return cls.of(facts)
+        return cls.of(load_info(model_file) if Path(model_file).is_file() else {})
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Distilled | None:

@@ -23,7 +23,7 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
 
     The teacher goes its whole way by DDIM under two-scale guidance, three evaluations a step. The student goes its own
     way of few steps, one evaluation each; at every state of it the target is the clean latent at which the teacher
-    arrived from the same noise. So a later step learns to mend what the student's own earlier steps left wrong.
+    arrived from the same noise. So a later step learns to correct the errors of the student's earlier steps.
 
     Args:
         noise_scheduler, scale_factor, null_text_states, **more: of `DiffusionPrepareBatch`. Only the text is dropped,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.errors import WeightsError, as_weights_error
 
 
 class FeatureDistance(nn.Module):
@@ -76,16 +76,12 @@ class ResNet50Distance(nn.Module):
                 found="no such file",
                 action="Pass a ResNet-50 in torchvision's names, or leave --perceptual_file null",
             )
-        try:
+        rule = f"{weights} must hold the tensors of torchvision's ResNet-50"
+        action = "Save `resnet50().state_dict()` there; weights are read as tensors only"
+        with as_weights_error(rule, action=action):
             self.loss = PerceptualLoss(
                 spatial_dims=2, network_type="resnet50", pretrained=True, pretrained_path=str(weights)
             )
-        except Exception as error:  # unpickling and missing keys raise many kinds
-            raise WeightsError(
-                f"{weights} must hold the tensors of torchvision's ResNet-50",
-                found=type(error).__name__,
-                action="Save `resnet50().state_dict()` there; weights are read as tensors only",
-            ) from error
 
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
         """Compare images, both of shape (B, 1, H, W) in [-1, 1]; returns a scalar >= 0."""

@@ -60,8 +60,10 @@ def count_markers(images: np.ndarray, films: np.ndarray) -> int:
 def find_films(folder: Path) -> list[Path]:
     """The pictures of a folder, or the test patients' priors of a working folder."""
     if (folder / PAIRS_FILE).is_file():
-        pairs = read_table(folder / PAIRS_FILE, columns=["prior_image", "split"], made_by="register")
-        return [folder / name for name in sorted(set(pairs.loc[pairs["split"] == "test", "prior_image"]))]
+        pairs = read_table(folder / PAIRS_FILE, columns=["prior_image", "split", "kept"], made_by="register")
+        return [
+            folder / name for name in sorted(set(pairs.loc[(pairs["split"] == "test") & pairs["kept"], "prior_image"]))
+        ]
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
 
 

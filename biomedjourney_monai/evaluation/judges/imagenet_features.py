@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.errors import as_weights_error
 
 INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
 """torchvision's name of the weights. FID by other ports of the network has other values and is not comparable."""
@@ -29,14 +29,9 @@ class InceptionFeatures:
 
         path = Path(path)
         network = inception_v3(weights=None, aux_logits=True, init_weights=False)
-        try:
+        rule = f"{path.name} must hold the tensors of torchvision's Inception v3"
+        with as_weights_error(rule, action=f"Put torchvision's {INCEPTION_FILE} there; nothing is downloaded"):
             network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
-        except Exception as error:  # truncated or hostile bytes raise many kinds
-            raise WeightsError(
-                f"{path.name} must hold the tensors of torchvision's Inception v3",
-                found="no such file" if isinstance(error, FileNotFoundError) else type(error).__name__,
-                action=f"Put torchvision's {INCEPTION_FILE} there; nothing is downloaded",
-            ) from error
         network.fc = nn.Identity()
         self.network, self.device = network.eval().to(device), torch.device(device)
 

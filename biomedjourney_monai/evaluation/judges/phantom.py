@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.errors import WeightsError, as_weights_error
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
 from biomedjourney_monai.evaluation.judges.scores import HasSquares, JudgeScores, as_batch, on_grid
@@ -153,10 +153,6 @@ def load_weights(network: nn.Module, path: str | Path) -> str:
     action = f"Put {path.name} into {path.parent}, or train it with `biomedjourney train-judges --out {path.parent}`"
     if not path.is_file():
         raise WeightsError(f"the judges need the weights {path}", found="no such file", action=action)
-    try:
+    with as_weights_error(f"{path} must hold the tensors of {type(network).__name__}", action=action):
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
-    except Exception as error:  # unpickling hostile or truncated bytes raises many kinds
-        raise WeightsError(
-            f"{path} must hold the tensors of {type(network).__name__}", found=type(error).__name__, action=action
-        ) from error
     return file_hash(path)

@@ -10,7 +10,6 @@ import pandas
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, race_group
 from biomedjourney_monai.schema import SPLITS
 
-DECADES = 10
 YOUNGEST, OLDEST = 20, 80
 """Years below which, and from which on, patients are not told apart by decade."""
 
@@ -64,5 +63,5 @@ def _decade(age: float) -> str:
         return f"under {YOUNGEST}"
     if age >= OLDEST:
         return f"{OLDEST} and over"
-    first = int(age) // DECADES * DECADES
-    return f"{first} to {first + DECADES - 1}"
+    first = int(age) // 10 * 10
+    return f"{first} to {first + 9}"

@@ -90,14 +90,11 @@ class SmallBert(nn.Module):
 
 
 def read_small_tower(folder: Path, weights: Path) -> tuple[SmallBert, WordPieces, dict[str, int]]:
-    """Read the folder of a small text tower, as tensors only.
+    """Read the tower (float32), its tokenizer and the content of `config.json`, as tensors only.
 
     Args:
         folder: holds `config.json`, `tokenizer_config.json` and `vocab.txt`.
         weights: safetensors of the whole open_clip model.
-
-    Returns:
-        The tower as float32, its tokenizer, and the content of `config.json`.
     """
     from safetensors.torch import load_file
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -19,8 +19,8 @@ DEFAULT_SEVERITY = {"new": 2, "worse": 3, "better": 1}
 """Change → severity where a description states none: a worse finding is drawn large, whatever the prior shows."""
 
 NO_CHANGE = "Unchanged."
-"""Keeps the film, in training with pairs of one film, where other sentences of that meaning also stood beside pairs of
-two films: on 40 validation films 33.0 dB, the lowest twentieth 31.3, against 30.6 and 18.8 of "No interval change."."""
+"""Keeps the film best: in training it stood beside pairs of one film, where other sentences of that meaning also stood
+beside pairs of two films."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ReadRequest:
 
 _VIEW = re.compile(r"\b(AP|PA) (?:view|film|projection|radiograph)\b", re.IGNORECASE)
 _STAYS = re.compile(
-    r"\b(?:unchanged|stable|no (?:\w+ ){0,2}change|no (?:\w+ )?new (?!or\b)\w+|nothing new"
+    rf"{words.UNCHANGED}|\b(?:no (?:\w+ )?new (?!or\b)\w+|nothing new"
     r"|(?:looks?|appears?|is|are) the same|similar to)\b"
 )
 _CLEAR = re.compile(r"\b(?:clear|normal|unremarkable|acute|active)\b")
@@ -103,21 +103,17 @@ def read_request(description: str) -> ReadRequest:
         named = words.OTHER_THINGS.finditer(sentence)
         undrawable += [match[0] for match in named if not words.DENIAL.search(sentence, 0, match.start())]
         left_out += _left_out(sentence, segments)
+    stays = [bool(_STAYS.search(s) and not _CLEAR.search(s)) for s in sentences if not _VIEW.fullmatch(s)]
     changes, by_default, prompt = list(asked.values()), frozenset[str](), description
     if changes and not is_canonical(description):
         changes, by_default = _fill_in(changes)
         prompt = " ".join(progression.write_change(change) for change in changes)
-    elif not changes and (undrawable or _says_only_that_it_stays(sentences)):
+    elif not changes and (undrawable or (stays and all(stays))):
         prompt = NO_CHANGE
     view = _VIEW.search(description)
     if view and prompt not in (description, NO_CHANGE):
         prompt += f" {view[1].upper()} view."
     return ReadRequest(tuple(changes), by_default, prompt, tuple(left_out), tuple(dict.fromkeys(undrawable)))
-
-
-def _says_only_that_it_stays(sentences: Sequence[str]) -> bool:
-    said = [sentence for sentence in sentences if not _VIEW.fullmatch(sentence)]
-    return bool(said) and all(_STAYS.search(sentence) and not _CLEAR.search(sentence) for sentence in said)
 
 
 def _changes_of(segment: Segment) -> list[Change]:

@@ -145,10 +145,11 @@ CHEST = re.compile(
 )
 """Words of a report in English that says something, even where no finding is named."""
 
+UNCHANGED = r"\b(?:unchanged|stable|no (?:\w+ ){0,2}change)\b"
+
 NOTHING_NEW = re.compile(
     r"\bno (?:evidence of )?(?:acute|active|new)\b|\b(?:is|are|remain|now|lungs) clear\b|\bclear (?:lungs|chest)\b"
-    r"|\b(?:normal|unremarkable) (?:chest|study|radiograph|examination)\b|\b(?:unchanged|no change|stable)\b"
-    r"|\bno (?:\w+ ){0,2}change\b",
+    rf"|\b(?:normal|unremarkable) (?:chest|study|radiograph|examination)\b|{UNCHANGED}",
     re.IGNORECASE,
 )
 """What is said of a chest without naming a finding."""

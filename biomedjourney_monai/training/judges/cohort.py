@@ -102,8 +102,7 @@ def train_cohort_judges(
     rendered = draw_labelled(RENDERED, seed=seed, size=JUDGE_SIZE, processes=processes).images
     facts = finish_judges(network, films, rendered, folder, name=name)
     start = "" if imagenet is None else f" --imagenet {Path(imagenet).name}"
-    command = f"biomedjourney train-judges --work WORK --name {name} --seed {seed} --steps {steps}{start}"
-    facts = {"command": command} | facts
+    facts |= {"command": f"biomedjourney train-judges --work WORK --name {name} --seed {seed} --steps {steps}{start}"}
     write_json(folder / f"{name}_judges.json", facts)
     checkpoint.unlink(missing_ok=True)
     return CohortJudges(folder, facts, unreadable)
