@@ -76,7 +76,11 @@ def write_json_lines(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write one JSON object per line."""
     with written_atomically(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for row in rows:
-            stream.write(json.dumps(_only_finite(row), sort_keys=True, ensure_ascii=False) + "\n")
+            try:
+                line = json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            except (TypeError, ValueError):  # a number of NumPy's, or one that is not finite
+                line = json.dumps(_only_finite(row), sort_keys=True, ensure_ascii=False)
+            stream.write(f"{line}\n")
 
 
 def read_json_lines(path: str | Path, *, made_by: str, keys: Iterable[str] = ()) -> list[dict[str, Any]]:

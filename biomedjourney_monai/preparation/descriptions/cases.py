@@ -26,6 +26,15 @@ NO_LABELS: Mapping[str, float] = dict.fromkeys(CHEXPERT_LABELS, math.nan)
 
 
 @dataclass(frozen=True)
+class _Study:
+    """A study as its pairs use it, and why it cannot be described, or ""."""
+
+    summary: str
+    evidence: Evidence
+    fault: str
+
+
+@dataclass(frozen=True)
 class Case:
     """Two studies to compare.
 
@@ -52,25 +61,31 @@ def read_cases(pairs: pd.DataFrame, *, seed: int = 0) -> tuple[list[dict[str, An
     """
     kept, cases = [], []
     drops: Counter[str] = Counter()
+    read: dict[str, _Study] = {}  # a study is the new one of a pair and the prior of the next
     for pair in tqdm(rows_of(pairs), total=len(pairs), desc="reports", unit=" pairs", mininterval=0.5):
         if not pair["kept"]:
             drops["pair not kept by register"] += 1
             continue
-        studies = []
-        for which in ("prior", "new"):
-            labels = {label: pair[f"{which}_{label}"] for label in CHEXPERT_LABELS}
-            studies.append((read_report(pair[f"{which}_report_path"]), labels))
-        if any(not sections.summary and is_unlabelled(labels) for sections, labels in studies):
-            drops["neither reports nor labels"] += 1
-            continue
-        if any(is_unlabelled(labels) and not says_something(sections.text) for sections, labels in studies):
-            drops["report not understood"] += 1
-            continue
-        (prior, prior_labels), (new, new_labels) = studies
         keys = (pair["prior_study_id"], pair["new_study_id"])
+        for which, study_id in zip(("prior", "new"), keys):
+            if study_id not in read:
+                read[study_id] = _read_study(pair, which)
+        prior, new = (read[study_id] for study_id in keys)
+        faults = {prior.fault, new.fault} - {""}
+        if faults:
+            drops[min(faults)] += 1
+            continue
         kept.append(pair)
-        cases.append(compare_reports(prior, new, prior_labels, new_labels, seed=seed, keys=keys))
+        cases.append(Case(prior.evidence, new.evidence, prior.summary, new.summary, partial(_draw, seed, keys)))
     return kept, cases, drops
+
+
+def _read_study(pair: Mapping[str, Any], which: str) -> _Study:
+    labels = {label: pair[f"{which}_{label}"] for label in CHEXPERT_LABELS}
+    sections, fault = read_report(pair[f"{which}_report_path"]), ""
+    if is_unlabelled(labels) and not (sections.summary and says_something(sections.text)):
+        fault = "report not understood" if sections.summary else "neither reports nor labels"
+    return _Study(sections.summary, _evidence(labels, sections), fault)
 
 
 def read_case(prior_report: str | Path, new_report: str | Path, *, seed: int = 0) -> Case:
@@ -121,8 +136,8 @@ def wording_rng(seed: int, *keys: str) -> np.random.Generator:
 
 def rows_of(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Give each row of a table by column name, with Python's own types."""
-    columns = list(table.columns)
-    return (dict(zip(columns, row)) for row in table.itertuples(index=False, name=None))
+    columns = [table[name].to_numpy(dtype=object).tolist() for name in table.columns]
+    return (dict(zip(table.columns, row)) for row in zip(*columns))
 
 
 def _draw(seed: int, keys: tuple[str, str], attempt: int) -> np.random.Generator:

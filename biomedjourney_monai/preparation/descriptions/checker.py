@@ -13,7 +13,7 @@ from biomedjourney_monai.preparation.descriptions.evidence import Evidence
 from biomedjourney_monai.preparation.reports import vocabulary as words
 from biomedjourney_monai.preparation.reports.identifiers import find_identifiers
 from biomedjourney_monai.preparation.reports.statements import Segment, read_segments, read_statements, split_sentences
-from biomedjourney_monai.preparation.reports.states import DESCRIBED, compare_states
+from biomedjourney_monai.preparation.reports.states import DESCRIBED, Change, compare_states
 
 MIN_CHARACTERS, MAX_CHARACTERS = 12, 600
 """The paper's descriptions have 146 characters on average."""
@@ -52,13 +52,14 @@ _TRENDS = {"worse": {"worse", "possible"}, "better": {"better", "resolved", "pos
 def check_description(description: str, prior: Evidence, new: Evidence) -> list[str]:
     """List the reasons to reject a description, without text or identifiers; empty if it is supported."""
     reasons = list(_check_form(description))
+    changes = compare_states(prior.state, new.state)
     for sentence in split_sentences(description):
         segments = read_segments(sentence)
         for segment in segments:
-            reasons += _check_segment(segment, prior, new)
+            reasons += _check_segment(segment, changes, prior, new)
         reasons += _check_rest(sentence, segments, prior, new)
     reasons += _check_others(description, prior, new)
-    reasons += _check_whole(description, prior, new)
+    reasons += _check_whole(description, changes)
     return list(dict.fromkeys(reasons))
 
 
@@ -73,11 +74,11 @@ def _check_form(description: str) -> Iterator[str]:
         yield UNCLEAR_SIDE
 
 
-def _check_segment(segment: Segment, prior: Evidence, new: Evidence) -> Iterator[str]:
+def _check_segment(segment: Segment, changes: Sequence[Change], prior: Evidence, new: Evidence) -> Iterator[str]:
     if segment.is_negated:
         yield from _check_denial(segment, prior, new)
     else:
-        yield from _check_presence(segment, prior, new)
+        yield from _check_presence(segment, changes, prior, new)
 
 
 def _check_denial(segment: Segment, prior: Evidence, new: Evidence) -> Iterator[str]:
@@ -96,7 +97,7 @@ def _check_denial(segment: Segment, prior: Evidence, new: Evidence) -> Iterator[
         yield UNSUPPORTED_DENIAL
 
 
-def _check_presence(segment: Segment, prior: Evidence, new: Evidence) -> Iterator[str]:
+def _check_presence(segment: Segment, changes: Sequence[Change], prior: Evidence, new: Evidence) -> Iterator[str]:
     label = segment.label
     if not new.shows(label):
         yield NEGATED if new.denies(label) else GONE if prior.shows(label) else NOT_SHOWN
@@ -111,14 +112,17 @@ def _check_presence(segment: Segment, prior: Evidence, new: Evidence) -> Iterato
     for side, severity in severities.items():
         if severity and severity not in new.severities(label, side) | _prior_severity(prior, new, label, side):
             yield WRONG_SEVERITY
-    yield from _check_trend(segment, set(severities), prior, new)
+    yield from _check_trend(segment, set(severities), changes, prior, new)
 
 
-def _check_trend(segment: Segment, sides: set[str], prior: Evidence, new: Evidence) -> Iterator[str]:
+def _check_trend(
+    segment: Segment, sides: set[str], changes: Sequence[Change], prior: Evidence, new: Evidence
+) -> Iterator[str]:
     label = segment.label
-    changes = [change for change in compare_states(prior.state, new.state) if change.label == label]
     kinds = {
-        change.kind for change in changes if "" in sides or "" in change.severities or sides & change.severities.keys()
+        change.kind
+        for change in changes
+        if change.label == label and ("" in sides or "" in change.severities or sides & change.severities.keys())
     }
     kinds |= new.trends(label, sides)
     if segment.trend in _TRENDS and kinds and not kinds & _TRENDS[segment.trend]:
@@ -158,15 +162,13 @@ def _check_others(description: str, prior: Evidence, new: Evidence) -> Iterator[
         if match[1] not in texts:
             yield NOT_SHOWN
     known = {*prior.state.devices, *new.state.devices}
-    for device, pattern in words.DEVICES.items():
+    for device, pattern in words.DEVICES.items() if words.ANY_DEVICE.search(description.lower()) else ():
         if re.search(pattern, description.lower()) and device not in known and not re.search(pattern, texts):
             yield NOT_SHOWN
 
 
-def _check_whole(description: str, prior: Evidence, new: Evidence) -> Iterator[str]:
-    changed = {
-        c.label for c in compare_states(prior.state, new.state) if c.kind in ("new", "worse", "better", "resolved")
-    }
+def _check_whole(description: str, changes: Sequence[Change]) -> Iterator[str]:
+    changed = {change.label for change in changes if change.kind in ("new", "worse", "better", "resolved")}
     named = read_statements(description).keys()
     if changed and not named & changed:
         yield NO_CHANGE if _NO_CHANGE.search(description.lower()) else MISSES_CHANGE

@@ -46,18 +46,26 @@ def _capitals(*names: str) -> str:
     return _either(tuple(name.upper() for name in names))
 
 
-_KNOWN = _either((*IMPRESSION_HEADINGS, *FINDINGS_HEADINGS, *COMPARISON_HEADINGS, *OTHER_HEADINGS))
-_CAPITALS = _capitals(*IMPRESSION_HEADINGS, *FINDINGS_HEADINGS, *COMPARISON_HEADINGS, *OTHER_HEADINGS)
+_NAMES = (*IMPRESSION_HEADINGS, *FINDINGS_HEADINGS, *COMPARISON_HEADINGS, *OTHER_HEADINGS)
+LONGEST_ALONE = 80
+_KNOWN = _either(_NAMES)
+_CAPITALS = _capitals(*_NAMES)
 
-_HEADING = re.compile(
-    rf"^[ \t]*(?:\*\*)?(?P<known>(?i:{_KNOWN}))(?:\*\*)?[ \t]*:(?:\*\*)?"  # a known one, upper or lower case
-    rf"|(?:\A|^[ \t]*\n)[ \t]*(?P<alone>(?i:{_KNOWN}))[ \t]*$"  # … without a colon on a line of its own
-    rf"|^[ \t]*(?P<dash>{_capitals('impression', 'conclusion')})[ \t]+[-–—](?=\s)"
-    r"|^[ \t]*(?P<amended>ADDENDUM)\b"
-    r"|^[ \t]*(?P<other>[A-Z][A-Z ()/,-]*[A-Z]):(?=\s|$)"  # any other in capitals
-    rf"|(?<=[.?!_)][ \t])[ \t]*(?P<inline>{_CAPITALS})[ \t]*:",  # within a line, after a sentence
+_LINE = re.compile(
+    rf"[ \t]*(?:(?:\*\*)?(?P<known>(?i:{_KNOWN}))(?:\*\*)?[ \t]*:(?:\*\*)?"  # a known one, upper or lower case
+    rf"|(?P<dash>{_capitals('impression', 'conclusion')})[ \t]+[-–—](?=\s)"
+    r"|(?P<addendum>ADDENDUM)\b"
+    r"|(?P<other>[A-Z][A-Z ()/,-]*[A-Z]):(?=\s|$))",  # any other in capitals
     re.MULTILINE,
 )
+_LIKELY = re.compile("ADDENDUM|:|IMPRESSION|CONCLUSION")
+"""What such a line holds some of, since that is fast to see."""
+_INLINE = re.compile(rf"[.?!_)][ \t]+(?P<inline>{_CAPITALS})[ \t]*:")
+"""A heading within a line, after a sentence."""
+
+
+def _name(text: str) -> str:
+    return re.sub(r"\s*/\s*", "/", " ".join(text.lower().split()))
 
 
 def find_headings(text: str) -> list[Heading]:
@@ -67,10 +75,21 @@ def find_headings(text: str) -> list[Heading]:
         >>> [heading.name for heading in find_headings("Findings : Clear.\\nIMPRESSION\\nNo change.")]
         ['findings', 'impression']
     """
-    headings = []
-    for match in _HEADING.finditer(text):
-        if _SUB_HEADING.fullmatch(match[str(match.lastgroup)].strip()):
-            continue
-        name = re.sub(r"\s*/\s*", "/", " ".join(match[str(match.lastgroup)].lower().split()))
-        headings.append(Heading("addendum" if match.lastgroup == "amended" else name, match.start(), match.end()))
+    found = [(match.start("inline"), match.end(), match["inline"]) for match in _INLINE.finditer(text)]
+    start, after_blank = 0, True
+    for line in text.split("\n"):
+        match = _LINE.match(text, start) if _LIKELY.search(line) else None
+        if match:
+            found.append((start, match.end(), match[str(match.lastgroup)]))
+        elif (
+            after_blank and len(line) < LONGEST_ALONE and _name(line) in _NAMES
+        ):  # without a colon on a line of its own
+            found.append((start, start + len(line), line))
+        start, after_blank = start + len(line) + 1, not line.strip()
+    headings, last = [], 0
+    for start, end, text in sorted(found):
+        if start >= last:
+            last = end
+            if not _SUB_HEADING.fullmatch(text.strip()):
+                headings.append(Heading(_name(text), start, end))
     return headings

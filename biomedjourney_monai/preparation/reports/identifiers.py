@@ -26,8 +26,8 @@ PATTERNS: dict[str, re.Pattern[str]] = {
 }
 """Kind → pattern. De-identification marks are included, since models memorise them most easily."""
 
-_NEEDED = re.compile(r"[\d@_[]|XXXX|xxxx|\b[DM]rs?\.|\bMs\.")
-"""What every identifier holds some of; most texts hold none of it."""
+_NEEDED = re.compile(r"[\d@_[DMXx](?:(?<=[\d@_[])|rs?\.|s\.|XXX|xxx)")
+"""What every identifier holds some of; most texts hold none of it. A set of first characters is fast to find."""
 
 
 def strip_identifiers(text: str) -> str:

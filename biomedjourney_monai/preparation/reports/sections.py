@@ -21,6 +21,11 @@ _REFERS = re.compile(
 )
 """An impression that only refers to the findings."""
 
+_GAP = re.compile(r"\( ?\)| [,.;:)]|[,;:] ?[,;:.]|\. ?\.")
+"""What removed identifiers leave."""
+
+_LIST_NUMBER = re.compile(r"(?:^[ \t]*|(?<=[.;:?])\s+)\(?(\d{1,2})[.)](?=\s)", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Sections:
@@ -52,7 +57,7 @@ class Sections:
         return "\n".join(part for part in (self.summary, details, self.addendum) if part)
 
 
-@lru_cache(maxsize=512)  # a study's report is read as the new one, and then as the prior
+@lru_cache(maxsize=32768)  # a study's report is read as the new one, as the prior and as a single one
 def parse_report(text: str) -> Sections:
     """Split a report into sections. Of several with one heading, the last one that is not empty counts.
 
@@ -86,7 +91,8 @@ def read_report(path: str | Path) -> Sections:
     if not str(path):
         return Sections()
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb") as stream:  # noqa: PTH123 - a Path takes as long as the reading
+            data = stream.read()
     except OSError:
         return Sections()
     try:
@@ -99,20 +105,18 @@ def read_report(path: str | Path) -> Sections:
 @lru_cache(maxsize=512)
 def clean(text: str) -> str:
     """Write text on one line without identifiers, de-identification marks, list numbers, and the gaps they leave."""
-    text = strip_identifiers(_strip_list_numbers(text))
-    text = re.sub(r"\s+", " ", text)
-    text = re.sub(r"\(\s*\)", "", text)
-    text = re.sub(r"\s+([,.;:)])", r"\1", text)
-    text = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)
-    text = re.sub(r"[,;:]\s*\.", ".", text)
-    text = re.sub(r"\.(?:\s*\.)+", ".", text)
+    text = " ".join(strip_identifiers(_strip_list_numbers(text)).split())
+    if _GAP.search(text):
+        text = re.sub(r" +([,.;:)])", r"\1", re.sub(r"\( ?\)", "", text))
+        text = re.sub(r"[,;:] *\.", ".", re.sub(r"([,;:])(?: *[,;:])+", r"\1", text))
+        text = re.sub(r"\.(?: *\.)+", ".", text)
     return text.strip(" ,;:-")
 
 
 def _strip_list_numbers(text: str) -> str:
     """Remove "1.", "2.", … in order, at starts of lines or after sentences; "T12." stays, since 12 is out of order."""
     expected, parts, start = 1, [], 0
-    for match in re.finditer(r"(?:^[ \t]*|(?<=[.;:?])\s+)\(?(\d{1,2})[.)](?=\s)", text, re.MULTILINE):
+    for match in _LIST_NUMBER.finditer(text) if "1." in text or "1)" in text else ():
         if int(match[1]) in (1, expected):
             parts += [text[start : match.start()], "\n"]
             start, expected = match.end(), int(match[1]) + 1

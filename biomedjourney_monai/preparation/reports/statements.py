@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from biomedjourney_monai.preparation.reports import vocabulary as words
-from biomedjourney_monai.preparation.reports.wording import expand_abbreviations, is_foreign, plain_words
+from biomedjourney_monai.preparation.reports.wording import (
+    expand_abbreviations,
+    is_foreign,
+    join_abbreviations,
+    plain_words,
+)
 
 LEFT, RIGHT, WHOLE = "left", "right", ""
 OTHER = ""
@@ -44,7 +49,10 @@ class Statement:
         return bool(self.severities)
 
 
+_PATTERNS = {label: re.compile(term, re.ASCII) for label, term in (words.TERMS | words.OTHER_TERMS).items()}
 _NAMES_OTHERS = re.compile("|".join(words.OTHER_TERMS.values()))
+_SENTENCE_END = re.compile(r"(?<=[.;?!])\s+|;", re.ASCII)
+_TWICE = re.compile(r"\b(\w+) \1\b", re.ASCII)  # "the the"
 
 
 @lru_cache(maxsize=16384)
@@ -58,19 +66,21 @@ def read_statements(text: str) -> Mapping[str, Statement]:
     if is_foreign(text):
         return {}
     sentences = split_sentences(text)
-    others = _join(
-        [s for sentence in sentences if _NAMES_OTHERS.search(sentence) for s in read_segments(sentence, True)]
-    )
+    others = _join([segment for sentence in sentences for segment in read_segments(sentence, True)])
     named = _join([segment for sentence in sentences for segment in read_segments(sentence)])
     return named | {label: others[label] for label in words.OTHER_TERMS if label in others}
 
 
 def _join(segments: Sequence[Segment]) -> dict[str, Statement]:
     """Join the segments of a text by finding."""
+    if not segments:
+        return {}
     statements: dict[str, Statement] = {}
     certain: set[str] = set()
     for segment in segments:
-        statement = statements.setdefault(segment.label, Statement())
+        statement = statements.get(segment.label)
+        if statement is None:
+            statement = statements[segment.label] = Statement()
         if segment.is_negated:
             sides = segment.sides or {WHOLE}
             statement.denied.update(sides)
@@ -103,16 +113,32 @@ def says_something(text: str) -> bool:
 
 def read_devices(text: str) -> list[str]:
     """List the devices in a text, in the order of `vocabulary.DEVICES`, except those that were removed."""
-    sentences = [sentence for sentence in split_sentences(text) if not re.search(r"\bremov|\bno ", sentence)]
-    return [name for name, pattern in words.DEVICES.items() if any(re.search(pattern, s) for s in sentences)]
+    named = {name for sentence in split_sentences(text) for name in _named_devices(sentence)}
+    return [name for name in words.DEVICES if name in named]
 
 
-@lru_cache(maxsize=16384)
-def split_sentences(text: str) -> tuple[str, ...]:
+@lru_cache(maxsize=65536)
+def _named_devices(sentence: str) -> list[str]:
+    if not words.ANY_DEVICE.search(sentence) or re.search(r"\bremov|\bno ", sentence):
+        return []
+    return [name for name, pattern in words.DEVICES.items() if re.search(pattern, sentence)]
+
+
+def split_sentences(text: str) -> list[str]:
     """Split a text into lower-case sentences without full stops, in the words that the patterns know."""
-    text = re.sub(r"\b(\w+) \1\b", r"\1", expand_abbreviations(text))  # "the the"
-    parts = [part.strip() for part in re.split(r"(?<=[.;?!])\s+|;|\n", text) if part.strip(" .;?!")]
-    return tuple(plain_words(f"{'possible ' if '?' in part else ''}{part.strip(' .;?!')}") for part in parts)
+    return [sentence for line in text.split("\n") for sentence in _split_line(line)]
+
+
+@lru_cache(maxsize=32768)
+def _split_line(line: str) -> tuple[str, ...]:
+    parts = _SENTENCE_END.split(join_abbreviations(line))
+    return tuple(_read_sentence(part) for part in parts if part.strip(" .;?!"))
+
+
+@lru_cache(maxsize=65536)
+def _read_sentence(part: str) -> str:
+    sentence = _TWICE.sub(r"\1", expand_abbreviations(part.strip()))
+    return plain_words(f"{'possible ' if '?' in sentence else ''}{sentence.strip(' .;?!')}")
 
 
 @dataclass(frozen=True)
@@ -201,8 +227,10 @@ def read_segments(sentence: str, with_others: bool = False) -> tuple[Segment, ..
 
     Args:
         sentence: of `split_sentences`.
-        with_others: find `vocabulary.OTHER_TERMS` too.
+        with_others: find `vocabulary.OTHER_TERMS` too; no segment of a sentence that names none of them.
     """
+    if with_others and not _NAMES_OTHERS.search(sentence):
+        return ()
     mentions = _mentions(sentence, {**words.TERMS, **words.OTHER_TERMS} if with_others else words.TERMS)
     parts, doubted, joined, start = [], [], [False], 0
     for index, (label, match) in enumerate(mentions):
@@ -230,7 +258,8 @@ def read_segments(sentence: str, with_others: bool = False) -> tuple[Segment, ..
 
 def _mentions(sentence: str, terms: Mapping[str, str]) -> list[tuple[str, re.Match[str]]]:
     """The findings of `terms` in a sentence, and the other things that it names, in order."""
-    found = [(label, match) for label, term in terms.items() for match in re.finditer(term, sentence)]
+    likely = [label for label in terms if label not in words.PARTS or words.PARTS[label].search(sentence)]
+    found = [(label, match) for label in likely for match in _PATTERNS[label].finditer(sentence)]
     if words.OTHER_TERMS.keys() <= terms.keys():  # the words of the mediastinum do not count for the heart
         found = [item for item in found if item[0] != "Cardiomegaly"]
     found += [(OTHER, match) for match in words.OTHER_THINGS.finditer(sentence)] if found else []

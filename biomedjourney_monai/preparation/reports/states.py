@@ -19,6 +19,9 @@ DESCRIBED_FROM_LABELS = ("Lung Lesion", "Pleural Other")
 KINDS = ("new", "worse", "better", "possible", "same", "resolved", "absent")
 
 
+_NOTHING = Statement()
+
+
 @dataclass(frozen=True)
 class State:
     """One finding in one study.
@@ -82,7 +85,7 @@ def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> 
     findings: dict[str, State] = {}
     denied = []
     for label in DESCRIBED:
-        statement = statements.get(label, Statement())
+        statement = statements.get(label, _NOTHING)
         if not statement.is_present and (known or label not in statements):
             statement = further.get(label, statement)
         elif statement.severities == {WHOLE: 0} and not statement.uncertain and label in further:

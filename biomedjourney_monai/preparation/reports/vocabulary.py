@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+
+_compile = partial(re.compile, flags=re.ASCII)
+"""In ASCII the boundaries of words are faster to find; the terms of English reports are all in it."""
 
 _HEART = r"(?:heart(?: size)?|cardiac silhouette|cardiac size|cardiomediastinal silhouette|(?:cardiac|heart) contour)"
 
@@ -50,6 +54,18 @@ TERMS: dict[str, str] = {
 }
 """CheXpert label → pattern of its names. The pattern for the heart includes its predicate."""
 
+PARTS: dict[str, re.Pattern[str]] = {
+    "Atelectasis": _compile("atelecta|volume|collapse|crowding"),
+    "Cardiomegaly": _compile("cardi|heart|ventric"),
+    "Consolidation": _compile("consolidation"),
+    "Edema": _compile("edema|vascul|failure|chf|cephali|kerley|overload|vessels"),
+    "Lung Opacity": _compile("opaci|space |infiltrate"),
+    "Pleural Effusion": _compile("effusion|fluid|hydrothorax|meniscus|costophrenic"),
+    "Pneumonia": _compile("pneumonia|infecti"),
+    "Pneumothorax": _compile("pneumothora|pleural"),
+}
+"""CheXpert label → what every name in `TERMS` holds some of, since that is fast to see."""
+
 OTHER_TERMS: dict[str, str] = {
     "Enlarged Cardiomediastinum": (
         r"(?:widen\w*|enlarge\w*|prominen\w*) (?:of the )?(?:superior |upper )?"
@@ -68,33 +84,33 @@ OTHER_TERMS: dict[str, str] = {
 """Four more CheXpert labels, read separately from `TERMS`: in a sentence about heart and mediastinum both patterns
 match the same words."""
 
-DEVICE = re.compile(
+DEVICE = _compile(
     r"\b(?:pacemaker|pacer|defibrillator|icd|generator|stimulator|catheter|picc|port-a-cath|mediport|shunt|drain"
     r"|pacing leads?|(?:chest|endotracheal|enteric|nasogastric|orogastric|feeding|tracheostomy|ng|et) tubes?"
     r"|central line|sternotomy|sternal wires|valve replacement|prosthetic valve)s?\b"
 )
-OTHER_THINGS = re.compile(
+OTHER_THINGS = _compile(
     rf"{DEVICE.pattern}|\b(?:fractur\w+|ribs?|clavicle|shoulder|nodul\w+|mass(?:es)?|lesions?|mastectomy|thoracotomy"
     r"|mediastinal shift|pericardial effusion|hernia|granuloma\w*|scoliosis"
     r"|elevat\w+ (?:of the )?(?:\w+ )?hemidiaphragm)\b"
 )
 """Things with a side of their own, which is not that of a finding in the same sentence."""
 
-SIGN = re.compile(r"costophrenic|meniscus|fluid|air|line|ratio|silhouette|heart|crowding|volume|vess|cephal|kerley")
+SIGN = _compile(r"costophrenic|meniscus|fluid|air|line|ratio|silhouette|heart|crowding|volume|vess|cephal|kerley")
 """In a mention: a sign of the finding rather than its name."""
 
-EXPLAINS = re.compile(
+EXPLAINS = _compile(
     r"[\w ,]*\b(?:consistent with|compatible with|in keeping with|represent\w*|reflect\w*|indicat\w+|suggest\w+(?: of)?"
     r"|due to|from|with)(?: [\w-]+){0,5} "
 )
 """Between a sign and the name of the finding."""
 
-ONE_OF_TWO = re.compile(r" (?:versus|rather than) (?:\w+ ){0,2}")
+ONE_OF_TWO = _compile(r" (?:versus|rather than) (?:\w+ ){0,2}")
 """Between two findings of which one is present, at one place."""
 
 NAMED_WITH_PREDICATE = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Pleural Effusion")
 
-DEVICE_GONE = re.compile(r"\b(?:remov\w+|no (?:longer|evidence)|without|discontinued)\b")
+DEVICE_GONE = _compile(r"\b(?:remov\w+|no (?:longer|evidence)|without|discontinued)\b")
 
 UNSIDED = ("Cardiomegaly", "Edema", "Pneumonia")
 
@@ -108,6 +124,7 @@ DEVICES: dict[str, str] = {
         r"central venous catheter|central line|\bpicc\b|port-a-cath|\b(?:ij|subclavian) (?:line|catheter)"
     ),
 }
+ANY_DEVICE = _compile("|".join(DEVICES.values()))
 
 SEVERITY_WORDS = {
     1: (
@@ -121,25 +138,25 @@ SEVERITY_WORDS = {
         r"|gross(?:ly)?(?! (?:stable|unchanged|clear|normal|unremarkable|within))|florid"
     ),
 }
-SEVERITY = re.compile("|".join(rf"(?P<s{level}>\b(?:{words})\b(?!r))" for level, words in SEVERITY_WORDS.items()))
-SEVERITY_RANGE = re.compile(
+SEVERITY = _compile("|".join(rf"(?P<s{level}>\b(?:{words})\b(?!r))" for level, words in SEVERITY_WORDS.items()))
+SEVERITY_RANGE = _compile(
     r"\b(?:mild|minimal|small|trace|moderate)(?:ly)?[ -](?:to[ -])(?=(?:small|mild|moderate|large|severe))"
 )
 """The lower end of "mild to moderate", of which the upper end counts."""
 
-SIDE = re.compile(
+SIDE = _compile(
     r"(?P<both>\b(?:bilateral(?:ly)?|both|bibasilar|bibasal|biapical"
     r"|left (?:greater|worse) than right|right (?:greater|worse) than left)\b)"
     r"|(?P<left>\bleft\b|\bleft-|\blingula|\bretrocardiac\b)|(?P<right>\bright\b|\bright-|(?<!left )\bmiddle lobe\b)"
 )
 
-CLEAR = re.compile(
+CLEAR = _compile(
     r"\b(?:(?:is|are|remain|now|lungs) clear|clear (?:lungs|chest)|(?:normal|unremarkable|negative) chest"
     r"|no (?:evidence of )?(?:acute|active))\b"
 )
 """A chest that is called clear has none of the findings that the report does not mention."""
 
-CHEST = re.compile(
+CHEST = _compile(
     r"\b(?:chest|lungs?|cardio\w+|cardiac|heart|mediastin\w+|hil(?:ar|um|a)|pleura\w*|thora\w+|pulmonary|vascula\w+|ribs?"
     r"|bon(?:es|y)|osseous|spine|aort\w+|diaphragm\w*|hemidiaphragm\w*|airways?|change[ds]?|unchanged|normal|acute)\b"
 )
@@ -147,32 +164,32 @@ CHEST = re.compile(
 
 UNCHANGED = r"\b(?:unchanged|stable|no (?:\w+ ){0,2}change)\b"
 
-NOTHING_NEW = re.compile(
+NOTHING_NEW = _compile(
     r"\bno (?:evidence of )?(?:acute|active|new)\b|\b(?:is|are|remain|now|lungs) clear\b|\bclear (?:lungs|chest)\b"
     rf"|\b(?:normal|unremarkable) (?:chest|study|radiograph|examination)\b|{UNCHANGED}",
-    re.IGNORECASE,
+    flags=re.IGNORECASE,
 )
 """What is said of a chest without naming a finding."""
 
-NEW = re.compile(
+NEW = _compile(
     r"\b(?:new(?:ly)?|develop(?:ed|ment)|developing|appear(?:ed|ance)(?! of the)|not (?:present|seen|noted) (?:on|in)"
     r"|(?:has|have) (?:accumulated|collected)|interval (?=left|right|bilateral|pneumo|effusion|edema|atelect|cardiom))"
     r"|\binterval (?= (?!enlarge))"
 )
-NOW = re.compile(r"\bnow\b(?! (?:small|tiny|mild|moderate|large|severe))")
-GONE = re.compile(
+NOW = _compile(r"\bnow\b(?! (?:small|tiny|mild|moderate|large|severe))")
+GONE = _compile(
     r"\b(?:resol\w+|clear(?:ed|ing)|no longer|has gone|disappear\w*|previously|normalized|returned to normal|now within"
     r"|now normal)\b"
 )
-DENIAL = re.compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
+DENIAL = _compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
 
-NEGATED_BEFORE = re.compile(
+NEGATED_BEFORE = _compile(
     r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
     r"|free of|clear of|absence of|resolution of|clearing of|resolved|resolving of|no longer|neither|nor|lack of"
     r"|rather than)\b"
 )
-DENIAL_STARTS = re.compile(r"\b(?:no(?! (?:\w+ )?change)(?! longer)|without|negative for)\b")
-NEGATED_AFTER = re.compile(
+DENIAL_STARTS = _compile(r"\b(?:no(?! (?:\w+ )?change)(?! longer)|without|negative for)\b")
+NEGATED_AFTER = _compile(
     r"^ ?(?:: ?| ?[-–] )(?:none|no\b|absent|negative|nil|not \w+)|^ (?:completely )?(?:resolved|cleared)\b"
     r"|\b(?:(?:has|have)(?: completely| now)? (?:resolved|cleared)"
     r"|(?:is|are) (?:now )?(?:resolved|cleared|absent)"
@@ -180,8 +197,8 @@ NEGATED_AFTER = re.compile(
     r"|no longer|(?:has|have) (?:returned to normal|normalized)|not (?:definitely )?(?:seen|present|identified"
     r"|visuali[sz]ed|demonstrated|evident|appreciated)(?! on| in the prior))\b"
 )
-NEGATED_WITHIN = re.compile(r"normal|unremarkable|sharp|not enlarged|no longer|not .*(?:enlarged|widened)")
-UNCERTAIN = re.compile(
+NEGATED_WITHIN = _compile(r"normal|unremarkable|sharp|not enlarged|no longer|not .*(?:enlarged|widened)")
+UNCERTAIN = _compile(
     r"\b(?:possibl[ey]|questionable|question of|suspected|suspicious|may|might|could|probable|borderline"
     r"|(?<!newly )apparent"
     r"|(?:cannot|can not|difficult to|not) (?:be )?(?:exclude|excluded|rule out|ruled out)|not excluded"
@@ -191,46 +208,44 @@ UNCERTAIN = re.compile(
     r"|\b(?:scar\w*|fibrosis|thickening|infiltrate)(?: and/or | or |/)"
     r"|(?: and/or | or |/)(?:\w+ )?(?:scar\w*|fibrosis)\b"
 )
-DOUBT_OF_A_CAUSE = re.compile(
+DOUBT_OF_A_CAUSE = _compile(
     r"\b(?:(?:may|might|could|can) (?:also )?(?:be|represent|reflect|indicate|suggest)\b|possibly|differential"
     r"|probabl[ey] represent\w*)"
 )
 """Applies to everything after it in the sentence: "opacity, possibly scarring, edema or pneumonia"."""
 
-DOUBT_OF_THE_NEXT = re.compile(r"(?:\bwith|\band|,) (?:an? )?(?:possible|probable|questionable|suspected)\b.*")
+DOUBT_OF_THE_NEXT = _compile(r"(?:\bwith|\band|,) (?:an? )?(?:possible|probable|questionable|suspected)\b.*")
 """After a finding: uncertainty of something else, "cardiomegaly with possible pericardial effusion"."""
 
-WORSE = re.compile(
+WORSE = _compile(
     r"\b(?:worse|worsen\w*|increas\w*|progress\w*|enlarging|larger|bigger|more (?:pronounced|extensive)"
     r"|(?:has|have) (?:enlarged|grown|widened)|greater|interval +enlargement of)\b"
 )
-BETTER = re.compile(r"\b(?:better|improv\w*|decreas\w*|diminish\w*|smaller|less pronounced|regress\w*|resolving)\b")
-SAME = re.compile(
+BETTER = _compile(r"\b(?:better|improv\w*|decreas\w*|diminish\w*|smaller|less pronounced|regress\w*|resolving)\b")
+SAME = _compile(
     r"\b(?:unchanged|stable|similar|persist\w*|again|redemonstrat\w*|as before|no (?:\w+ ){0,2}change|not significantly"
     r" changed|remain\w*)\b"
 )
-LIST_WORDS = re.compile(
+LIST_WORDS = _compile(
     r"[ ,]*(?:(?:or|nor)\b.*|(?:and )?"
     r"(?:(?:evidence|of|overt|acute|focal|lobar|definite|any|new|other|interstitial|airspace|air space) )*)"
 )
 """Words between the findings of one denied list."""
 
-LIST_CLOSES = re.compile(r",? (?:or|nor)\b")
+LIST_CLOSES = _compile(r",? (?:or|nor)\b")
 """Before a finding: "no consolidation, suspicious opacity, large effusion, or pneumothorax" is one denied list."""
 
-GONE_BEFORE = re.compile(r"\b(?:resolution of|clearing of|resolved)\b")
-GONE_LIST_WORDS = re.compile(
+GONE_BEFORE = _compile(r"\b(?:resolution of|clearing of|resolved)\b")
+GONE_LIST_WORDS = _compile(
     r"[ ,]*(?:and )?(?:(?:the|left|right|bilateral|left-sided|right-sided|small|moderate|large|mild|severe|basilar"
     r"|basal|bibasilar|lower|lobe|lung|pulmonary) )*"
 )
 """Words between the findings of one list of resolved findings."""
 
-GONE_PLURAL = re.compile(
-    r"^(?: seen| noted)?[\w ]*\b(?:have (?:\w+ )?(?:resolved|cleared)|are (?:no longer|resolved))\b"
-)
+GONE_PLURAL = _compile(r"^(?: seen| noted)?[\w ]*\b(?:have (?:\w+ )?(?:resolved|cleared)|are (?:no longer|resolved))\b")
 """After a list: applies to all its members."""
 
-SEPARATOR = re.compile(
+SEPARATOR = _compile(
     r",| and |(?<!scarring) or |(?<!compatible)(?<!consistent)(?<!compared)(?<!keeping) with | rather than | versus "
     r"| as well as | along with | but | plus "
 )

@@ -1,6 +1,6 @@
 """Write a report in the words that the reader knows: abbreviations, typing errors, degrees of change, languages.
 
-Every function takes and returns lower-case text.
+The functions for sentences take and return lower-case text.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def _any(words: dict[str, str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
 
-_DOTTED = re.compile(rf"(?<![\w/.])({_any(_ADJECTIVES)})\.(?=\s+[a-z])", re.IGNORECASE)
+_AFTER_ADJECTIVES = "|".join(rf"(?<=(?<![\w/.]){re.escape(word)}.)" for word in _ADJECTIVES)
+_DOTTED = re.compile(rf"\.(?=\s+[a-z])(?:{_AFTER_ADJECTIVES})")
 _SHORT = re.compile(rf"(?<![\w/.'])(?<!\d )(?:{_any(_ABBREVIATIONS)})(?![\w/'])(?!\.\w)")
 
 _NAMES = (
@@ -45,7 +46,7 @@ _PARTLY = r"(?:partial(?:ly)?|incomplete(?:ly)?|near(?:ly)?|almost|mostly|largel
 _COMPARED = ">", "greater", "larger", "more", "worse"
 _PART = "part", "incompl", "near", "almost", "mostly", "largely"
 _PHRASES = tuple(
-    (literals, re.compile(pattern), words)
+    (literals, re.compile(pattern, re.ASCII), words)
     for literals, pattern, words in (
         (("c/w",), r"\bc/w (?=(?:the )?(?:prior|previous|last|study|earlier))", "compared with "),
         (("c/w",), r"\bc/w\b", "consistent with"),
@@ -73,6 +74,7 @@ _PHRASES = tuple(
     )
 )  # fmt: skip
 """Literals of which a sentence must hold one, since that is fast to see; pattern; and what it becomes."""
+_LITERAL = re.compile("|".join(re.escape(literal) for literals, _, _ in _PHRASES for literal in literals))
 
 _ENGLISH = frozenset(
     "the a an is are was were of with and or no not in on at to has have there this since from for new left right"
@@ -90,18 +92,29 @@ _WORDS = re.compile(r"[^\W\d_]+")
 def is_foreign(text: str) -> bool:
     """Whether a text has more common words of another language than of English."""
     found = _WORDS.findall(text.lower())
-    foreign = sum(word in _FOREIGN for word in found)
-    return bool(foreign) and foreign > sum(word in _ENGLISH for word in found)
+    if _FOREIGN.isdisjoint(found):
+        return False
+    return sum(word in _FOREIGN for word in found) > sum(word in _ENGLISH for word in found)
 
 
-def expand_abbreviations(text: str) -> str:
-    """Write abbreviations out, before a text is split into sentences.
+def join_abbreviations(text: str) -> str:
+    """Remove the full stops that do not end a sentence, and write lower case.
 
     Example:
-        >>> expand_abbreviations("New L pl. eff, mod.")
+        >>> join_abbreviations("New L pl. eff, mod.")
+        'new l pl eff, mod.'
+    """
+    return _DOTTED.sub("", text.lower())
+
+
+def expand_abbreviations(sentence: str) -> str:
+    """Write abbreviations out.
+
+    Example:
+        >>> expand_abbreviations("new l pl eff, mod.")
         'new left pleural effusion, moderate.'
     """
-    return _SHORT.sub(lambda match: _ABBREVIATIONS[match[0]], _DOTTED.sub(r"\1", text).lower())
+    return _SHORT.sub(lambda match: _ABBREVIATIONS[match[0]], sentence)
 
 
 @lru_cache(maxsize=65536)
@@ -113,7 +126,7 @@ def plain_words(sentence: str) -> str:
         'improvement in residual right pleural effusion'
     """
     sentence = _WORDS.sub(lambda match: _corrected(match[0]), sentence)
-    for literals, pattern, words in _PHRASES:
+    for literals, pattern, words in _PHRASES if _LITERAL.search(sentence) else ():
         if any(literal in sentence for literal in literals):
             sentence = pattern.sub(words, sentence)
     return sentence

@@ -1,8 +1,11 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from biomedjourney_monai.preparation.reports.statements import Statement, read_devices, read_statements
+from biomedjourney_monai.preparation.reports.vocabulary import PARTS, TERMS
 
 EFFUSION, PNEUMOTHORAX = "Pleural Effusion", "Pneumothorax"
 
@@ -135,3 +138,10 @@ def test_nothing_said():
 def test_any_text_is_read(text):
     for statement in read_statements(text).values():
         assert set(statement.severities) <= {"left", "right", ""} and set(statement.severities.values()) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("label", list(TERMS))
+@given(data=st.data())
+def test_every_name_of_a_finding_holds_a_part_that_is_looked_for_first(label, data):
+    name = data.draw(st.from_regex(re.compile(TERMS[label], re.ASCII), fullmatch=True))
+    assert PARTS[label].search(name)
