@@ -179,6 +179,11 @@ decoder() {  # the encoder stays, so latents and denoiser do; of the shipped fil
     --learning_rate 5e-4 --precision bfloat16 --seed 3
 }
 
+outlines() {  # of lung fields and heart; 5 minutes. The shipped denoiser saw films made with earlier outlines
+  run biomedjourney train-outlines --out "$MODELS" --images 2400 --steps 2500 --onto "$OUT/real" --films 2000 \
+    --real-steps 1200
+}
+
 findings_on_real_films() {  # true counterfactuals on real anatomy, with side and severity
   run biomedjourney phantom --onto "$OUT/real" --out "$OUT/onto" --films 1600 --cases 3 --seed 5
 }
@@ -219,7 +224,7 @@ longer_real_training() {  # 3,072 iterations, 72 minutes on one core; more pairs
 
 STEPS=(text_tower judges first_cohort autoencoder first_training second_cohort second_training third_training
   third_cohort fourth_training fifth_training shorter_descriptions sixth_training seventh_training)
-[[ -n ${CHESTXRAY14:-} ]] && STEPS+=(wider_text_tower real_cohort real_judge decoder findings_on_real_films
+[[ -n ${CHESTXRAY14:-} ]] && STEPS+=(wider_text_tower real_cohort real_judge decoder outlines findings_on_real_films
   mixture real_training longer_real_training)
 [[ $DRY_RUN ]] || mkdir -p "$MODELS"
 for name in "${STEPS[@]}"; do

@@ -65,10 +65,7 @@ def test_the_shipped_weights_outline_real_films():
         drawn = cv2.imread(str(LUNG_MASKS / "masks" / file.name), cv2.IMREAD_GRAYSCALE).astype(np.float32)
         found = outlines.outline(torch.from_numpy(image)[None, None])[0, :2].any(axis=0)
         scores.append(dice(found, letterbox(drawn, size=128)[0] > 127))
-    assert np.mean(scores) >= REAL_DICE
-
-
-REAL_DICE = 0.85
+    assert np.mean(scores) >= 0.89 and np.percentile(scores, 5) >= 0.80
 
 
 def dice(one, other):
