@@ -211,14 +211,13 @@ class Segment:
     @cached_property
     def severities(self) -> dict[str, int]:
         """Side → severity, as in "small left and large right effusions" or "effusions, small on the left, …"."""
+        sides = [WHOLE] if self.label in words.UNSIDED else sorted(self.sides or {WHOLE})
+        if not words.SEVERITY.search(f"{self.before} {self.term} {self.after}"):
+            return dict.fromkeys(sides, 0)
         before, after = (words.SEVERITY_RANGE.sub("", text) for text in (self.before, self.after))
-        inside = f"{before} {self.term}"
-        if self.label in words.UNSIDED:
-            return {WHOLE: _severity(after, last=True) or _severity(inside, last=True)}
-        paired = _paired(before) | _paired(after)
-        whole = _severity(after, last=True) or _severity(inside, last=True)
-        sides = self.sides or {WHOLE}
-        return {side: paired.get(side, whole) for side in sorted(sides)}
+        whole = _severity(after) or _severity(f"{before} {self.term}")
+        paired = _paired(before) | _paired(after) if sides != [WHOLE] else {}
+        return {side: paired.get(side, whole) for side in sides}
 
 
 @lru_cache(maxsize=65536)
@@ -324,9 +323,9 @@ def _level(match: re.Match[str]) -> int:
     return int(str(match.lastgroup)[1:])  # the groups are named s1, s2, s3
 
 
-def _severity(text: str, *, last: bool) -> int:
-    found = [_level(match) for match in words.SEVERITY.finditer(text)]
-    return (found[-1] if last else found[0]) if found else 0
+def _severity(text: str) -> int:
+    found = list(words.SEVERITY.finditer(text))
+    return _level(found[-1]) if found else 0
 
 
 def _trend(text: str) -> str:
