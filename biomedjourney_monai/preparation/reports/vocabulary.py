@@ -124,7 +124,8 @@ DEVICES: dict[str, str] = {
         r"central venous catheter|central line|\bpicc\b|port-a-cath|\b(?:ij|subclavian) (?:line|catheter)"
     ),
 }
-ANY_DEVICE = _compile("|".join(DEVICES.values()))
+ANY_DEVICE = _compile("tube|ett|pac|stern|catheter|drain|line|picc|port-a-cath")
+"""What every name in `DEVICES` holds some of."""
 
 SEVERITY_WORDS = {
     1: (

@@ -91,10 +91,14 @@ _WORDS = re.compile(r"[^\W\d_]+")
 
 def is_foreign(text: str) -> bool:
     """Whether a text has more common words of another language than of English."""
-    found = _WORDS.findall(text.lower())
-    if _FOREIGN.isdisjoint(found):
-        return False
-    return sum(word in _FOREIGN for word in found) > sum(word in _ENGLISH for word in found)
+    return sum(map(_count_foreign, text.split("\n"))) > 0
+
+
+@lru_cache(maxsize=32768)
+def _count_foreign(line: str) -> int:
+    """Common words of other languages less those of English."""
+    found = _WORDS.findall(line.lower())
+    return sum(word in _FOREIGN for word in found) - sum(word in _ENGLISH for word in found)
 
 
 def join_abbreviations(text: str) -> str:

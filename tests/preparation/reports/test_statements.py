@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biomedjourney_monai.preparation.reports.statements import Statement, read_devices, read_statements
-from biomedjourney_monai.preparation.reports.vocabulary import PARTS, TERMS
+from biomedjourney_monai.preparation.reports.vocabulary import ANY_DEVICE, DEVICES, PARTS, TERMS
 
 EFFUSION, PNEUMOTHORAX = "Pleural Effusion", "Pneumothorax"
 
@@ -140,8 +140,10 @@ def test_any_text_is_read(text):
         assert set(statement.severities) <= {"left", "right", ""} and set(statement.severities.values()) <= {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("label", list(TERMS))
+@pytest.mark.parametrize(
+    ("names", "part"),
+    [*((TERMS[label], PARTS[label]) for label in TERMS), *((names, ANY_DEVICE) for names in DEVICES.values())],
+)
 @given(data=st.data())
-def test_every_name_of_a_finding_holds_a_part_that_is_looked_for_first(label, data):
-    name = data.draw(st.from_regex(re.compile(TERMS[label], re.ASCII), fullmatch=True))
-    assert PARTS[label].search(name)
+def test_every_name_holds_a_part_that_is_looked_for_first(names, part, data):
+    assert part.search(data.draw(st.from_regex(re.compile(names, re.ASCII), fullmatch=True)))
