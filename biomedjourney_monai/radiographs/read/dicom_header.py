@@ -26,6 +26,8 @@ PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL",
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 """Each gives a pixel's height and width. The last is a ratio, for images without a spacing."""
 
+RESCALES = ("RescaleSlope", "RescaleIntercept")
+
 OTHER_BODY_PART = "another part of the body"
 """The reason code of a file whose header names another part of the body than the chest."""
 
@@ -45,6 +47,7 @@ _CHECKED: tuple[str, ...] = (
     "BodyPartExamined",
     "PresentationIntentType",
     "HighBit",
+    *RESCALES,
 )
 _CHECKED += _GROUPS
 
@@ -129,6 +132,19 @@ def texts(dataset: pydicom.Dataset, keyword: str) -> list[str]:
         value = value.decode("ascii", "replace").split("\\")
     parts = [str(part).strip(" \0") for part in ([value] if isinstance(value, (str, float, int)) else value)]
     return parts if any(parts) else []
+
+
+def rescale(dataset: pydicom.Dataset, keyword: str) -> float:
+    """RescaleSlope or RescaleIntercept; 0 where it is absent or empty.
+
+    Raises:
+        ImageError: if it is a text that is not a number.
+    """
+    found = numbers(dataset, keyword)
+    if not found and texts(dataset, keyword):
+        rule, what, action = f"{keyword} must be a number", "a text that is not one", "Export the image again"
+        raise ImageError(rule, found=what, action=action, reason="header unreadable")
+    return found[0] if found else 0.0
 
 
 def pixel_aspect(dataset: pydicom.Dataset) -> float:
@@ -263,6 +279,8 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True, any
         )
     _refuse_inconsistent_bits(dataset)
     pixel_aspect(dataset)
+    for keyword in RESCALES:
+        rescale(dataset, keyword)
 
 
 def photometric_interpretation(dataset: pydicom.Dataset) -> str:
