@@ -122,12 +122,8 @@ def _take_pixels(cells: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     is_lossy = syntax.is_encapsulated and (syntax in LOSSY or str(dataset.get("LossyImageCompression")) == "01")
     is_signed = cells.dtype.kind == "i"  # the bits above may then be copies of the sign, or not
     if is_lossy or (wraps and not is_signed):
-        raise ImageError(
-            "pixels must fit into BitsStored",
-            found=f"values of more than {stored} bits",
-            action="Have the archive send the image uncompressed",
-            reason="bits inconsistent",
-        )
+        rule, action = "pixels must fit into BitsStored", "Have the archive send the image uncompressed"
+        raise ImageError(rule, found=f"values of more than {stored} bits", action=action, reason="bits inconsistent")
     return values
 
 
