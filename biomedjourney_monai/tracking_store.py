@@ -37,7 +37,8 @@ def open_store(folder: str | Path) -> str:
     The folder is made if it is missing. If it was moved or copied since its last use, the addresses in it are updated.
     """
     folder = Path(folder).resolve()
-    make_folder(folder)
+    is_new = not (folder / DATABASE).exists()
+    make_folder(folder / ARTIFACTS if is_new else folder)  # MLflow would make the first such that others can read it
     make_private_file(folder / DATABASE)
     follow_move(folder / DATABASE)
     return PREFIX + quote(str(folder / DATABASE), safe="/: ")

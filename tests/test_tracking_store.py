@@ -55,8 +55,9 @@ def test_artifacts_elsewhere_stay_there(tmp_path):
 
 def test_a_new_store_is_for_its_owner_alone(tmp_path):
     open_store(tmp_path / "work" / "runs")
-    modes = [oct(path.stat().st_mode & 0o777) for path in (tmp_path / "work", tmp_path / "work" / "runs" / "mlruns.db")]
-    assert modes == ["0o700", "0o600"]
+    runs = tmp_path / "work" / "runs"
+    modes = [oct(path.stat().st_mode & 0o777) for path in (tmp_path / "work", runs / "mlartifacts", runs / "mlruns.db")]
+    assert modes == ["0o700", "0o700", "0o600"]
 
 
 def test_another_store_decides_on_its_artifacts(tmp_path, monkeypatch):

@@ -225,11 +225,8 @@ def list_requests(
         TableError: if the table cannot be used.
     """
     if (prior is None) == (folder is None):
-        raise ConfigError(
-            "inference takes one image or one folder of images",
-            found="neither" if prior is None else "both",
-            action="Pass --prior IMAGE or --dataset_dir DIR",
-        )
+        rule, action = "inference takes one image or one folder of images", "Pass --prior IMAGE or --dataset_dir DIR"
+        raise ConfigError(rule, found="neither" if prior is None else "both", action=action)
     if folder is not None and descriptions is None and (Path(folder) / TABLE).is_file():
         descriptions = Path(folder) / TABLE
     files = [Path(prior)] if prior is not None else _list_files(Path(str(folder)), without=descriptions)

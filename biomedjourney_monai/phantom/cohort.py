@@ -134,7 +134,7 @@ def claim_folder(out: Path, settings: Mapping[str, object]) -> None:
         try:
             write_json(marker, wanted, public=True)
         except OSError as error:
-            raise ConfigError("--out must be writable", found=type(error).__name__) from error
+            raise ConfigError("--out must be writable", found=error.strerror or type(error).__name__) from error
 
 
 def _difference(found: object, wanted: Mapping[str, object]) -> str:

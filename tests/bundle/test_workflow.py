@@ -22,10 +22,21 @@ workflow = ConfigWorkflow(config_file=files, workflow_type="train", dataset_dir=
 workflow.run()
 """
 
+INFERENCE = """
+import sys
+from monai.bundle import ConfigWorkflow
+file, prior, first = sys.argv[1:]
+steps = {"sampler#steps": 1, "description": "New large left pleural effusion."}
+workflow = ConfigWorkflow(file, workflow_type="inference", prior=prior, output_dir=first, **steps)
+if first == "initialized":
+    workflow.initialize()
+workflow.run()
+"""
 
-def run(tmp_path, *arguments):
+
+def run(tmp_path, *arguments, script=RUN):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RUN, *map(str, arguments)]
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
 
@@ -46,3 +57,15 @@ def test_the_short_error_comes_last(tmp_path, files):
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: ") and "biomedjourney encode" in last
+
+
+@pytest.mark.slow
+def test_inference_loads_the_weights_with_and_without_initialize(tmp_path, picture):
+    file = CONFIGS / "inference.yaml"
+    for first in ("initialized", "at once"):
+        done = run(tmp_path, file, picture, first, script=INFERENCE)
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, other = (tmp_path / first / "counterfactual-0000.png" for first in ("initialized", "at once"))
+    assert one.read_bytes() == other.read_bytes()
+    done = run(tmp_path, file, tmp_path / "nowhere.png", "at once", script=INFERENCE)
+    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith("error: an image file must exist")

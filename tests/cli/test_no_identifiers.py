@@ -1,5 +1,6 @@
 """No command shows what files hold about a patient: identifiers are planted in well-formed and in malformed files."""
 
+import csv
 import http.client
 import io
 import json
@@ -216,16 +217,41 @@ def test_the_page_shows_nothing_that_is_planted(planted, bundle, random_model, t
 
 
 @pytest.mark.slow
-def test_preparing_a_cohort_shows_nothing_that_is_planted(planted, tmp_path):
+def test_the_stages_of_a_working_folder_show_nothing_that_is_planted(
+    planted, dicom_chest, bundle, random_model, tmp_path
+):
+    uids = dict(zip(("StudyInstanceUID", "SOPInstanceUID"), ("1.2.840.07700770077.5", "1.2.840.07700770077.6")))
+    (planted / "later.dcm").write_bytes(plant(dicom_chest, {**TEXTS, **uids, "StudyDate": "20200402"}))
+    names = "Name: ZXQNAME\nMRN: 7700770077\nIMPRESSION: "
+    rows = [["study_instance_uid", "text"], [TEXTS["StudyInstanceUID"], f"{names}Small left pleural effusion."]]
+    rows.append([uids["StudyInstanceUID"], f"{names}Large left pleural effusion."])
+    with (tmp_path / "reports.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
     report = tmp_path / "report.txt"
-    report.write_text("Name: ZXQNAME\nMRN: 7700770077\nIMPRESSION: Small left pleural effusion.\n")
+    report.write_text(rows[1][1])
     two = ("--prior", planted / "well-formed.dcm", "--new", planted / "chest.png", "--out", tmp_path / "moved.png")
-    commands: list[list[object]] = [["cohort", "--dicom", planted, "--work", tmp_path / "work", "--processes", 1]]
-    commands += [
-        ["journeys", "--work", tmp_path / "work"],
+    cut = (*two[:3], planted / "cut.jpg", *two[4:])
+    work, model = ("--work", tmp_path / "work"), ("--bundle", bundle, "--model", random_model)
+    train = ("--split", "train")
+    cohort = ("--processes", 1, "--reports", tmp_path / "reports.csv", "--eligibility", "any")
+    commands: list[list[object]] = [
+        ["cohort", "--dicom", planted, *work, *cohort],
+        ["cohort", "--dicom", planted, *work, *cohort, "--check-views", "--report"],
+        ["journeys", *work],
+        ["register", *work, "--processes", 1, "--report"],
         ["register", *two],
-        ["register", *two[:3], planted / "cut.jpg"],
+        ["register", *cut],
+        ["describe", *work],
+        ["describe", "--prior-report", report, "--new-report", report],
+        ["encode", *work, "--bundle", bundle, "--model", random_model],
+        ["check-autoencoder", *work, *model],
+        ["sample", *work, *model, *train, "--steps", 1],
+        ["evaluate", *work, *model, *train],
+        ["tune", *work, *model, *train, "--limit", 1, "--steps", 1],
+        ["report", *work],
+        ["train", *work, "--stage", "pretrain", "--bundle", bundle, "--", "--max_epochs", 1, "--epoch_length", 1],
     ]
-    commands[-1] += two[4:]
-    commands += [["describe", "--prior-report", report, "--new-report", report]]
-    assert shown(said_by(commands, tmp_path)) == []
+    said = said_by(commands, tmp_path)
+    assert shown(said) == []
+    done = set(re.findall("(?m)^>>> ([a-z-]+) 0$", said))
+    assert done >= {"cohort", "journeys", "register", "describe", "encode", "sample", "evaluate", "report"}

@@ -7,7 +7,6 @@ the named archive only.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.radiographs.read.dicom_header import as_image_error
-from biomedjourney_monai.radiographs.read.quiet import silence_dicom_libraries
+from biomedjourney_monai.radiographs.read.quiet import silence_dicom_libraries, silence_loggers
 
 if TYPE_CHECKING:
     import pydicom
@@ -80,10 +79,10 @@ class Archive:
 
         _check_url(url)
         silence_dicom_libraries()  # the client reads answers with pydicom too
-        with _without_log_lines():
-            session = _session(user, password, token, ca_file)
-            self._client = DICOMwebClient(url.rstrip("/"), session=session, chunk_size=_ONE_CHUNK, timeout=timeout)
-            self._client.set_http_retry_params(True, max_attempts=ATTEMPTS, wait_exponential_multiplier=100)
+        silence_loggers(*_LOGGERS)  # their lines contain URLs
+        session = _session(user, password, token, ca_file)
+        self._client = DICOMwebClient(url.rstrip("/"), session=session, chunk_size=_ONE_CHUNK, timeout=timeout)
+        self._client.set_http_retry_params(True, max_attempts=ATTEMPTS, wait_exponential_multiplier=100)
 
     def studies(self, *, patient_id: str = "", study_uid: str = "") -> list[pydicom.Dataset]:
         """The studies of a patient, or one study, with `STUDY_FIELDS`."""
@@ -197,24 +196,10 @@ def _session(user: str | None, password: str | None, token: str | None, ca_file:
 
 
 @contextmanager
-def _without_log_lines() -> Iterator[None]:
-    """Switch off log lines that contain URLs."""
-    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    try:
-        for name in _LOGGERS:
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
-@contextmanager
 def _explained(doing: str) -> Iterator[None]:
     """Turn what the client raises into an `ArchiveError` that contains no URL."""
     try:
-        with _without_log_lines():
-            yield
+        yield
     except (BiomedJourneyError, KeyboardInterrupt):
         raise
     except Exception as error:

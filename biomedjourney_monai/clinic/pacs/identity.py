@@ -99,12 +99,9 @@ def require_one_patient(datasets: Iterable[pydicom.Dataset]) -> None:
     if _disagree([issuers(dataset) for dataset in every]):
         different.insert(different[:1] == ["PatientID"], ISSUER)
     if different:
-        raise ArchiveError(
-            "a PatientID or study must belong to one patient",
-            found=f"different values of {', '.join(different)}",
-            action="Pass --issuer, --accession-number or --study",
-            reason="patient ambiguous",
-        )
+        rule, action = "a PatientID or study must belong to one patient", "Pass --issuer, --accession-number or --study"
+        found = f"different values of {', '.join(different)}"
+        raise ArchiveError(rule, found=found, action=action, reason="patient ambiguous")
 
 
 def _values(datasets: Iterable[pydicom.Dataset], name: str) -> set[str]:

@@ -1,4 +1,6 @@
-"""A folder of DICOM files of any nesting and names as a source of studies. Only headers are read here.
+"""A folder of DICOM files of any nesting and names as a source of studies.
+
+Only headers are read here, and the pixels of files whose header leaves a doubt whether they can be read.
 
 Identifiers are replaced by numbers computed from them. The patient's number starts with 1, so that the paper's split
 (p19 tests) works, and file names made from the numbers identify nobody. The files themselves stay where they are, and
@@ -24,7 +26,9 @@ from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
 from biomedjourney_monai.preparation.parallel import ALONE, CRASHED, Workers, map_in_processes
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.radiographs.read.dicom_header import read_header
+from biomedjourney_monai.radiographs.read.dicom_stored import is_in_doubt
 from biomedjourney_monai.radiographs.read.marked_files import COUNTERFACTUAL, DICOM_KEYWORDS, header_carries_mark
+from biomedjourney_monai.radiographs.read.pixels import read_pixels
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -123,6 +127,8 @@ def read_fields(path: str, *, key: bytes = b"") -> dict[str, object]:
     """Read what a cohort needs from one file; `reason` says why it cannot be used, "" if it can."""
     try:
         header = read_header(path, KEYWORDS)
+        if is_in_doubt(header, path):
+            read_pixels(path)
         text = {name: str(header.get(name) or "").strip() for name in KEYWORDS if name != "ViewCodeSequence"}
         view_code, orientation = _view_code(header), _first(header.get("PatientOrientation"))
         is_marked = header_carries_mark(header)

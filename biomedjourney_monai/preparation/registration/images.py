@@ -45,7 +45,8 @@ class StudyLoader:
         if fault or view:
             rule = "a radiograph must be an upright frontal chest that fills its picture"
             found = (fault or view).replace("_", " ")
-            raise ImageError(rule, found=found, reason=fault or f"view check: {view}")
+            action = "Crop the picture to the film, in the film's own proportions" if fault else ""
+            raise ImageError(rule, found=found, action=action, reason=fault or f"view check: {view}")
         return image, content
 
 

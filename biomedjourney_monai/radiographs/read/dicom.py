@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.read.dicom_header import (
     as_image_error,
     numbers,
@@ -22,7 +21,7 @@ from biomedjourney_monai.radiographs.read.dicom_header import (
     read_dataset,
     refuse_incomplete,
     refuse_unsuitable,
-    texts,
+    rescale,
 )
 from biomedjourney_monai.radiographs.read.dicom_stored import Stored, read_stored
 from biomedjourney_monai.radiographs.read.look_up_tables import (
@@ -141,20 +140,7 @@ def _displayed(dataset: pydicom.Dataset, stored: Stored) -> np.ndarray:
 def _modality(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
     if dataset.get("ModalityLUTSequence"):
         return _look_up(dataset, dataset.ModalityLUTSequence[0], stored)
-    return stored.astype(np.float32) * (_rescale(dataset, "RescaleSlope") or 1) + _rescale(dataset, "RescaleIntercept")
-
-
-def _rescale(dataset: pydicom.Dataset, keyword: str) -> float:
-    """0 where the attribute is absent or empty."""
-    found = numbers(dataset, keyword)
-    if not found and texts(dataset, keyword):
-        raise ImageError(
-            f"{keyword} must be a number",
-            found="a text that is not one",
-            action="Export the image again",
-            reason="header unreadable",
-        )
-    return found[0] if found else 0.0
+    return stored.astype(np.float32) * (rescale(dataset, "RescaleSlope") or 1) + rescale(dataset, "RescaleIntercept")
 
 
 def _voi(dataset: pydicom.Dataset, values: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL",
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 """Each gives a pixel's height and width. The last is a ratio, for images without a spacing."""
 
+RESCALES = ("RescaleSlope", "RescaleIntercept")
+
 OTHER_BODY_PART = "another part of the body"
 """The reason code of a file whose header names another part of the body than the chest."""
 
@@ -45,6 +47,7 @@ _CHECKED: tuple[str, ...] = (
     "BodyPartExamined",
     "PresentationIntentType",
     "HighBit",
+    *RESCALES,
 )
 _CHECKED += _GROUPS
 
@@ -61,12 +64,8 @@ def refuse_without_preamble(data: bytes) -> None:
     big = group == b"\0\x08" and element[:1] == b"\0" and vr.isalpha()
     implicit = len(data) >= 8 and int.from_bytes(data[4:8], "little") < 1024
     if big or (little and ((vr.isalpha() and vr.isupper()) or implicit)):
-        raise ImageError(
-            "a DICOM file must start with 128 bytes and DICM",
-            found="a data set without this preamble",
-            action="Save it as a DICOM file (PS3.10)",
-            reason="preamble missing",
-        )
+        rule, action = "a DICOM file must start with 128 bytes and DICM", "Save it as a DICOM file (PS3.10)"
+        raise ImageError(rule, found="a data set without this preamble", action=action, reason="preamble missing")
 
 
 @contextmanager
@@ -129,6 +128,19 @@ def texts(dataset: pydicom.Dataset, keyword: str) -> list[str]:
         value = value.decode("ascii", "replace").split("\\")
     parts = [str(part).strip(" \0") for part in ([value] if isinstance(value, (str, float, int)) else value)]
     return parts if any(parts) else []
+
+
+def rescale(dataset: pydicom.Dataset, keyword: str) -> float:
+    """RescaleSlope or RescaleIntercept; 0 where it is absent or empty.
+
+    Raises:
+        ImageError: if it is a text that is not a number.
+    """
+    found = numbers(dataset, keyword)
+    if not found and texts(dataset, keyword):
+        rule, what, action = f"{keyword} must be a number", "a text that is not one", "Export the image again"
+        raise ImageError(rule, found=what, action=action, reason="header unreadable")
+    return found[0] if found else 0.0
 
 
 def pixel_aspect(dataset: pydicom.Dataset) -> float:
@@ -247,12 +259,8 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True, any
     if body_part and not any_body_part:
         raise ImageError("BodyPartExamined must be CHEST or blank", found=body_part, reason=OTHER_BODY_PART)
     if str(dataset.get("PresentationIntentType", "")).strip().upper() == "FOR PROCESSING":
-        raise ImageError(
-            "PresentationIntentType must be FOR PRESENTATION",
-            found="FOR PROCESSING",
-            action="Ask the archive for the processed image",
-            reason="for processing",
-        )
+        rule, action = "PresentationIntentType must be FOR PRESENTATION", "Ask the archive for the processed image"
+        raise ImageError(rule, found="FOR PROCESSING", action=action, reason="for processing")
     photometric = photometric_interpretation(dataset)
     if photometric not in (*PHOTOMETRIC, ""):
         raise ImageError(
@@ -263,6 +271,8 @@ def refuse_unsuitable(dataset: pydicom.Dataset, *, with_pixels: bool = True, any
         )
     _refuse_inconsistent_bits(dataset)
     pixel_aspect(dataset)
+    for keyword in RESCALES:
+        rescale(dataset, keyword)
 
 
 def photometric_interpretation(dataset: pydicom.Dataset) -> str:
@@ -283,12 +293,8 @@ def _refuse_inconsistent_bits(dataset: pydicom.Dataset) -> None:
     high = stored - 1 if dataset.get("HighBit") is None else int(dataset.HighBit)
     is_colour = int(dataset.get("SamplesPerPixel") or 1) != 1
     if allocated not in (1, 8, 16, 32) or not stored - 1 <= high < allocated or (is_colour and high != stored - 1):
-        raise ImageError(
-            "BitsAllocated, BitsStored and HighBit must agree",
-            found=f"{allocated}, {stored} and {high}",
-            action="Export the image again",
-            reason="bits inconsistent",
-        )
+        rule, action = "BitsAllocated, BitsStored and HighBit must agree", "Export the image again"
+        raise ImageError(rule, found=f"{allocated}, {stored} and {high}", action=action, reason="bits inconsistent")
 
 
 def refuse_incomplete(dataset: pydicom.Dataset) -> None:
@@ -296,20 +302,13 @@ def refuse_incomplete(dataset: pydicom.Dataset) -> None:
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if not syntax or not syntax.is_transfer_syntax:
         what = "unknown" if syntax else "missing"
-        raise ImageError(
-            "a DICOM file must state its transfer syntax",
-            found="one that DICOM does not define" if syntax else "no TransferSyntaxUID",
-            action="Save it as a DICOM file (PS3.10)",
-            reason=f"transfer syntax {what}",
-        )
+        rule, action = "a DICOM file must state its transfer syntax", "Save it as a DICOM file (PS3.10)"
+        found = "one that DICOM does not define" if syntax else "no TransferSyntaxUID"
+        raise ImageError(rule, found=found, action=action, reason=f"transfer syntax {what}")
     for keyword in _REQUIRED:
         if dataset.get(keyword) in (None, ""):
-            raise ImageError(
-                "a DICOM header must describe its pixels",
-                found=f"no {keyword}",
-                action="Export the image again",
-                reason="header incomplete",
-            )
+            rule, action = "a DICOM header must describe its pixels", "Export the image again"
+            raise ImageError(rule, found=f"no {keyword}", action=action, reason="header incomplete")
     if photometric_interpretation(dataset) == "PALETTE COLOR":
         read_palette(dataset)
 
@@ -327,12 +326,8 @@ def refuse_wrong_length(dataset: pydicom.Dataset, *, count: int) -> None:
     if count < int(int(dataset.Rows) * row):
         raise cut_short("fewer pixels than its header states")
     if count >= (int(dataset.Rows) + 1) * row:
-        raise ImageError(
-            "Rows and Columns must be those of the pixels",
-            found="more pixels than the header states",
-            action="Export the image again",
-            reason="image damaged",
-        )
+        rule, action = "Rows and Columns must be those of the pixels", "Export the image again"
+        raise ImageError(rule, found="more pixels than the header states", action=action, reason="image damaged")
 
 
 def cut_short(found: str) -> ImageError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +33,11 @@ DECODERS = {
 """Transfer syntax → the package that decodes it, for the error message."""
 
 JPEG_FAMILY = "1.2.840.10008.1.2.4."
+RLE = "1.2.840.10008.1.2.5"
 LOSSY = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81))
 """JPEG baseline and extended, near-lossless JPEG-LS."""
+
+_END_OF_PIXELS, _TAIL = b"\xfe\xff\xdd\xe0\0\0\0\0", 65536
 
 MAX_WRAPPED = 2e-4
 """Share of neighbours that may look like values wrapped around in BitsStored."""
@@ -76,6 +81,23 @@ def read_stored(dataset: pydicom.Dataset) -> Stored:
     return Stored(values, _padding_mask(dataset, values, cells))
 
 
+def is_in_doubt(header: pydicom.Dataset, path: str | Path) -> bool:
+    """Whether only decoding can tell if a file's pixels can be read, as far as its header and its end show.
+
+    So are pixels that do not end at BitsStored, compressed ones without a decoder, an end or a last marker, and RLE.
+    """
+    syntax = header.file_meta.TransferSyntaxUID
+    if int(header.BitsStored) != int(header.get("HighBit", header.BitsStored - 1)) + 1:
+        return True
+    if not syntax.is_encapsulated or syntax.is_deflated:
+        return False
+    with Path(path).open("rb") as stream:
+        stream.seek(-min(_TAIL, stream.seek(0, os.SEEK_END)), os.SEEK_END)
+        last, end, _ = stream.read().rpartition(_END_OF_PIXELS)
+    is_whole = end and (b"\xff\xd9" in last[-64:] or not syntax.startswith(JPEG_FAMILY))
+    return not is_whole or syntax not in DECODERS or syntax == RLE
+
+
 def _take_pixels(cells: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     """Take each pixel's bits out of its cell, whose other bits may hold an overlay or noise.
 
@@ -100,12 +122,8 @@ def _take_pixels(cells: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     is_lossy = syntax.is_encapsulated and (syntax in LOSSY or str(dataset.get("LossyImageCompression")) == "01")
     is_signed = cells.dtype.kind == "i"  # the bits above may then be copies of the sign, or not
     if is_lossy or (wraps and not is_signed):
-        raise ImageError(
-            "pixels must fit into BitsStored",
-            found=f"values of more than {stored} bits",
-            action="Have the archive send the image uncompressed",
-            reason="bits inconsistent",
-        )
+        rule, action = "pixels must fit into BitsStored", "Have the archive send the image uncompressed"
+        raise ImageError(rule, found=f"values of more than {stored} bits", action=action, reason="bits inconsistent")
     return values
 
 
@@ -127,7 +145,8 @@ def _padding_mask(dataset: pydicom.Dataset, values: np.ndarray, cells: np.ndarra
     """Where the values are padding.
 
     Devices write PixelPaddingValue in the other sign than the pixels have, or as the whole cell: with bits above or
-    below the pixels' own, or all ones where the pixels hold only their largest value.
+    below the pixels' own, or all ones where the pixels hold only their largest value. Where no cell has it, and the
+    bits below are set in cells of one value alone, these are the padding: its own bits are not moved up.
     """
     limits = [dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")]
     if not isinstance(limits[0], int):
@@ -144,7 +163,10 @@ def _padding_mask(dataset: pydicom.Dataset, values: np.ndarray, cells: np.ndarra
     by_cell, _ = between(cells, 8 * cells.dtype.itemsize)
     if fits:
         return by_cell if by_cell.sum() > by_value.sum() else by_value
-    return by_cell if by_cell.any() else by_value
+    if by_cell.any() or by_value.any():
+        return by_cell if by_cell.any() else by_value
+    below = (cells & (2 ** max(int(dataset.get("HighBit") or 0) + 1 - int(dataset.BitsStored), 0) - 1)) != 0
+    return below if np.unique(cells[below]).size == 1 else by_value
 
 
 def _refuse_cut_codestream(dataset: pydicom.Dataset) -> None:

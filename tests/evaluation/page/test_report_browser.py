@@ -71,6 +71,11 @@ def test_the_page_loads_in_a_browser_without_errors(page_file, browser):
     headings = page.evaluate("[...document.querySelectorAll('h2')].map(heading => heading.textContent)")
     assert {"Pictures", "Best and worst", "Anatomy", "Registration", "Journeys", "For whom"} <= set(headings)
 
+    page.evaluate("document.querySelector('#registration').scrollIntoView({behavior: 'instant'})")
+    on_top = "[...document.querySelectorAll('.key span')].every(s => { const b = s.getBoundingClientRect();"
+    on_top += " return s.contains(document.elementFromPoint(b.x + b.width / 2, b.y + b.height / 2)) && b.y < 90; })"
+    assert page.evaluate(on_top), "the colour key stays in view below the menu"
+
     for width in (WIDE, NARROW):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page itself scrolls sideways"

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.phantom.cohort import write_phantom_cohort
+from biomedjourney_monai.preparation.cohort import dicom_folder
 from biomedjourney_monai.preparation.cohort.dicom_folder import list_files, read_age, read_dicom_folder, read_fields
 from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import CohortSettings, select_studies
@@ -125,6 +127,30 @@ def test_one_bad_file_never_ends_the_run(archive):
     assert len(source.images) + sum(counts.values()) == count
     listed = source.rejections.table()
     assert set(listed["image_path"]) >= {str(path.resolve()) for path in files[:8]}
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
+@pytest.mark.parametrize("kept", [1.0, 0.9])
+def test_compressed_pixels_without_their_end_are_no_study(tmp_path, dicom_chest, syntax, kept):
+    path = tmp_path / "image"
+    path.write_bytes(dicom_chest())
+    dataset = pydicom.dcmread(path)
+    dataset.compress(syntax, generate_instance_uid=False)
+    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = pydicom.encaps.encapsulate([frame[: int(len(frame) * kept) // 2 * 2]])
+    dataset.save_as(path)
+    assert read_fields(str(path))["reason"] == ("" if kept == 1 else "image damaged")
+    path.write_bytes(path.read_bytes()[:-9])
+    assert read_fields(str(path))["reason"] == "image damaged"
+
+
+def test_bits_that_only_decoding_can_tell_are_decoded(tmp_path, dicom_chest, monkeypatch):
+    read = []
+    monkeypatch.setattr(dicom_folder, "read_pixels", read.append)
+    for high_bit in (11, 15):
+        (tmp_path / "image").write_bytes(dicom_chest(HighBit=high_bit))
+        read_fields(str(tmp_path / "image"))
+    assert len(read) == 1
 
 
 def test_a_header_that_crashes_its_reader_is_counted(archive, monkeypatch):

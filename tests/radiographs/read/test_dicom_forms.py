@@ -221,6 +221,7 @@ def test_padding_in_the_other_sign_is_found(store, values, is_signed, stored, pa
         (12, 4, 4095 << 4, ("SS", (4095 << 4) - 65536)),
         (12, 4, 65535, ("US", 65535)),
         (12, 4, 4095 << 4, ("US", 4095)),
+        (12, 4, 4095, ("US", 65535)),  # neither moved up nor written as it is
     ],
 )
 def test_padding_in_the_units_of_the_cell_or_of_the_pixel_is_found(store, values, stored, below, cell, padding):
@@ -282,7 +283,7 @@ def test_a_spacing_with_decimal_commas_is_read(store, rendered_chest, values):
 def test_a_rescale_that_is_not_a_number_is_refused(store):
     path = store(RescaleSlope="1.25", RescaleIntercept="0")
     path.write_bytes(path.read_bytes().replace(b"1.25", b"1,25"))
-    assert reason_of(path, by_header=False) == "header unreadable"
+    assert reason_of(path) == "header unreadable"
 
 
 @pytest.mark.parametrize("keyword", ["BitsStored", "PhotometricInterpretation", "PixelRepresentation"])
