@@ -38,6 +38,9 @@ rendered truth, where the share computed with them is the share that is left (`s
 BORDER = 3
 """Pixels of the model over which a change fades towards the border and the collimator's edge."""
 
+PADDING_REACH = 1 / 16
+"""Share of the model's square over which the padding of a film that is not square echoes: one row of its latents."""
+
 DARK = 0.02
 """Grey value up to which an area at the border lies outside the collimated field."""
 
@@ -76,6 +79,9 @@ def find_change(square: np.ndarray, prior: np.ndarray, film_hw: tuple[int, int])
     top, left, rows, columns = content_box(*film_hw, size=len(prior))
     before, after = (picture[top : top + rows, left : left + columns] for picture in (prior, square))
     amount = _without_objects(after - before, before, after, scale=len(prior) / 128) * _inside_field(before)
+    for is_padded, lines in ((rows < len(prior), amount), (columns < len(prior), amount.T)):
+        if is_padded:
+            _hold_at_padding(lines, round(len(prior) * PADDING_REACH))
     size = _with_peak(_average(np.abs(amount)))
     weight = np.clip((size - THRESHOLD) / (FULL - THRESHOLD), 0, 1)
     amount = amount * weight * weight * (3 - 2 * weight)
@@ -154,6 +160,13 @@ def _inside_field(prior: np.ndarray) -> np.ndarray:
     distance = cv2.distanceTransform((parts != parts[0, 0]).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     share = np.clip((distance - 1) / BORDER, 0, 1)
     return share * share * (3 - 2 * share)
+
+
+def _hold_at_padding(amount: np.ndarray, depth: int) -> None:
+    """In place, let the first and the last `depth` rows change no more than the row inside of them."""
+    if len(amount) > 2 * depth:
+        for strip, inner in ((amount[:depth], amount[depth]), (amount[-depth:], amount[-depth - 1])):
+            np.clip(strip, np.minimum(inner, 0), np.maximum(inner, 0), out=strip)
 
 
 def _without_objects(change: np.ndarray, before: np.ndarray, after: np.ndarray, *, scale: float) -> np.ndarray:
