@@ -46,7 +46,7 @@ EXAMPLES = (
 )
 """Rendered patients to try the page on: caption, number of the patient, findings."""
 
-EXAMPLE_SIZE = 512
+EXAMPLE_SIZE = 1024
 
 
 class FindingRow(TypedDict):
