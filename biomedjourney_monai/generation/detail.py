@@ -38,9 +38,6 @@ rendered truth, where the share computed with them is the share that is left (`s
 BORDER = 3
 """Pixels of the model over which a change fades towards the border and the collimator's edge."""
 
-PADDING_REACH = 1 / 16
-"""Share of the model's square over which the padding of a film that is not square echoes: one row of its latents."""
-
 DARK = 0.02
 """Grey value up to which an area at the border lies outside the collimated field."""
 
@@ -81,7 +78,7 @@ def find_change(square: np.ndarray, prior: np.ndarray, film_hw: tuple[int, int])
     amount = _without_objects(after - before, before, after, scale=len(prior) / 128) * _inside_field(before)
     for is_padded, lines in ((rows < len(prior), amount), (columns < len(prior), amount.T)):
         if is_padded:
-            _hold_at_padding(lines, round(len(prior) * PADDING_REACH))
+            _hold_at_padding(lines, len(prior) // 16)  # one row of latents, in which the padding echoes
     size = _with_peak(_average(np.abs(amount)))
     weight = np.clip((size - THRESHOLD) / (FULL - THRESHOLD), 0, 1)
     amount = amount * weight * weight * (3 - 2 * weight)
@@ -102,8 +99,7 @@ def transfer_detail(film: np.ndarray, change: Change, *, scale: float = 1.0) -> 
     if not change.amount.any():
         return film
     height, width = film.shape
-    added: np.ndarray = cv2.resize(change.amount, (width, height), interpolation=cv2.INTER_CUBIC)
-    np.multiply(added, np.float32(scale), out=added)
+    added = enlarge_change(change, (height, width), scale=scale)
     added -= cv2.resize(_hidden(film, change), (width, height), interpolation=cv2.INTER_CUBIC)
     added += film
     np.clip(added, 0, 1, out=added)
@@ -115,7 +111,9 @@ def transfer_detail(film: np.ndarray, change: Change, *, scale: float = 1.0) -> 
 
 def enlarge_change(change: Change, film_hw: tuple[int, int], *, scale: float = 1.0) -> np.ndarray:
     """The change at the film's size, smooth, float32, shape (H, W); positive is denser."""
-    return cv2.resize(change.amount, film_hw[::-1], interpolation=cv2.INTER_CUBIC) * np.float32(scale)
+    enlarged: np.ndarray = cv2.resize(change.amount, film_hw[::-1], interpolation=cv2.INTER_CUBIC)
+    enlarged *= np.float32(scale)
+    return enlarged
 
 
 def _with_peak(size: np.ndarray) -> np.ndarray:
@@ -131,20 +129,16 @@ def _hidden(film: np.ndarray, change: Change) -> np.ndarray:
     square root of it; grain stays.
     """
     rows, columns = change.amount.shape
-    coarse, kept = _shrink(film, rows, columns), change.kept
+    coarse, kept = cv2.resize(film, (columns, rows), interpolation=cv2.INTER_AREA), change.kept
     hidden: np.ndarray = np.zeros((rows, columns), np.float32)
     for times, share in ((2, kept), (4, np.sqrt(kept))):
         shape = min(film.shape[0], times * rows), min(film.shape[1], times * columns)
-        fine = _shrink(film, *shape)
+        fine = cv2.resize(film, shape[::-1], interpolation=cv2.INTER_AREA)
         lost = 1 - np.clip(cv2.resize(share, shape[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
         band = (fine - cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)) * lost
         hidden = band + cv2.resize(hidden, shape[::-1], interpolation=cv2.INTER_CUBIC)
         coarse = fine
     return hidden
-
-
-def _shrink(film: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    return cv2.resize(film, (columns, rows), interpolation=cv2.INTER_AREA)
 
 
 def _share_kept(after: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -16,11 +16,8 @@ from biomedjourney_monai.radiographs.scaling import intensity_limits, letterbox
 
 FULL_8_BIT = (0.0, 255.0)
 
-ROWS_AT_ONCE = 64
-"""Of a film in a table's look-up, so that its indices, four times as large as the film, stay in the cache."""
-
-CELLS_PER_LEVEL = 16
-"""Of the table that finds stored values; one in ten pixels is then searched for."""
+ROWS_AT_ONCE = 64  # of a look-up, whose indices then stay in the processor's cache
+CELLS_PER_LEVEL = 16  # of the table that finds stored values; one in ten pixels is then searched for
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,7 @@ class Film:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Film:
         """The film of `arrays`."""
         low, high, lowest = (float(number) for number in arrays["film_limits"])
-        optional = (arrays.get(name) for name in ("film_levels", "film_padding"))
-        levels, padding = optional
+        levels, padding = arrays.get("film_levels"), arrays.get("film_padding")
         return cls(arrays["film_stored"], (low, high), levels, int(lowest), padding)
 
     @classmethod
@@ -136,10 +132,11 @@ def read_film(path: str | Path, *, size: int, any_body_part: bool = True) -> Fil
     """
     data = read_bytes(path)
     if is_dicom(data):
-        levels = dicom.decode_levels(data, any_body_part=any_body_part)
-        if levels is not None:
-            film = Film(levels.stored, FULL_8_BIT, levels.shown, levels.lowest, levels.padding)
-            return Film(film.stored, _limits(film.displayed(), size), film.levels, film.lowest, film.padding)
+        decoded = dicom.decode_levels(data, any_body_part=any_body_part)
+        if decoded is not None:
+            stored, levels, lowest = decoded
+            film = Film(stored.values, FULL_8_BIT, levels, lowest, stored.padding)
+            return replace(film, limits=_limits(film.displayed(), size))
     pixels = read_pixels(path, any_body_part=any_body_part)
     if photographs.is_photograph(data):
         seen = read_pixels(path, at_least=2 * size)  # as the model's picture is read
@@ -156,8 +153,7 @@ def _limits(pixels: np.ndarray, size: int) -> tuple[float, float]:
 def _find_stored(values: np.ndarray, levels: np.ndarray, lowest: int) -> np.ndarray:
     """The stored values, int32, that are shown as displayed values, float32, shape (n,).
 
-    The answer is `exact`; as a search for each of millions of pixels is slow, a table holds the answers of those cells
-    of the displayed scale that lie between two rounding limits.
+    As `exact` is slow for many pixels, a table answers for the cells of the displayed scale that hold one answer.
     """
     level, first = np.unique(levels, return_index=True)
 
