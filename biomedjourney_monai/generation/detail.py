@@ -76,6 +76,9 @@ def find_change(square: np.ndarray, prior: np.ndarray, film_hw: tuple[int, int])
     top, left, rows, columns = content_box(*film_hw, size=len(prior))
     before, after = (picture[top : top + rows, left : left + columns] for picture in (prior, square))
     amount = _without_objects(after - before, before, after, scale=len(prior) / 128) * _inside_field(before)
+    for is_padded, lines in ((rows < len(prior), amount), (columns < len(prior), amount.T)):
+        if is_padded:
+            _hold_at_padding(lines, len(prior) // 16)  # one row of latents, in which the padding echoes
     size = _with_peak(_average(np.abs(amount)))
     weight = np.clip((size - THRESHOLD) / (FULL - THRESHOLD), 0, 1)
     amount = amount * weight * weight * (3 - 2 * weight)
@@ -96,8 +99,7 @@ def transfer_detail(film: np.ndarray, change: Change, *, scale: float = 1.0) -> 
     if not change.amount.any():
         return film
     height, width = film.shape
-    added: np.ndarray = cv2.resize(change.amount, (width, height), interpolation=cv2.INTER_CUBIC)
-    np.multiply(added, np.float32(scale), out=added)
+    added = enlarge_change(change, (height, width), scale=scale)
     added -= cv2.resize(_hidden(film, change), (width, height), interpolation=cv2.INTER_CUBIC)
     added += film
     np.clip(added, 0, 1, out=added)
@@ -109,7 +111,9 @@ def transfer_detail(film: np.ndarray, change: Change, *, scale: float = 1.0) -> 
 
 def enlarge_change(change: Change, film_hw: tuple[int, int], *, scale: float = 1.0) -> np.ndarray:
     """The change at the film's size, smooth, float32, shape (H, W); positive is denser."""
-    return cv2.resize(change.amount, film_hw[::-1], interpolation=cv2.INTER_CUBIC) * np.float32(scale)
+    enlarged: np.ndarray = cv2.resize(change.amount, film_hw[::-1], interpolation=cv2.INTER_CUBIC)
+    enlarged *= np.float32(scale)
+    return enlarged
 
 
 def _with_peak(size: np.ndarray) -> np.ndarray:
@@ -125,20 +129,16 @@ def _hidden(film: np.ndarray, change: Change) -> np.ndarray:
     square root of it; grain stays.
     """
     rows, columns = change.amount.shape
-    coarse, kept = _shrink(film, rows, columns), change.kept
+    coarse, kept = cv2.resize(film, (columns, rows), interpolation=cv2.INTER_AREA), change.kept
     hidden: np.ndarray = np.zeros((rows, columns), np.float32)
     for times, share in ((2, kept), (4, np.sqrt(kept))):
         shape = min(film.shape[0], times * rows), min(film.shape[1], times * columns)
-        fine = _shrink(film, *shape)
+        fine = cv2.resize(film, shape[::-1], interpolation=cv2.INTER_AREA)
         lost = 1 - np.clip(cv2.resize(share, shape[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
         band = (fine - cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)) * lost
         hidden = band + cv2.resize(hidden, shape[::-1], interpolation=cv2.INTER_CUBIC)
         coarse = fine
     return hidden
-
-
-def _shrink(film: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    return cv2.resize(film, (columns, rows), interpolation=cv2.INTER_AREA)
 
 
 def _share_kept(after: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -154,6 +154,13 @@ def _inside_field(prior: np.ndarray) -> np.ndarray:
     distance = cv2.distanceTransform((parts != parts[0, 0]).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     share = np.clip((distance - 1) / BORDER, 0, 1)
     return share * share * (3 - 2 * share)
+
+
+def _hold_at_padding(amount: np.ndarray, depth: int) -> None:
+    """In place, let the first and the last `depth` rows change no more than the row inside of them."""
+    if len(amount) > 2 * depth:
+        for strip, inner in ((amount[:depth], amount[depth]), (amount[-depth:], amount[-depth - 1])):
+            np.clip(strip, np.minimum(inner, 0), np.maximum(inner, 0), out=strip)
 
 
 def _without_objects(change: np.ndarray, before: np.ndarray, after: np.ndarray, *, scale: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from biomedjourney_monai.generation.detail import NONE, TRANSFER, check_detail, 
 from biomedjourney_monai.generation.detail import transfer_detail as transfer
 from biomedjourney_monai.generation.prior import Prior
 from biomedjourney_monai.radiographs import mark_synthetic, restore
-from biomedjourney_monai.radiographs.film import Film, read_film
+from biomedjourney_monai.radiographs.film import read_film
 
 
 def finished_picture(square: np.ndarray, prior: Prior, *, detail: str = TRANSFER) -> np.ndarray:
@@ -34,7 +34,9 @@ def full_size(square: np.ndarray, prior: Prior, *, detail: str = TRANSFER) -> np
     `detail` is one of `detail.DETAILS`; without the prior's own pixels the square is enlarged in any case.
     """
     film = prior.film if detail == TRANSFER else None
-    return restore(square, prior.original_hw) if film is None else _transferred(square, prior.image, film)
+    if film is None:
+        return restore(square, prior.original_hw)
+    return transfer(film.grey(), find_change(square, prior.image, film.hw), scale=film.scale)
 
 
 def full_size_prior(prior: Prior, *, detail: str = TRANSFER) -> np.ndarray:
@@ -49,10 +51,6 @@ def full_size_difference(square: np.ndarray, prior: Prior, *, detail: str = TRAN
     if film is None:
         return restore(square, prior.original_hw) - restore(prior.image, prior.original_hw)
     return enlarge_change(find_change(square, prior.image, film.hw), film.hw, scale=film.scale)
-
-
-def _transferred(square: np.ndarray, prior: np.ndarray, film: Film) -> np.ndarray:
-    return transfer(film.grey(), find_change(square, prior, film.hw), scale=film.scale)
 
 
 class FinishPictured(MapTransform):

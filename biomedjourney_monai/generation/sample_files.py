@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from biomedjourney_monai.files import write_json
-from biomedjourney_monai.generation.finish import full_size, full_size_prior
+from biomedjourney_monai.generation.finish import full_size_prior
 from biomedjourney_monai.generation.result import Result
 from biomedjourney_monai.generation.writer import beside, sample_names
 from biomedjourney_monai.radiographs import mark_synthetic, restore
@@ -20,26 +20,21 @@ from biomedjourney_monai.radiographs.write.png import png_bytes, save_bytes
 def output_names(out: str | Path, *, samples: int, has_region: bool) -> list[Path]:
     """Every file that is written for a request with this `out`."""
     words = ["region"] * has_region + ["mean", "sigma"] * (samples > 1)
-    scores = [_agreement_name(out)] * (samples > 1)
+    scores = [beside(out, "samples", suffix=".json")] * (samples > 1)
     return [*sample_names(out, samples), *(beside(out, word) for word in words), *scores]
-
-
-def _agreement_name(out: str | Path) -> Path:
-    return Path(out).with_name(f"{Path(out).stem}-samples.json")
 
 
 def map_files(result: Result) -> dict[str, bytes]:
     """PNG files by the word in their names: "region" if change was confined, "mean" and "sigma" of several samples."""
-    files, hw = {}, result.prior.original_hw
+    files = {}
     if result.region is not None:
         files["region"] = png_bytes(_region_picture(result, result.region), metadata=result.documents[0])
     if len(result.squares) > 1:
-        spread = result.spread
-        mean = full_size(spread.mean, result.prior, detail=result.detail)
+        spread, mean = result.spread, result.mean
         files["mean"] = png_bytes(mark_synthetic(mean), metadata=result.metadata)
         highest = float(spread.deviation.max())
         caption = f"standard deviation of {len(result.squares)} samples: 0 to {highest:.2f}"
-        picture = overlay_map(mean, restore(spread.deviation, hw), highest=highest, caption=caption)
+        picture = overlay_map(mean, result.deviation, highest=highest, caption=caption)
         files["sigma"] = png_bytes(picture, metadata={**result.metadata, "highest_deviation": f"{highest:.4f}"})
     return files
 
@@ -70,7 +65,7 @@ def save_agreement(
     `findings` is the result of `evaluation.judges.agreement.agreement_of`, `judges` the judges' provenance;
     both are empty where no judges know the prior.
     """
-    file = _agreement_name(out)
+    file = beside(out, "samples", suffix=".json")
     deviation = round(float(result.spread.deviation.mean()), 5)
     write_json(file, {**result.metadata, "judges": judges, "findings": findings, "mean_deviation": deviation})
     return file

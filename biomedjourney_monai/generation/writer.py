@@ -134,25 +134,14 @@ class PictureWriter:
         """
         refuse_inputs([out], {"the prior": self.file}, name="out")
         with full_disk_named():
-            self._write(out, picture, facts, number=number, series_facts=series_facts)
-
-    def _write(
-        self,
-        out: str | Path,
-        picture: np.ndarray,
-        facts: Mapping[str, Any],
-        *,
-        number: int,
-        series_facts: Mapping[str, Any] | None,
-    ) -> None:
-        if str(out).endswith(NIFTI) and self.file is not None:
-            save_nifti_like(out, picture, self.file, note=_note(facts), film=self._film(facts))
-        elif str(out).endswith(NIFTI):
-            save_nifti_series(out, [picture], note=_note(facts))
-        elif is_dicom_name(out):
-            save_dicom(out, self.dataset(picture, facts, number=number, series_facts=series_facts))
-        else:
-            save_png(out, picture, metadata=facts)
+            if str(out).endswith(NIFTI) and self.file is not None:
+                save_nifti_like(out, picture, self.file, note=_note(facts), film=self._film(facts))
+            elif str(out).endswith(NIFTI):
+                save_nifti_series(out, [picture], note=_note(facts))
+            elif is_dicom_name(out):
+                save_dicom(out, self.dataset(picture, facts, number=number, series_facts=series_facts))
+            else:
+                save_png(out, picture, metadata=facts)
 
     def dataset(
         self,

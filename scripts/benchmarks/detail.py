@@ -4,8 +4,10 @@
 
 Each journey is a rendered patient at 1024 pixels: the prior, and the true counterfactual with the findings of the next
 visit. "plain" enlarges the model's picture, "added" adds the enlarged difference to the film, "ours" is
-`generation.detail`. The changed region is where prior and truth differ by more than 0.08 at the model's size. Every
-journey also asks for no change, in the words of its findings; so does every film of --real, in general words.
+`generation.detail`. The changed region is where prior and truth differ by more than 0.08 at the model's size; journeys
+without one are left out of the figures "changed journeys", as their gain says little. Every journey also asks for no
+change, in the words of its findings. So does every film of --real, in general words; and four changes are drawn over
+it, after which the small bright objects on it, letters and metal for the most part, must still show.
 Settings are chosen on the journeys of --validation. --calibrate prints, without a model, how much of the film's fine
 structure is left in the truth where `generation.detail` computes a share.
 
@@ -36,7 +38,7 @@ from biomedjourney_monai.evaluation.judges.loading import load_judges
 from biomedjourney_monai.evaluation.metrics.truth_error import changed_region
 from biomedjourney_monai.files import written_atomically
 from biomedjourney_monai.generation.detail import DETAILS, NONE, TRANSFER, find_change, transfer_detail
-from biomedjourney_monai.generation.finish import finished_picture
+from biomedjourney_monai.generation.finish import finished_picture, full_size_prior
 from biomedjourney_monai.generation.finish import full_size as full_size_picture
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.generation.prior import Prior, read_prior
@@ -54,6 +56,14 @@ from biomedjourney_monai.schema import FINDINGS
 
 SEED, STREAMS = 97, {"test": "detail", "validation": "detail validation"}
 UNCHANGED = ("No interval change.", "Unchanged.", "Stable appearance of the chest.", "No significant interval change.")
+CHANGES = (
+    "New large left pleural effusion.",
+    "New moderate right pleural effusion and bibasilar atelectasis.",
+    "New severe pulmonary edema. The heart is enlarged.",
+    "New right lower lobe consolidation. New small left pneumothorax.",
+)
+OBJECT_VIEW = 1024
+READABLE = 0.75  # lowest correlation in an object's box; to the eye a pacemaker at 0.78 has lost contrast, but no part
 SIDED = ("Atelectasis", "Pleural Effusion", "Pneumothorax")
 BATCH = 16
 LARGE = (3000, 2500)
@@ -152,6 +162,7 @@ def compare(journey: Journey, prior: Prior, square: np.ndarray) -> dict[str, flo
     for way, picture in full_size(square, prior).items():
         figures[f"psnr {way}"] = psnr(picture, journey.truth)
         if inside.any():
+            figures[f"psnr of changed journeys {way}"] = figures[f"psnr {way}"]
             figures[f"psnr inside {way}"] = psnr(picture[inside], journey.truth[inside])
         figures[f"ms-ssim outside {way}"] = ms_ssim(picture, journey.truth, ~inside)
         figures[f"gradient energy {way}"] = (
@@ -224,13 +235,15 @@ def measure(model: CounterfactualModel, journeys: Iterable[Journey]) -> dict[str
         print(f"{number} journeys", file=sys.stderr)
     scores = [judges.score(torch.from_numpy(np.stack(many))[:, None]).pathology.numpy() for many in (squares, seen)]
     figures = {name: float(np.mean(values)) for name, values in rows.items()}
+    ours, plain = (np.array(rows[f"psnr of changed journeys {way}"]) for way in ("ours", "plain"))
+    figures |= {"changed journeys": len(ours), "median gain of changed journeys": float(np.median(ours - plain))}
     figures["judges' mean scores apart"] = float(np.abs(scores[0].mean(axis=0) - scores[1].mean(axis=0)).max())
     figures["judges' verdicts that differ"] = float(((scores[0] > 0.5) != (scores[1] > 0.5)).mean())
     return figures
 
 
 def measure_real(model: CounterfactualModel, folders: list[Path], films: int) -> dict[str, float]:
-    """Equal pixels of real films after a request for no change, and how many could not be read."""
+    """Equal pixels of real films after a request for no change, objects after others, and how many were refused."""
     priors: list[Prior] = []
     figures = {"real films refused": 0.0}
     for folder in folders:
@@ -245,7 +258,29 @@ def measure_real(model: CounterfactualModel, folders: list[Path], films: int) ->
     texts = [UNCHANGED[number % len(UNCHANGED)] for number in range(len(priors))]
     shares = [equal_pixels(*pair) for pair in zip(draw(model, priors, texts), priors, strict=True)]
     figures |= {"real films": len(shares), "equal pixels after no change, real": float(np.mean(shares))}
+    lowest = {"ours": np.ones(len(priors)), "plain": np.ones(len(priors))}
+    for text in CHANGES:
+        for number, (square, prior) in enumerate(zip(draw(model, priors, [text] * len(priors)), priors, strict=True)):
+            for way, kept in lowest.items():
+                detail = TRANSFER if way == "ours" else NONE
+                made = full_size_picture(square, prior, detail=detail)
+                kept[number] = min(kept[number], objects_kept(full_size_prior(prior), made))
+    for way, kept in lowest.items():
+        figures[f"real films with readable objects {way}"] = int((kept >= READABLE).sum())
+    figures["lowest correlation of an object ours"] = float(lowest["ours"].min())
     return figures
+
+
+def objects_kept(film: np.ndarray, made: np.ndarray) -> float:
+    """The lowest correlation of fine structure in the box of a small bright object of the film; 1 without objects."""
+    share = OBJECT_VIEW / max(film.shape)
+    before, after = (resize(picture, *(round(side * share) for side in film.shape)) for picture in (film, made))
+    height = cv2.morphologyEx(before, cv2.MORPH_TOPHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (17, 17)))
+    parts = cv2.dilate((height > 0.2).astype(np.uint8), np.ones((7, 7), np.uint8))
+    boxes = [box[:4] for box in cv2.connectedComponentsWithStats(parts)[2][1:] if box[4] >= 120]
+    old, new = (picture - cv2.GaussianBlur(picture, (0, 0), 6) for picture in (before, after))
+    inside = [(slice(top, top + rows), slice(left, left + columns)) for left, top, columns, rows in boxes]
+    return min((float(np.corrcoef(old[box].ravel(), new[box].ravel())[0, 1]) for box in inside), default=1.0)
 
 
 def equal_pixels(square: np.ndarray, prior: Prior) -> float:
@@ -340,18 +375,22 @@ def main() -> None:
     figures = measure_cost(model, first) | measure(model, journeys)
     if args.real:
         figures |= measure_real(model, args.real, args.films)
-    gain = figures["psnr ours"] - figures["psnr plain"]
+    gains = [figures[f"psnr{of} ours"] - figures[f"psnr{of} plain"] for of in ("", " of changed journeys")]
     bars = {
-        "psnr >= plain + 4 dB": gain >= 4,
+        "psnr >= plain + 4 dB": gains[0] >= 4,
+        "psnr >= plain + 4 dB, mean of changed journeys": gains[1] >= 4,
         "psnr inside >= plain": figures["psnr inside ours"] >= figures["psnr inside plain"],
         "ms-ssim outside >= .97": figures["ms-ssim outside ours"] >= 0.97,
         "equal pixels after no change >= .95": figures["equal pixels after no change"] >= 0.95,
-        "equal pixels after no change, real >= .95": figures.get("equal pixels after no change, real", 0) >= 0.95,
         "gradient energy outside >= .98": figures["gradient energy ours"] >= 0.98,
         "judges' mean scores within .003": figures["judges' mean scores apart"] <= 0.003,
         "under 0.3 s more": figures["seconds more"] < 0.3,
         "at most 400 MB more": figures["megabytes more"] <= 400,
     }
+    if args.real:
+        bars["equal pixels after no change, real >= .95"] = figures["equal pixels after no change, real"] >= 0.95
+        readable = figures["real films with readable objects ours"]
+        bars["readable objects on every real film, of 20 or more"] = readable == figures["real films"] >= 20
     for name, value in figures.items():
         print(f"{name}: {value:.4f}")
     print(json.dumps({"figures": {name: round(value, 4) for name, value in figures.items()}, "bars": bars}))

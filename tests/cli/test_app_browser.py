@@ -314,6 +314,17 @@ def test_pictures_are_enlarged_with_zoom_window_and_level(open_page, chest):
     assert page.evaluate(f"{style}.filter") == ""
     page.keyboard.press("Escape")
     assert not page.is_visible("#large")
+    page.click("#w-large")  # the slider's two pictures, zoomed and moved together
+    for key in ("+", "ArrowUp"):
+        page.keyboard.press(key)
+    assert page.get_attribute("#large-before", "src") == page.get_attribute("#p-prior", "src")
+    assert page.get_attribute("#large-picture", "src") == page.get_attribute("#p-counterfactual", "src")
+    assert page.evaluate("at('large-before').style.transform") == page.evaluate(f"{style}.transform")
+    page.evaluate("at('v-cut').value = 20; at('v-cut').dispatchEvent(new Event('input'))")
+    assert "80%" in page.evaluate("getComputedStyle(at('v-before')).clipPath")
+    boxes = [page.locator(f"#large-{name}").bounding_box() for name in ("before", "picture")]
+    assert boxes[0] == boxes[1]
+    page.keyboard.press("Escape")
     assert page.said == []
 
 

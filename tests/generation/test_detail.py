@@ -130,3 +130,15 @@ def test_a_part_that_changed_only_faintly_is_left_as_it_was():
     amount = find_change(square, prior, (SIZE, SIZE)).amount
     assert not amount[:60, :60].any()
     assert (amount[84:96, 81:98] > 0.02).all()
+
+
+@pytest.mark.parametrize("turn", [lambda picture: picture, np.transpose], ids=["landscape", "portrait"])
+def test_the_padding_of_a_film_that_is_not_square_draws_no_band(turn):
+    prior, square = np.zeros((SIZE, SIZE), np.float32), np.zeros((SIZE, SIZE), np.float32)
+    prior[16:112] = square[16:112] = 0.5  # what the film covers
+    square[40:112, 20:60] += 0.3  # a change that goes on to the film's lower edge
+    square[104:112, 60:] -= 0.2  # an echo of the padding, next to it
+    change = find_change(turn(square), turn(prior), turn(np.zeros((384, 512))).shape)
+    amount = turn(change.amount)
+    assert np.abs(amount[:, 64:]).max() < 0.01
+    assert amount[60:92, 24:56].min() == pytest.approx(0.3) and amount[90, 40] > 0.2

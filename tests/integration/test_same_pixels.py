@@ -113,3 +113,10 @@ def test_every_way_writes_the_same_stored_values(prior, model, fake_archive, tmp
         assert dataset.BitsStored == 12, way
         assert np.array_equal(dataset.pixel_array, expected), way
         assert dataset.SOPInstanceUID == made["sample"].SOPInstanceUID, way
+
+
+def test_monai_label_compares_with_the_weights_that_it_serves(model):
+    config = inference_config(model)
+    config.get_parsed_content("post_transforms")
+    drawing, served = config.get_parsed_content("model").generator.state_dict(), load_tensors(model)[0]
+    assert served and all(torch.equal(drawing[name], tensor) for name, tensor in served.items())

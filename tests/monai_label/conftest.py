@@ -115,7 +115,7 @@ def server(label_environment, chest, tmp_path_factory) -> Iterator[Server]:
     command += ["--app", str(app), "--studies", str(folder / "studies"), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--conf", "models", NAME, "--conf", "skip_trainers", "true", "--conf", "sam2", "false"]
     command += ["--log_config", str(bundle / "configs" / "monai_label_logging.json")]
-    environment = {**os.environ, "BUNDLE_DOWNLOAD_SRC": "local", "PYTHONPATH": str(folder / "stubs")}
+    environment = {**os.environ, "BUNDLE_DOWNLOAD_SRC": "local", "PYTHONPATH": f"{folder / 'stubs'}:{BUNDLE.parent}"}
     environment |= {"TMPDIR": str(folder / "temporary"), "HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
     log = folder / "server.log"
     with log.open("w") as stream:

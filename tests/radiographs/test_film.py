@@ -89,3 +89,21 @@ def test_an_array_of_8_bits_is_shown_as_it_is(rendered_chest):
     assert np.array_equal(np.rint(Film.of_pixels(pixels, size=128).grey() * 255), pixels)
     film = Film.of_pixels(rendered_chest * 1000, size=128)
     assert film.shown == film.limits
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_the_stored_value_is_the_nearest_that_is_shown_so(bits):
+    stored = np.arange(2**bits, dtype=np.uint16).reshape(-1, 64)
+    levels = np.clip(np.arange(2**bits) * -0.37 + 20, -0.3 * 2**bits, 0).astype(np.float32)  # falls, in a window
+    film = Film(stored, (float(levels.min()), float(levels.max())), levels)
+    picture = np.random.default_rng(0).random(stored.shape, np.float32)
+    shown = picture * np.float32(film.limits[1] - film.limits[0]) + np.float32(film.limits[0])
+    values, first = np.unique(levels, return_index=True)
+    assert np.array_equal(film.to_stored(picture), np.rint(np.interp(shown, values, first)))
+
+
+def test_signed_values_may_span_more_than_half_of_their_type():
+    stored = np.linspace(-30000, 30000, 64 * 64).astype(np.int16).reshape(64, 64)
+    film = Film(stored, (0, 60000), np.arange(60001, dtype=np.float32), -30000)
+    assert np.array_equal(film.displayed(), stored.astype(np.float32) + 30000)
+    assert np.array_equal(film.to_stored(film.grey()), stored)

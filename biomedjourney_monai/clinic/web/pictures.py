@@ -22,7 +22,7 @@ from biomedjourney_monai.radiographs.scaling import resize
 SHOWN_SIDE = 768
 """Longer side of a shown picture, in pixels."""
 
-FILM_SIDE = 2048
+FILM_SIDE = 3072
 """Longest side of prior and counterfactual, which can be zoomed; a smaller film is shown at its own size."""
 
 SAMPLE_SIDE = 256

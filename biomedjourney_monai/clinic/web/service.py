@@ -46,8 +46,6 @@ EXAMPLES = (
 )
 """Rendered patients to try the page on: caption, number of the patient, findings."""
 
-EXAMPLE_SIZE = 512
-
 
 class FindingRow(TypedDict):
     """The judge's probability of a finding before and after; after is the mean over the samples."""
@@ -233,5 +231,5 @@ def draw_heat_maps(
 
 def _render_example(caption: str, number: int, state: FindingState) -> bytes:
     patient = draw_patient(7, number, stream="web page")
-    rendering = render_counterfactual(patient, patient.visits[0], state, size=EXAMPLE_SIZE, view_position="PA")
+    rendering = render_counterfactual(patient, patient.visits[0], state, size=1024, view_position="PA")
     return png_bytes(rendering.image, metadata={"Comment": f"rendered patient, nobody's: {caption}"})

@@ -7,7 +7,6 @@ Tables are applied by this package, because pydicom's `apply_modality_lut` fails
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -57,25 +56,11 @@ def decode(data: bytes, *, any_body_part: bool = False) -> np.ndarray:
         return pixels if pixels.shape == shape else cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-@dataclass(frozen=True)
-class Levels:
-    """Stored values of a grey frame, and how each is displayed.
+def decode_levels(data: bytes, *, any_body_part: bool = False) -> tuple[Stored, np.ndarray, int] | None:
+    """Decode DICOM bytes to stored values with square pixels, what each from the lowest on is shown as, and the lowest.
 
-    Attributes:
-        stored: integers, shape (H, W), with square pixels.
-        shown: the displayed value of each stored value from `lowest` on, float32, never falling or never rising.
-        lowest: the lowest stored value.
-        padding: bool, shape (H, W), or None.
-    """
-
-    stored: np.ndarray
-    shown: np.ndarray
-    lowest: int
-    padding: np.ndarray | None
-
-
-def decode_levels(data: bytes, *, any_body_part: bool = False) -> Levels | None:
-    """Decode DICOM bytes to stored values; None for colours, palettes, more than 16 bits and tables that go both ways.
+    What is shown is float32, and never falls or never rises with the stored value. None for colours, palettes, more
+    than 16 bits and tables that go both ways.
 
     Raises:
         ImageError: as `decode`.
@@ -100,7 +85,7 @@ def decode_levels(data: bytes, *, any_body_part: bool = False) -> Levels | None:
             if padding is not None:
                 near = cv2.resize(padding.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST)
                 padding = near.astype(bool)
-        return Levels(stored, shown, lowest, padding)
+        return Stored(stored, padding), shown, lowest
 
 
 def decode_size(data: bytes, *, any_body_part: bool = False) -> tuple[int, int]:

@@ -382,13 +382,13 @@ function wipe() {
   at("wipe").addEventListener("pointermove", (event) => { if (event.buttons) follow(event); });
 }
 
-function enlarge(button) {
+function enlarge(picture, cut = 0) {
   const buttons = [...document.querySelectorAll(".enlarge")].filter((one) => !one.parentElement.hidden);
   openViewer(buttons.map((one) => {
     const image = one.querySelector("img"), title = one.parentElement.querySelector("figcaption b").textContent;
     const name = image.id === "p-heat" ? `${title}: ${heatFinding()}` : title;
     return [name, image.src, image.alt, image.id === "p-prior" ? "PRIOR" : "SYNTHETIC"];
-  }), buttons.indexOf(button));
+  }), buttons.indexOf(picture.closest(".enlarge")), cut);
 }
 
 function showRegion() {
@@ -434,6 +434,7 @@ function start() {
     choice.addEventListener("change", showRegion);
   }
   for (const button of document.querySelectorAll(".enlarge")) button.addEventListener("click", () => enlarge(button));
+  at("w-large").addEventListener("click", () => enlarge(at(`p-${document.querySelector("input[name=against]:checked").value}`), 50));
   for (const choice of document.querySelectorAll("input[name=against]")) choice.addEventListener("change", compare);
   at("dice").addEventListener("click", () => { at("seed").value = Math.floor(Math.random() * 1e6); keepForm(); });
   for (const kind of ["input", "change"]) at("form").addEventListener(kind, keepForm);

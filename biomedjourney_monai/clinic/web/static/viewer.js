@@ -2,12 +2,13 @@
 "use strict";
 
 const FULL = { scale: 1, x: 0, y: 0, window: 1, level: 0.5 };
-const viewer = { ...FULL, pictures: [], shown: 0 };
+const viewer = { ...FULL, pictures: [], shown: 0, cut: 0 };
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-function openViewer(pictures, shown) {  // pictures: [name, address, alt, mark] of each
+function openViewer(pictures, shown, cut = 0) {  // pictures: [name, address, alt, mark] of each, the prior first
   viewer.pictures = pictures;
+  at("large-before").src = pictures[0][1];  // shown to the left of the cut, a percentage of the width
   at("v-pictures").replaceChildren(...pictures.map(([name], index) => {
     const label = document.createElement("label"), radio = document.createElement("input");
     Object.assign(radio, { type: "radio", name: "enlarged", value: index, checked: index === shown });
@@ -15,7 +16,7 @@ function openViewer(pictures, shown) {  // pictures: [name, address, alt, mark] 
     label.append(radio, element("span", "", name));
     return label;
   }));
-  setView(FULL);
+  setView({ ...FULL, cut });
   showEnlarged(shown);
   at("large").showModal();
   at("viewer").focus();
@@ -37,9 +38,14 @@ function setView(change) {
   const frame = at("viewer").getBoundingClientRect(), room = (viewer.scale - 1) / 2;
   viewer.x = clamp(viewer.x, -room * frame.width, room * frame.width);
   viewer.y = clamp(viewer.y, -room * frame.height, room * frame.height);
-  const style = at("large-picture").style;
-  style.transform = `translate(${viewer.x}px, ${viewer.y}px) scale(${viewer.scale})`;
-  style.filter = viewer.window === 1 && viewer.level === 0.5 ? "" : `brightness(${1 / (2 * viewer.level)}) contrast(${2 * viewer.level / viewer.window})`;
+  const filter = viewer.window === 1 && viewer.level === 0.5 ? "" : `brightness(${1 / (2 * viewer.level)}) contrast(${2 * viewer.level / viewer.window})`;
+  for (const image of [at("large-picture"), at("large-before")]) {
+    image.style.transform = `translate(${viewer.x}px, ${viewer.y}px) scale(${viewer.scale})`;
+    image.style.filter = filter;
+  }
+  at("viewer").style.setProperty("--cut", `${viewer.cut}%`);
+  at("v-line").hidden = viewer.cut === 0;
+  at("v-cut").value = viewer.cut;
   at("v-window").value = viewer.window;
   at("v-level").value = viewer.level;
   at("v-scale").textContent = `${Math.round(viewer.scale * 100)} %`;
@@ -88,6 +94,7 @@ function startViewer() {
   at("v-in").addEventListener("click", () => zoom(1.25));
   at("v-out").addEventListener("click", () => zoom(0.8));
   at("v-reset").addEventListener("click", () => setView(FULL));
+  at("v-cut").addEventListener("input", () => setView({ cut: Number(at("v-cut").value) }));
   at("v-window").addEventListener("input", () => setView({ window: Number(at("v-window").value) }));
   at("v-level").addEventListener("input", () => setView({ level: Number(at("v-level").value) }));
   at("v-close").addEventListener("click", () => at("large").close());
