@@ -9,8 +9,6 @@
 Importing the package is light: each name is loaded at its first use.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`python -m biomedjourney_monai VERB ...` is the `biomedjourney` command."""
 
-from __future__ import annotations
-
 import sys
 
 

@@ -1,7 +1,5 @@
 """Control how glibc keeps freed memory, which it otherwise holds in fragments between small objects."""
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Refuse outputs that are inputs or that cannot be written, before anything runs."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping

@@ -6,8 +6,6 @@ A stage meets the next one in a file inside one working folder:
     latents/  runs/  samples/  metrics.json  report/
 """
 
-from __future__ import annotations
-
 FINDINGS = ("Atelectasis", "Cardiomegaly", "Edema", "Pleural Effusion", "Pneumothorax")
 """The five findings that the paper scores, in its order."""
 

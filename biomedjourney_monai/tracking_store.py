@@ -3,8 +3,6 @@
 MLflow writes absolute addresses of artifacts into its database, and would make the old folder again.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sqlite3

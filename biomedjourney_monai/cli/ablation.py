@@ -7,8 +7,6 @@ line is run again; after a setting is changed, only the steps that depend on it 
 the end and does not stop the others.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Print the folder of the bundle that the commands use: its configs, weights and documentation."""
 
-from __future__ import annotations
-
 import argparse
 
 from biomedjourney_monai.configuration import locate_root

@@ -4,8 +4,6 @@ Scores the real new images of a split's journeys. Exit status 1 if a bar is miss
 same at its end.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -7,8 +7,6 @@ ChestX-ray14 (--chestxray14), all of its folders or some; CheXpert or CheXpert P
 What is left out is counted by reason, in cohort_drops.json and on the screen, and listed in rejected.csv.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

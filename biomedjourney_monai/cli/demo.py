@@ -4,8 +4,6 @@ No data, no GPU and no download are needed: patients are rendered, both training
 example, and the shipped weights make and score the counterfactuals.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import time

@@ -4,8 +4,6 @@ Writes metrics.json, every number with a 95 % interval from a bootstrap over pat
 judges' scores of each image. Without samples/ only the two baselines are scored.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

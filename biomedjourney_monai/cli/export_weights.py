@@ -5,8 +5,6 @@ encoder, since the text projection becomes its encoder_hid_proj. A model that di
 small one that is shipped, is refused.
 """
 
-from __future__ import annotations
-
 import argparse
 from functools import partial
 from pathlib import Path

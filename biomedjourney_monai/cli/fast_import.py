@@ -1,7 +1,5 @@
 """Import the parts of MONAI that a command needs, in a third of the time that all of it takes."""
 
-from __future__ import annotations
-
 import argparse
 import gc
 import pkgutil

@@ -9,8 +9,6 @@ The result holds autoencoder and denoiser; the text encoder stays in its folder.
 Tensors that are missing or left over are an error, which names them.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from functools import partial

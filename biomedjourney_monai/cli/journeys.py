@@ -1,7 +1,5 @@
 """Pair the studies of each patient, in the order of date and time; by default consecutive ones."""
 
-from __future__ import annotations
-
 import argparse
 
 EXAMPLE = """biomedjourney journeys --work work --max-days 365

@@ -1,7 +1,5 @@
 """`biomedjourney VERB ...`: run the module of the verb, and print its errors as one line."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import importlib

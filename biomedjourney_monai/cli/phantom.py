@@ -4,8 +4,6 @@ a stopped run resumes. With --sheet alone, only a contact sheet is drawn. With -
 films of a working folder instead, which makes a new working folder of journeys with a known truth.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

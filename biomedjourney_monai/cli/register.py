@@ -10,8 +10,6 @@ learn, and is refused unless --accept-erased-disease is given.
 A stopped run resumes where it was; a changed setting repeats only what depends on it.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ The page is self-contained: it can be mailed, and opens without a network. The n
 also recorded as a run of MLflow.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

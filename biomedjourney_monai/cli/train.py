@@ -4,8 +4,6 @@ The same as `python -m monai.bundle run training --config_file BUNDLE/configs/tr
 passed to that command unchanged, e.g. `-- --learning_rate 5e-4`. The same command resumes an interrupted training.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from biomedjourney_monai.cli.arguments import add_text_encoder_argument, add_works_argument

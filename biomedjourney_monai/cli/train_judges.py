@@ -6,8 +6,6 @@ Without: classifier and segmenter of rendered radiographs, on patients that no c
 phantom_classifier.pt, phantom_domain.pt, phantom_segmenter.pt and phantom_judges.json. Same arguments, same weights.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from pathlib import Path

@@ -4,8 +4,6 @@ Renders varied films of its own patients and trains on them; with --onto, films 
 continue the training, by the consensus of several views of each. Writes lung_outlines.pt and lung_outlines.json.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

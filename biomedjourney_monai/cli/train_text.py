@@ -5,8 +5,6 @@ layers with its own vocabulary, and a small image transformer. Writes a folder i
 loaded in the same way. A model that was trained with one tower does not work with another: train it again afterwards.
 """
 
-from __future__ import annotations
-
 import argparse
 
 EXAMPLE = """biomedjourney train-text --out bundle/models/text_tower --seed 0 --images 600 --steps 800

@@ -5,8 +5,6 @@ tune/tune.json, tune/tune.md and tune/tune.png. Points that an earlier run has s
 settings are not sampled again.
 """
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

@@ -5,8 +5,6 @@ request's `description` with that of the bundle, hence the name `progression_des
 marks in metadata nor DICOM of a patient, so the file is written here, and the server receives its name.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

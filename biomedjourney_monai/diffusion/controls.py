@@ -1,7 +1,5 @@
 """Controls of sampling: the latent to start from, and the region in which change is allowed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

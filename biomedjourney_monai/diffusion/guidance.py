@@ -1,7 +1,5 @@
 """Two-scale classifier-free guidance."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

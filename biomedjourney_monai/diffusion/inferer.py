@@ -1,7 +1,5 @@
 """The generator as a MONAI inferer."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Where a description acts: the difference that it makes to the denoiser's prediction at each position."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Noise schedules: timesteps, adding noise, and conversions between what a denoiser may predict."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import torch

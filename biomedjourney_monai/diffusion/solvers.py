@@ -1,7 +1,5 @@
 """Solvers: deterministic DDIM and its inverse, and higher-order solvers of diffusers used as numeric schedulers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice

@@ -1,7 +1,5 @@
 """Checks of the stages' arguments."""
 
-from __future__ import annotations
-
 from biomedjourney_monai.errors import SettingError
 
 

@@ -1,7 +1,5 @@
 """Score the systems of a working folder on the same journeys, and compare them by every measure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The stage `evaluate`: score the counterfactuals of a working folder, and write metrics.json and scores.parquet."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which journeys are scored: kept ones of a split, with a sample where there are samples."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path

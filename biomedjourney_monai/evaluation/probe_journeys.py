@@ -1,7 +1,5 @@
 """Probe a model on the journeys of a working folder: the section `probes` of metrics.json."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast

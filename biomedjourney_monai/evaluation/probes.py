@@ -3,8 +3,6 @@
 What is measured, and its source, is in `metrics.probes`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The quality gate of an autoencoder: PSNR and SSIM of its reconstructions, and the judges' AUROC on them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass

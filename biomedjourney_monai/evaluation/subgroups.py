@@ -1,7 +1,5 @@
 """Every number by sex, age band and race: a mean can hide that a model serves some patients worse."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Refuse descriptions that the model cannot use, and warn about others."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol

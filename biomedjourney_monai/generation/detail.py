@@ -5,8 +5,6 @@ and wires, so only the *change* is enlarged and added. Where the change hides or
 structure fades with it; where nothing changed, the film's own values are returned, bit for bit.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Warn where a counterfactual hardly differs from what the prior becomes without a change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

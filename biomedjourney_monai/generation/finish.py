@@ -1,7 +1,5 @@
 """The last step of generation, on every path: a generated square becomes a picture of the prior's size, marked."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 An interrupted run is resumed; files of earlier runs are removed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

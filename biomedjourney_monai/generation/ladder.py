@@ -1,7 +1,5 @@
 """A severity ladder: one patient at several stages of a disease, from one prior and one seed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Outcomes of the rows of a list: counted, and written next to the list."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections import Counter

@@ -4,8 +4,6 @@ The view check is sometimes wrong, and a chain of counterfactuals may be intende
 overruled reasons are returned, for the metadata of the counterfactual.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping
 from typing import Any
 

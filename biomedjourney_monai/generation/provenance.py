@@ -1,7 +1,5 @@
 """The metadata of a counterfactual: model, settings and request."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The mask that confines a change: an image of the prior's size, letterboxed like the prior."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A request to the model, before and after its checks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

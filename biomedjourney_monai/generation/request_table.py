@@ -1,7 +1,5 @@
 """Tables of requests: the list of `sample`, the work list of `pacs`, the descriptions of a folder."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

@@ -1,7 +1,5 @@
 """Files next to a picture: the region's map; mean, standard deviation and the judges' agreement of several samples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

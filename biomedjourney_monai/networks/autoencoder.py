@@ -1,7 +1,5 @@
 """The small autoencoder: MONAI's AutoencoderKL with a patch encoder that starts as principal components."""
 
-from __future__ import annotations
-
 import math
 
 import torch

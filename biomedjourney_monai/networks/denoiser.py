@@ -1,7 +1,5 @@
 """The denoiser: MONAI's diffusion UNet, conditioned on the prior latent and the text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """The autoencoder of Stable Diffusion 1.5 as one of MONAI's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

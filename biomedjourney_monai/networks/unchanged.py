@@ -1,7 +1,5 @@
 """Restore the prior's own pixels where a counterfactual did not change anything."""
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 

@@ -1,7 +1,5 @@
 """An autoencoder that was trained on images in [0, 1], for callers whose images are in [-1, 1]."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from monai.networks.nets import AutoencoderKL

@@ -1,7 +1,5 @@
 """A 3 × 3 convolution by Winograd's minimal filtering: 16 products where the direct method needs 36."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

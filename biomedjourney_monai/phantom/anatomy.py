@@ -4,8 +4,6 @@ Lengths are centimetres. The origin is the middle of the chest, x grows to image
 y grows downward, z grows to the front.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """Ribs, spine, clavicles, scapulae and arms from the front, as centimetres of bone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The frontal chest of one visit: body outline, lungs, diaphragm, and how findings displace them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A cohort on disk: phantom patients in the layout of MIMIC-CXR-JPG and MIMIC-IV."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@ DX and CR; MONOCHROME1 and 2; 12 to 16 bits; a window, a VOI LUT or neither; sto
 six transfer syntaxes. Rescale, VOI and inversion, in this order, restore the image.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ correlations. Sometimes it continues, and grows, shrinks or stays. Replacement i
 the new image from its description, and must not be able to copy it from the prior image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import exp
 

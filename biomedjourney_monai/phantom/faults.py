@@ -1,7 +1,5 @@
 """The errors of an archive: planted at stated small rates, and listed, so that preparation can be scored."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Devices that persist between visits: pacemaker, tracheal tube, sternal wires."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from biomedjourney_monai.phantom.chest import Visit

@@ -3,8 +3,6 @@
 Here the horizontal axis is z: the front of the patient is at image right.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Heart, great vessels, hila, trachea and bronchi from the front."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

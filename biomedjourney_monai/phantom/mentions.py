@@ -4,8 +4,6 @@ A labeller reads text, not images. So mentions are drawn first, from the truth; 
 these, and the label tables are filled from them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ change the thickness of tissue along each ray, and its physics turns that into a
 the film stays as it is.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import lru_cache
 

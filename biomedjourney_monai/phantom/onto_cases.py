@@ -1,7 +1,5 @@
 """Which findings a film gets: prior and new state of the cases that `phantom --onto` writes."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 

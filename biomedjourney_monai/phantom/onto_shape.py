@@ -1,7 +1,5 @@
 """How findings move the structures of a real film: a larger heart, a raised diaphragm."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Apply a function to many tasks in several processes, with results in order and little in memory."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The effect of the findings on one lung, seen from the front."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

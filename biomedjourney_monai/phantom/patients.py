@@ -1,7 +1,5 @@
 """Patients and their visits: demographics, times and findings."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """The acquisition of one radiograph: its geometry, and the conversion of thickness to grey values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

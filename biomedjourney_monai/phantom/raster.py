@@ -1,7 +1,5 @@
 """From centimetres to pixels: the axes of a view, soft steps, and tubes drawn by splatting their centre lines."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

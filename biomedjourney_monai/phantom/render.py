@@ -1,7 +1,5 @@
 """One radiograph of a phantom patient, with exact masks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Radiology reports in MIMIC-CXR's layout, which state exactly what the label tables contain."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Sequence

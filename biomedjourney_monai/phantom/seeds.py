@@ -1,7 +1,5 @@
 """Independent named random streams from one seed, so that adding one choice does not change the others."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

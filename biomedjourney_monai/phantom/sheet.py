@@ -1,7 +1,5 @@
 """A contact sheet: one row for each patient, one column for each finding."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

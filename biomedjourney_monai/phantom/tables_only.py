@@ -1,7 +1,5 @@
 """Tables of any length without images: a load test for their readers."""
 
-from __future__ import annotations
-
 from math import ceil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The true counterfactual: the same patient, the same visit, the same noise, with only the findings changed."""
 
-from __future__ import annotations
-
 from biomedjourney_monai.phantom.anatomy import Anatomy, draw_anatomy
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.patients import Patient, Visit

@@ -1,7 +1,5 @@
 """The pulmonary vessels: a tree that divides its territory repeatedly, as real ones do."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A record of finished items, one line each: a stopped run resumes, and a changed one repeats only what it must."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Journeys: two studies of one patient in the order of date and time, never of identifiers; by default consecutive."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

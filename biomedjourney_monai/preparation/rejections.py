@@ -1,7 +1,5 @@
 """The images, studies and pairs that preparation leaves out, each with its reason."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Load and scale: one file in, one normalised square radiograph out. Training and inference share these functions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

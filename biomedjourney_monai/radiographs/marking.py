@@ -1,7 +1,5 @@
 """The visible mark that every generated picture carries."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 

@@ -1,7 +1,5 @@
 """Geometry and intensity: the square letterbox and its inverse, and percentiles to [0, 1]."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

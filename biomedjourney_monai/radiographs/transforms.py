@@ -1,7 +1,5 @@
 """MONAI dictionary transforms: load and scale, check the view."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any

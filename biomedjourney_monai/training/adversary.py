@@ -1,7 +1,5 @@
 """The patch discriminator that is trained together with the autoencoder, in MONAI's trainer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

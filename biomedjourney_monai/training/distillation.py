@@ -1,7 +1,5 @@
 """Batches for a student of few steps: states on its own path, and where its teacher's guided path ends."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any

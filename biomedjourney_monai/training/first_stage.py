@@ -1,7 +1,5 @@
 """Training of the autoencoder: its images, its loss, its start in closed form."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Mixed precision for MONAI's trainer, also on a CPU, where its own `amp` does nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

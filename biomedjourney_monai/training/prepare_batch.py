@@ -1,7 +1,5 @@
 """Batches for MONAI's SupervisedTrainer: noisy latents as input, a weighted target as label."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Training with several processes that `torchrun` started. Without it, there is one process, with number 0."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Start a training of the bundle in its own process."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence

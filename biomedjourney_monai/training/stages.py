@@ -1,7 +1,5 @@
 """The stages of training: their networks, fitted to the latent cache, and running one after the other."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import sys

@@ -1,7 +1,5 @@
 """A session whose answers are read within limits on size and time: an archive is data, possibly hostile."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -3,8 +3,6 @@
 An upload that is still arriving takes no place in the queue, so that slow connections keep nobody waiting.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 

@@ -1,7 +1,5 @@
 """Connections with time limits: for the header of a request, and for the reader of an answer."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

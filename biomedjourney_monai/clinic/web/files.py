@@ -3,8 +3,6 @@
 Their names are fixed: nothing that was sent becomes part of a name.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile

@@ -4,8 +4,6 @@ A line of the file is `name:scrypt:N:r:p:salt:hash`, salt and hash in hexadecima
 unless a server with encryption stands in front of the page.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

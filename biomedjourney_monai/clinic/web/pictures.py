@@ -4,8 +4,6 @@ All have one shape and, except for the prior, the synthetic mark. Prior and coun
 pixels, up to `FILM_SIDE`, for zooming; maps are shown smaller.
 """
 
-from __future__ import annotations
-
 import functools
 from functools import cached_property
 

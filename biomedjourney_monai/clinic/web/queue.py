@@ -1,7 +1,5 @@
 """The queue of the model: one request at a time, in order, and a limited number of requests in all."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator

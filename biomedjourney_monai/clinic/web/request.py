@@ -1,7 +1,5 @@
 """Requests of the web page. What a browser sends is not trusted until it is parsed into a `PageRequest`."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ bytes, and streams lines of JSON: waiting, sampling, and finally the result or a
 the request. `PageService` does the work; this module checks access and limits.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -3,8 +3,6 @@
 The pictures are those of `biomedjourney sample` for the same prior, description, settings and seed, byte for byte.
 """
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import json

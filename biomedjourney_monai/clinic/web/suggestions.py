@@ -1,7 +1,5 @@
 """Suggested descriptions by finding, side, severity and change, in the words of the training descriptions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from biomedjourney_monai.preparation.descriptions.progression import NOUNS, write_change

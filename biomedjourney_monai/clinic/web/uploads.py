@@ -5,8 +5,6 @@ DICOM are refused by their length and first bytes. All others are decoded by a c
 limits on time and memory.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """The grid of an ablation: its settings file and its cells."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field

@@ -1,7 +1,5 @@
 """Run the commands of an ablation as processes, one ablation at a time in a folder."""
 
-from __future__ import annotations
-
 import fcntl
 import signal
 import subprocess

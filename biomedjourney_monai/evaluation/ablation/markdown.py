@@ -1,7 +1,5 @@
 """The tables of an ablation as Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

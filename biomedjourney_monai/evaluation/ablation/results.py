@@ -1,7 +1,5 @@
 """The content of ablation.json: settings, cells, paired differences, effects of the switches, provenance."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any

@@ -1,7 +1,5 @@
 """The stage `ablation`: train and score every cell of a grid with equal budgets, and write ablation.json and .md."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

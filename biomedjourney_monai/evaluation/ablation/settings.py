@@ -1,7 +1,5 @@
 """Checks of the sections of an ablation's settings file."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Steps of an ablation: commands that are run once, and again when something that they depend on changes."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

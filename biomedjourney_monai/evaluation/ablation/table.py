@@ -1,7 +1,5 @@
 """Numbers of an ablation: of each cell, paired differences between cells, and the mean effect of each switch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

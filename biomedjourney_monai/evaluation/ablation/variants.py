@@ -1,7 +1,5 @@
 """Variants: settings of the networks and of the training that an ablation compares with equal budgets."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Agreement of the judges over several samples of one request."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Choose the judges of a working folder by its prior images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -5,8 +5,6 @@ filled from files that must lie in one folder, read by torch's restricted unpick
 whole modules: only for those, a fixed list of network classes is allowed, and their tensors are taken.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

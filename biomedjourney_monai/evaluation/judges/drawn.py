@@ -1,7 +1,5 @@
 """Whether the judge sees in a counterfactual what its description asked for, on the side it asked for."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import Counter

@@ -5,8 +5,6 @@ batch size. Batches of many sizes (journeys that ask for one side, the last batc
 one size costs it once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """Keeps a network's features of every image of every system, so that the images need not be kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

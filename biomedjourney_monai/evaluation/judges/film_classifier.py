@@ -1,7 +1,5 @@
 """The classifier of real films: EfficientNet-Lite0 with heads for labels, sex, group and age."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """The judges of real films: a classifier that `train-judges --work` trained on a cohort, and shared outlines."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Attribution of a change of the judge's score to the pixels that raise or lower it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

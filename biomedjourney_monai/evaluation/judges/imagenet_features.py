@@ -1,7 +1,5 @@
 """ImageNet's Inception v3 as a feature extractor for FID and KID, from a file on disk; nothing is downloaded."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

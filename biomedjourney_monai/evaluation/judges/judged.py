@@ -1,7 +1,5 @@
 """One system's images of a batch of journeys with the judges' scores, and the interface of what scores them further."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Load judges: those that are shipped or that a site has trained, or torchxrayvision's for clinical radiographs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The outlines of both lung fields and of the heart, in rendered and in real frontal films."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The two small networks of the phantom judges: a classifier and a segmenter of the anatomy."""
 
-from __future__ import annotations
-
 import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Score a batch although the judges fail on some of its images: those are reported, the others are scored."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """What judges are and what they return: one interface for the judges of rendered and of clinical radiographs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable

@@ -1,7 +1,5 @@
 """For which findings a judge's probability may be shown to a user, by what was measured when the judge was trained."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

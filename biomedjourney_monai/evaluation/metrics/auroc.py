@@ -1,7 +1,5 @@
 """AUROC of findings and of groups, with masks for unknown labels and row weights for bootstrap replicates."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Bootstrap replicates that redraw patients, not images: the images of one patient are not independent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The Counterfactual Medical Image Generation (CMIG) score: accuracy and retention in one number."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

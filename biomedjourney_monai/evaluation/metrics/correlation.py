@@ -1,7 +1,5 @@
 """Pearson's r of the judge's age, with row weights for bootstrap replicates."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The overlap of anatomical structures between two images."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The Kullback-Leibler divergence between what the judge sees in the reference and in the generated image."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Effectiveness: do the findings that were asked for appear or resolve, and do the others stay unchanged?"""
 
-from __future__ import annotations
-
 import numpy as np
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged

@@ -1,7 +1,5 @@
 """FID and KID: distances of sets of images, from a network's features."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block

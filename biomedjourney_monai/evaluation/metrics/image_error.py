@@ -1,7 +1,5 @@
 """PSNR and SSIM of an image against the true one, over the frame or within a region."""
 
-from __future__ import annotations
-
 import torch
 from monai.metrics.regression import compute_ssim_and_cs
 from torch import Tensor

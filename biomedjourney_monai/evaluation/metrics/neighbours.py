@@ -1,7 +1,5 @@
 """Nearest images by features: identity, the own prior among many; memorisation, the nearest training target."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas
 

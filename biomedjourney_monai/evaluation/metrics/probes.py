@@ -4,8 +4,6 @@ Source: Monteiro et al. 2023, Measuring axiomatic soundness of counterfactual im
 reversibility); Wang et al. 2003 (MS-SSIM).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 

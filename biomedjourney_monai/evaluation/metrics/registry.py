@@ -1,7 +1,5 @@
 """Every measure, in the order of the tables. A new metric has its own file and one line here."""
 
-from __future__ import annotations
-
 from biomedjourney_monai.evaluation.metrics import neighbours, probes, truth_error
 from biomedjourney_monai.evaluation.metrics.auroc import CHANGED_AUROC, PATHOLOGY_AUROC, RACE_AUROC, SEX_AUROC
 from biomedjourney_monai.evaluation.metrics.cmig import CMIG_MEASURE, CMIG_WITH_DICE

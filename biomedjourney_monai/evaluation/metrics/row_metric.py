@@ -1,7 +1,5 @@
 """Bases of the MONAI metrics here, which gather rows over batches, and of their Ignite handlers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar
 

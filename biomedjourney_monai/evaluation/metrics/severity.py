@@ -1,7 +1,5 @@
 """Order of severity: does "large" score above "moderate", and "moderate" above "small"?"""
 
-from __future__ import annotations
-
 from itertools import combinations
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Side: is a finding that was asked for on one side seen on that side alone?"""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

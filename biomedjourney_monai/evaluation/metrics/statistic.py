@@ -1,7 +1,5 @@
 """A number with its bootstrap replicates: how numbers are averaged, compared and written to metrics.json."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

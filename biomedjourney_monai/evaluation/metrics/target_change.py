@@ -1,7 +1,5 @@
 """How much an image differs from its prior, at the anatomy that must change and outside it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -1,7 +1,5 @@
 """Error against the true counterfactual of a rendered patient: PSNR, SSIM, the judges' agreement, Dice."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

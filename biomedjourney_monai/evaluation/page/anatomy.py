@@ -1,7 +1,5 @@
 """Contours of the six structures over radiographs, as in the paper's Fig. 5; SVG is sharp at any size."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The best and the worst journeys, and what failed and why."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A small chart of every metric that is not in the main tables, also of metrics without a registered measure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

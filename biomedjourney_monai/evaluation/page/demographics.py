@@ -1,7 +1,5 @@
 """Age and race of the patients by split, as in the paper's Fig. 7."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How much of the new report's labels the descriptions give away: they are written from that report."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The report's chart: a dot and an interval per system and metric, as SVG that follows the page's colours."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

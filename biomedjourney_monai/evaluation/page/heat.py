@@ -1,7 +1,5 @@
 """Heat map of the change that the judge sees in a counterfactual, as in the paper's Fig. 3."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

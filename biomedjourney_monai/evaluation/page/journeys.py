@@ -1,7 +1,5 @@
 """Strips: one patient's examinations in a row, above the counterfactual of each, as in the paper's Fig. 9."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """metrics.json as one long table, a number in each row, for spreadsheets and statistics software."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path

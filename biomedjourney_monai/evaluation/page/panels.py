@@ -1,7 +1,5 @@
 """The journeys that the report shows: chosen by what changed, never by the result."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ The paper measured MIMIC-CXR's p19 subset with other judges, so its figures are 
 does not follow from its printed definition; shown is what the definition gives for the printed inputs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """The new image before and after registration, with its difference to the prior, as in the paper's Fig. 8."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One self-contained HTML page from metrics.json, scores.parquet and the working folder's pictures."""
 
-from __future__ import annotations
-
 import html
 import json
 import math

@@ -1,7 +1,5 @@
 """Some journeys as one picture: prior, counterfactual, real next image and change, a row each."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

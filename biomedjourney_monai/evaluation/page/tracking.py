@@ -1,7 +1,5 @@
 """An evaluation as a run of MLflow: settings, the numbers that people compare, and the files."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The findings that each journey's description asks for, with side and severity."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

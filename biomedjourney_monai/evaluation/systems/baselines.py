@@ -1,7 +1,5 @@
 """The two baselines of every evaluation: the copied prior, and the real next image as the ceiling."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The journeys of a working folder as a MONAI evaluator takes them: images for the network, truth as the label."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Score every image of every system with the judges, one batch of journeys at a time."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Systems that are scored: each gives one image for every journey, the baselines through the same code as the model."""
 
-from __future__ import annotations
-
 import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

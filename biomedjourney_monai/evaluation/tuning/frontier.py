@@ -1,7 +1,5 @@
 """Accuracy against retention: the settings that no other beats in both, and the one with the best CMIG."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

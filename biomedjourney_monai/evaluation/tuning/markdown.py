@@ -1,7 +1,5 @@
 """The result of `biomedjourney tune` as a table in Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The plot of a search: retention over accuracy, the frontier and the best point."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

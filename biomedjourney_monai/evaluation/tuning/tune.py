@@ -1,7 +1,5 @@
 """The stage `tune`: score guidance scales and `keep_unchanged` on validation journeys, and find the best CMIG."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Score counterfactuals in memory, such as those that a training samples on its validation journeys."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

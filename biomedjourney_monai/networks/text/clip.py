@@ -1,7 +1,5 @@
 """CLIP's text tower from a folder in Hugging Face's layout, as in Stable Diffusion 1.5."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -8,8 +8,6 @@ Four kinds of folder are read, as they are published:
 - CLIP in the layout of Hugging Face, such as the text_encoder and tokenizer of Stable Diffusion 1.5 in one folder.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

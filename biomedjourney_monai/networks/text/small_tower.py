@@ -1,7 +1,5 @@
 """Read the small text tower by PyTorch alone: open_clip and transformers take three seconds to import."""
 
-from __future__ import annotations
-
 import html
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The folder of a small text tower: its sizes, its files, its model, its weights."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

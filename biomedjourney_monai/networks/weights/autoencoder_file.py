@@ -1,7 +1,5 @@
 """Load an autoencoder from its own weights file or from a model file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Write a model as a diffusers folder: UNet, autoencoder and scheduler, as safetensors with their configs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

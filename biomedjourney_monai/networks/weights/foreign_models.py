@@ -1,7 +1,5 @@
 """Models of other projects, read under the names of our networks, with what their files say about themselves."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Names and shapes of tensors do not show the number of attention heads, an epsilo
 of another geometry can load the tensors and compute something else. A model file therefore contains its geometry.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

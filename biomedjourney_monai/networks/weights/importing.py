@@ -1,7 +1,5 @@
 """Turn a model of another project into a model file of this package, tensor for tensor."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

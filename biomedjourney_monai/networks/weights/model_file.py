@@ -4,8 +4,6 @@ A file contains `{"model": state_dict, "info": {…}}`. Ignite, MONAI's `Checkpo
 key `model`, so they read these files too. Equal tensors and facts give equal bytes.
 """
 
-from __future__ import annotations
-
 import json
 import pickle
 import re

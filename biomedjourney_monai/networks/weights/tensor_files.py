@@ -1,7 +1,5 @@
 """Read weights files of other projects, safetensors or saved by torch, as tensors only."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path

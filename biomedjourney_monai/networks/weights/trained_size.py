@@ -1,7 +1,5 @@
 """The size of the images that weights were trained on."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

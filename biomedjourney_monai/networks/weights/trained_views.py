@@ -1,7 +1,5 @@
 """The views of the films that weights were trained on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from biomedjourney_monai.networks.weights.model_file import load_info

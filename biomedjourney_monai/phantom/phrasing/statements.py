@@ -4,8 +4,6 @@ Every function returns clauses without capital letter and full stop. Severities 
 are (left, right) of the patient, and findings without sides use the left one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

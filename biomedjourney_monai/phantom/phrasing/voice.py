@@ -1,7 +1,5 @@
 """A radiologist's voice: expands templates, with personal preferences for words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import TypeVar

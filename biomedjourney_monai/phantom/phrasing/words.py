@@ -1,7 +1,5 @@
 """The vocabulary of phantom reports, read from finding_words.yaml and report_words.yaml, which explain the slots."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ It has no dates: the follow-up number orders the films of a patient, and `study_
 has no reports and no race. Labels were mined from reports that are not published; what a report did not name is absent.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

@@ -5,8 +5,6 @@ may name a date. Its patient_report_date_order disagrees with the headers in abo
 checked, so it only orders what no header dates.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

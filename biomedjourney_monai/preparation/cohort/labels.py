@@ -1,7 +1,5 @@
 """Labels of studies from their reports, for sources without label tables, and the policy for uncertain labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """MIMIC-CXR-JPG with MIMIC-IV, and the rendered cohort in the same layout, as a source of studies."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The tables of MIMIC-CXR-JPG and MIMIC-IV: find them, and check every column before use."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Also written: cohort_drops.json (counts), rejected.csv, race_conflicts.csv, flagged.csv and, on request, a report page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

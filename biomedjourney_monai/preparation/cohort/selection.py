@@ -6,8 +6,6 @@ the view check is on and refuses it, the next one. Studies: date and time usable
 split. Everything left out is noted with its reason.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The common form of all sources of studies: MIMIC-CXR-JPG, a folder of DICOM files, the rendered cohort."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

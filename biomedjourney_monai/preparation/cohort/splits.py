@@ -1,7 +1,5 @@
 """Assign patients to train, validate and test. A whole patient is assigned, so no patient is in two splits."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """studies.parquet, checked column by column, since a site may have written it without `cohort`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NoReturn
 

@@ -1,7 +1,5 @@
 """Dates and times of studies, as MIMIC's table stores DICOM's."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 

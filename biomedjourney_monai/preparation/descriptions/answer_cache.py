@@ -1,7 +1,5 @@
 """A cache of a language model's answers in one SQLite file, so that no question is asked twice."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sqlite3

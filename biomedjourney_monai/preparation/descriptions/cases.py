@@ -1,7 +1,5 @@
 """A case to describe: two studies of one patient, from their reports and labels."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import Counter

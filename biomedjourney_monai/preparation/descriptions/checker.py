@@ -4,8 +4,6 @@ The same patterns read descriptions and reports. They cannot check what they can
 finding, or a disease that neither report names, is also a reason to reject a description.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Where a language model may run: on this machine, or elsewhere only if the user attests to zero retention."""
 
-from __future__ import annotations
-
 import ipaddress
 from dataclasses import dataclass
 from typing import Any

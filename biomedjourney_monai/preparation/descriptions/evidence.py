@@ -1,7 +1,5 @@
 """The evidence of a study for its findings: labels and report together, as the check of descriptions needs it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -4,8 +4,6 @@ It states every finding of the new study with side and severity, unchanged ones 
 that prior image and description together determine the new image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

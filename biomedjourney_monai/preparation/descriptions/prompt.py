@@ -1,7 +1,5 @@
 """The language model's prompt, a versioned file in the package, and the reading of its answers."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Read a request: the findings that a description asks for, in words that the text encoder was trained on."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

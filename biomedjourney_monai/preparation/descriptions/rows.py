@@ -1,7 +1,5 @@
 """Rows for training: registered pairs and reports → triples; studies with an image → single image–text pairs."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Also written: describe_drops.json (counts) and describe_provenance.json (what decided the descriptions).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

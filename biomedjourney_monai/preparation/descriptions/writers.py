@@ -1,7 +1,5 @@
 """Checked descriptions: by rules, or by a language model with the rules as fallback."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

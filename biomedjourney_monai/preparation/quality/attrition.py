@@ -1,7 +1,5 @@
 """How many images, studies and pairs each step keeps, why others were dropped, and the paper's numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The histogram of registration scores, as SVG that follows the page's colours."""
 
-from __future__ import annotations
-
 import numpy as np
 
 WIDTH, HEIGHT = 860, 260

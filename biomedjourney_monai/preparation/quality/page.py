@@ -3,8 +3,6 @@
 The same working folder gives the same bytes. The registration page shows radiographs, so it is patient data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

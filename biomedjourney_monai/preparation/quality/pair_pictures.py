@@ -1,7 +1,5 @@
 """The best, the median and the worst registered pairs: before, after and the difference (the paper's Fig. 8)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A registration run over composed MONAI transforms, so that a site can put its own steps between the package's."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass

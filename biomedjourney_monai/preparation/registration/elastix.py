@@ -1,7 +1,5 @@
 """Find a transform with elastix. The first use in a process imports itk, which takes some seconds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

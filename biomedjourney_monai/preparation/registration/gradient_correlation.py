@@ -1,7 +1,5 @@
 """The registration score: how well two images of one patient match."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Studies to square pictures: each study's image becomes images/<dicom_id>.png in the working folder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial

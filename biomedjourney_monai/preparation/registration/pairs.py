@@ -1,7 +1,5 @@
 """Journeys to registered pairs: pictures, masks and transforms in images/, measures in pairs.parquet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path

@@ -3,8 +3,6 @@
 Images that cannot be used and pairs that are dropped are also added to rejected.csv.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

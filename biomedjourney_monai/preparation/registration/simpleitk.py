@@ -4,8 +4,6 @@ At 256 px, sparser samples or an earlier stop (10 % instead of 20 %, steps of 0.
 lose pairs: one or two of 14 real ones fall below the threshold, and one known motion in fifty is not found.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

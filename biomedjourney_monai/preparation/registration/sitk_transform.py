@@ -1,7 +1,5 @@
 """SimpleITK's 2D transforms: make them, move an image by them, measure their motion, and store them as numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The registration as a MONAI dictionary transform."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The section headings of radiology reports, as MIMIC-CXR and other sites use them."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Patterns of identifiers, which are removed from every training text and searched for in every description."""
 
-from __future__ import annotations
-
 import re
 
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec)[a-z]*\.?"

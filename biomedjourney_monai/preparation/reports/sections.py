@@ -1,7 +1,5 @@
 """Split a radiology report into sections, by MIMIC-CXR's rules and a few common variants."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import lru_cache

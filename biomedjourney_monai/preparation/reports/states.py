@@ -1,7 +1,5 @@
 """The findings of a study, from its CheXpert labels and its report, and how two studies differ."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

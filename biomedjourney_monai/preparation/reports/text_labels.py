@@ -1,7 +1,5 @@
 """CheXpert's 14 labels from a report's text, for sites without label tables."""
 
-from __future__ import annotations
-
 import math
 
 from biomedjourney_monai.preparation.reports import vocabulary as words

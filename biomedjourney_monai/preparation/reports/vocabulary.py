@@ -1,7 +1,5 @@
 """Patterns for findings, sides, severities, negation and uncertainty in reports."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 

@@ -3,8 +3,6 @@
 The functions for sentences take and return lower-case text.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Pictures inside an HTML page: radiographs and signed differences as PNG in data URIs."""
 
-from __future__ import annotations
-
 import base64
 import io
 

@@ -1,7 +1,5 @@
 """Colour maps over a radiograph: where a description acts, how much samples vary. All are marked as synthetic."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Pictures side by side with captions: strip and animation. Synthetic pictures are marked in their pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

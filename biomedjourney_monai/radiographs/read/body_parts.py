@@ -1,7 +1,5 @@
 """The chest in DICOM's BodyPartExamined, which devices also fill with words of their own."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from contextlib import suppress

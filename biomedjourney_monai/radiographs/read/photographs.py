@@ -1,7 +1,5 @@
 """JPEG and PNG: header first, then the pixels, upright and grey."""
 
-from __future__ import annotations
-
 import io
 import warnings
 

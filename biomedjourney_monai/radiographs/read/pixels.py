@@ -4,8 +4,6 @@ Files are not trusted. Their format is detected from the first bytes and their s
 decoded, and every decoder's failure becomes an `ImageError`. Messages never name the file: names carry identifiers.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import ModuleType
 

@@ -1,7 +1,5 @@
 """Prepared pictures of a working folder, as `register` writes them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Keep libraries from showing what they read: their warnings and log lines quote values of the file."""
 
-from __future__ import annotations
-
 import logging
 
 

@@ -5,8 +5,6 @@ patients of ChestX-ray14 (scripts/train_view_check.py), and runs without torch. 
 with a doubt. PA and AP are not told apart.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources

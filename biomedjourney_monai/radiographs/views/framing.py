@@ -3,8 +3,6 @@
 The limits were measured on 3,196 films of ChestX-ray14, of which they refuse 4: three with a border, one too wide.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 FAULTS = BORDERED, STRETCHED = "bordered", "stretched"

@@ -1,7 +1,5 @@
 """torchxrayvision's ViewModel, frontal or lateral, from local weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """8-bit PNG: the form in which stages exchange pictures and show them to people."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from pathlib import Path

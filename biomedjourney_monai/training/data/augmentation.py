@@ -1,7 +1,5 @@
 """Small changes of position and brightness, the same for the prior and the new image. Left stays left."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Encode a working folder: write the latent cache that training reads."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """Encode parts of the images, masks and texts into files of the latent cache. Files that exist are kept."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """The images, masks and texts that `encode` must encode, each once, and the rows that join them to examples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

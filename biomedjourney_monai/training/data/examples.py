@@ -1,7 +1,5 @@
 """Open the training examples of a stage, from latent caches or from the images themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

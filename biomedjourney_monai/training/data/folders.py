@@ -1,7 +1,5 @@
 """One working folder or several, as a training's `dataset_dir` names them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The latent cache: posterior mean and log-variance of every image, token states of every text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path

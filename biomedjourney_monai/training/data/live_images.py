@@ -1,7 +1,5 @@
 """Training examples that are encoded during training, from the images themselves: nothing is stored."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training examples of several working folders, drawn with weights; changed and unchanged pairs with their shares."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import math

@@ -4,8 +4,6 @@ Each film is outlined, and journeys are drawn for it in which a finding appears,
 itself is the state without rendered findings, so prior, description and new image differ in nothing else.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """The order of the training examples: a function of the seed and the iteration only."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """One array in several memory-mapped files."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """The base of the datasets of training examples."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checkpoints that a training continues from, and the model file at its end."""
 
-from __future__ import annotations
-
 import logging
 import random
 import shutil

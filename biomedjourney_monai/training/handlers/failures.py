@@ -1,7 +1,5 @@
 """Calls that are made when a training fails."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Return memory to the system that a backward pass frees between gradients, which glibc would keep."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

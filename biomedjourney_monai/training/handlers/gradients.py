@@ -1,7 +1,5 @@
 """Clip gradients between the backward pass and the optimiser's step."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any, cast

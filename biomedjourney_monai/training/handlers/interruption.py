@@ -1,7 +1,5 @@
 """Stop a training on SIGTERM: save a checkpoint and exit."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import sys

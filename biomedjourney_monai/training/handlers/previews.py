@@ -1,7 +1,5 @@
 """Counterfactuals of a few validation examples during training: pictures to look at, and a score to stop by."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence

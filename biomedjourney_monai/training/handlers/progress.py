@@ -1,7 +1,5 @@
 """A progress bar as a handler in MONAI's configs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

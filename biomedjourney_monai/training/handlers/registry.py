@@ -1,7 +1,5 @@
 """Register a stage's model in MLflow's registry, with the shapes of its input and output."""
 
-from __future__ import annotations
-
 import logging
 import os
 import tempfile

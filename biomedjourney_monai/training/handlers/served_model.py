@@ -1,7 +1,5 @@
 """The code with which MLflow serves a registered model. MLflow loads this file itself."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

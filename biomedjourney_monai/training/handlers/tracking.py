@@ -1,7 +1,5 @@
 """Record a training in MLflow: both stages under one parent run, with everything that identifies a run."""
 
-from __future__ import annotations
-
 import json
 import logging
 import resource

@@ -1,7 +1,5 @@
 """The validation loss by noise level."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 Images are never mirrored: left lung and right lung are different structures.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Calibrate logits on validation patients, at even odds: 0.5 is where a finding is as likely as not."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

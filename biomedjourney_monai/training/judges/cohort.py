@@ -1,7 +1,5 @@
 """Train the judges of a cohort's films: on its training patients, calibrated on its validation patients."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator

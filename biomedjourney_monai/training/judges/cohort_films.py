@@ -1,7 +1,5 @@
 """Read the films and labels of a cohort's studies, to train judges on."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

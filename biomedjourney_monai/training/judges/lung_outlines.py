@@ -4,8 +4,6 @@ Real films need no outlines of people: views of one film that differ in exposure
 moved back and averaged, and the cleaned average teaches the network where the views agree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Train the judges of rendered radiographs, and mark them on patients that they were not trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

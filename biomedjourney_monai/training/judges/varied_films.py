@@ -1,7 +1,5 @@
 """Rendered films as different from each other as films of many sites are, with their outlines."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -4,8 +4,6 @@ A story states for each of the five findings how it changed, on which side, and 
 many wordings, of which the tower must keep the common meaning.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Start a text tower from the weights of an earlier one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Probe frozen token states: predict side, severity and change of each finding from them."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor, nn

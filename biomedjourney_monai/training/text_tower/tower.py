@@ -6,8 +6,6 @@ that side, severity and change of each finding remain distinguishable. A tower t
 one's token states of the training descriptions, so that denoisers trained with it can be trained on.
 """
 
-from __future__ import annotations
-
 import math
 import tempfile
 from collections.abc import Iterator, Sequence

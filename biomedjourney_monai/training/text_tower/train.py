@@ -1,7 +1,5 @@
 """Render radiographs with their reports, train the small text tower on them, and probe what it understands."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The word pieces of the small text tower: words of its texts, suffixes, and single characters."""
 
-from __future__ import annotations
-
 import string
 from collections import Counter
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Weights for other numbers of channels: 4 to 8 at the denoiser's input, 3 to 1 for grey images, and back."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Names of the original latent-diffusion code (CompVis; Stable Diffusion 1.5, InstructPix2Pix) to diffusers' names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

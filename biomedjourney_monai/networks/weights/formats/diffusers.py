@@ -3,8 +3,6 @@
 The functions take any geometry, and do not copy or convert tensors unless their shape changes.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 

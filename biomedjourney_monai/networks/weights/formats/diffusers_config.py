@@ -1,7 +1,5 @@
 """diffusers' `config.json` of UNet, autoencoder and scheduler to the geometry of our networks, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ projection that is applied, which changes the result. Here it is set aside; if t
 becomes the identity.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Rename tensors by pairs of dotted names, in either direction."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 
