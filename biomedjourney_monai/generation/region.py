@@ -39,6 +39,7 @@ def read_region(
         raise ImageError(
             "a region's mask must have the prior's height and width",
             found=f"{'×'.join(map(str, pixels.shape))} instead of {'×'.join(map(str, prior_hw))}",
+            action="Draw the mask on the prior",
             reason="region of another size",
         )
     low, high = float(pixels.min()), float(pixels.max())
