@@ -134,8 +134,8 @@ def wording_rng(seed: int, *keys: str) -> np.random.Generator:
 
 def rows_of(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Give each row of a table by column name, with Python's own types."""
-    columns = [table[name].to_numpy(dtype=object).tolist() for name in table.columns]
-    return (dict(zip(table.columns, row)) for row in zip(*columns))
+    names = list(table.columns)
+    return (dict(zip(names, row)) for row in zip(*(table[name].tolist() for name in names)))
 
 
 def _draw(seed: int, keys: tuple[str, str], attempt: int) -> np.random.Generator:

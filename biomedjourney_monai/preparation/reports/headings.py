@@ -45,7 +45,7 @@ def _capitals(*names: str) -> str:
 
 
 _NAMES = (*IMPRESSION_HEADINGS, *FINDINGS_HEADINGS, *COMPARISON_HEADINGS, *OTHER_HEADINGS)
-LONGEST_ALONE = 80
+LONGEST_ALONE = 60
 _KNOWN = _either(_NAMES)
 _CAPITALS = _capitals(*_NAMES)
 
@@ -63,7 +63,8 @@ _INLINE = re.compile(rf"[.?!_)][ \t]+(?P<inline>{_CAPITALS})[ \t]*:")
 
 
 def _name(text: str) -> str:
-    return re.sub(r"\s*/\s*", "/", " ".join(text.lower().split()))
+    name = " ".join(text.lower().split())
+    return re.sub(r" ?/ ?", "/", name) if "/" in name else name
 
 
 def find_headings(text: str) -> list[Heading]:
