@@ -92,8 +92,7 @@ class Film:
         if self.levels is not None:
             values = _find_stored(values, self.levels, self.lowest)
         stored = self.stored.copy()
-        is_integer = stored.dtype.kind in "iu"
-        stored[changed] = np.rint(values).astype(stored.dtype) if is_integer else values
+        stored[changed] = np.rint(values).astype(stored.dtype) if stored.dtype.kind in "iu" else values
         return stored
 
     def arrays(self) -> dict[str, np.ndarray]:

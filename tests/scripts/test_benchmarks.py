@@ -15,7 +15,7 @@ BENCHMARKS = sorted((Path(__file__).resolve().parents[2] / "scripts" / "benchmar
 def test_help_is_printed(script):
     done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-1000:]
-    assert "usage:" in done.stdout or script.stem == "training_networks"
+    assert "usage:" in done.stdout or "argparse" not in script.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
