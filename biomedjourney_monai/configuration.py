@@ -206,6 +206,14 @@ def overrides(arguments: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
+def as_config_text(path: str | Path) -> str:
+    """A path as Fire and MONAI leave it: absolute, and with # as an expression, because MONAI replaces # in texts."""
+    text = str(Path(path).absolute())
+    if "#" not in text:
+        return text
+    return "$'" + "".join(sign if sign.isalnum() or sign in "/._-" else f"\\U{ord(sign):08x}" for sign in text) + "'"
+
+
 def _load(path: str | Path) -> dict[str, Any]:
     from monai.bundle import ConfigParser
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from biomedjourney_monai import configuration
 from biomedjourney_monai.configuration import (
+    as_config_text,
     compose,
     config_files,
     locate_root,
@@ -152,6 +153,20 @@ def test_a_list_of_config_files_comes_back(names):
 )
 def test_overrides_are_read_as_fire_reads_them(line, pairs):
     assert overrides(line.split()) == pairs
+
+
+@pytest.mark.parametrize("name", ["work", "a b", "a #b", "%4 #2?", "@x#y", "it's #1", "$x", "ü#ñ 😀", "back\\slash#"])
+def test_a_path_passes_fire_and_monai_as_it_is(tmp_path, monkeypatch, name):
+    from fire.parser import DefaultParseValue
+    from monai.bundle import ConfigParser
+
+    monkeypatch.chdir(tmp_path)
+    given_ = DefaultParseValue(as_config_text(name))
+    parser = ConfigParser(
+        {"one": given_, "latents": "$@one + '/latents'", "several": [given_], "first": "$@several[0]"}
+    )
+    assert parser.get_parsed_content("latents") == f"{tmp_path}/{name}/latents"
+    assert parser.get_parsed_content("first") == f"{tmp_path}/{name}"
 
 
 def test_sections_are_laid_over_common(root):

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from biomedjourney_monai.configuration import as_config_text
 from biomedjourney_monai.configuration import overrides as read_overrides
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.model_config import ModelConfig
@@ -80,7 +81,7 @@ def train(
     listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{name}'" for name in files) + "]"
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", listed]
     if text_encoder and stage != "autoencoder":
-        command += ["--text_encoder_dir", str(text_encoder)]
+        command += ["--text_encoder_dir", as_config_text(text_encoder)]
     status = subprocess.call([*command, *_folder_options(folders, weights, stage), *own])
     if status:
         raise TrainingFailedError(status)
@@ -94,11 +95,8 @@ def _as_arguments(overrides: Mapping[str, object]) -> list[str]:
 
 
 def _folder_options(folders: Sequence[Path], weights: Sequence[float] | None, stage: str) -> list[str]:
-    if len(folders) == 1:
-        options = ["--dataset_dir", str(folders[0])]
-    else:
-        listed = repr([str(folder) for folder in folders])
-        options = ["--dataset_dir", listed]
-        if stage == "autoencoder":
-            options = ["--dataset_dir", str(folders[0]), "--image_dirs", listed]
+    names = [as_config_text(folder) for folder in folders]
+    options = ["--dataset_dir", names[0] if len(names) == 1 or stage == "autoencoder" else repr(names)]
+    if len(names) > 1 and stage == "autoencoder":
+        options += ["--image_dirs", repr(names)]
     return options if weights is None else [*options, "--weights", repr(list(weights))]

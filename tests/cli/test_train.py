@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_several_folders_are_a_mixture(started, bundle, tmp_path, more, expected
 def test_another_text_encoder_goes_to_the_stages_that_read_text(started, bundle, tmp_path, stage, passed):
     main(["train", "--work", str(tmp_path), "--bundle", str(bundle), "--stage", stage, "--text-encoder", "towers/bert"])
     pairs = list(zip(started[0], started[0][1:]))
-    assert (("--text_encoder_dir", "towers/bert") in pairs) is passed
+    assert (("--text_encoder_dir", str(Path("towers/bert").absolute())) in pairs) is passed
 
 
 @pytest.mark.parametrize("between", [[], ["--overlay"]])

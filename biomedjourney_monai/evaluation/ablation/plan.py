@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from biomedjourney_monai.configuration import as_config_text
 from biomedjourney_monai.evaluation.ablation.grid import Ablation, Cell
 from biomedjourney_monai.evaluation.ablation.steps import Step
 from biomedjourney_monai.evaluation.ablation.variants import NO_VARIANT, lay_over
@@ -240,7 +241,7 @@ class Plan:
         command = self._train(cell, "finetune", latents=self._latents_folder(cell), out=folder / "runs", epochs=epochs)
         if pretrain:
             model = self.folder / "pretrained" / cell.model / "pretrain" / "model.pt"
-            command += ["--start_from", model]
+            command += ["--start_from", as_config_text(model)]
         train = self._add(
             f"finetune-{cell.name}",
             "train",
@@ -277,5 +278,6 @@ class Plan:
 def _bundle_run(files: Sequence[Path], settings: Mapping[str, Any]) -> list[Any]:
     """The command that trains with these config files, each laid over the preceding ones."""
     given = {key: "$None" if value is None else value for key, value in settings.items()}  # MONAI ignores None
-    words = [word for key, value in given.items() for word in (f"--{key}", value)]
+    texts = {key: as_config_text(value) if isinstance(value, Path) else value for key, value in given.items()}
+    words = [word for key, value in texts.items() for word in (f"--{key}", value)]
     return [*BUNDLE_RUN, "[" + ",".join(f"'{file}'" for file in files) + "]", *words]
