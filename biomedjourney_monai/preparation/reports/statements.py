@@ -52,6 +52,7 @@ class Statement:
 _PATTERNS = {label: re.compile(term, re.ASCII) for label, term in (words.TERMS | words.OTHER_TERMS).items()}
 _NAMES_OTHERS = re.compile("|".join(words.OTHER_TERMS.values()))
 _SENTENCE_END = re.compile(r"(?<=[.;?!])\s+|;", re.ASCII)
+_LONE_MARK = re.compile(r"(^|[.;?!]\s+)\?\s+")  # "? left effusion"
 _TWICE = re.compile(r"\b(\w+) \1\b", re.ASCII)  # "the the"
 
 
@@ -131,7 +132,7 @@ def split_sentences(text: str) -> list[str]:
 
 @lru_cache(maxsize=32768)
 def _split_line(line: str) -> tuple[str, ...]:
-    parts = _SENTENCE_END.split(join_abbreviations(line))
+    parts = _SENTENCE_END.split(_LONE_MARK.sub(r"\1?", join_abbreviations(line)))
     return tuple(_read_sentence(part) for part in parts if part.strip(" .;?!"))
 
 

@@ -18,7 +18,8 @@ TERMS: dict[str, str] = {
     ),
     "Cardiomegaly": (
         r"cardiomegaly|(?:cardiac|heart) enlargement|enlargement of (?:\w+ )?(?:heart|cardiac silhouette)"
-        rf"|enlarged (?:heart|cardiac silhouette)|borderline heart size|(?:{_HEART})[^.;,]*?\benlarged"
+        rf"|enlarg(?:ed|ing) (?:heart|(?:cardiac|cardiomediastinal) silhouette)"
+        rf"|borderline heart size|(?:{_HEART})[^.;,]*?\benlarged"
         r"|(?:prominence|enlargement) of the (?:heart|cardiac silhouette)"
         rf"|(?:{_HEART})[^.;,]*?(?:normaliz|within normal limits|\bnormal)|normal {_HEART}"
         rf"|(?:{_HEART})(?:,? (?:and |the )*(?:mediastin\w+|hilar|pulmonary|vascul\w+|silhouettes?|contours?))+,? "
@@ -39,7 +40,8 @@ TERMS: dict[str, str] = {
     "Lung Opacity": r"(?:opacity|opacities|opacifications?)|air-? ?space (?:disease|abnormalit(?:y|ies))|infiltrates?",
     "Pleural Effusion": (
         r"(?<!pericardial )(?:pleural )?effusions?|pleural fluid(?: collections?)?|\bhydrothorax"
-        r"|fluid (?:[\w ]*?in the (?:\w+ )?pleural space|is (?:now )?(?:seen|present) at the (?:\w+ )?(?:lung )?base)"
+        r"|fluid (?:[\w -]*?in (?:the )?(?:\w+ )?pleural space|has (?:re-?)?(?:accumulated|collected)"
+        r"|is (?:now )?(?:seen|present) at the (?:\w+ )?(?:lung )?base)"
         r"|layering (?:pleural )?fluid|meniscus(?: sign)?"
         r"|(?:blunting of|blunted|sharp)[\w ]*? costophrenic (?:angles?|sulc\w+)"
         rf"|(?:(?:both|left|right) )?costophrenic (?:angles?|sulc\w+) {_IS}(?:blunted|sharp)"
@@ -47,7 +49,7 @@ TERMS: dict[str, str] = {
     "Pneumonia": r"pneumonias?|infections?|infectious process(?:es)?",
     "Pneumothorax": (
         r"(?:hydro)?pneumothora(?:x|ces)|(?:visceral )?pleural line|pleural air"
-        r"|\bair [\w ]*?in the (?:\w+ )?pleural space"
+        r"|\bair [\w ]*?in (?:the )?(?:\w+ )?pleural space"
     ),
 }
 """CheXpert label → pattern of its names. The pattern for the heart includes its predicate."""
@@ -172,24 +174,26 @@ NOTHING_NEW = _compile(
 
 NEW = _compile(
     r"\b(?:new(?:ly)?|develop(?:ed|ment)|developing|appear(?:ed|ance)(?! of the)|not (?:present|seen|noted) (?:on|in)"
-    r"|(?:has|have) (?:accumulated|collected)|interval (?=left|right|bilateral|pneumo|effusion|edema|atelect|cardiom))"
+    r"|(?:has|have) (?:re-?)?(?:accumulated|collected)"
+    r"|interval (?=left|right|bilateral|pneumo|effusion|edema|atelect|cardiom))"
     r"|\binterval (?= (?!enlarge))"
 )
 NOW = _compile(r"\bnow\b(?! (?:small|tiny|mild|moderate|large|severe))")
 GONE = _compile(
-    r"\b(?:resol\w+|clear(?:ed|ing)|no longer|has gone|disappear\w*|previously|normalized|returned to normal|now within"
-    r"|now normal)\b"
+    r"\b(?:resol\w+|clear(?:ed|ing|s)|remove|erase|no longer|has gone|disappear\w*|previously|normalized"
+    r"|returned to normal|now within|now normal)\b"
 )
 DENIAL = _compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
 
 NEGATED_BEFORE = _compile(
     r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
     r"|free of|clear of|absence of|resolution of|clearing of|resolved|resolving of|no longer|neither|nor|lack of"
-    r"|rather than)\b"
+    r"|rather than)\b|^(?:please )?(?:remove|erase)\b"
 )
 DENIAL_STARTS = _compile(r"\b(?:no(?! (?:\w+ )?change)(?! longer)|without|negative for)\b")
 NEGATED_AFTER = _compile(
-    r"^ ?(?:: ?| ?[-–] )(?:none|no\b|absent|negative|nil|not \w+)|^ (?:completely )?(?:resolved|cleared)\b"
+    r"^ ?(?:: ?| ?[-–] )(?:none|no\b|absent|negative|nil|not \w+)|^ (?:completely )?(?:resolve[ds]|clear(?:ed|s))\b"
+    r"|, (?:now )?(?:completely )?(?:resolved|cleared|gone)$"
     r"|\b(?:(?:has|have)(?: completely| now)? (?:resolved|cleared)"
     r"|(?:is|are) (?:now )?(?:resolved|cleared|absent)"
     r"|(?:has|have) been (?:excluded|ruled out)|(?:was|were|is|are) (?:excluded|ruled out)"
@@ -234,7 +238,7 @@ LIST_WORDS = _compile(
 LIST_CLOSES = _compile(r",? (?:or|nor)\b")
 """Before a finding: "no consolidation, suspicious opacity, large effusion, or pneumothorax" is one denied list."""
 
-GONE_BEFORE = _compile(r"\b(?:resolution of|clearing of|resolved)\b")
+GONE_BEFORE = _compile(r"\b(?:resolution of|clearing of|resolved|remove|erase)\b")
 GONE_LIST_WORDS = _compile(
     r"[ ,]*(?:and )?(?:(?:the|left|right|bilateral|left-sided|right-sided|small|moderate|large|mild|severe|basilar"
     r"|basal|bibasilar|lower|lobe|lung|pulmonary) )*"

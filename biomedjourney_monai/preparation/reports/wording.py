@@ -68,6 +68,7 @@ _PHRASES = tuple(
         (("expan",), r"\bre-?expansion of (?:the )?((?:left |right |middle |lower |upper )*)(?:lobe|lung)\b",
          r"resolution of \1lobe atelectasis"),
         (("expan",), r"\b(?<!partially )re-?expanded\b", "resolved"),
+        (("what if",), "^possible what if ", ""),
         (("essentially",), r"\bessentially (?=(?:resolved|cleared)\b)", ""),
     )
 )  # fmt: skip

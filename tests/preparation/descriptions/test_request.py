@@ -22,6 +22,18 @@ from biomedjourney_monai.preparation.descriptions.request import NO_CHANGE, is_c
         ("Heart is no longer enlarged.", "Cardiomegaly has resolved."),
         ("1. Small L ptx, new. 2. Unchanged R PICC line.", "New small left pneumothorax."),
         ("Question of a small right effusion.", "Possible small right pleural effusion."),
+        ("? left effusion", "Possible left pleural effusion."),
+        ("Effusion tapped, resolved", "The pleural effusion has resolved."),
+        (
+            "Remove the effusion and the pneumothorax.",
+            "The pleural effusion has resolved. The pneumothorax has resolved.",
+        ),
+        ("What if the edema resolves?", "Pulmonary edema has resolved."),
+        ("What if a large left pneumothorax develops?", "New large left pneumothorax."),
+        ("Small right pneumothorax after chest tube removal", "New small right pneumothorax."),
+        ("Fluid has re-accumulated on the right, now moderate", "New moderate right pleural effusion."),
+        ("Air in pleural space on left, moderate", "New moderate left pneumothorax."),
+        ("Enlarging heart", "Cardiomegaly has increased and is now severe."),
     ],
 )
 def test_a_request_is_written_in_the_words_of_the_training(text, prompt):
