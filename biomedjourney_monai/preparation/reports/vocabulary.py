@@ -18,14 +18,15 @@ TERMS: dict[str, str] = {
     ),
     "Cardiomegaly": (
         r"cardiomegaly|(?:cardiac|heart) enlargement|enlargement of (?:\w+ )?(?:heart|cardiac silhouette)"
-        rf"|enlarg(?:ed|ing) (?:heart|(?:cardiac|cardiomediastinal) silhouette)"
+        rf"|(?:enlarg(?:ed|ing)|widened) (?:heart|(?:cardiac|cardiomediastinal) silhouette)"
         rf"|borderline heart size|(?:{_HEART})[^.;,]*?\benlarged"
         r"|(?:prominence|enlargement) of the (?:heart|cardiac silhouette)"
-        rf"|(?:{_HEART})[^.;,]*?(?:normaliz|within normal limits|\bnormal)|normal {_HEART}"
+        rf"|(?:{_HEART})[^.;,]*?(?:normali[sz]|within normal limits|\bnormal)|normal {_HEART}"
         rf"|(?:{_HEART})(?:,? (?:and |the )*(?:mediastin\w+|hilar|pulmonary|vascul\w+|silhouettes?|contours?))+,? "
         r"(?:are|is|appear) [^.;,]*normal"
         rf"|(?:{_HEART}),? now (?:with)?in normal limits"
         rf"|(?:{_HEART}|cardiothoracic ratio|cardiomediastinal silhouette) {_IS}{_GROWN}\b"
+        rf"|(?:increase|decrease) in (?:the )?(?:size|width) of the (?:{_HEART})"
         r"|(?:increased|increase in|decreased|decrease in)(?: the)? (?:heart size"
         r"|cardiac silhouette|cardiothoracic ratio)(?:, now (?:with)?in normal limits|, now normal)?"
         rf"|dilat\w+ of the (?:{_HEART})|left ventric\w+ {_IS}(?:prominent|enlarged|dilated)"
@@ -42,13 +43,13 @@ TERMS: dict[str, str] = {
         r"(?<!pericardial )(?:pleural )?effusions?|pleural fluid(?: collections?)?|\bhydrothorax"
         r"|fluid (?:[\w -]*?in (?:the )?(?:\w+ )?pleural space|has (?:re-?)?(?:accumulated|collected)"
         r"|is (?:now )?(?:seen|present) at the (?:\w+ )?(?:lung )?base)"
-        r"|layering (?:pleural )?fluid|meniscus(?: sign)?"
+        r"|(?:layering (?:pleural )?|fissural )fluid|meniscus(?: sign)?"
         r"|(?:blunting of|blunted|sharp)[\w ]*? costophrenic (?:angles?|sulc\w+)"
         rf"|(?:(?:both|left|right) )?costophrenic (?:angles?|sulc\w+) {_IS}(?:blunted|sharp)"
     ),
     "Pneumonia": r"pneumonias?|infections?|infectious process(?:es)?",
     "Pneumothorax": (
-        r"(?:hydro)?pneumothora(?:x|ces)|(?:visceral )?pleural line|pleural air"
+        r"(?:hydro)?pneumothora(?:x|ces)|(?:visceral )?pleural line|(?:pleural|apical) air\b"
         r"|\bair [\w ]*?in (?:the )?(?:\w+ )?pleural space"
     ),
 }
@@ -62,7 +63,7 @@ PARTS: dict[str, re.Pattern[str]] = {
     "Lung Opacity": _compile("opaci|space |infiltrate"),
     "Pleural Effusion": _compile("effusion|fluid|hydrothorax|meniscus|costophrenic"),
     "Pneumonia": _compile("pneumonia|infecti"),
-    "Pneumothorax": _compile("pneumothora|pleural"),
+    "Pneumothorax": _compile("pneumothora|pleural|apical air"),
 }
 """CheXpert label → what every name in `TERMS` holds some of, since that is fast to see."""
 
@@ -176,28 +177,29 @@ NEW = _compile(
     r"\b(?:new(?:ly)?|develop(?:ed|ment)|developing|appear(?:ed|ance)(?! of the)|not (?:present|seen|noted) (?:on|in)"
     r"|(?:has|have) (?:re-?)?(?:accumulated|collected)"
     r"|interval (?=left|right|bilateral|pneumo|effusion|edema|atelect|cardiom))"
-    r"|\binterval (?= (?!enlarge))"
+    r"|\binterval (?= (?!enlarge|increase|decrease))"
 )
 NOW = _compile(r"\bnow\b(?! (?:small|tiny|mild|moderate|large|severe))")
 GONE = _compile(
-    r"\b(?:resol\w+|clear(?:ed|ing|s)|remove|erase|no longer|has gone|disappear\w*|previously|normalized"
-    r"|returned to normal|now within|now normal)\b"
+    r"\b(?:resol\w+|clear(?:ed|ing|s)|remove|erase|delete|get rid of|take(?! a\b)|gone|drained|evacuated|no longer"
+    r"|has gone|disappear\w*|previously|normali[sz]ed"
+    r"|(?:returned|back) to normal|now within|now normal)\b"
 )
 DENIAL = _compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
 
 NEGATED_BEFORE = _compile(
     r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
     r"|free of|clear of|absence of|resolution of|clearing of|resolved|resolving of|no longer|neither|nor|lack of"
-    r"|rather than)\b|^(?:please )?(?:remove|erase)\b"
+    r"|rather than)\b|^(?:please )?(?:remove|erase|delete|get rid of|take(?! a\b))\b"
 )
 DENIAL_STARTS = _compile(r"\b(?:no(?! (?:\w+ )?change)(?! longer)|without|negative for)\b")
 NEGATED_AFTER = _compile(
     r"^ ?(?:: ?| ?[-–] )(?:none|no\b|absent|negative|nil|not \w+)|^ (?:completely )?(?:resolve[ds]|clear(?:ed|s))\b"
     r"|, (?:now )?(?:completely )?(?:resolved|cleared|gone)$"
     r"|\b(?:(?:has|have)(?: completely| now)? (?:resolved|cleared)"
-    r"|(?:is|are) (?:now )?(?:resolved|cleared|absent)"
+    r"|(?:is|are|be) (?:now )?(?:resolved|cleared|absent|gone)|(?:has|have) been (?:completely )?(?:drained|evacuated)"
     r"|(?:has|have) been (?:excluded|ruled out)|(?:was|were|is|are) (?:excluded|ruled out)"
-    r"|no longer|(?:has|have) (?:returned to normal|normalized)|not (?:definitely )?(?:seen|present|identified"
+    r"|no longer|(?:has|have) (?:returned to normal|normali[sz]ed)|not (?:definitely )?(?:seen|present|identified"
     r"|visuali[sz]ed|demonstrated|evident|appreciated)(?! on| in the prior))\b"
 )
 NEGATED_WITHIN = _compile(r"normal|unremarkable|sharp|not enlarged|no longer|not .*(?:enlarged|widened)")
@@ -238,7 +240,7 @@ LIST_WORDS = _compile(
 LIST_CLOSES = _compile(r",? (?:or|nor)\b")
 """Before a finding: "no consolidation, suspicious opacity, large effusion, or pneumothorax" is one denied list."""
 
-GONE_BEFORE = _compile(r"\b(?:resolution of|clearing of|resolved|remove|erase)\b")
+GONE_BEFORE = _compile(r"\b(?:resolution of|clearing of|resolved|remove|erase|delete|get rid of|take)\b")
 GONE_LIST_WORDS = _compile(
     r"[ ,]*(?:and )?(?:(?:the|left|right|bilateral|left-sided|right-sided|small|moderate|large|mild|severe|basilar"
     r"|basal|bibasilar|lower|lobe|lung|pulmonary) )*"

@@ -20,7 +20,7 @@ _ABBREVIATIONS = _ADJECTIVES | {
     "ct ratio": "cardiothoracic ratio", "w/o": "without", "w/": "with", "r/o": "rule out", "s/p": "status post",
     "cp angle": "costophrenic angle", "cp angles": "costophrenic angles", "cxr": "radiograph", "resol": "resolution",
     "rll": "right lower lobe", "rml": "right middle lobe", "rul": "right upper lobe", "lll": "left lower lobe",
-    "lul": "left upper lobe", "abnl": "abnormal", "nl": "normal",
+    "lul": "left upper lobe", "abnl": "abnormal", "nl": "normal", "lv": "left ventricle",
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ _PHRASES = tuple(
          r"\g<rest>"),
         (_PART, rf"\b{_PARTLY}[ -]?(?:complete(?:ly)?|total)? (?:interval )?(?:resolution|clearing|re-?expansion) of",
          "improvement in residual"),
-        (_PART, rf"\b{_PARTLY}[ -](?:complete(?:ly)? )?(?:resolved|cleared|re-?expanded)\b", "improved"),
+        (_PART, rf"\b{_PARTLY}[ -](?:complete(?:ly)? )?(?:resolved|cleared|drained|re-?expanded)\b", "improved"),
         ((" not ",), r"\b(?:has|have|is|are) not (?:yet )?(?:completely )?(?:resolved|cleared)\b", "persists"),
         (("no ",), r"\bno (?:\w+ ){0,2}(?:improvement|increase|decrease|worsening|progression|enlargement)"
          r" (?:of|in)\b", "no change in"),
