@@ -12,6 +12,10 @@ With --prior-report and --new-report, two text files of your own, the descriptio
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,15 +83,11 @@ def _configure_model(group: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Describe a working folder's pairs or two reports, or estimate what a language model would cost."""
-    import atexit
-    import gc
     import sys
 
     from biomedjourney_monai.errors import ConfigError
     from biomedjourney_monai.preparation.descriptions import run as descriptions
 
-    gc.disable()  # texts become many objects without cycles; looking for cycles takes a fifth of the time
-    atexit.register(gc.freeze)
     if (arguments.prior_report is None) != (arguments.new_report is None):
         raise ConfigError("--prior-report and --new-report go together", found="one of them")
     reports = (arguments.prior_report, arguments.new_report) if arguments.prior_report is not None else None
@@ -107,12 +107,25 @@ def run(arguments: argparse.Namespace) -> None:
     settings = {name: getattr(arguments, name) for name in ("text", "seed", "only_changes")}
     settings["model"] = model if arguments.writer == "language-model" else None
     if reports is None:
-        _print_counts(descriptions.describe_pairs(arguments.work, **settings), with_attempts=bool(settings["model"]))
+        with _without_collector():
+            described = descriptions.describe_pairs(arguments.work, **settings)
+        _print_counts(described, with_attempts=bool(settings["model"]))
         return
     written = descriptions.describe_reports(*reports, **settings)
     if written.rejections:
         print(f"rejected: {'; '.join(written.rejections)}", file=sys.stderr)
     print(written.text)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Texts become many objects without cycles; looking for cycles takes a fifth of the time, at the end too."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        atexit.register(gc.freeze)
 
 
 def _print_counts(described: DescribedPairs, *, with_attempts: bool) -> None:

@@ -1,3 +1,4 @@
+import gc
 import json
 
 import pytest
@@ -61,3 +62,9 @@ def test_some_descriptions_may_leave_out_what_is_unchanged(work):
 def test_mistakes_are_one_line(tmp_path, capsys, arguments):
     assert main(["describe", "--work", str(tmp_path), *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_the_collector_runs_again_after_a_run_and_after_an_error(work, tmp_path):
+    main(["describe", "--work", str(work)])
+    main(["describe", "--work", str(tmp_path)])
+    assert gc.isenabled()
