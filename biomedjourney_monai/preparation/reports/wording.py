@@ -90,10 +90,15 @@ _WORDS = re.compile(r"[^\W\d_]+")
 
 def is_foreign(text: str) -> bool:
     """Whether a text has more common words of another language than of English."""
-    return sum(map(_count_foreign, text.split("\n"))) > 0
+    lines = text.split("\n")
+    return any(map(_names_foreign, lines)) and sum(map(_count_foreign, lines)) > 0
 
 
 @lru_cache(maxsize=32768)
+def _names_foreign(line: str) -> bool:
+    return not _FOREIGN.isdisjoint(_WORDS.findall(line.lower()))
+
+
 def _count_foreign(line: str) -> int:
     """Common words of other languages less those of English."""
     found = _WORDS.findall(line.lower())
