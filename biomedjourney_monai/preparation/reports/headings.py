@@ -56,8 +56,8 @@ _LINE = re.compile(
     r"|(?P<other>[A-Z][A-Z ()/,-]*[A-Z]):(?=\s|$))",  # any other in capitals
     re.MULTILINE,
 )
-_LIKELY = re.compile("ADDENDUM|:|IMPRESSION|CONCLUSION")
-"""What such a line holds some of, since that is fast to see."""
+_LIKELY = re.compile("ADDENDUM|IMPRESSION|CONCLUSION")
+"""What such a line holds some of, or a colon, since that is fast to see."""
 _INLINE = re.compile(rf"[.?!_)][ \t]+(?P<inline>{_CAPITALS})[ \t]*:")
 """A heading within a line, after a sentence."""
 
@@ -77,7 +77,7 @@ def find_headings(text: str) -> list[Heading]:
     found = [(match.start("inline"), match.end(), match["inline"]) for match in _INLINE.finditer(text)]
     start, after_blank = 0, True
     for line in text.split("\n"):
-        match = _LINE.match(text, start) if _LIKELY.search(line) else None
+        match = _LINE.match(text, start) if ":" in line or _LIKELY.search(line) else None
         if match:
             found.append((start, match.end(), match[str(match.lastgroup)]))
         elif (

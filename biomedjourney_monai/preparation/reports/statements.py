@@ -51,7 +51,7 @@ class Statement:
 
 _PATTERNS = {label: re.compile(term, re.ASCII) for label, term in (words.TERMS | words.OTHER_TERMS).items()}
 _NAMES_OTHERS = re.compile("|".join(words.OTHER_TERMS.values()))
-_SENTENCE_END = re.compile(r"(?<=[.;?!])\s+|;", re.ASCII)
+_SENTENCE_END = re.compile(r"[\s;](?:(?<=;)|(?<=[.?!]\s)\s*)", re.ASCII)
 _LONE_MARK = re.compile(r"(^|[.;?!]\s+)\?\s+")  # "? left effusion"
 _TWICE = re.compile(r"\b(\w+) \1\b", re.ASCII)  # "the the"
 
@@ -138,7 +138,9 @@ def _split_line(line: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=65536)
 def _read_sentence(part: str) -> str:
-    sentence = _TWICE.sub(r"\1", expand_abbreviations(part.strip()))
+    sentence = expand_abbreviations(part.strip())
+    if len(set(sentence.split())) < sentence.count(" ") + 1:
+        sentence = _TWICE.sub(r"\1", sentence)
     return plain_words(f"{'possible ' if '?' in sentence else ''}{sentence.strip(' .;?!')}")
 
 

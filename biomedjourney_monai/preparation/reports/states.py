@@ -83,17 +83,17 @@ def read_state(labels: Mapping[str, float], text: str, *, details: str = "") -> 
     findings: dict[str, State] = {}
     denied = []
     for label in DESCRIBED:
-        statement = statements.get(label, _NOTHING)
+        statement, value = statements.get(label, _NOTHING), labels.get(label, math.nan)
         if not statement.is_present and (known or label not in statements):
             statement = further.get(label, statement)
         elif statement.severities == {WHOLE: 0} and not statement.uncertain and label in further:
             statement = Statement(further[label].severities or {WHOLE: 0}, set(), statement.trends)
-        present = labels.get(label, math.nan) in (1, -1) if known else statement.is_present
+        present = value in (1, -1) if known else statement.is_present
         if present:
-            uncertain = labels.get(label) == -1 if known else statement.uncertain
+            uncertain = value == -1 if known else statement.uncertain
             severities = dict(statement.severities) or {WHOLE: 0}
             findings[label] = State(severities, uncertain, dict(statement.trends))
-        elif labels.get(label) == 0 if known else bool(statement.denied):
+        elif value == 0 if known else bool(statement.denied):
             denied.append(label)
     is_explained = bool(findings.keys() & {"Atelectasis", "Consolidation", "Edema", "Pneumonia"})
     explained = findings.pop("Lung Opacity", None) if is_explained else None  # the others appear as an opacity
