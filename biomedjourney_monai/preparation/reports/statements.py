@@ -7,9 +7,10 @@ for each finding it names, and negation, uncertainty, side, severity and trend a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
 
 from biomedjourney_monai.preparation.reports import vocabulary as words
 from biomedjourney_monai.preparation.reports.wording import (
@@ -18,6 +19,8 @@ from biomedjourney_monai.preparation.reports.wording import (
     join_abbreviations,
     plain_words,
 )
+
+T = TypeVar("T")
 
 LEFT, RIGHT, WHOLE = "left", "right", ""
 OTHER = ""
@@ -144,6 +147,17 @@ def _read_sentence(part: str) -> str:
     return plain_words(f"{'possible ' if '?' in sentence else ''}{sentence.strip(' .;?!')}")
 
 
+class _once(Generic[T]):  # noqa: N801 - a decorator
+    """`functools.cached_property` without its lock, which takes longer than the patterns of a short segment."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self.compute, self.name = compute, compute.__name__
+
+    def __get__(self, segment: Any, _owner: type) -> T:
+        value = segment.__dict__[self.name] = self.compute(segment)
+        return value
+
+
 @dataclass(frozen=True)
 class Segment:
     """One finding in one sentence: its own words, and those before and after it up to the neighbouring findings."""
@@ -158,7 +172,7 @@ class Segment:
     is_a_doubted_cause: bool
     is_one_of_two: bool = False  # "atelectasis versus pneumonia at the left base"
 
-    @cached_property
+    @_once
     def is_negated(self) -> bool:
         if self.label in words.NAMED_WITH_PREDICATE and words.NEGATED_WITHIN.search(self.term):
             return True
@@ -166,7 +180,7 @@ class Segment:
             return True
         return bool(words.NEGATED_AFTER.search(self.after))
 
-    @cached_property
+    @_once
     def is_uncertain(self) -> bool:
         if self.is_a_doubted_cause or (self.is_one_of_two and " rather than " not in self.sentence):
             return True
@@ -175,18 +189,18 @@ class Segment:
         )  # uncertainty of its cause
         return bool(words.UNCERTAIN.search(f"{self.before} {self.term} | {after}"))
 
-    @cached_property
+    @_once
     def trend(self) -> str:
         return _trend(f"{self.before} {self.term} {self.after}")
 
-    @cached_property
+    @_once
     def says_gone(self) -> bool:
         """Whether a denied finding is said to have been present before, by its own words or by those of its list."""
         if words.GONE.search(f"{self.before} {self.term} {self.after}"):
             return True
         return bool(words.GONE.search(self.sentence)) and not words.DENIAL.search(self.before)
 
-    @cached_property
+    @_once
     def changes(self) -> dict[str, str]:
         """Side → "new", "worse", "better", "same" or "" of a finding that is present."""
         sides = self.sides or {WHOLE}
@@ -203,7 +217,7 @@ class Segment:
             return "new"
         return self.trend or ("new" if words.NOW.search(text) else "")
 
-    @cached_property
+    @_once
     def sides(self) -> set[str]:
         if self.label in words.UNSIDED:
             return set()
@@ -211,7 +225,7 @@ class Segment:
         shares = self.is_alone or self.is_a_doubted_cause or self.is_one_of_two
         return found or (_sides(self.sentence) if shares else set())
 
-    @cached_property
+    @_once
     def severities(self) -> dict[str, int]:
         """Side → severity, as in "small left and large right effusions" or "effusions, small on the left, …"."""
         sides = [WHOLE] if self.label in words.UNSIDED else sorted(self.sides or {WHOLE})
