@@ -1,4 +1,4 @@
-"""The case collection, where it lies beside the project: each command that its notes name does what they expect.
+"""The case collection, where it lies beside the project: each command named in its notes does what they expect.
 
 A moved store of MLflow is in evaluation/page/test_tracking.py, the reports in tests/preparation.
 """

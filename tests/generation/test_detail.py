@@ -136,7 +136,7 @@ def test_a_part_that_changed_only_faintly_is_left_as_it_was():
 def test_the_padding_of_a_film_that_is_not_square_draws_no_band(turn):
     prior, square = np.zeros((SIZE, SIZE), np.float32), np.zeros((SIZE, SIZE), np.float32)
     prior[16:112] = square[16:112] = 0.5  # what the film covers
-    square[40:112, 20:60] += 0.3  # a change that goes on to the film's lower edge
+    square[40:112, 20:60] += 0.3  # a change that continues to the film's lower edge
     square[104:112, 60:] -= 0.2  # an echo of the padding, next to it
     change = find_change(turn(square), turn(prior), turn(np.zeros((384, 512))).shape)
     amount = turn(change.amount)

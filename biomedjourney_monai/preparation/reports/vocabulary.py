@@ -180,9 +180,12 @@ NEW = _compile(
     r"|\binterval (?= (?!enlarge|increase|decrease))"
 )
 NOW = _compile(r"\bnow\b(?! (?:small|tiny|mild|moderate|large|severe))")
+_REMOVE = r"remove|erase|delete|get rid of|take(?! a\b)"
+"""Orders to take a finding away."""
+
 GONE = _compile(
-    r"\b(?:resol\w+|clear(?:ed|ing|s)|remove|erase|delete|get rid of|take(?! a\b)|gone|drained|evacuated|no longer"
-    r"|has gone|disappear\w*|previously|normali[sz]ed"
+    rf"\b(?:resol\w+|clear(?:ed|ing|s)|{_REMOVE}|gone|drained|evacuated|no longer"
+    r"|disappear\w*|previously|normali[sz]ed"
     r"|(?:returned|back) to normal|now within|now normal)\b"
 )
 DENIAL = _compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
@@ -190,7 +193,7 @@ DENIAL = _compile(r"\b(?:no(?! longer)|without|nor|neither|negative)\b")
 NEGATED_BEFORE = _compile(
     r"\b(?:no(?! (?:significant |substantial |appreciable |interval |relevant )*change)(?! longer)|without|negative for"
     r"|free of|clear of|absence of|resolution of|clearing of|resolved|resolving of|no longer|neither|nor|lack of"
-    r"|rather than)\b|^(?:please )?(?:remove|erase|delete|get rid of|take(?! a\b))\b"
+    rf"|rather than)\b|^(?:please )?(?:{_REMOVE})\b"
 )
 DENIAL_STARTS = _compile(r"\b(?:no(?! (?:\w+ )?change)(?! longer)|without|negative for)\b")
 NEGATED_AFTER = _compile(
@@ -240,7 +243,7 @@ LIST_WORDS = _compile(
 LIST_CLOSES = _compile(r",? (?:or|nor)\b")
 """Before a finding: "no consolidation, suspicious opacity, large effusion, or pneumothorax" is one denied list."""
 
-GONE_BEFORE = _compile(r"\b(?:resolution of|clearing of|resolved|remove|erase|delete|get rid of|take)\b")
+GONE_BEFORE = _compile(rf"\b(?:resolution of|clearing of|resolved|{_REMOVE})\b")
 GONE_LIST_WORDS = _compile(
     r"[ ,]*(?:and )?(?:(?:the|left|right|bilateral|left-sided|right-sided|small|moderate|large|mild|severe|basilar"
     r"|basal|bibasilar|lower|lobe|lung|pulmonary) )*"
