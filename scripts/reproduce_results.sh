@@ -214,27 +214,34 @@ real() {
 
 # switches_config SEED: the paper's Table 2 at a small budget from random weights of the denoiser.
 switches_config() {
-  python - "$root/bundle" "$CHESTXRAY14" "$1" "$(full 400 4)" "$(full 100 2)" "$quick" << 'PYTHON'
+  python - "$root/bundle" "$CHESTXRAY14" "$1" "$(full 200 4)" "$(full 50 2)" "$(full 16 4)" "$quick" << 'PYTHON'
 import sys
 from pathlib import Path
 
 import yaml
 
-bundle, source, seed, iterations, pretrain, quick = sys.argv[1:]
+bundle, source, seed, iterations, pretrain, batch, quick = sys.argv[1:]
 config = yaml.safe_load(Path(bundle, "configs", "ablation.yaml").read_text())
 config |= {"chestxray14": source, "seed": int(seed)}
 config["arguments"] |= {"cohort": ["--views", "PA"], "evaluate": ["--judges", "chestxray14", "--bootstrap", "1000"]}
 config["training"] |= {"iterations": int(iterations), "pretrain_iterations": int(pretrain), "epoch_length": int(pretrain)}
+config["training"]["settings"]["batch_size"] = int(batch)
+config["arguments"]["sample"] = ["--steps", "5", "--precision", "auto"]
 if quick == "1":
-    config["training"]["settings"]["batch_size"] = 4
     config["arguments"]["sample"] = ["--steps", "2", "--limit", "4"]
 Path(f"switches-{seed}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 PYTHON
 }
 
+# prepared_by_first SEED: the cohort and its pairs are the same for every seed; what depends on the seed is made again.
+prepared_by_first() {
+  mkdir -p "switches-$1" && cp -al switches-0/{shared,registered,unregistered,steps} "switches-$1"
+}
+
 switches() {
   local seed
   for seed in 0 1 2; do
+    ((seed)) && { step "prepared-$seed" prepared_by_first "$seed" || return 1; }
     step "config-switches-$seed" switches_config "$seed" \
       && step "switches-$seed" biomedjourney ablation --config "switches-$seed.yaml" --out "switches-$seed" || return 1
   done
