@@ -17,7 +17,7 @@ from biomedjourney_monai.cli.main import VERBS
 
 pages = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pages.py"))))
 ROOT, DOCS, PAGES = pages.ROOT, pages.DOCS, pages.PAGES
-MAX_WORDS = 25_300
+MAX_WORDS = 20_000
 FOR_MONAI = {"config_file", "bundle_root", "filepath", "meta_file", "args_file"}
 each_page = pytest.mark.parametrize("page", PAGES, ids=pages.name)
 

@@ -56,7 +56,7 @@ def check_view(image: np.ndarray, *, mirror: bool = False, max_fault: float = MA
     Args:
         image: float in [0, 1], shape (H, W), bright is dense: the square that the model sees; another shape is
             letterboxed.
-        mirror: also look for a mirrored chest. The error rate is in bundle/docs/how-to/cohort.md. One patient in ten
+        mirror: also look for a mirrored chest. The error rate is in bundle/docs/results/README.md. One patient in ten
             thousand has the heart on the right, so a person must look at the image; nothing is corrected.
         max_fault: an image is refused from this probability of a fault on.
 
