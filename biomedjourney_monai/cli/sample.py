@@ -167,10 +167,9 @@ def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
     import torch
 
     from biomedjourney_monai.cli.arguments import model_config
-    from biomedjourney_monai.evaluation.judges.agreement import agreement_of
     from biomedjourney_monai.evaluation.judges.domain import judge_for
     from biomedjourney_monai.evaluation.judges.loading import load_judges_by_name
-    from biomedjourney_monai.evaluation.judges.trusted import shown_pathology
+    from biomedjourney_monai.evaluation.judges.trusted import agreement_of, shown_pathology
     from biomedjourney_monai.generation.sample_files import save_agreement
 
     judges = judge_for(load_judges_by_name(model_config(arguments).models), result.prior.image)

@@ -1,11 +1,10 @@
 """Score the systems of a working folder on the same journeys, and compare them by every measure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas
 
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings, choose_journeys
@@ -16,7 +15,7 @@ from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weight
 from biomedjourney_monai.evaluation.metrics.effectiveness import Effectiveness
 from biomedjourney_monai.evaluation.metrics.feature_sets import IMAGENET
 from biomedjourney_monai.evaluation.metrics.labels import read_truth
-from biomedjourney_monai.evaluation.metrics.measure import Measure, Scored
+from biomedjourney_monai.evaluation.metrics.measure import Scored
 from biomedjourney_monai.evaluation.metrics.neighbours import neighbour_columns
 from biomedjourney_monai.evaluation.metrics.registry import FURTHER_MEASURES, PAPER_MEASURES
 from biomedjourney_monai.evaluation.metrics.severity import AskedSeverity
@@ -26,9 +25,14 @@ from biomedjourney_monai.evaluation.metrics.target_change import TargetChange
 from biomedjourney_monai.evaluation.metrics.truth_error import TruthError
 from biomedjourney_monai.evaluation.subgroups import summarise_subgroups
 from biomedjourney_monai.evaluation.systems.asked_findings import AskedFindings
-from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.systems.scoring import Remarks, score_systems
-from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL, System, read_counterfactuals
+from biomedjourney_monai.evaluation.systems.sources import (
+    COUNTERFACTUAL,
+    CopyPrior,
+    RealReference,
+    System,
+    read_counterfactuals,
+)
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIRS_FILE, SAMPLES_FOLDER
@@ -119,16 +123,12 @@ def _numbers(
             {
                 "one": one,
                 "other": other,
-                "metrics": compare(paper[one], paper[other], metrics=_keys(PAPER_MEASURES)),
-                "further": compare(further[one], further[other], metrics=_keys(FURTHER_MEASURES)),
+                "metrics": compare(paper[one], paper[other], metrics=list(paper[one])),
+                "further": compare(further[one], further[other], metrics=list(further[one])),
             }
             for one, other in combinations(paper, 2)
         ],
     }
-
-
-def _keys(measures: Iterable[Measure]) -> list[str]:
-    return [measure.key for measure in measures]
 
 
 def _summarise_systems(
@@ -136,11 +136,7 @@ def _summarise_systems(
 ) -> tuple[dict[str, Summary], dict[str, Summary], dict[str, dict[str, Any]]]:
     """Every system's paper measures, further measures and both by subgroup, on the same bootstrap replicates."""
     truth = read_truth(journeys, uncertain=settings.uncertain, unmentioned=settings.unmentioned)
-    weights = draw_patient_weights(
-        journeys["subject_id"].to_numpy(),
-        replicates=settings.bootstrap,
-        generator=np.random.default_rng(settings.seed),
-    )
+    weights = draw_patient_weights(journeys["subject_id"], replicates=settings.bootstrap, seed=settings.seed)
     scored = {
         name: Scored(
             frame,

@@ -7,19 +7,18 @@ from typing import Any
 
 import pandas
 
-from biomedjourney_monai.errors import ConfigError, ImageError, refuse_unknown_keywords
-from biomedjourney_monai.evaluation.checks import require_at_least
+from biomedjourney_monai.errors import ConfigError, ImageError, refuse_unknown_keywords, require_at_least
 from biomedjourney_monai.evaluation.comparison import compare_systems
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
-from biomedjourney_monai.evaluation.judges.choice import choose_judges
-from biomedjourney_monai.evaluation.judges.imagenet_features import INCEPTION_FILE, InceptionFeatures
-from biomedjourney_monai.evaluation.judges.loading import AUTO
-from biomedjourney_monai.evaluation.probe_journeys import probe_journeys
+from biomedjourney_monai.evaluation.judges.feature_bank import INCEPTION_FILE, InceptionFeatures
+from biomedjourney_monai.evaluation.judges.loading import AUTO, choose_judges
+from biomedjourney_monai.evaluation.probes import probe_journeys
 from biomedjourney_monai.evaluation.systems.asked_findings import read_asked_findings
-from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.systems.scoring import SCORES_FILE
 from biomedjourney_monai.evaluation.systems.sources import (
     COUNTERFACTUAL,
+    CopyPrior,
+    RealReference,
     System,
     read_baselines,
     read_picture,
@@ -89,6 +88,7 @@ def evaluate(
     refuse_unwritable_results(work, SCORES_FILE, METRICS_FILE)
     chosen, choice = choose_judges(work, judge_weights, kind=judges, trained_on=xrv_classifier)
     size = _image_size(work)
+    path = Path(judge_weights or ModelConfig.find().models) / INCEPTION_FILE
     metrics, scores = compare_systems(
         work,
         chosen,
@@ -96,7 +96,7 @@ def evaluate(
         others=_other_systems(work, images or {}, size=size),
         asked=read_asked_findings(work),
         truth=None if truth is None else TrueCounterfactuals(Path(truth), size=size).checked(),
-        imagenet=_imagenet_features(judge_weights),
+        imagenet=InceptionFeatures(path) if path.is_file() else None,
         targets=training_targets,
     )
     metrics["judges_chosen"] = choice
@@ -105,12 +105,6 @@ def evaluate(
     write_table(work / SCORES_FILE, scores)
     write_json(work / METRICS_FILE, metrics)
     return Evaluation(metrics, scores, work / METRICS_FILE, work / SCORES_FILE)
-
-
-def _imagenet_features(weights: str | Path | None) -> InceptionFeatures | None:
-    """ImageNet's features if their weights are among the judges'."""
-    path = Path(weights or ModelConfig.find().models) / INCEPTION_FILE
-    return InceptionFeatures(path) if path.is_file() else None
 
 
 def _image_size(work: Path) -> int:

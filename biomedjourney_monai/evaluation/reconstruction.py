@@ -14,15 +14,15 @@ from tqdm import tqdm
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.journeys import choose_journeys
-from biomedjourney_monai.evaluation.judges.choice import choose_judges
 from biomedjourney_monai.evaluation.judges.judged import Row
+from biomedjourney_monai.evaluation.judges.loading import choose_judges
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.metrics.labels import Truth, read_truth
 from biomedjourney_monai.evaluation.metrics.row_metric import known_mean
-from biomedjourney_monai.evaluation.systems.baselines import RealReference
 from biomedjourney_monai.evaluation.systems.scoring import records
+from biomedjourney_monai.evaluation.systems.sources import RealReference
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.autoencoder import reconstruct

@@ -118,25 +118,24 @@ class Film:
         return cls(stored, _limits(stored.astype(np.float32), size))
 
 
-def read_film(path: str | Path, *, size: int, any_body_part: bool = True) -> Film:
+def read_film(path: str | Path, *, size: int) -> Film:
     """Read a JPEG, PNG, NIfTI or DICOM file at its own size.
 
     Args:
         path: the file.
         size: side of the model's square, in pixels, on which the limits of the grey scale are measured.
-        any_body_part: also read DICOM files that name another part of the body.
 
     Raises:
         ImageError: as `load_radiograph`.
     """
     data = read_bytes(path)
     if is_dicom(data):
-        decoded = dicom.decode_levels(data, any_body_part=any_body_part)
+        decoded = dicom.decode_levels(data, any_body_part=True)
         if decoded is not None:
             stored, levels, lowest = decoded
             film = Film(stored.values, FULL_8_BIT, levels, lowest, stored.padding)
             return replace(film, limits=_limits(film.displayed(), size))
-    pixels = read_pixels(path, any_body_part=any_body_part)
+    pixels = read_pixels(path, any_body_part=True)
     if photographs.is_photograph(data):
         seen = read_pixels(path, at_least=2 * size)  # as the model's picture is read
         is_8_bit = bool(pixels.max() <= FULL_8_BIT[1])

@@ -23,10 +23,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from biomedjourney_monai.clinic.web.arrivals import Arrivals
+from biomedjourney_monai.clinic.web.arrivals import Arrivals, LineFullError, RequestQueue
 from biomedjourney_monai.clinic.web.login import Logins
 from biomedjourney_monai.clinic.web.page import MEDIA_TYPES, read_static, render_page
-from biomedjourney_monai.clinic.web.queue import LineFullError, RequestQueue
 from biomedjourney_monai.clinic.web.request import MAX_SETTINGS_BYTES, PageRequest, RequestError, parse_request
 from biomedjourney_monai.clinic.web.uploads import MAX_BYTES, LimitError, too_large
 from biomedjourney_monai.errors import BiomedJourneyError

@@ -13,8 +13,7 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 
-from biomedjourney_monai.clinic.web.files import make_files
-from biomedjourney_monai.clinic.web.pictures import ShownPictures
+from biomedjourney_monai.clinic.web.pictures import ShownPictures, make_files
 from biomedjourney_monai.clinic.web.request import PageRequest
 from biomedjourney_monai.clinic.web.server import Cancelled
 from biomedjourney_monai.clinic.web.uploads import read_upload

@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.errors import ConfigError
-from biomedjourney_monai.evaluation.ablation.settings import checked, mapping, refuse_decided_settings
-from biomedjourney_monai.evaluation.ablation.variants import NO_VARIANT, Variant, read_variants
+from biomedjourney_monai.evaluation.ablation.variants import (
+    NO_VARIANT,
+    Variant,
+    checked,
+    mapping,
+    read_variants,
+    refuse_decided_settings,
+)
 
 TEXTS = ("impression", "progression")
 STAGES = (1, 2)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from biomedjourney_monai.evaluation.judges.equal_groups import equal_groups
-from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.judges.scores import Judges, equal_groups
 
 INSIDE, SLACK = 0.995, 1.1
 """The limit is 1.1 times the distance that this share of the validation images keeps to."""

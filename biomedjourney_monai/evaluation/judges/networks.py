@@ -4,9 +4,12 @@ import torch
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
+from biomedjourney_monai.schema import FINDINGS, STRUCTURES
+
 JUDGE_SIZE = 128
 """Side of the images that the networks were made for, in pixels."""
 
+GROUPS = 3
 AGE_CENTRE, AGE_SPREAD = 60.0, 17.0
 """Years; the age head's output is standardised by these."""
 
@@ -16,18 +19,11 @@ class PhantomClassifier(nn.Module):
 
     The stem works at full resolution, since the line of a small pneumothorax is one pixel wide. Pooling takes mean and
     maximum: the maximum finds what is small.
-
-    Args:
-        num_findings: F.
-        num_groups: G.
-        widths: channels per resolution, from size / 2 down.
     """
 
-    def __init__(
-        self, *, num_findings: int = 5, num_groups: int = 3, widths: tuple[int, ...] = (24, 48, 80, 136)
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.num_findings, self.num_groups = num_findings, num_groups
+        widths = (24, 48, 80, 136)  # channels per resolution, from size / 2 down
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
         )
@@ -36,16 +32,16 @@ class PhantomClassifier(nn.Module):
             *(ResidualBlock(i, o, stride=1 if n == 0 else 2) for n, (i, o) in enumerate(zip(before, widths)))
         )
         self.dropout = nn.Dropout(0.2)
-        self.heads = nn.Linear(2 * widths[-1], num_findings + num_groups + 1)
+        self.heads = nn.Linear(2 * widths[-1], len(FINDINGS) + GROUPS + 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Score images of shape (B, 1, H, W) in [-1, 1].
 
         Returns:
-            Finding logits (B, F), group logits (B, G), and ages (B,) in years.
+            Finding logits (B, 5), group logits (B, 3), and ages (B,) in years.
         """
         pooled = self.features(image)
-        findings, groups, age = self.heads(self.dropout(pooled)).split([self.num_findings, self.num_groups, 1], dim=1)
+        findings, groups, age = self.heads(self.dropout(pooled)).split([len(FINDINGS), GROUPS, 1], dim=1)
         return findings, groups, AGE_CENTRE + AGE_SPREAD * age.squeeze(1)
 
     def features(self, image: Tensor) -> Tensor:
@@ -76,24 +72,14 @@ class ResidualBlock(nn.Module):
 class PhantomSegmenter(nn.Module):
     """MONAI's UNet on 2 x 2 pixel blocks, which costs a quarter of one at full resolution; about 0.2 M parameters.
 
-    Args:
-        num_structures: C; structures may overlap, so each has its own logit.
-        widths: channels per resolution, from size / 2 down.
+    Structures may overlap, so each has its own logit.
     """
 
-    def __init__(self, *, num_structures: int = 6, widths: tuple[int, ...] = (16, 32, 64, 80)) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.unet = UNet(
-            spatial_dims=2,
-            in_channels=4,
-            out_channels=4 * num_structures,
-            channels=widths,
-            strides=(2,) * (len(widths) - 1),
-            num_res_units=1,
-            norm="BATCH",
-        )
+        self.unet = UNet(2, 4, 4 * len(STRUCTURES), (16, 32, 64, 80), (2, 2, 2), num_res_units=1, norm="BATCH")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment structures in images of shape (B, 1, H, W) in [-1, 1]; returns logits (B, C, H, W)."""
+        """Segment structures in images of shape (B, 1, H, W) in [-1, 1]; returns logits (B, 6, H, W)."""
         blocks = nn.functional.pixel_unshuffle(image, 2)  # (B, 4, H/2, W/2)
         return nn.functional.pixel_shuffle(self.unet(blocks), 2)

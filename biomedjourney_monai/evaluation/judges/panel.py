@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from biomedjourney_monai.evaluation.judges.loading import load_judges
-from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
-from biomedjourney_monai.evaluation.judges.scores import Judges, JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import Judges, JudgeScores, score_safely
 from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.schema import FINDINGS

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 BLOCK_VALUES = 2**18
 """Weights that a statistic is computed from at once, 2 MB: memory grows with neither the journeys nor the rounds."""
 
 
-def draw_patient_weights(patients: np.ndarray, *, replicates: int, generator: np.random.Generator) -> np.ndarray:
+def draw_patient_weights(patients: ArrayLike, *, replicates: int, seed: int) -> np.ndarray:
     """Draw how often each replicate holds each row.
 
     Every statistic here takes row weights, so one matrix serves all of them and all systems, which makes the
@@ -23,7 +24,8 @@ def draw_patient_weights(patients: np.ndarray, *, replicates: int, generator: np
         itself.
     """
     people, row_of = np.unique(np.asarray(patients), return_inverse=True)
-    draws = generator.multinomial(len(people), np.full(len(people), 1 / len(people)), size=replicates)  # (R, people)
+    shares = np.full(len(people), 1 / len(people))
+    draws = np.random.default_rng(seed).multinomial(len(people), shares, size=replicates)  # (R, people)
     return np.concatenate([np.ones((1, len(people)), np.uint16), draws.astype(np.uint16)])[:, row_of]
 
 
@@ -39,8 +41,8 @@ def replicate_by_block(
     return np.concatenate([statistic(block[:, chosen].astype(np.float64)) for block in blocks])
 
 
-def percentile_interval(replicates: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Find the percentile interval of the replicates; those that are NaN are left out.
+def percentile_interval(replicates: np.ndarray) -> tuple[float, float]:
+    """Find the 95 % percentile interval of the replicates; those that are NaN are left out.
 
     Returns:
         (low, high); both NaN where fewer than half of the replicates could be computed.
@@ -48,7 +50,7 @@ def percentile_interval(replicates: np.ndarray, *, confidence: float = 0.95) -> 
     finite = replicates[np.isfinite(replicates)]
     if finite.size == 0 or finite.size < replicates.size / 2:
         return float("nan"), float("nan")
-    tail = (1 - confidence) / 2
+    tail = (1 - 0.95) / 2
     low, high = np.quantile(finite, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.evaluation.metrics.feature_sets import NO_FEATURES
-from biomedjourney_monai.evaluation.metrics.measure import COPIED, KEPT, Measure, column_means
+from biomedjourney_monai.evaluation.metrics.measure import COPIED, KEPT, Measure
 
 NO_TARGETS = "no training targets were read: pass --training-targets"
 
@@ -137,7 +137,7 @@ IDENTITY = (
         key="identity",
         title="Same patient, first guess",
         meaning="Among the priors of all patients, how often a picture's own prior is the most like it.",
-        compute=column_means("identity", without=NO_FEATURES),
+        without=NO_FEATURES,
         topic=KEPT,
         terminal="own prior nearest",
     ),
@@ -146,7 +146,7 @@ IDENTITY = (
         title="Same patient, of 50",
         meaning="How often a picture's own prior is the most like it among 50 priors: its own and 49 of other patients."
         " Unlike the number among all patients, it does not depend on how many were scored.",
-        compute=column_means("identity_of_50", without=NO_FEATURES),
+        without=NO_FEATURES,
         topic=KEPT,
         terminal="own of 50",
     ),
@@ -154,7 +154,7 @@ IDENTITY = (
         key="identity_reciprocal",
         title="Same patient, by rank",
         meaning="The mean of 1/rank of a picture's own prior among the priors of all patients.",
-        compute=column_means("identity_reciprocal", without=NO_FEATURES),
+        without=NO_FEATURES,
         topic=KEPT,
     ),
 )
@@ -163,7 +163,7 @@ MEMORISATION = (
         key="training_likeness",
         title="Likeness to training images",
         meaning="Likeness to the nearest image of a training journey of another patient. Neither end is best.",
-        compute=column_means("training_likeness", without=NO_TARGETS),
+        without=NO_TARGETS,
         topic=COPIED,
         has_best=False,
     ),
@@ -171,7 +171,7 @@ MEMORISATION = (
         key="memorised",
         title="Memorised",
         meaning="Share of pictures that are nearer to a training image than any real reference is.",
-        compute=column_means("memorised", without=NO_TARGETS),
+        without=NO_TARGETS,
         topic=COPIED,
         lower_is_better=True,
         terminal="memorised",

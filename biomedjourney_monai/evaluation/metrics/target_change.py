@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.metrics.measure import KEPT, Measure, column_means
+from biomedjourney_monai.evaluation.metrics.measure import KEPT, Measure
 from biomedjourney_monai.evaluation.systems.asked_findings import (
     NO_DESCRIPTIONS,
     SIDES,
@@ -107,7 +107,7 @@ CHANGE_OUTSIDE = Measure(
     key="change_outside",
     title="Change elsewhere",
     meaning="Mean absolute change, in grey levels of a range of 1, outside the anatomy that must change.",
-    compute=column_means("change_outside", without=NO_DESCRIPTIONS),
+    without=NO_DESCRIPTIONS,
     topic=KEPT,
     lower_is_better=True,
     terminal="change elsewhere",
@@ -116,11 +116,8 @@ CHANGE_OUTSIDE_SHARE = Measure(
     key="change_outside_share",
     title="Share of change elsewhere",
     meaning="Which share of all change lies outside the anatomy that must change.",
-    compute=column_means(
-        "change_outside_share",
-        without=NO_DESCRIPTIONS,
-        nothing="no journey asks for a change, or nothing changes",
-    ),
+    without=NO_DESCRIPTIONS,
+    nothing="no journey asks for a change, or nothing changes",
     topic=KEPT,
     lower_is_better=True,
 )

@@ -9,11 +9,11 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.errors import ImageError
+from biomedjourney_monai.evaluation.judges.heat_map import draw_heat_map
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import PATHOLOGY_COLUMNS
 from biomedjourney_monai.evaluation.metrics.labels import apply_label_policy, finding_labels
 from biomedjourney_monai.evaluation.page.anatomy import marked_if_large
-from biomedjourney_monai.evaluation.page.heat import draw_heat_map
 from biomedjourney_monai.evaluation.systems.scoring import valid_mask
 from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, read_picture
 from biomedjourney_monai.preparation.descriptions.request import read_request

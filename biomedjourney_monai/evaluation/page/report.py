@@ -14,15 +14,13 @@ from markupsafe import Markup
 
 from biomedjourney_monai import __version__
 from biomedjourney_monai.configuration import locate_root
-from biomedjourney_monai.errors import TableError, refuse_unknown_keywords
-from biomedjourney_monai.evaluation.checks import require_at_least
+from biomedjourney_monai.errors import TableError, refuse_unknown_keywords, require_at_least
 from biomedjourney_monai.evaluation.judges.loading import reload_judges
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.evaluation.metrics.registry import HEADLINES, MAIN_TABLE, measure_of
 from biomedjourney_monai.evaluation.page.anatomy import structure_classes
 from biomedjourney_monai.evaluation.page.cases import RULE, list_failures, list_unknown
-from biomedjourney_monai.evaluation.page.charts import measure_charts
-from biomedjourney_monai.evaluation.page.dot_plot import ChartRow, Dot, draw_dot_plot
+from biomedjourney_monai.evaluation.page.charts import ChartRow, Dot, draw_dot_plot, measure_charts
 from biomedjourney_monai.evaluation.page.gallery import Gallery, Sources, build_gallery
 from biomedjourney_monai.evaluation.page.metrics_csv import CSV_FILE, write_metrics_csv
 from biomedjourney_monai.evaluation.page.panels import CHOICE

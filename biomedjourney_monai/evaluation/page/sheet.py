@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import ImageError, SettingError, TableError
-from biomedjourney_monai.evaluation.checks import require_at_least
+from biomedjourney_monai.errors import ImageError, SettingError, TableError, require_at_least
 from biomedjourney_monai.evaluation.systems.sources import read_counterfactuals, read_picture
 from biomedjourney_monai.files import read_table, written_atomically
 from biomedjourney_monai.output_check import refuse_unwritable

@@ -27,7 +27,7 @@ def default_uri(work: Path) -> str:
     return tracking_store.open_store(work / "runs")
 
 
-def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: str, name: str = "evaluation") -> str:
+def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: str) -> str:
     """Record an evaluation and its files in a tracking store; returns the run's id.
 
     The folder of an SQLite store is created if needed, and holds the files.
@@ -46,7 +46,7 @@ def log_evaluation(metrics: Mapping[str, Any], files: Sequence[Path], *, uri: st
         identifier = client.create_experiment(EXPERIMENT, artifact_location=place)
     else:
         identifier = experiment.experiment_id
-    run = client.create_run(identifier, run_name=name, tags={"biomedjourney.stage": "evaluation"}).info.run_id
+    run = client.create_run(identifier, run_name="evaluation", tags={"biomedjourney.stage": "evaluation"}).info.run_id
     params = [Param(key, str(value)[:500]) for key, value in parameters(metrics).items()]
     client.log_batch(run, params=params)
     now = int(time.time() * 1000)

@@ -19,7 +19,11 @@ def format_tuning(content: Mapping[str, Any]) -> str:
     settings, points = content["settings"], content["points"]
     lines = ["# Guidance scales and what is kept of the prior", "", _how(settings)]
     if settings["truth"] is not None:
-        lines += ["", _of_truth(settings)]
+        lines += [
+            "",
+            "*Inside* and *outside*: PSNR to the true counterfactual inside and outside the changed region, of the"
+            f" {settings['truth']['journeys']} of these journeys that have one.",
+        ]
     return "\n".join([*lines, "", *format_points(points, frontier=content["frontier"], best=content["best"]), ""])
 
 
@@ -45,13 +49,6 @@ def _how(settings: Mapping[str, Any]) -> str:
         f"{settings['journeys']} journeys of split {settings['split']}, {sampler['steps']} steps of {sampler['solver']}"
         f"{guided}, seed {settings['seed']}, model {settings['model'][:12]}. The frontier: no other row has both a"
         " higher pathology AUROC and a higher mean of group AUROC and age r."
-    )
-
-
-def _of_truth(settings: Mapping[str, Any]) -> str:
-    return (
-        "*Inside* and *outside*: PSNR to the true counterfactual inside and outside the changed region, of the"
-        f" {settings['truth']['journeys']} of these journeys that have one."
     )
 
 

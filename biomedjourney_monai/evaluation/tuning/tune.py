@@ -11,13 +11,11 @@ from typing import Any
 from tqdm import tqdm
 
 from biomedjourney_monai.diffusion.settings import SamplingSettings, check_seed
-from biomedjourney_monai.errors import BiomedJourneyError, SettingError, refuse_unknown_keywords
-from biomedjourney_monai.evaluation.checks import require_at_least
-from biomedjourney_monai.evaluation.judges.choice import choose_judges
+from biomedjourney_monai.errors import BiomedJourneyError, SettingError, refuse_unknown_keywords, require_at_least
+from biomedjourney_monai.evaluation.judges.loading import choose_judges
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
-from biomedjourney_monai.evaluation.tuning.frontier import summarise_points
+from biomedjourney_monai.evaluation.tuning.frontier import draw_points, summarise_points
 from biomedjourney_monai.evaluation.tuning.markdown import format_tuning
-from biomedjourney_monai.evaluation.tuning.plot import draw_points
 from biomedjourney_monai.evaluation.tuning.sampling import Point, ScoredSampling, read_points
 from biomedjourney_monai.files import file_hash, read_json_lines, read_table, write_json, written_atomically
 from biomedjourney_monai.model_config import ModelConfig

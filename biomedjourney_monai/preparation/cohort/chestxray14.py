@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.source import Source, most_frequent
-from biomedjourney_monai.preparation.cohort.splits import draw_validation
+from biomedjourney_monai.preparation.cohort.source import Source, draw_validation, most_frequent
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 

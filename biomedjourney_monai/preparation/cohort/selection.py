@@ -13,9 +13,7 @@ import pandas as pd
 
 from biomedjourney_monai.errors import SettingError, TableError
 from biomedjourney_monai.preparation.cohort.labels import UNCERTAIN, apply_uncertain, read_study_labels
-from biomedjourney_monai.preparation.cohort.source import Source
-from biomedjourney_monai.preparation.cohort.splits import paper_split
-from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
+from biomedjourney_monai.preparation.cohort.source import Source, paper_split, parse_study_datetime
 from biomedjourney_monai.preparation.cohort.view_checks import DOUBT, ViewChecker
 from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.rejections import Rejections

@@ -44,9 +44,9 @@ class Prompt:
         return [*messages, {"role": "assistant", "content": answer}, {"role": "user", "content": request}]
 
 
-def load_prompt(path: Path = PROMPT_FILE) -> Prompt:
-    """Load a prompt file."""
-    data = path.read_bytes()
+def load_prompt() -> Prompt:
+    """Load `PROMPT_FILE`."""
+    data = PROMPT_FILE.read_bytes()
     return Prompt(**json.loads(data), digest=hashlib.sha256(data).hexdigest()[:16])
 
 

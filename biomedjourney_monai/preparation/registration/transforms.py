@@ -80,20 +80,18 @@ class RegisterToPriord(MapTransform, InvertibleTransform):
         return restored
 
 
-def registration_of(
-    data: Mapping[str, Any], *, new_key: str = "new_image", valid_key: str = "valid_mask"
-) -> Registration:
-    """Return the `Registration` that `RegisterToPriord` stored in a row.
+def registration_of(data: Mapping[str, Any]) -> Registration:
+    """Return the `Registration` that `RegisterToPriord` stored in a row under its default keys.
 
     Raises:
         ImageError: if the row has not been registered.
     """
-    measures = dict(getattr(data.get(new_key), "meta", {}).get("registration") or {})
-    if not measures or valid_key not in data:
+    measures = dict(getattr(data.get("new_image"), "meta", {}).get("registration") or {})
+    if not measures or "valid_mask" not in data:
         raise ImageError("a row must have been registered", action="Compose RegisterToPriord")
     found = rebuild_transform(measures.pop("transform"))
-    valid = np.asarray(data[valid_key], bool)[0]
-    return Registration(image=_array(data[new_key]), valid=valid, transform=found, **measures)
+    valid = np.asarray(data["valid_mask"], bool)[0]
+    return Registration(image=_array(data["new_image"]), valid=valid, transform=found, **measures)
 
 
 def content_of(image: Any) -> np.ndarray:

@@ -29,10 +29,10 @@ from biomedjourney_monai.training.data.latents import (
     ROWS_FILE,
     SINGLE_KEYS,
     TRIPLE_KEYS,
+    ShardedArray,
     compute_scale_factor,
     encode_images,
 )
-from biomedjourney_monai.training.data.shards import ShardedArray
 
 VARIANTS, LIVE_VARIANTS = 4, 1_000_000
 CHECKED_IMAGES = 16

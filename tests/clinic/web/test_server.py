@@ -138,7 +138,7 @@ def test_uploads_that_arrive_at_the_same_time_share_the_memory(workshop):
     """The upload that began first, and stopped, makes room for the next one."""
     import anyio
 
-    from biomedjourney_monai.clinic.web.queue import LineFullError
+    from biomedjourney_monai.clinic.web.arrivals import LineFullError
 
     async def stalled():
         yield bytes(600)

@@ -18,7 +18,7 @@ from biomedjourney_monai.evaluation.metrics.severity import compute_concordance
 
 def test_rows_of_one_patient_are_drawn_together():
     patients = np.array(["b", "a", "b", "c", "a"])
-    weights = draw_patient_weights(patients, replicates=50, generator=np.random.default_rng(1))
+    weights = draw_patient_weights(patients, replicates=50, seed=1)
     assert weights.shape == (51, 5)
     np.testing.assert_array_equal(weights[0], 1)
     np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
@@ -28,13 +28,13 @@ def test_rows_of_one_patient_are_drawn_together():
 
 def test_same_seed_same_weights():
     patients = np.arange(20)
-    one, two = (draw_patient_weights(patients, replicates=9, generator=np.random.default_rng(5)) for _ in range(2))
+    one, two = (draw_patient_weights(patients, replicates=9, seed=5) for _ in range(2))
     np.testing.assert_array_equal(one, two)
 
 
 def test_interval_of_a_mean_agrees_with_the_normal_one():
     values = np.random.default_rng(0).normal(0, 1, 400)
-    weights = draw_patient_weights(np.arange(400), replicates=2000, generator=np.random.default_rng(1))
+    weights = draw_patient_weights(np.arange(400), replicates=2000, seed=1)
     low, high = percentile_interval(weighted_mean(values, weights=weights)[1:])
     expected = norm.interval(0.95, values.mean(), values.std() / 20)
     assert (low, high) == pytest.approx(expected, abs=0.015)
@@ -44,7 +44,7 @@ def test_interval_is_wider_where_rows_of_a_patient_agree():
     values = np.repeat(np.random.default_rng(0).normal(0, 1, 100), 4)
 
     def width(patients):
-        weights = draw_patient_weights(patients, replicates=500, generator=np.random.default_rng(1))
+        weights = draw_patient_weights(patients, replicates=500, seed=1)
         return np.subtract(*percentile_interval(weighted_mean(values, weights=weights)[1:])[::-1])
 
     assert width(np.repeat(np.arange(100), 4)) > 1.6 * width(np.arange(400))

@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 
 from biomedjourney_monai.errors import ConfigError, TableError
-from biomedjourney_monai.preparation.descriptions.answer_cache import AnswerCache, question_key
 from biomedjourney_monai.preparation.descriptions.cases import compare_reports
-from biomedjourney_monai.preparation.descriptions.endpoint import is_loopback, open_endpoint
-from biomedjourney_monai.preparation.descriptions.language_model import GIVE_UP_AFTER, AnswerError, LanguageModel
+from biomedjourney_monai.preparation.descriptions.language_model import (
+    GIVE_UP_AFTER,
+    AnswerCache,
+    AnswerError,
+    LanguageModel,
+    is_loopback,
+    open_endpoint,
+    question_key,
+)
 from biomedjourney_monai.preparation.descriptions.prompt import load_prompt, read_answer
 from biomedjourney_monai.preparation.descriptions.writers import estimate, write_all, write_by_rules, write_with_model
 from biomedjourney_monai.preparation.reports.sections import parse_report

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from biomedjourney_monai.clinic.pacs import archive, limited_session
-from biomedjourney_monai.clinic.pacs.limited_session import AnswerTooLarge, LimitedSession
+from biomedjourney_monai.clinic.pacs.archive import AnswerTooLarge, LimitedSession
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from biomedjourney_monai.clinic.web.suggestions import CHANGES, FINDINGS, all_suggestions, suggest
+from biomedjourney_monai.clinic.web.page import CHANGES, FINDINGS, all_suggestions, suggest
 from biomedjourney_monai.preparation.descriptions.request import is_canonical
 from biomedjourney_monai.preparation.reports.statements import read_statements
 from biomedjourney_monai.schema import FINDINGS as LABELS

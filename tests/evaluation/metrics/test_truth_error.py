@@ -4,7 +4,7 @@ import torch
 from monai.metrics import PSNRMetric, SSIMMetric
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from biomedjourney_monai.evaluation.metrics.image_error import compute_region_psnr, compute_region_ssim
+from biomedjourney_monai.evaluation.metrics.truth_error import compute_region_psnr, compute_region_ssim
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from biomedjourney_monai.clinic.web.queue import LineFullError, RequestQueue
+from biomedjourney_monai.clinic.web.arrivals import LineFullError, RequestQueue
 
 
 def test_a_full_house_says_so_and_lets_in_again_when_there_is_room():

@@ -1,9 +1,8 @@
 import torch
 
-from biomedjourney_monai.evaluation.judges.equal_groups import equal_groups
 from biomedjourney_monai.evaluation.judges.feature_bank import extract_known
 from biomedjourney_monai.evaluation.judges.loading import load_judges
-from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
+from biomedjourney_monai.evaluation.judges.scores import equal_groups, score_safely
 
 
 def test_every_image_is_in_one_group_and_all_groups_are_of_one_size():

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from biomedjourney_monai.errors import WeightsError
-from biomedjourney_monai.evaluation.judges.imagenet_features import INCEPTION_FILE, InceptionFeatures
+from biomedjourney_monai.evaluation.judges.feature_bank import INCEPTION_FILE, InceptionFeatures
 
 
 @pytest.mark.slow
