@@ -1,7 +1,5 @@
 """Errors that a user can fix. The command line prints them as one line and exits with status 2."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import importlib.util
@@ -91,7 +89,7 @@ class MissingPackageError(BiomedJourneyError):
         self.package = package
 
     @classmethod
-    def of(cls, error: ImportError) -> MissingPackageError | None:
+    def of(cls, error: ImportError) -> "MissingPackageError | None":
         """The error that names the extra to install; None if the missing module belongs to no extra.
 
         Args:

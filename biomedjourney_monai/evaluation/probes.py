@@ -20,10 +20,9 @@ from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.scores import Judges
-from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.measure import Scored
 from biomedjourney_monai.evaluation.metrics.probes import NULL_STEPS, PROBE_MEASURES, mean_ms_ssim
-from biomedjourney_monai.evaluation.metrics.statistic import Summary, as_numbers
+from biomedjourney_monai.evaluation.metrics.statistic import Summary, as_numbers, draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.target_change import target_region
 from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, WHOLE, is_absent, prior_labels_of
 from biomedjourney_monai.evaluation.systems.scoring import records

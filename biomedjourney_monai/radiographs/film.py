@@ -1,7 +1,5 @@
 """A radiograph at its own size, with the values that its file stores: unchanged pixels are written as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -102,14 +100,14 @@ class Film:
         return facts | {name: array for name, array in optional.items() if array is not None}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Film:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Film":
         """The film of `arrays`."""
         low, high, lowest = (float(number) for number in arrays["film_limits"])
         levels, padding = arrays.get("film_levels"), arrays.get("film_padding")
         return cls(arrays["film_stored"], (low, high), levels, int(lowest), padding)
 
     @classmethod
-    def of_pixels(cls, pixels: np.ndarray, *, size: int) -> Film:
+    def of_pixels(cls, pixels: np.ndarray, *, size: int) -> "Film":
         """The film of an array, shape (H, W), on any scale; uint8 is shown as it is.
 
         `size` is the side of the model's square.

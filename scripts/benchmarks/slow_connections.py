@@ -18,7 +18,7 @@ from contextlib import suppress
 
 import uvicorn
 
-from biomedjourney_monai.clinic.web import connections
+from biomedjourney_monai.clinic.web import server as connections
 from biomedjourney_monai.clinic.web.server import WebServer
 
 LONGEST = 2.0

@@ -10,8 +10,6 @@ pretrained/ENCODER[-VARIANT]/         stage 1 on single images and impressions, 
 cells/CELL/                           runs/, samples/, metrics.json, scores.parquet
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -63,7 +61,7 @@ class Plan:
                 prepare(cell)
         return list(self._steps.values())
 
-    def for_cells(self, cells: Sequence[Cell]) -> Plan:
+    def for_cells(self, cells: Sequence[Cell]) -> "Plan":
         """The plan of other cells of the same ablation."""
         return replace(self, cells=cells)
 

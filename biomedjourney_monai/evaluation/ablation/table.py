@@ -13,11 +13,10 @@ from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.ablation.grid import Cell
 from biomedjourney_monai.evaluation.ablation.plan import Plan
 from biomedjourney_monai.evaluation.ablation.steps import Outcome, done_steps, read_state
-from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.labels import read_truth
 from biomedjourney_monai.evaluation.metrics.measure import Scored
 from biomedjourney_monai.evaluation.metrics.registry import HEADLINES
-from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistic, Summary, compare
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistic, Summary, compare, draw_patient_weights
 from biomedjourney_monai.evaluation.systems.scoring import SCORE_COLUMNS, SCORES_FILE
 from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL, CopyPrior, RealReference
 from biomedjourney_monai.files import file_hash, read_json, read_table

@@ -1,7 +1,5 @@
 """Which judges fit a picture: each knows how far the picture's features lie from those that it was trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -65,7 +63,7 @@ class FeatureDomain(nn.Module):
         return (features.float() - self.centre) @ self.whitening @ self.direction + self.offset
 
     @classmethod
-    def fitted(cls, features: Tensor, held_out: Tensor) -> FeatureDomain:
+    def fitted(cls, features: Tensor, held_out: Tensor) -> "FeatureDomain":
         """Fit to features of training images, (N, D); the limit is taken from other patients' images, (M, D)."""
         domain = cls(features.shape[1])
         features, domain.centre = features.double(), features.mean(dim=0)

@@ -11,7 +11,7 @@ from biomedjourney_monai.configuration import locate_root
 from biomedjourney_monai.errors import ConfigError, ImageError, WeightsError
 from biomedjourney_monai.evaluation.judges.clinical import load_clinical_judges
 from biomedjourney_monai.evaluation.judges.domain import KnowsDomain, nearest_judges
-from biomedjourney_monai.evaluation.judges.films import load_film_judges
+from biomedjourney_monai.evaluation.judges.film_classifier import load_film_judges
 from biomedjourney_monai.evaluation.judges.phantom import classifier_file, domain_file, load_phantom_judges
 from biomedjourney_monai.evaluation.judges.scores import Judges, on_grid
 from biomedjourney_monai.evaluation.systems.sources import read_picture

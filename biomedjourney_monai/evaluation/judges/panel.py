@@ -1,7 +1,5 @@
 """The judges as a network that a MONAI evaluator can run, and the inputs of its metric handlers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +44,7 @@ class JudgePanel(nn.Module):
         self.judges = judges
 
     @classmethod
-    def from_folder(cls, models: str | Path, *, device: torch.device | str = "cpu") -> JudgePanel:
+    def from_folder(cls, models: str | Path, *, device: torch.device | str = "cpu") -> "JudgePanel":
         """Load the judges whose weights lie in a folder.
 
         Raises:

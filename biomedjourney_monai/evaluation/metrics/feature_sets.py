@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
 from biomedjourney_monai.evaluation.metrics.measure import REAL, Measure, Scored
-from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistic, Statistics, unknown
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistic, Statistics, replicate_by_block, unknown
 
 MOST_IN_KID = 2000
 """Journeys that KID compares pair by pair; of more, the first ones."""

@@ -1,7 +1,5 @@
 """Sample every journey at a pair of guidance scales, and score the result at each threshold of `keep_unchanged`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +69,7 @@ class ScoredSampling:
     batch_size: int
 
     def scores(
-        self, text_scale: float, image_scale: float, thresholds: Sequence[float], bar: tqdm[Any]
+        self, text_scale: float, image_scale: float, thresholds: Sequence[float], bar: "tqdm[Any]"
     ) -> list[dict[str, float]]:
         """The scores at each threshold; the denoiser runs once for all of them."""
         generator, score = self._loaded

@@ -10,12 +10,11 @@ from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.evaluation.judges.judged import Scorer
 from biomedjourney_monai.evaluation.judges.loading import choose_judges
 from biomedjourney_monai.evaluation.metrics.auroc import SEX_AUROC
-from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.labels import read_truth
 from biomedjourney_monai.evaluation.metrics.measure import PAPER, Measure, Scored
 from biomedjourney_monai.evaluation.metrics.registry import HEADLINES, MEASURES
 from biomedjourney_monai.evaluation.metrics.sides import SideCorrectness
-from biomedjourney_monai.evaluation.metrics.statistic import OVERALL
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.truth_error import TruthError
 from biomedjourney_monai.evaluation.systems.asked_findings import AskedFindings
 from biomedjourney_monai.evaluation.systems.scoring import score_systems

@@ -3,9 +3,12 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from biomedjourney_monai.errors import TableError
 from biomedjourney_monai.preparation.rejections import Rejections
 
 
@@ -37,6 +40,14 @@ class Source:
     ages: pd.Series | None = None
     split: pd.Series | None = None
     flags: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["dicom_id", "flag"]))
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """Read a CSV table as `pandas.read_csv`; a TableError names one that is none."""
+    try:
+        return pd.read_csv(path, **options)
+    except Exception as error:  # pandas, gzip and codecs raise many kinds
+        raise TableError(f"{path.name} must be a CSV table", found=type(error).__name__) from error
 
 
 def most_frequent(table: pd.DataFrame, column: str) -> tuple[pd.Series, pd.DataFrame]:

@@ -1,7 +1,5 @@
 """Ask a language model: where it may run, bounded retries, a cache of answers, failures as reasons, never as text."""
 
-from __future__ import annotations
-
 import hashlib
 import ipaddress
 import json
@@ -207,7 +205,7 @@ class LanguageModelSettings:
             raise ConfigError("a remote service needs a key", found="none", action=f"Set {self.key_variable}")
         return endpoint
 
-    def open(self, default_cache: str | Path, *, asks: bool = True) -> LanguageModel:
+    def open(self, default_cache: str | Path, *, asks: bool = True) -> "LanguageModel":
         """Open the model with its cache of answers; an estimate (asks=False) creates no file. Errors as for `check`."""
         endpoint = self.check(asks=asks)
         cache = self.cache or default_cache

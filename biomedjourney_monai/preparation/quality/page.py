@@ -1,9 +1,9 @@
-"""One self-contained HTML page on what a stage kept and dropped, and how well pairs were registered.
+"""One self-contained HTML page on what stages kept and dropped beside the paper's numbers, and how pairs registered.
 
 The same working folder gives the same bytes. The registration page shows radiographs, so it is patient data.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,96 @@ from markupsafe import Markup
 from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.files import read_json, written_atomically
-from biomedjourney_monai.preparation.quality.attrition import count_losses, count_steps
 from biomedjourney_monai.radiographs import read_mask, read_png
 from biomedjourney_monai.radiographs.pictures.html import FULL_DIFFERENCE, colour_difference, picture_uri
 from biomedjourney_monai.schema import CHEXPERT_LABELS, IMAGES_FOLDER
+
+PAPER_IMAGES = 377_110
+PAPER_STUDIES = 227_827
+PAPER_PA_IMAGES = 157_148
+PAPER_SINGLES = 69_846
+PAPER_TRIPLES = {"train": 9_354, "validate": 1_056, "test": 1_214}
+
+_PA_NOTE = (
+    "the paper's number; MIMIC-CXR-JPG's ViewPosition says PA of 96,161 images, so the paper must count differently"
+)
+_SINGLES_NOTE = "one image per study here"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is left after a step.
+
+    Args:
+        name: of what is counted.
+        here: the number; None if the step has not run.
+        paper: the paper's number; None if it gives none.
+        note: on the comparison of the two.
+    """
+
+    name: str
+    here: int | None
+    paper: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one step dropped: reason → number, the most frequent first."""
+
+    name: str
+    reasons: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """Number of everything that the step dropped."""
+        return sum(self.reasons.values())
+
+
+def count_steps(
+    cohort: Mapping[str, Any] | None, journeys: Mapping[str, Any] | None, pairs: Mapping[str, Any] | None
+) -> list[Step]:
+    """Count what is left, step by step, from cohort_drops.json, journeys_drops.json and register_drops.json."""
+    splits = (cohort or {}).get("kept_by_split", {})
+    singles = splits.get("train", 0) + splits.get("validate", 0) if cohort else None
+    steps = [
+        Step("images in the source", _get(cohort, "images"), PAPER_IMAGES),
+        Step("studies in the source", _get(cohort, "studies"), PAPER_STUDIES),
+        Step("images that are PA", _get(cohort, "pa_images"), PAPER_PA_IMAGES, _PA_NOTE),
+        Step("eligible studies", _get(cohort, "kept")),
+        Step("of these in train and validate, for pretraining", singles, PAPER_SINGLES, _SINGLES_NOTE),
+    ]
+    if journeys or pairs:
+        found = _get(journeys, "kept") if journeys else _get(pairs, "journeys")
+        steps.append(Step("journeys: two consecutive studies", found))
+    if pairs:
+        kept = pairs["kept_by_split"]
+        steps.append(Step("pairs kept", pairs["kept"], sum(PAPER_TRIPLES.values())))
+        steps += [Step(f"pairs kept: {split}", kept.get(split, 0), paper) for split, paper in PAPER_TRIPLES.items()]
+    return steps
+
+
+def count_losses(
+    cohort: Mapping[str, Any] | None, journeys: Mapping[str, Any] | None, pairs: Mapping[str, Any] | None
+) -> list[Losses]:
+    """Count what each step dropped and why; arguments as for `count_steps`."""
+    parts = [
+        ("images left out by cohort", _get(cohort, "images_dropped")),
+        ("studies left out by cohort", _get(cohort, "studies_dropped")),
+        ("images kept, but flagged", _get(cohort, "images_flagged")),
+        ("pairs of studies left out by journeys", _get(journeys, "dropped")),
+        ("journeys left out by register", _get(pairs, "dropped")),
+    ]
+    return [Losses(name, _most_frequent_first(reasons)) for name, reasons in parts if reasons is not None]
+
+
+def _get(counts: Mapping[str, Any] | None, key: str) -> Any:
+    return None if counts is None else counts.get(key)
+
+
+def _most_frequent_first(reasons: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+
 
 PER_KIND = 2
 
@@ -223,14 +309,9 @@ def _read_counts(path: Path, verb: str) -> Mapping[str, Any] | None:
 
 
 def _render(*, title: str, **content: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    template = open_template(
+        Path(__file__).with_name(TEMPLATE), count=lambda number: "–" if number is None else f"{number:,}"
     )
-    environment.filters["count"] = lambda number: "–" if number is None else f"{number:,}"
     defaults: dict[str, Any] = {
         "labels": None,
         "splits": None,
@@ -238,7 +319,20 @@ def _render(*, title: str, **content: Any) -> str:
         "pictures": [],
         "full_difference": FULL_DIFFERENCE,
     }
-    return environment.get_template(TEMPLATE).render(**defaults | content, title=title, version=__version__)
+    return template.render(**defaults | content, title=title, version=__version__)
+
+
+def open_template(path: Path, **filters: Callable[..., str]) -> jinja2.Template:
+    """Load a page's template; what it inserts is escaped, and what it lacks is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(path.parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= filters
+    return environment.get_template(path.name)
 
 
 def _write(path: Path, page: str) -> Path:

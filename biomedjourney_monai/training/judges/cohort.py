@@ -16,8 +16,12 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.configuration import locate_root
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
-from biomedjourney_monai.evaluation.judges.film_classifier import FilmClassifier
-from biomedjourney_monai.evaluation.judges.films import FINDING_COLUMNS, FilmJudges, load_film_judges
+from biomedjourney_monai.evaluation.judges.film_classifier import (
+    FINDING_COLUMNS,
+    FilmClassifier,
+    FilmJudges,
+    load_film_judges,
+)
 from biomedjourney_monai.evaluation.judges.loading import AUTO, PHANTOM, XRV
 from biomedjourney_monai.evaluation.judges.lung_outlines import LUNG_OUTLINES_FILE
 from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE

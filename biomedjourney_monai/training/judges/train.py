@@ -27,8 +27,7 @@ from biomedjourney_monai.files import write_json
 from biomedjourney_monai.phantom.labelled import LabelledImages, draw_labelled
 from biomedjourney_monai.radiographs import scale_intensity
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
-from biomedjourney_monai.training.judges.augmentation import augment
-from biomedjourney_monai.training.judges.films import read_films, to_batch
+from biomedjourney_monai.training.judges.films import augment, read_films, to_batch
 
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 2e-3

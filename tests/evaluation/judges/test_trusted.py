@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.evaluation.judges.films import load_film_judges
+from biomedjourney_monai.evaluation.judges.film_classifier import load_film_judges
 from biomedjourney_monai.evaluation.judges.phantom import load_phantom_judges
 from biomedjourney_monai.evaluation.judges.trusted import (
     agreement_of,

@@ -287,9 +287,7 @@ def test_against_scipy():
             ndimage.sobel(ndimage.gaussian_filter(image, 1.5), axis)[4:-4, 4:-4].ravel() for image in (IMAGE, other)
         )
         expected.append(np.corrcoef(a, b)[0, 1])
-    assert gradient_correlation(IMAGE, other, WHOLE) == pytest.approx(
-        np.mean(expected), abs=2e-3
-    )
+    assert gradient_correlation(IMAGE, other, WHOLE) == pytest.approx(np.mean(expected), abs=2e-3)
 
 
 def test_the_extremes():

@@ -1,4 +1,4 @@
-from biomedjourney_monai.evaluation.tuning.markdown import format_points, format_tuning
+from biomedjourney_monai.evaluation.tuning.tune import format_points, format_tuning
 
 POINT = {"text_guidance_scale": 3.0, "image_guidance_scale": 1.5, "keep_unchanged": 0.0, "cmig": 0.9554, "age_r": -0.05}
 SETTINGS = {

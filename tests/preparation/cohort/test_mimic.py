@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort import mimic_tables as tables
+from biomedjourney_monai.preparation.cohort import mimic as tables
 
 
 def test_tables_are_found_in_the_folder_or_below_it_plain_or_compressed(tmp_path):

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from biomedjourney_monai.evaluation.metrics import bootstrap
+from biomedjourney_monai.evaluation.metrics import statistic as bootstrap
 from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc
-from biomedjourney_monai.evaluation.metrics.bootstrap import (
+from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
+from biomedjourney_monai.evaluation.metrics.severity import compute_concordance
+from biomedjourney_monai.evaluation.metrics.statistic import (
     draw_patient_weights,
     percentile_interval,
     replicate_by_block,
     weighted_mean,
 )
-from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
-from biomedjourney_monai.evaluation.metrics.severity import compute_concordance
 
 
 def test_rows_of_one_patient_are_drawn_together():

@@ -2,7 +2,7 @@ import numpy as np
 import pandas
 import pytest
 
-from biomedjourney_monai.evaluation.page.demographics import UNKNOWN, count_people
+from biomedjourney_monai.evaluation.page.gallery import UNKNOWN, count_people
 
 
 @pytest.fixture
