@@ -13,10 +13,9 @@ from biomedjourney_monai.evaluation.judges.feature_bank import Extractor, Featur
 from biomedjourney_monai.evaluation.judges.judged import Scorer
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.effectiveness import Effectiveness
-from biomedjourney_monai.evaluation.metrics.feature_sets import IMAGENET
+from biomedjourney_monai.evaluation.metrics.feature_sets import IMAGENET, neighbour_columns
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, race_group, read_truth
 from biomedjourney_monai.evaluation.metrics.measure import Scored
-from biomedjourney_monai.evaluation.metrics.neighbours import neighbour_columns
 from biomedjourney_monai.evaluation.metrics.registry import FURTHER_MEASURES, PAPER_MEASURES
 from biomedjourney_monai.evaluation.metrics.severity import AskedSeverity
 from biomedjourney_monai.evaluation.metrics.sides import SideCorrectness

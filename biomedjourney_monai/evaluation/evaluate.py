@@ -88,7 +88,6 @@ def evaluate(
     refuse_unwritable_results(work, SCORES_FILE, METRICS_FILE)
     chosen, choice = choose_judges(work, judge_weights, kind=judges, trained_on=xrv_classifier)
     size = _image_size(work)
-    path = Path(judge_weights or ModelConfig.find().models) / INCEPTION_FILE
     metrics, scores = compare_systems(
         work,
         chosen,
@@ -96,7 +95,7 @@ def evaluate(
         others=_other_systems(work, images or {}, size=size),
         asked=read_asked_findings(work),
         truth=None if truth is None else TrueCounterfactuals(Path(truth), size=size).checked(),
-        imagenet=InceptionFeatures(path) if path.is_file() else None,
+        imagenet=_imagenet_features(judge_weights),
         targets=training_targets,
     )
     metrics["judges_chosen"] = choice
@@ -105,6 +104,12 @@ def evaluate(
     write_table(work / SCORES_FILE, scores)
     write_json(work / METRICS_FILE, metrics)
     return Evaluation(metrics, scores, work / METRICS_FILE, work / SCORES_FILE)
+
+
+def _imagenet_features(weights: str | Path | None) -> InceptionFeatures | None:
+    """ImageNet's features if their weights are among the judges'."""
+    path = Path(weights or ModelConfig.find().models) / INCEPTION_FILE
+    return InceptionFeatures(path) if path.is_file() else None
 
 
 def _image_size(work: Path) -> int:

@@ -9,15 +9,16 @@ import numpy as np
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.phantom.anatomy import TEXTURE_FIELD_CM, TEXTURE_SIZE, Anatomy
-from biomedjourney_monai.phantom.bones import shape_bones, spine_outline
 from biomedjourney_monai.phantom.chest import (
     Lung,
     Visit,
     blend_domes,
     shape_abdomen,
     shape_body,
+    shape_bones,
     shape_breasts,
     shape_lung,
+    spine_outline,
 )
 from biomedjourney_monai.phantom.findings import Devices, FindingState
 from biomedjourney_monai.phantom.lateral import LateralLayers, lateral_layers

@@ -11,7 +11,6 @@ import pytest
 
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.phantom import cohort as cohort_module
-from biomedjourney_monai.phantom import cohort as tables_only
 from biomedjourney_monai.phantom.cohort import as_grey, encode_image, write_phantom_cohort, write_tables_only
 from biomedjourney_monai.phantom.faults import plant_faults
 from biomedjourney_monai.phantom.patients import draw_patient
@@ -270,8 +269,8 @@ def test_a_shorter_table_begins_as_a_longer_one(tmp_path, images):
 
 def test_hardly_more_patients_are_drawn_than_listed(tmp_path, monkeypatch):
     drawn = []
-    whole = tables_only.draw_patient
-    monkeypatch.setattr(tables_only, "draw_patient", lambda seed, index: drawn.append(index) or whole(seed, index))
+    whole = cohort_module.draw_patient
+    monkeypatch.setattr(cohort_module, "draw_patient", lambda seed, index: drawn.append(index) or whole(seed, index))
     summary = write_tables_only(tmp_path, images=2000, seed=2, processes=1)
     assert drawn == list(range(len(drawn)))
     assert summary.patients <= len(drawn) < 1.15 * summary.patients

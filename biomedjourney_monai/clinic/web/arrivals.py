@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from biomedjourney_monai.clinic.web.uploads import MAX_BYTES, LimitError, too_large
+from biomedjourney_monai.clinic.web.request import MAX_BYTES, LimitError, too_large
 from biomedjourney_monai.errors import BiomedJourneyError
 
 

@@ -9,7 +9,6 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from biomedjourney_monai.clinic.web import page as suggestions
 from biomedjourney_monai.clinic.web import request as page_request
 from biomedjourney_monai.preparation.descriptions.progression import NOUNS, write_change
 from biomedjourney_monai.preparation.reports.states import Change
@@ -35,7 +34,7 @@ def render_page(facts: Mapping[str, Any]) -> str:
     """Fill the template with `PageService.page_facts` and the limits of uploads."""
     for_script = {
         "defaults": facts["defaults"],
-        "suggestions": [asdict(suggestion) for suggestion in suggestions.all_suggestions()],
+        "suggestions": [asdict(suggestion) for suggestion in all_suggestions()],
         "max_bytes": facts["max_bytes"],
     }
     limits = {
@@ -43,7 +42,7 @@ def render_page(facts: Mapping[str, Any]) -> str:
         "max_samples": page_request.MAX_SAMPLES,
         "max_description": page_request.MAX_DESCRIPTION,
     }
-    choices = {"findings": suggestions.FINDINGS, "changes": suggestions.CHANGES}
+    choices = {"findings": FINDINGS, "changes": CHANGES}
     script = json.dumps(for_script).replace("<", "\\u003c")
     template = _environment().get_template("page.html.j2")
     return template.render(**facts, **limits, **choices, not_for_diagnosis=NOT_FOR_DIAGNOSIS, for_script=script)

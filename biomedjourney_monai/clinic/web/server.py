@@ -28,8 +28,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from biomedjourney_monai.clinic.web.arrivals import Arrivals, LineFullError, RequestQueue
 from biomedjourney_monai.clinic.web.login import Logins
 from biomedjourney_monai.clinic.web.page import MEDIA_TYPES, read_static, render_page
-from biomedjourney_monai.clinic.web.request import MAX_SETTINGS_BYTES, PageRequest, RequestError, parse_request
-from biomedjourney_monai.clinic.web.uploads import MAX_BYTES, LimitError, too_large
+from biomedjourney_monai.clinic.web.request import (
+    MAX_BYTES,
+    MAX_SETTINGS_BYTES,
+    LimitError,
+    PageRequest,
+    RequestError,
+    parse_request,
+    too_large,
+)
 from biomedjourney_monai.errors import BiomedJourneyError
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 from biomedjourney_monai.clinic.web.pictures import ShownPictures, make_files
-from biomedjourney_monai.clinic.web.request import PageRequest
+from biomedjourney_monai.clinic.web.request import PageRequest, read_upload
 from biomedjourney_monai.clinic.web.server import Cancelled
-from biomedjourney_monai.clinic.web.uploads import read_upload
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.judges.domain import KnowsDomain
 from biomedjourney_monai.evaluation.judges.drawn import JudgeReview

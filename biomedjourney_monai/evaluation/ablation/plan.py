@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.configuration import as_config_text
-from biomedjourney_monai.evaluation.ablation.grid import Ablation, Cell
+from biomedjourney_monai.evaluation.ablation.grid import NO_VARIANT, Ablation, Cell, lay_over
 from biomedjourney_monai.evaluation.ablation.steps import Step
-from biomedjourney_monai.evaluation.ablation.variants import NO_VARIANT, lay_over
 from biomedjourney_monai.evaluation.systems.scoring import SCORES_FILE
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.schema import (

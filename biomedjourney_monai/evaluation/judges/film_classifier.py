@@ -14,10 +14,12 @@ from biomedjourney_monai.evaluation.judges.lung_outlines import (
     LungOutlines,
     load_lung_outlines,
 )
-from biomedjourney_monai.evaluation.judges.networks import AGE_CENTRE, AGE_SPREAD, PhantomSegmenter
 from biomedjourney_monai.evaluation.judges.phantom import (
+    AGE_CENTRE,
+    AGE_SPREAD,
     SEGMENTER_FILE,
     PhantomJudges,
+    PhantomSegmenter,
     classifier_file,
     domain_file,
     load_weights,

@@ -49,10 +49,7 @@ def _hemithorax(structures: np.ndarray, side: str) -> np.ndarray:
     """One lung and its half of the diaphragm; the patient's left is image right."""
     diaphragm = structures[DIAPHRAGM].copy()
     middle = diaphragm.shape[1] // 2
-    if side == "left":
-        diaphragm[:, :middle] = False
-    else:
-        diaphragm[:, middle:] = False
+    diaphragm[:, slice(middle) if side == "left" else slice(middle, None)] = False
     return structures[LEFT if side == "left" else RIGHT] | diaphragm
 
 

@@ -14,10 +14,18 @@ from biomedjourney_monai.errors import ImageError, TableError
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.dice import DICE_REFERENCE_COLUMNS
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, race_group
-from biomedjourney_monai.evaluation.page.anatomy import Outlined, marked_if_large, outline
 from biomedjourney_monai.evaluation.page.cases import GivenAway, rank_cases, score_descriptions
 from biomedjourney_monai.evaluation.page.journeys import Delta, Visit, draw_deltas, draw_strips
-from biomedjourney_monai.evaluation.page.panels import Panel, Picture, build_panel, choose_panels, told_changes
+from biomedjourney_monai.evaluation.page.panels import (
+    Outlined,
+    Panel,
+    Picture,
+    build_panel,
+    choose_panels,
+    marked_if_large,
+    outline,
+    told_changes,
+)
 from biomedjourney_monai.evaluation.systems.scoring import SCORE_COLUMNS, SCORES_FILE, records
 from biomedjourney_monai.evaluation.systems.sources import (
     COUNTERFACTUAL,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 
 from biomedjourney_monai.errors import ImageError
-from biomedjourney_monai.evaluation.page.anatomy import marked_if_large
+from biomedjourney_monai.evaluation.page.panels import marked_if_large
 from biomedjourney_monai.evaluation.systems.scoring import valid_mask
 from biomedjourney_monai.evaluation.systems.sources import Counterfactuals, read_picture
 from biomedjourney_monai.radiographs.pictures.html import colour_difference, picture_uri

@@ -18,14 +18,12 @@ from biomedjourney_monai.evaluation.comparison import AGE_BANDS
 from biomedjourney_monai.evaluation.judges.loading import reload_judges
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.evaluation.metrics.registry import HEADLINES, MAIN_TABLE, measure_of
-from biomedjourney_monai.evaluation.page.anatomy import structure_classes
 from biomedjourney_monai.evaluation.page.cases import RULE, list_failures, list_unknown
 from biomedjourney_monai.evaluation.page.charts import ChartRow, Dot, draw_dot_plot, measure_charts
 from biomedjourney_monai.evaluation.page.gallery import Gallery, Sources, build_gallery
-from biomedjourney_monai.evaluation.page.metrics_csv import CSV_FILE, write_metrics_csv
-from biomedjourney_monai.evaluation.page.panels import CHOICE
+from biomedjourney_monai.evaluation.page.metrics_csv import CSV_FILE, default_uri, log_evaluation, write_metrics_csv
+from biomedjourney_monai.evaluation.page.panels import CHOICE, structure_classes
 from biomedjourney_monai.evaluation.page.paper_tables import result_tables
-from biomedjourney_monai.evaluation.page.tracking import default_uri, log_evaluation
 from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL
 from biomedjourney_monai.files import read_json, written_atomically
 from biomedjourney_monai.output_check import refuse_unwritable_results

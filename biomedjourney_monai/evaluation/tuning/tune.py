@@ -15,8 +15,13 @@ from biomedjourney_monai.errors import BiomedJourneyError, SettingError, refuse_
 from biomedjourney_monai.evaluation.judges.loading import choose_judges
 from biomedjourney_monai.evaluation.metrics.registry import MEASURES
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
-from biomedjourney_monai.evaluation.tuning.frontier import draw_points, summarise_points
-from biomedjourney_monai.evaluation.tuning.sampling import Point, ScoredSampling, read_points
+from biomedjourney_monai.evaluation.tuning.sampling import (
+    Point,
+    ScoredSampling,
+    draw_points,
+    read_points,
+    summarise_points,
+)
 from biomedjourney_monai.evaluation.tuning.validation_score import score_name
 from biomedjourney_monai.files import file_hash, read_json_lines, read_table, write_json, written_atomically
 from biomedjourney_monai.model_config import ModelConfig

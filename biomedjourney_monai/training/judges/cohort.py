@@ -24,8 +24,13 @@ from biomedjourney_monai.evaluation.judges.film_classifier import (
 )
 from biomedjourney_monai.evaluation.judges.loading import AUTO, PHANTOM, XRV
 from biomedjourney_monai.evaluation.judges.lung_outlines import LUNG_OUTLINES_FILE
-from biomedjourney_monai.evaluation.judges.networks import JUDGE_SIZE
-from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
+from biomedjourney_monai.evaluation.judges.phantom import (
+    JUDGE_SIZE,
+    SEGMENTER_FILE,
+    classifier_file,
+    domain_file,
+    save_weights,
+)
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc, compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from biomedjourney_monai.errors import ImageError, TableError, WeightsError
 from biomedjourney_monai.evaluation.judges.film_classifier import SEEN_SIZE, FilmClassifier, load_imagenet
-from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, JUDGE_SIZE
+from biomedjourney_monai.evaluation.judges.phantom import AGE_SPREAD, JUDGE_SIZE
 from biomedjourney_monai.evaluation.metrics.labels import apply_label_policy, male_sex, race_group
 from biomedjourney_monai.files import read_table, written_atomically
 from biomedjourney_monai.preparation.parallel import Workers, map_in_processes

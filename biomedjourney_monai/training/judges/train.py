@@ -16,8 +16,16 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.loading import load_judges
-from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
-from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, DOMAIN_FILE, SEGMENTER_FILE, save_weights
+from biomedjourney_monai.evaluation.judges.phantom import (
+    AGE_SPREAD,
+    CLASSIFIER_FILE,
+    DOMAIN_FILE,
+    JUDGE_SIZE,
+    SEGMENTER_FILE,
+    PhantomClassifier,
+    PhantomSegmenter,
+    save_weights,
+)
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r

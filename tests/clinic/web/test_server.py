@@ -12,7 +12,6 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from biomedjourney_monai.clinic.web import server as connections
 from biomedjourney_monai.clinic.web import server as web_server
 from biomedjourney_monai.clinic.web.arrivals import Arrivals
 from biomedjourney_monai.clinic.web.login import Logins, add_user
@@ -411,7 +410,7 @@ class Service:
 def port():
     app = WebServer(Service(), waiting=2).app()
     options = {"log_config": None, "ws": "none", "lifespan": "off", "timeout_graceful_shutdown": 1}
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=connections.LimitedConnection, **options))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=web_server.LimitedConnection, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -456,7 +455,7 @@ def test_slow_and_half_open_connections_keep_nobody_waiting(port):
 
 @pytest.mark.parametrize("content", [b"", b"GET / HTTP/1.1\r\nHost"])
 def test_a_connection_without_a_request_is_closed_though_bytes_drip_in(port, monkeypatch, content):
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(web_server, "HEADER_SECONDS", 0.5)
     connection, started = talk(port, content), time.monotonic()
     with pytest.raises(OSError):
         while time.monotonic() - started < 10:
@@ -466,7 +465,7 @@ def test_a_connection_without_a_request_is_closed_though_bytes_drip_in(port, mon
 
 
 def test_the_longest_idle_connection_makes_room(port, monkeypatch):
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(web_server, "MAX_CONNECTIONS", 3)
     idle = [talk(port, b"") for _ in range(4)]
     idle[0].settimeout(5)
     with contextlib.suppress(ConnectionResetError):

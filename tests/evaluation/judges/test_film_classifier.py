@@ -14,8 +14,13 @@ from biomedjourney_monai.evaluation.judges.film_classifier import (
     load_imagenet,
 )
 from biomedjourney_monai.evaluation.judges.loading import judge_names, load_judges, load_judges_by_name, reload_judges
-from biomedjourney_monai.evaluation.judges.networks import PhantomSegmenter
-from biomedjourney_monai.evaluation.judges.phantom import SEGMENTER_FILE, classifier_file, domain_file, save_weights
+from biomedjourney_monai.evaluation.judges.phantom import (
+    SEGMENTER_FILE,
+    PhantomSegmenter,
+    classifier_file,
+    domain_file,
+    save_weights,
+)
 from biomedjourney_monai.evaluation.judges.scores import score_safely
 from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS, STRUCTURES
 

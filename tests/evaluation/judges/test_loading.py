@@ -10,10 +10,10 @@ from biomedjourney_monai.errors import ConfigError, WeightsError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.film_classifier import FilmClassifier
 from biomedjourney_monai.evaluation.judges.loading import choose_judges, load_judges
-from biomedjourney_monai.evaluation.judges.networks import PhantomClassifier
 from biomedjourney_monai.evaluation.judges.phantom import (
     CLASSIFIER_FILE,
     DOMAIN_FILE,
+    PhantomClassifier,
     classifier_file,
     domain_file,
     save_weights,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from biomedjourney_monai.evaluation.metrics import statistic as bootstrap
+from biomedjourney_monai.evaluation.metrics import statistic
 from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.metrics.severity import compute_concordance
@@ -62,7 +62,7 @@ def test_weighted_mean_leaves_unknown_rows_out():
 def test_blocks_of_replicates_are_all_replicates_in_their_order(monkeypatch):
     weights = np.random.default_rng(0).integers(0, 4, (11, 6)).astype(np.uint16)
     chosen = np.array([True, False, True, True, False, True])
-    monkeypatch.setattr(bootstrap, "BLOCK_VALUES", 18)
+    monkeypatch.setattr(statistic, "BLOCK_VALUES", 18)
     heights = []
 
     def total(block):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biomedjourney_monai.evaluation.metrics.cmig import compute_cmig
-from biomedjourney_monai.evaluation.tuning.frontier import accuracy_of, frontier_of, retention_of
+from biomedjourney_monai.evaluation.tuning.sampling import accuracy_of, frontier_of, retention_of
 
 SCORES = {"pathology_auroc": 0.9, "race_auroc": 0.8, "age_r": 0.5}
 

@@ -9,8 +9,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 
 from biomedjourney_monai.radiographs.write.dicom import counterfactual_dataset, to_bytes
-from biomedjourney_monai.radiographs.write.dicom_source import read_source, to_plain_bytes
-from biomedjourney_monai.radiographs.write.lossy import KEYWORDS
+from biomedjourney_monai.radiographs.write.dicom_source import LOSSY_KEYWORDS, read_source, to_plain_bytes
 
 JPEG, JPEG_2000, PLAIN = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.1"
 
@@ -38,7 +37,7 @@ def store(tmp_path, dicom_chest, rendered_chest):
 def declared(path):
     made = counterfactual_dataset(np.full((200, 180), 0.5, np.float32), {"prior": "x"}, read_source(path))
     made = pydicom.dcmread(io.BytesIO(to_bytes(made)))
-    return [made.get(keyword) for keyword in KEYWORDS]
+    return [made.get(keyword) for keyword in LOSSY_KEYWORDS]
 
 
 @pytest.mark.parametrize(
