@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from biomedjourney_monai.clinic.pacs import archive, limited_session
+from biomedjourney_monai.clinic.pacs import archive
 from biomedjourney_monai.clinic.pacs.archive import AnswerTooLarge, LimitedSession
 
 
@@ -49,20 +49,20 @@ def test_an_answer_within_the_limits_is_read_whole(address):
 
 @pytest.mark.parametrize("path", ["/large", "/bomb"])
 def test_a_large_answer_is_given_up(address, path, monkeypatch):
-    monkeypatch.setattr(limited_session, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(archive, "MAX_ANSWER_BYTES", 1000)
     with pytest.raises(AnswerTooLarge):
         LimitedSession().get(address + path)
 
 
 def test_an_answer_that_drips_is_given_up(address, monkeypatch):
-    monkeypatch.setattr(limited_session, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(limited_session, "CHUNK", 100)
+    monkeypatch.setattr(archive, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(archive, "CHUNK", 100)
     with pytest.raises(requests.exceptions.Timeout):
         LimitedSession().get(f"{address}/slow")
 
 
 def test_the_archive_says_so(address, monkeypatch):
-    monkeypatch.setattr(limited_session, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(archive, "MAX_ANSWER_BYTES", 1000)
     with pytest.raises(archive.ArchiveError, match="at most") as error:
         archive.Archive(f"{address}/large").studies(patient_id="X")
     assert error.value.reason == "answer too large" and address not in str(error.value)

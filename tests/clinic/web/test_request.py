@@ -12,7 +12,8 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from biomedjourney_monai.clinic.web import upload_reader, uploads
+from biomedjourney_monai.clinic.web import request as page_request
+from biomedjourney_monai.clinic.web import upload_reader
 from biomedjourney_monai.clinic.web.request import LimitError, RequestError, parse_request, read_upload
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, load_radiograph, save_png
@@ -225,15 +226,15 @@ NO_IMAGES = {
 
 @pytest.mark.parametrize("name", NO_IMAGES)
 def test_what_is_no_image_is_refused_before_anything_reads_it(name, monkeypatch):
-    monkeypatch.setattr(uploads.subprocess, "run", None)  # no child process is started
+    monkeypatch.setattr(page_request.subprocess, "run", None)  # no child process is started
     with pytest.raises(ImageError, match=r"must (be a JPEG, PNG or DICOM image|not be empty)"):
         read_upload(NO_IMAGES[name], size=64)
 
 
 def test_too_many_bytes_are_refused_before_anything_reads_them(monkeypatch):
-    monkeypatch.setattr(uploads.subprocess, "run", None)
+    monkeypatch.setattr(page_request.subprocess, "run", None)
     with pytest.raises(LimitError, match="at most 64 MB"):
-        read_upload(b"\x89PNG\r\n\x1a\n" + bytes(uploads.MAX_BYTES), size=64)
+        read_upload(b"\x89PNG\r\n\x1a\n" + bytes(page_request.MAX_BYTES), size=64)
 
 
 def test_a_picture_of_900_million_pixels_is_refused_by_its_header():
@@ -257,7 +258,7 @@ def test_a_dicom_file_of_10000_frames_is_refused():
 
 def test_a_dicom_file_that_unfolds_without_end_is_refused():
     data = deflated_bomb()
-    assert len(data) < uploads.MAX_BYTES
+    assert len(data) < page_request.MAX_BYTES
     with pytest.raises(BiomedJourneyError, match=r"found MemoryError|bounded time and memory|readable within"):
         read_upload(data, size=64)
 
@@ -275,7 +276,7 @@ def test_a_file_that_takes_too_long_is_given_up():
 
 def test_a_decoder_that_breaks_is_no_more_than_a_refusal(monkeypatch):
     monkeypatch.setitem(upload_reader.ENVIRONMENT, "PYTHONPATH", "/nowhere")
-    monkeypatch.setattr(uploads.sys, "executable", "/bin/false")
+    monkeypatch.setattr(page_request.sys, "executable", "/bin/false")
     with pytest.raises(ImageError, match="breaks its decoder"):
         read_upload(as_file(draw()), size=64)
 
@@ -304,7 +305,7 @@ def test_refusals_name_no_patient():
 
 
 def test_a_file_in_memory_has_no_name():
-    with uploads._as_nameless_file(b"content") as stream:
+    with page_request._as_nameless_file(b"content") as stream:
         assert Path(f"/proc/self/fd/{stream.fileno()}").read_bytes() == b"content"
         assert "deleted" in str(Path(f"/proc/self/fd/{stream.fileno()}").readlink())
 
