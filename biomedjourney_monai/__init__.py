@@ -34,7 +34,7 @@ _MODULES = {
     "evaluation.metrics.dice": ("compute_structure_dice",),
     "evaluation.metrics.divergence": ("compute_kl",),
     "evaluation.metrics.feature_sets": ("compute_fid", "compute_kid"),
-    "evaluation.metrics.image_error": ("compute_region_psnr", "compute_region_ssim"),
+    "evaluation.metrics.truth_error": ("compute_region_psnr", "compute_region_ssim"),
     "evaluation.page.report": ("write_report",),
     "evaluation.reconstruction": ("check_autoencoder",),
     "evaluation.tuning.tune": ("tune",),

@@ -1,7 +1,5 @@
 """Errors that a user can fix. The command line prints them as one line and exits with status 2."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import importlib.util
@@ -91,7 +89,7 @@ class MissingPackageError(BiomedJourneyError):
         self.package = package
 
     @classmethod
-    def of(cls, error: ImportError) -> MissingPackageError | None:
+    def of(cls, error: ImportError) -> "MissingPackageError | None":
         """The error that names the extra to install; None if the missing module belongs to no extra.
 
         Args:
@@ -143,3 +141,14 @@ def refuse_unknown_keywords(function: F) -> F:
         return function(*args, **kwargs)
 
     return checked  # type: ignore[return-value]
+
+
+def require_at_least(minimum: int, **values: int | None) -> None:
+    """Refuse numbers below a minimum; None means not given.
+
+    Raises:
+        SettingError: naming the argument.
+    """
+    for name, value in values.items():
+        if value is not None and value < minimum:
+            raise SettingError(name, f"must be >= {minimum}", found=str(value))

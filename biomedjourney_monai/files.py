@@ -69,7 +69,7 @@ def file_hash(path: str | Path) -> str:
 def write_json(path: str | Path, content: Any, *, public: bool = False) -> None:
     """Write JSON with sorted keys; NaN and infinities, which JSON does not know, are written as null."""
     with written_atomically(path, public=public) as temporary:
-        temporary.write_text(json.dumps(_only_finite(content), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(only_finite(content), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_json_lines(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -79,7 +79,7 @@ def write_json_lines(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
             try:
                 line = json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False)
             except (TypeError, ValueError):  # a number of NumPy's, or one that is not finite
-                line = json.dumps(_only_finite(row), sort_keys=True, ensure_ascii=False)
+                line = json.dumps(only_finite(row), sort_keys=True, ensure_ascii=False)
             stream.write(f"{line}\n")
 
 
@@ -175,11 +175,12 @@ def _require_file(path: Path, made_by: str) -> None:
         raise TableError(f"{path} must exist", found="no such file", action=f"Run `biomedjourney {made_by}` first")
 
 
-def _only_finite(content: Any) -> Any:
+def only_finite(content: Any) -> Any:
+    """The content for JSON: NumPy's numbers become Python's, and those that are not finite None."""
     if isinstance(content, dict):
-        return {str(key): _only_finite(value) for key, value in content.items()}
+        return {str(key): only_finite(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
-        return [_only_finite(value) for value in content]
+        return [only_finite(value) for value in content]
     if hasattr(content, "item") and getattr(content, "ndim", 0) == 0:
         content = content.item()
     if isinstance(content, float) and not math.isfinite(content):

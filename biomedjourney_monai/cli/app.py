@@ -147,7 +147,7 @@ def serve(server: WebServer, listening: socket.socket, log_level: str) -> None:
     """Serve until interrupted."""
     from uvicorn import Config, Server
 
-    from biomedjourney_monai.clinic.web.connections import LimitedConnection
+    from biomedjourney_monai.clinic.web.server import LimitedConnection
 
     options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
     options |= {"http": LimitedConnection, "ws": "none", "lifespan": "off"}

@@ -63,6 +63,11 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def pick(arguments: argparse.Namespace, names: str) -> dict[str, Any]:
+    """The arguments of these names, which blanks divide."""
+    return {name: getattr(arguments, name) for name in names.split()}
+
+
 def model_config(arguments: argparse.Namespace) -> ModelConfig:
     """The files of the model that the arguments name; arguments that a verb lacks keep their defaults.
 

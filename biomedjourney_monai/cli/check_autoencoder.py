@@ -7,7 +7,7 @@ same at its end.
 import argparse
 from pathlib import Path
 
-from biomedjourney_monai.cli.arguments import add_model_arguments, model_config
+from biomedjourney_monai.cli.arguments import add_model_arguments, model_config, pick
 from biomedjourney_monai.schema import SPLITS
 
 EXAMPLE = "biomedjourney check-autoencoder --work work --split validate --min-psnr 30"
@@ -38,12 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
     from biomedjourney_monai.evaluation.reconstruction import check_autoencoder
 
     model = model_config(arguments)
-    names = ("split", "limit", "min_psnr", "min_ssim", "max_auroc_drop", "judge_weights", "out")
     check = check_autoencoder(
         arguments.work,
         autoencoder=arguments.autoencoder or (model.weights if arguments.model else None),
         model=model,
-        **{name: getattr(arguments, name) for name in names},
+        **pick(arguments, "split limit min_psnr min_ssim max_auroc_drop judge_weights out"),
     )
     print(check.table)
     return 0 if check.passed else 1

@@ -10,15 +10,15 @@ What is left out is counted by reason, in cohort_drops.json and on the screen, a
 import argparse
 from pathlib import Path
 
+from biomedjourney_monai.cli.arguments import pick
+
 EXAMPLE = """biomedjourney cohort --source mimic --work work --check-views --report
   biomedjourney cohort --source phantom --work work
   biomedjourney cohort --dicom archive --reports reports.csv --work work --check-views
   biomedjourney cohort --chestxray14 nih --work work --views PA AP"""
 
-SETTINGS = (
-    "reports labels uncertain eligibility split validation_share seed check_views check_mirrored view_model".split()
-)
-SETTINGS += "unknown_view views pseudonym_key report processes scheduler".split()
+SETTINGS = "reports labels uncertain eligibility split validation_share seed check_views check_mirrored view_model"
+SETTINGS += " unknown_view views pseudonym_key report processes scheduler"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> None:
         work,
         kind=kind,
         require_files=not arguments.without_images,
-        **{name: getattr(arguments, name) for name in SETTINGS},
+        **pick(arguments, SETTINGS),
     )
     studies, counts = found.studies, found.counts
     by_split = ", ".join(f"{split} {count:,}" for split, count in counts["kept_by_split"].items())

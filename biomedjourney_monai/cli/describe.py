@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from biomedjourney_monai.cli.arguments import pick
+
 if TYPE_CHECKING:
     from biomedjourney_monai.preparation.descriptions.run import DescribedPairs, LanguageModelSettings
 
@@ -104,7 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         _estimate(arguments, model, reports)
         return
-    settings = {name: getattr(arguments, name) for name in ("text", "seed", "only_changes")}
+    settings = pick(arguments, "text seed only_changes")
     settings["model"] = model if arguments.writer == "language-model" else None
     if reports is None:
         with _without_collector():

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from biomedjourney_monai.cli.arguments import add_model_arguments, add_works_argument, model_config
+from biomedjourney_monai.cli.arguments import add_model_arguments, add_works_argument, model_config, pick
 from biomedjourney_monai.errors import SettingError
 
 if TYPE_CHECKING:
@@ -76,15 +76,8 @@ def run(arguments: argparse.Namespace) -> None:
         encoded = encode_folders(
             works,
             model_config(arguments),
-            augment=arguments.augment,
-            variants=arguments.variants,
-            reproduce_paper_flip=arguments.reproduce_paper_flip,
             cache=not arguments.no_cache,
-            precision=arguments.precision,
-            batch_size=arguments.batch_size,
-            seed=arguments.seed,
-            processes=arguments.processes,
-            scheduler=arguments.scheduler,
+            **pick(arguments, "augment variants reproduce_paper_flip precision batch_size seed processes scheduler"),
         )
     except SettingError as error:
         raise error.as_option() from None

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from biomedjourney_monai.cli.arguments import PRECISIONS, add_model_arguments, model_config, settings_as_options
+from biomedjourney_monai.cli.arguments import PRECISIONS, add_model_arguments, model_config, pick, settings_as_options
 
 EXAMPLE = (
     "biomedjourney evaluate --work work --bootstrap 2000\n"
@@ -92,14 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
     from biomedjourney_monai.evaluation.evaluate import evaluate
     from biomedjourney_monai.evaluation.metrics.measure import FURTHER, PAPER
 
-    names = ["split", "bootstrap", "seed", "limit", "uncertain", "unmentioned", "judges", "judge_weights"]
-    names += ["xrv_classifier", "truth", "training_targets", "probes", "probe_batch", "steps", "precision"]
+    names = "split bootstrap seed limit uncertain unmentioned judges judge_weights xrv_classifier truth"
+    names += " training_targets probes probe_batch steps precision"
     with settings_as_options():
         evaluation = evaluate(
             arguments.work,
             images=_image_folders(arguments.images),
             model=model_config(arguments) if arguments.probes else None,
-            **{name: getattr(arguments, name) for name in names},
+            **pick(arguments, names),
         )
     metrics = evaluation.metrics
     print(format_table(metrics, section=PAPER))

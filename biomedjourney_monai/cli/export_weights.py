@@ -9,7 +9,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from biomedjourney_monai.cli.arguments import add_network_arguments
+from biomedjourney_monai.cli.arguments import add_network_arguments, pick
 
 EXAMPLE = "biomedjourney export-weights work/runs/finetune/model.pt --out exported --text-width 768"
 
@@ -34,9 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.model,
         arguments.out,
         model=ModelConfig.find(arguments.bundle, overlay=arguments.overlay),
-        text_width=arguments.text_width,
-        colour=arguments.colour,
-        half=arguments.half,
         progress=partial(print, flush=True),
+        **pick(arguments, "text_width colour half"),
     )
     print(f"wrote {folder}: unet, vae, scheduler")

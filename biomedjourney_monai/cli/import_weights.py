@@ -14,7 +14,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from biomedjourney_monai.cli.arguments import add_network_arguments, model_config
+from biomedjourney_monai.cli.arguments import add_network_arguments, model_config, pick
 
 EXAMPLE = "biomedjourney import-weights --format compvis v1-5-pruned.safetensors --out sd15.pt --text-width 768"
 FORMATS = ("compvis", "diffusers", "monai-generative")
@@ -49,12 +49,9 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.out,
             source_format=arguments.format,
             model=model_config(arguments),
-            text_width=arguments.text_width,
             averaged=not arguments.no_ema,
-            text_projection=arguments.text_projection,
-            seed=arguments.seed,
-            half=arguments.half,
             progress=partial(print, flush=True),
+            **pick(arguments, "text_width text_projection seed half"),
         )
     except UnfitWeightsError as error:
         print("\n".join(error.faults), file=sys.stderr)

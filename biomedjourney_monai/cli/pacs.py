@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _serve_one(arguments: argparse.Namespace, archive: Archive, model: CounterfactualModel) -> None:
-    from biomedjourney_monai.clinic.pacs.identity import Query
+    from biomedjourney_monai.clinic.pacs.latest_radiograph import Query
     from biomedjourney_monai.clinic.pacs.requests import STORED, WOULD, ArchiveRequest, serve
     from biomedjourney_monai.generation.outcomes import KEPT
 

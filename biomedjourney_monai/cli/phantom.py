@@ -7,6 +7,7 @@ films of a working folder instead, which makes a new working folder of journeys 
 import argparse
 from pathlib import Path
 
+from biomedjourney_monai.cli.arguments import pick
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.schema import SPLITS
 
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError("--images needs --tables-only", action="Set the size of a cohort with --patients")
     options = {"seed": arguments.seed, "size": size, "processes": arguments.processes}
     if arguments.out and arguments.tables_only:
-        from biomedjourney_monai.phantom.tables_only import MIMIC_IMAGES, write_tables_only
+        from biomedjourney_monai.phantom.cohort import MIMIC_IMAGES, write_tables_only
 
         images = MIMIC_IMAGES if arguments.images is None else arguments.images
         written = write_tables_only(arguments.out, images=images, **options)
@@ -76,13 +77,12 @@ def _run_onto(arguments: argparse.Namespace) -> None:
         raise ConfigError("--onto needs --out, a new working folder", found="none")
     from biomedjourney_monai.training.data.onto_films import write_onto
 
-    names = ("films", "cases", "seed", "processes")
     written = write_onto(
         arguments.onto,
         arguments.out,
         size=arguments.size or 128,
         weights=arguments.judge_weights,
-        **{name: getattr(arguments, name) for name in names},
+        **pick(arguments, "films cases seed processes"),
     )
     for reason, count in written.left_out.items():
         print(f"left out: {count} films, {reason}")

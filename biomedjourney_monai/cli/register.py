@@ -14,12 +14,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from biomedjourney_monai.cli.arguments import pick
+
 EXAMPLE = """biomedjourney register --work work --report
   biomedjourney register --work work --size 256 --check-views --calibrate
   biomedjourney register --work work --scheduler tcp://10.0.0.5:8786
   biomedjourney register --prior first.jpg --new later.png --out out.png"""
-
-SETTINGS = "size transform toolkit accept_erased_disease min_score check_views check_mirrored".split()
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Register the working folder's pairs, or two files."""
     from biomedjourney_monai.errors import ConfigError
 
-    settings = {name: getattr(arguments, name) for name in SETTINGS}
+    settings = pick(arguments, "size transform toolkit accept_erased_disease min_score check_views check_mirrored")
     given = [name for name in ("prior", "new", "out") if getattr(arguments, name)]
     if not given:
         _register_work(arguments, settings)
@@ -96,8 +96,7 @@ def _register_work(arguments: argparse.Namespace, settings: dict[str, Any]) -> N
     from biomedjourney_monai.preparation.rejections import list_reasons
     from biomedjourney_monai.schema import PAIRS_FILE
 
-    options = {name: getattr(arguments, name) for name in ("calibrate", "report", "processes", "scheduler")}
-    registered = register_pairs(arguments.work, **settings, **options)
+    registered = register_pairs(arguments.work, **settings, **pick(arguments, "calibrate report processes scheduler"))
     counts = registered.counts
     print(
         f"images: {registered.images_done:,} done, {registered.images_reused:,} found done, "

@@ -7,7 +7,7 @@ also recorded as a run of MLflow.
 import argparse
 from pathlib import Path
 
-from biomedjourney_monai.cli.arguments import settings_as_options
+from biomedjourney_monai.cli.arguments import pick, settings_as_options
 
 EXAMPLE = (
     "biomedjourney report --work work\n"
@@ -53,16 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     from biomedjourney_monai.evaluation.page.report import write_report
     from biomedjourney_monai.evaluation.page.sheet import write_sheet
 
-    names = ("out", "panels", "seed", "judge_weights", "truth", "ablation", "tracking_uri")
     with settings_as_options():
         if arguments.picture is not None:
-            write_sheet(
-                arguments.work, arguments.picture, picture_journeys=arguments.picture_journeys, seed=arguments.seed
-            )
+            write_sheet(arguments.work, arguments.picture, **pick(arguments, "picture_journeys seed"))
             print(f"wrote {arguments.picture}")
-        report = write_report(
-            arguments.work, ladders=arguments.ladder, **{name: getattr(arguments, name) for name in names}
-        )
+        names = "out panels seed judge_weights truth ablation tracking_uri"
+        report = write_report(arguments.work, ladders=arguments.ladder, **pick(arguments, names))
     print(f"{report.shown} journeys shown, {report.left_out} left out for want of a readable picture")
     if report.no_judges:
         print(f"no contours and no heat maps: {report.no_judges}")

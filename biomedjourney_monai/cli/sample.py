@@ -9,13 +9,14 @@ overrules, and the metadata record it. An interrupted run resumes where it stopp
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from biomedjourney_monai.cli.arguments import (
     add_control_arguments,
     add_export_arguments,
     add_sampling_arguments,
     counterfactual_model,
+    pick,
     read_pseudonyms,
     require_at_least_one,
     sampling_settings,
@@ -143,8 +144,8 @@ def _sample_one(arguments: argparse.Namespace) -> None:
     pseudonyms = read_pseudonyms(arguments)
     PictureWriter(arguments.prior, pseudonyms).check(arguments.out, arguments.description)
     model = counterfactual_model(arguments)
-    shared, samples = _shared(arguments), arguments.samples or 1
-    checked = model.check(Request(arguments.prior, arguments.description, samples=samples, **shared))
+    settings = {"samples": arguments.samples or 1, **pick(arguments, "seed region force")}
+    checked = model.check(Request(arguments.prior, arguments.description, **settings))
     for warning in checked.warnings:
         warn(warning)
     if checked.understood:
@@ -167,10 +168,9 @@ def _save_agreement(arguments: argparse.Namespace, result: Result) -> list[str]:
     import torch
 
     from biomedjourney_monai.cli.arguments import model_config
-    from biomedjourney_monai.evaluation.judges.agreement import agreement_of
     from biomedjourney_monai.evaluation.judges.domain import judge_for
     from biomedjourney_monai.evaluation.judges.loading import load_judges_by_name
-    from biomedjourney_monai.evaluation.judges.trusted import shown_pathology
+    from biomedjourney_monai.evaluation.judges.trusted import agreement_of, shown_pathology
     from biomedjourney_monai.generation.sample_files import save_agreement
 
     judges = judge_for(load_judges_by_name(model_config(arguments).models), result.prior.image)
@@ -194,9 +194,8 @@ def _sample_list(arguments: argparse.Namespace) -> None:
     from biomedjourney_monai.generation.outcomes import KEPT, MADE, count_outcomes
     from biomedjourney_monai.generation.request_list import generate_list
 
-    shared, size = {**_shared(arguments), "anywhere": arguments.anywhere}, arguments.batch_size
-    pseudonyms = read_pseudonyms(arguments)
-    result = generate_list(model, arguments.csv, **shared, batch_size=size, pseudonyms=pseudonyms, warn=warn)
+    settings = {**pick(arguments, "seed region force anywhere batch_size"), "pseudonyms": read_pseudonyms(arguments)}
+    result = generate_list(model, arguments.csv, **settings, warn=warn)
     good, count, refused = count_outcomes(result.outcomes, (MADE, KEPT))
     print(f"{good[MADE]} made, {good[KEPT]} kept, {count} refused" + (f": {refused}" if refused else ""))
     if good[MADE]:
@@ -211,12 +210,8 @@ def _sample_journeys(arguments: argparse.Namespace) -> None:
     model = counterfactual_model(arguments, **({"keep_unchanged": 0.0} if arguments.text_only else {}))
     from biomedjourney_monai.generation.journeys import sample_journeys
 
-    names = ("split", "limit", "system", "text_only", "prompt_prefix", "batch_size", "seed", "region")
-    sampled = sample_journeys(model, arguments.work, **{name: getattr(arguments, name) for name in names})
+    names = "split limit system text_only prompt_prefix batch_size seed region"
+    sampled = sample_journeys(model, arguments.work, **pick(arguments, names))
     if sampled.truncated:
         warn(f"{sampled.truncated} descriptions were longer than the text encoder's context and were truncated")
     print(f"sampled {sampled.count} counterfactuals; wrote {sampled.folder}")
-
-
-def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(arguments, name) for name in ("seed", "region", "force")}

@@ -10,6 +10,8 @@ import argparse
 import os
 from pathlib import Path
 
+from biomedjourney_monai.cli.arguments import pick
+
 EXAMPLE = "biomedjourney train-judges --work work --out bundle/models --name my_site"
 
 
@@ -37,14 +39,9 @@ def run(arguments: argparse.Namespace) -> None:
         return
     from biomedjourney_monai.training.judges.train import train_judges
 
-    done = train_judges(
-        arguments.out,
-        seed=arguments.seed,
-        images=arguments.images,
-        steps=1000 if arguments.steps is None else arguments.steps,
-        processes=arguments.processes,
-        films_of=arguments.tell_from,
-    )
+    steps = 1000 if arguments.steps is None else arguments.steps
+    options = pick(arguments, "seed images processes")
+    done = train_judges(arguments.out, steps=steps, films_of=arguments.tell_from, **options)
     print("\n".join(f"{name:28} {value:.3f}" for name, value in done.marks.items()))
     print(f"trained on {done.trained_on} patients, marks on {done.held_out} others; wrote {done.folder}")
 
@@ -53,15 +50,9 @@ def _train_on_cohort(arguments: argparse.Namespace) -> None:
     from biomedjourney_monai.preparation.rejections import list_reasons
     from biomedjourney_monai.training.judges.cohort import train_cohort_judges
 
-    done = train_cohort_judges(
-        arguments.work,
-        arguments.out,
-        name=arguments.name,
-        seed=arguments.seed,
-        steps=2500 if arguments.steps is None else arguments.steps,
-        imagenet=arguments.imagenet,
-        processes=arguments.processes,
-    )
+    steps = 2500 if arguments.steps is None else arguments.steps
+    options = pick(arguments, "name seed imagenet processes")
+    done = train_cohort_judges(arguments.work, arguments.out, steps=steps, **options)
     validate, test = (done.facts["performance"][split] for split in ("validate", "test"))
     print(f"{'':32} {'validate':>9} {'test':>9}")
     for mark, value in validate.items():

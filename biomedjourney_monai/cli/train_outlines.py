@@ -7,6 +7,8 @@ continue the training, by the consensus of several views of each. Writes lung_ou
 import argparse
 from pathlib import Path
 
+from biomedjourney_monai.cli.arguments import pick
+
 EXAMPLE = "biomedjourney train-outlines --out bundle/models --onto work"
 
 
@@ -26,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
     from biomedjourney_monai.training.judges.lung_outlines import train_outlines
 
-    options = {name: getattr(arguments, name) for name in ("seed", "images", "steps", "films", "real_steps")}
-    done = train_outlines(arguments.out, real=arguments.onto, processes=arguments.processes, **options)
+    options = pick(arguments, "seed images steps films real_steps processes")
+    done = train_outlines(arguments.out, real=arguments.onto, **options)
     print("\n".join(f"dice {name:18} {value:.3f}" for name, value in done.marks.items()))
     print(f"trained on {done.rendered} rendered and {done.real} real films; wrote {done.file}")

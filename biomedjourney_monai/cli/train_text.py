@@ -7,6 +7,8 @@ loaded in the same way. A model that was trained with one tower does not work wi
 
 import argparse
 
+from biomedjourney_monai.cli.arguments import pick
+
 EXAMPLE = """biomedjourney train-text --out bundle/models/text_tower --seed 0 --images 600 --steps 800
   biomedjourney train-text --out wider_tower --start-from bundle/models/text_tower --steps 1500"""
 
@@ -29,14 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
     from biomedjourney_monai.training.text_tower.train import train_text_tower
 
-    done = train_text_tower(
-        arguments.out,
-        seed=arguments.seed,
-        images=arguments.images,
-        steps=arguments.steps,
-        processes=arguments.processes,
-        start_from=arguments.start_from,
-    )
+    done = train_text_tower(arguments.out, **pick(arguments, "seed images steps processes start_from"))
     figures = done.figures
     print(
         f"held-out pairs {figures['pairs']:.0f}: recall@1 {figures['recall_at_1']:.3f}, "

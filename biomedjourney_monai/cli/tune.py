@@ -8,7 +8,7 @@ settings are not sampled again.
 import argparse
 from typing import Any
 
-from biomedjourney_monai.cli.arguments import add_sampling_arguments, model_config, settings_as_options
+from biomedjourney_monai.cli.arguments import add_sampling_arguments, model_config, pick, settings_as_options
 from biomedjourney_monai.schema import SPLITS
 
 EXAMPLE = (
@@ -46,15 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the verb."""
-    from biomedjourney_monai.evaluation.tuning.markdown import format_points
-    from biomedjourney_monai.evaluation.tuning.tune import tune
+    from biomedjourney_monai.evaluation.tuning.tune import format_points, tune
 
-    names = ["split", "limit", "batch_size", "text_guidance_scales", "image_guidance_scales", "keep_unchanged"]
-    names += ["judge_weights", "truth", "steps", "solver", "guidance_interval", "seed", "precision"]
+    names = "split limit batch_size text_guidance_scales image_guidance_scales keep_unchanged judge_weights truth steps"
+    names += " solver guidance_interval seed precision"
     with settings_as_options():
-        tuning = tune(
-            arguments.work, model=model_config(arguments), **{name: getattr(arguments, name) for name in names}
-        )
+        tuning = tune(arguments.work, model=model_config(arguments), **pick(arguments, names))
     content = tuning.content
     _print_missing_truths(content["settings"])
     print("\n".join(format_points(content["points"], frontier=content["frontier"], best=content["best"])))

@@ -1,6 +1,6 @@
-"""Score the systems of a working folder on the same journeys, and compare them by every measure."""
+"""Score the systems of a working folder on the same journeys, and compare them by every measure, also in subgroups."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,26 +12,83 @@ from biomedjourney_monai.evaluation.journeys import EvaluationSettings, choose_j
 from biomedjourney_monai.evaluation.judges.feature_bank import Extractor, FeatureBank, training_targets
 from biomedjourney_monai.evaluation.judges.judged import Scorer
 from biomedjourney_monai.evaluation.judges.scores import Judges
-from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.effectiveness import Effectiveness
-from biomedjourney_monai.evaluation.metrics.feature_sets import IMAGENET
-from biomedjourney_monai.evaluation.metrics.labels import read_truth
-from biomedjourney_monai.evaluation.metrics.measure import Measure, Scored
-from biomedjourney_monai.evaluation.metrics.neighbours import neighbour_columns
+from biomedjourney_monai.evaluation.metrics.feature_sets import IMAGENET, neighbour_columns
+from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, race_group, read_truth
+from biomedjourney_monai.evaluation.metrics.measure import Scored
 from biomedjourney_monai.evaluation.metrics.registry import FURTHER_MEASURES, PAPER_MEASURES
 from biomedjourney_monai.evaluation.metrics.severity import AskedSeverity
 from biomedjourney_monai.evaluation.metrics.sides import SideCorrectness
-from biomedjourney_monai.evaluation.metrics.statistic import Summary, as_numbers, compare
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Summary, as_numbers, compare, draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.target_change import TargetChange
 from biomedjourney_monai.evaluation.metrics.truth_error import TruthError
-from biomedjourney_monai.evaluation.subgroups import summarise_subgroups
 from biomedjourney_monai.evaluation.systems.asked_findings import AskedFindings
-from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.systems.scoring import Remarks, score_systems
-from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL, System, read_counterfactuals
+from biomedjourney_monai.evaluation.systems.sources import (
+    COUNTERFACTUAL,
+    CopyPrior,
+    RealReference,
+    System,
+    read_counterfactuals,
+)
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.files import read_table
 from biomedjourney_monai.schema import PAIRS_FILE, SAMPLES_FOLDER
+
+AGE_BANDS = (("under 40", 0, 40), ("40 to 59", 40, 60), ("60 to 74", 60, 75), ("75 and over", 75, np.inf))
+"""Name, from (inclusive), to (exclusive), in years of anchor age."""
+
+UNKNOWN = "unknown"
+
+
+def subgroups_of(journeys: pandas.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    """Divide N journeys by sex, age and race of the patient.
+
+    Returns:
+        Attribute -> group -> bool (N,). Groups without a journey are absent; "unknown" holds the journeys without the
+        attribute, or of a race outside RACE_GROUPS.
+    """
+    age = journeys["anchor_age"].to_numpy(np.float64)
+    sex = journeys["sex"].astype(str).str.upper().to_numpy()
+    race = np.array([race_group(name) for name in journeys["race"]], dtype=object)
+    divisions = {
+        "sex": {name: sex == name for name in ("F", "M")},
+        "age": {name: (age >= low) & (age < high) for name, low, high in AGE_BANDS},
+        "race": {name: race == index for index, name in enumerate(RACE_GROUPS)},
+    }
+    for groups in divisions.values():
+        groups[UNKNOWN] = ~np.any(list(groups.values()), axis=0)
+    return {
+        attribute: {name: np.asarray(rows, bool) for name, rows in groups.items() if np.any(rows)}
+        for attribute, groups in divisions.items()
+    }
+
+
+def summarise_subgroups(scored: Scored, journeys: pandas.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    """The overall number of every measure in every subgroup, on the same bootstrap replicates.
+
+    Returns:
+        Attribute -> group -> journeys, patients, and the numbers under `metrics` and `further`. Measures of whole sets
+        are left out.
+    """
+    return {
+        attribute: {name: _summarise(scored, journeys, rows) for name, rows in groups.items()}
+        for attribute, groups in subgroups_of(journeys).items()
+    }
+
+
+def _summarise(scored: Scored, journeys: pandas.DataFrame, rows: np.ndarray) -> dict[str, Any]:
+    own = Scored(scored.scores[rows], scored.labels().rows(rows), scored.weights[:, rows])
+    numbers: dict[str, Any] = {measure.section: {} for measure in (*PAPER_MEASURES, *FURTHER_MEASURES)}
+    for measure in (*PAPER_MEASURES, *FURTHER_MEASURES):
+        if not measure.of_sets:
+            numbers[measure.section][measure.key] = own.statistics(measure)[OVERALL].as_number()
+    return {
+        "journeys": int(rows.sum()),
+        "patients": int(journeys.loc[rows, "subject_id"].nunique()),
+        **numbers,
+    }
+
 
 IN_DIFFERENCES = [measure.key for measure in PAPER_MEASURES if measure.in_differences]
 Banks = Mapping[str, FeatureBank]
@@ -119,16 +176,12 @@ def _numbers(
             {
                 "one": one,
                 "other": other,
-                "metrics": compare(paper[one], paper[other], metrics=_keys(PAPER_MEASURES)),
-                "further": compare(further[one], further[other], metrics=_keys(FURTHER_MEASURES)),
+                "metrics": compare(paper[one], paper[other], metrics=list(paper[one])),
+                "further": compare(further[one], further[other], metrics=list(further[one])),
             }
             for one, other in combinations(paper, 2)
         ],
     }
-
-
-def _keys(measures: Iterable[Measure]) -> list[str]:
-    return [measure.key for measure in measures]
 
 
 def _summarise_systems(
@@ -136,11 +189,7 @@ def _summarise_systems(
 ) -> tuple[dict[str, Summary], dict[str, Summary], dict[str, dict[str, Any]]]:
     """Every system's paper measures, further measures and both by subgroup, on the same bootstrap replicates."""
     truth = read_truth(journeys, uncertain=settings.uncertain, unmentioned=settings.unmentioned)
-    weights = draw_patient_weights(
-        journeys["subject_id"].to_numpy(),
-        replicates=settings.bootstrap,
-        generator=np.random.default_rng(settings.seed),
-    )
+    weights = draw_patient_weights(journeys["subject_id"], replicates=settings.bootstrap, seed=settings.seed)
     scored = {
         name: Scored(
             frame,

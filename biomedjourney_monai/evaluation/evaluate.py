@@ -7,19 +7,18 @@ from typing import Any
 
 import pandas
 
-from biomedjourney_monai.errors import ConfigError, ImageError, refuse_unknown_keywords
-from biomedjourney_monai.evaluation.checks import require_at_least
+from biomedjourney_monai.errors import ConfigError, ImageError, refuse_unknown_keywords, require_at_least
 from biomedjourney_monai.evaluation.comparison import compare_systems
 from biomedjourney_monai.evaluation.journeys import EvaluationSettings
-from biomedjourney_monai.evaluation.judges.choice import choose_judges
-from biomedjourney_monai.evaluation.judges.imagenet_features import INCEPTION_FILE, InceptionFeatures
-from biomedjourney_monai.evaluation.judges.loading import AUTO
-from biomedjourney_monai.evaluation.probe_journeys import probe_journeys
+from biomedjourney_monai.evaluation.judges.feature_bank import INCEPTION_FILE, InceptionFeatures
+from biomedjourney_monai.evaluation.judges.loading import AUTO, choose_judges
+from biomedjourney_monai.evaluation.probes import probe_journeys
 from biomedjourney_monai.evaluation.systems.asked_findings import read_asked_findings
-from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.systems.scoring import SCORES_FILE
 from biomedjourney_monai.evaluation.systems.sources import (
     COUNTERFACTUAL,
+    CopyPrior,
+    RealReference,
     System,
     read_baselines,
     read_picture,

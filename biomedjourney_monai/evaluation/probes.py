@@ -5,20 +5,33 @@ What is measured, and its source, is in `metrics.probes`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from biomedjourney_monai.diffusion.controls import generate as draw
+from biomedjourney_monai.diffusion.sampler import CounterfactualSampler
+from biomedjourney_monai.diffusion.settings import SamplingSettings
+from biomedjourney_monai.errors import TableError
+from biomedjourney_monai.evaluation.journeys import EvaluationSettings
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.measure import Scored
 from biomedjourney_monai.evaluation.metrics.probes import NULL_STEPS, PROBE_MEASURES, mean_ms_ssim
-from biomedjourney_monai.evaluation.metrics.statistic import Summary
+from biomedjourney_monai.evaluation.metrics.statistic import Summary, as_numbers, draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.target_change import target_region
 from biomedjourney_monai.evaluation.systems.asked_findings import SIDED, SIDES, WHOLE, is_absent, prior_labels_of
-from biomedjourney_monai.schema import FINDINGS, SEVERITY_WORDS
+from biomedjourney_monai.evaluation.systems.scoring import records
+from biomedjourney_monai.files import read_json_lines, read_table
+from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.networks.generator import LatentSampler
+from biomedjourney_monai.networks.weights.model_file import weights_hash
+from biomedjourney_monai.radiographs.read.prepared import read_square_images
+from biomedjourney_monai.schema import FINDINGS, PAIR_COLUMNS, PAIRS_FILE, SEVERITY_WORDS, TRIPLES_FILE
 
 Generate = Callable[[Tensor, Sequence[str], Sequence[int]], Tensor]
 """Prior images (B, 1, H, W) in [0, 1], descriptions and seeds -> counterfactuals, same shape."""
@@ -178,3 +191,82 @@ def summarise_probes(table: pandas.DataFrame, *, weights: np.ndarray) -> Summary
     """
     scored = Scored(table, None, weights)
     return {measure.key: scored.statistics(measure) for measure in PROBE_MEASURES}
+
+
+PROBE_SAMPLES = 3
+"""Seeds per journey for the diversity."""
+
+
+def probe_journeys(
+    work: Path,
+    judges: Judges,
+    settings: EvaluationSettings,
+    model: ModelConfig | None,
+    count: int,
+    batch: int,
+    steps: int | None,
+    precision: str | None,
+) -> dict[str, Any]:
+    """Probe the model on the first `count` described journeys of the split: the section `probes` of metrics.json.
+
+    Raises:
+        TableError: if there is no described journey in the split.
+        ImageError: if a prior image cannot be used.
+        WeightsError: if the weights are missing or do not fit.
+    """
+    model = model or ModelConfig.find()
+    journeys, descriptions = _described_journeys(work, settings.split, count)
+    generator = model.load_generator(precision=precision, steps=steps)
+
+    def generate(priors: Tensor, texts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        return generator(priors, list(texts), seeds=list(seeds)).cpu()
+
+    sampler = cast(CounterfactualSampler, generator.sampler).with_settings(SamplingSettings(keep_unchanged=0.0))
+    redrawing = cast(LatentSampler, sampler)
+
+    def freely(priors: Tensor, texts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        return draw(generator, priors, list(texts), seeds=list(seeds), sampler=redrawing).images.cpu()
+
+    size, tables = model.image_size, []
+    for start in tqdm(range(0, len(journeys), batch), desc="probes", unit="batch"):
+        rows = journeys.iloc[start : start + batch]
+        images = torch.from_numpy(read_square_images(work, list(rows["prior_image"]), size=size))[:, None]
+        texts = descriptions[start : start + batch]
+        tables.append(
+            run_probes(
+                images,
+                records(rows),
+                texts,
+                generate,
+                judges,
+                freely=freely,
+                seed=settings.seed + start,
+                samples=PROBE_SAMPLES,
+                turn=start,
+            )
+        )
+    weights = draw_patient_weights(journeys["subject_id"], replicates=settings.bootstrap, seed=settings.seed)
+    return {
+        "journeys": len(journeys),
+        "samples": PROBE_SAMPLES,
+        "model": weights_hash(model.weights),
+        "metrics": as_numbers(summarise_probes(pandas.concat(tables), weights=weights)),
+    }
+
+
+def _described_journeys(work: Path, split: str, count: int) -> tuple[pandas.DataFrame, list[str]]:
+    """Rows of pairs.parquet, and their descriptions."""
+    keys = ("journey_id", "progression_description")
+    by_journey = {
+        row["journey_id"]: str(row["progression_description"])
+        for row in read_json_lines(work / TRIPLES_FILE, made_by="describe", keys=keys)
+    }
+    pairs = read_table(work / PAIRS_FILE, columns=PAIR_COLUMNS, made_by="register")
+    chosen = pairs[(pairs["split"] == split) & pairs["kept"].astype(bool) & pairs["journey_id"].isin(set(by_journey))]
+    if chosen.empty:
+        raise TableError(
+            f"there must be described journeys in the split {split!r} to probe",
+            found=f"{len(by_journey)} descriptions, none of a kept journey of the split",
+        )
+    chosen = chosen.head(count)
+    return chosen, [by_journey[journey] for journey in chosen["journey_id"]]

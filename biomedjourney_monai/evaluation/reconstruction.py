@@ -14,16 +14,16 @@ from tqdm import tqdm
 
 from biomedjourney_monai.errors import BiomedJourneyError, ImageError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.journeys import choose_journeys
-from biomedjourney_monai.evaluation.judges.choice import choose_judges
 from biomedjourney_monai.evaluation.judges.judged import Row
+from biomedjourney_monai.evaluation.judges.loading import choose_judges
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
 from biomedjourney_monai.evaluation.metrics.labels import Truth, read_truth
 from biomedjourney_monai.evaluation.metrics.row_metric import known_mean
-from biomedjourney_monai.evaluation.systems.baselines import RealReference
 from biomedjourney_monai.evaluation.systems.scoring import records
-from biomedjourney_monai.files import write_json
+from biomedjourney_monai.evaluation.systems.sources import RealReference
+from biomedjourney_monai.files import only_finite, write_json
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.autoencoder import reconstruct
 from biomedjourney_monai.networks.weights.autoencoder_file import load_autoencoder
@@ -61,8 +61,8 @@ class ReconstructionMarks:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; undefined numbers are None."""
-        content = {**asdict(self), "auroc_drop": self.auroc_drop}
-        return {name: _without_nan(value) for name, value in content.items()}
+        content: dict[str, Any] = only_finite({**asdict(self), "auroc_drop": self.auroc_drop})
+        return content
 
 
 def compare_reconstructions(originals: Tensor, reconstructions: Tensor) -> tuple[Tensor, Tensor]:
@@ -263,9 +263,3 @@ def _marks(columns: np.ndarray, truth: Truth, rows: list[int]) -> dict[str, floa
         "group AUROC": known_mean(groups),
         "age r": float(compute_pearson_r(columns[:, -1], truth.age[rows])),
     }
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    return None if isinstance(value, float) and not np.isfinite(value) else value

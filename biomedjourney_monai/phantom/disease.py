@@ -33,7 +33,9 @@ def draw_course(rng: np.random.Generator, days: Sequence[float]) -> list[Finding
     for index, day in enumerate(days):
         fresh = _draw_situation(rng)
         if index:
-            fresh = _carry_on(rng, course[-1], fresh, days_between=day - days[index - 1])
+            chance = CONTINUE_LATE + (CONTINUE_AT_ONCE - CONTINUE_LATE) * exp(-(day - days[index - 1]) / CONTINUE_DAYS)
+            old = _as_slots(course[-1])
+            fresh = {name: _evolve(rng, old[name]) if rng.random() < chance else fresh[name] for name in fresh}
         course.append(_as_state(fresh))
     return course
 
@@ -82,13 +84,6 @@ def _draw_sides(rng: np.random.Generator, *, both: float) -> tuple[int, int]:
         other = severity if rng.random() < 0.5 else _draw_severity(rng)
         return severity, other
     return (severity, 0) if share < both + (1 - both) / 2 else (0, severity)
-
-
-def _carry_on(rng: np.random.Generator, prior: FindingState, fresh: _Slots, *, days_between: float) -> _Slots:
-    """Continue each finding with a probability that falls with time."""
-    chance = CONTINUE_LATE + (CONTINUE_AT_ONCE - CONTINUE_LATE) * exp(-days_between / CONTINUE_DAYS)
-    old = _as_slots(prior)
-    return {name: _evolve(rng, old[name]) if rng.random() < chance else fresh[name] for name in fresh}
 
 
 def _evolve(rng: np.random.Generator, severities: tuple[int, int]) -> tuple[int, int]:

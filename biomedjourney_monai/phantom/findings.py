@@ -1,7 +1,5 @@
 """The findings and devices of a phantom patient at one visit: five findings with side and severity."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, fields, replace
 
 from biomedjourney_monai.errors import ConfigError
@@ -78,7 +76,7 @@ class FindingState:
             return getattr(self, _FIELDS[finding, ""])
         return max(getattr(self, _FIELDS[finding, s]) for s in ([side] if side else SIDES))
 
-    def with_severity(self, finding: str, side: str, severity: int) -> FindingState:
+    def with_severity(self, finding: str, side: str, severity: int) -> "FindingState":
         """Return the state with another severity of one finding.
 
         Args:

@@ -1,7 +1,5 @@
 """Labelled radiographs to train judges and the text tower: one PA image each of patients that are in no cohort."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,7 +43,7 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def rows(self, chosen: slice) -> LabelledImages:
+    def rows(self, chosen: slice) -> "LabelledImages":
         """Give some of the rows."""
         parts: dict[str, Any] = {name: value[chosen] for name, value in vars(self).items() if value is not None}
         return replace(self, **parts)

@@ -1,10 +1,11 @@
-"""Rendered findings on real anatomy: what a real film would look like with a finding that it does not show.
+"""Rendered findings on real anatomy, and which findings a film gets: what it would look like with what it lacks.
 
 The outlines of the lung fields and the heart place the renderer's chest on the film. The renderer's own findings then
 change the thickness of tissue along each ray, and its physics turns that into a change of grey. Where nothing changes,
 the film stays as it is.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -12,13 +13,92 @@ import cv2
 import numpy as np
 
 from biomedjourney_monai.phantom.anatomy import Anatomy, draw_anatomy
-from biomedjourney_monai.phantom.chest import Lung, Visit
-from biomedjourney_monai.phantom.findings import FindingState
-from biomedjourney_monai.phantom.onto_shape import move_structures
+from biomedjourney_monai.phantom.chest import DOME_RISE_CM, Lung, Visit
+from biomedjourney_monai.phantom.findings import SIDES, FindingState
+from biomedjourney_monai.phantom.mediastinum import HEART_SCALE
 from biomedjourney_monai.phantom.pathology import LungContent, fill_lung
 from biomedjourney_monai.phantom.physics import display_grey, draw_acquisition, line_integral, window_position
-from biomedjourney_monai.phantom.raster import Axes
+from biomedjourney_monai.phantom.raster import Axes, step
 from biomedjourney_monai.phantom.render import textures_of
+from biomedjourney_monai.schema import FINDINGS
+
+LEFT_GROWTH, RIGHT_GROWTH = 1.25, 0.6
+"""Of the heart's growth, toward the patient's left and right: it enlarges mostly to the left."""
+
+WALL_CM = 0.8
+"""Lung that stays between an enlarged heart and the chest wall."""
+
+
+def move_structures(
+    image: np.ndarray, axes: Axes, lungs: tuple[Lung, Lung], heart: np.ndarray, findings: FindingState
+) -> np.ndarray:
+    """Enlarge the heart and raise the diaphragm of a film; where nothing moves, pixels keep their values.
+
+    Args:
+        image: float32 in [0, 1], shape (S, S).
+        axes: the film's patient centimetres.
+        lungs: right, left.
+        heart: bool outline, shape (S, S); without a heart nothing is enlarged.
+        findings: of which cardiomegaly and atelectasis move structures.
+    """
+    across, down = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
+    if findings.cardiomegaly and heart.any():
+        across = _heart_growth(axes, lungs, heart, HEART_SCALE[findings.cardiomegaly])
+    for lung, severity in zip(lungs, (findings.atelectasis_right, findings.atelectasis_left)):
+        if severity:
+            down = down + _dome_rise(axes, lung, DOME_RISE_CM[severity], bottom=_bottom(image, axes))
+    if not across.any() and not down.any():
+        return image
+    rows, columns = np.indices(image.shape, dtype=np.float32)
+    moved = cv2.remap(
+        image, columns + across / np.float32(axes.pixel_cm), rows + down / np.float32(axes.pixel_cm),
+        cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    return np.where((across != 0) | (down != 0), np.clip(moved, 0, 1), image)
+
+
+def _heart_growth(axes: Axes, lungs: tuple[Lung, Lung], heart: np.ndarray, scale: float) -> np.ndarray:
+    """Return how far right of each pixel its content comes from, in cm, shape (S, S)."""
+    rows = np.flatnonzero(heart.any(axis=1))
+    spans = np.array([axes.x[0, np.flatnonzero(heart[row])[[0, -1]]] for row in rows])
+    centre = float(np.median(spans.mean(axis=1))) * 0.5
+    dx = axes.x - np.float32(centre)
+    y = axes.y[:, 0]
+    base = min(float(axes.y[rows[-1], 0]), float(max(lung.dome.min() for lung in lungs)) + 2.0)
+    strength = step((y - axes.y[rows[0], 0] + 0.5) / 1.8) * (1 - step((y - base - 0.5) / 1.5))
+    source = np.zeros(heart.shape, np.float32)
+    for side, growth, lung in ((1, LEFT_GROWTH, lungs[1]), (-1, RIGHT_GROWTH, lungs[0])):
+        edge = np.interp(y, y[rows], np.maximum(side * (spans[:, 1 if side > 0 else 0] - centre), 0.5))
+        edge = cv2.GaussianBlur(edge.astype(np.float32)[:, None], (0, 0), 0.6 / axes.pixel_cm)
+        wall = np.maximum(lung.lateral - np.float32(side * centre), edge + 1.0)
+        grown = edge * np.float32(1 + growth * (scale - 1))
+        grown = np.maximum(np.minimum(grown, wall - WALL_CM), edge)
+        grown = edge + (grown - edge) * strength[:, None].astype(np.float32)
+        out = np.maximum(side * dx, 0)
+        inside = out * edge / grown
+        between = edge + (out - grown) * (wall - edge) / np.maximum(wall - grown, 0.1)
+        content = np.where(out <= grown, inside, np.where(out < wall, between, out))
+        source += np.float32(side) * (content - out)
+    return source
+
+
+def _bottom(image: np.ndarray, axes: Axes) -> float:
+    """Return y of the last row that is not black, less a margin."""
+    rows = np.flatnonzero((image > 0.04).mean(axis=1) > 0.2)
+    return float(axes.y[rows[-1] if len(rows) else -1, 0]) - 2 * axes.pixel_cm
+
+
+def _dome_rise(axes: Axes, lung: Lung, rise_cm: float, *, bottom: float) -> np.ndarray:
+    """Return how far below each pixel its content comes from, in cm, shape (S, S); nothing moves at the bottom."""
+    top = float(lung.top.min())
+    above = np.clip((axes.y - top) / np.maximum(lung.dome - rise_cm - top, 1.0), 0, 1)
+    reach = np.minimum(3 * rise_cm + 4, np.maximum(bottom - lung.dome + rise_cm, 0.1))
+    below = 1 - np.clip((axes.y - (lung.dome - rise_cm)) / reach, 0, 1)
+    beside = step((lung.u - 1.5) / 1.5) * (1 - step((lung.u - lung.lateral + 2.0) / 2.5))
+    rise = np.float32(rise_cm) * beside * above**2 * below
+    rise[rise < 0.01] = 0
+    return rise
+
 
 HALF_WIDTH_CM, HEIGHT_CM, MIDDLE_Y = 14.0, 21.5, -3.6
 """Of the lungs of the renderer's average chest, to which a film's are scaled: its findings are in centimetres."""
@@ -144,7 +224,8 @@ def _axes(left: np.ndarray, right: np.ndarray) -> Axes:
     half = max(middle - columns_right[0], columns_left[-1] - middle)
     top, bottom = [], []
     for side in (right, left):
-        inner = side[:, _central_columns(side)]
+        columns = np.flatnonzero(side.any(axis=0))
+        inner = side[:, columns[len(columns) // 4 : max(3 * len(columns) // 4, len(columns) // 4 + 1)]]
         rows = np.flatnonzero(side.any(axis=1))
         top.append(rows[0])
         bottom.append(np.median(inner.shape[0] - 1 - np.argmax(inner[::-1], axis=0)))
@@ -153,11 +234,6 @@ def _axes(left: np.ndarray, right: np.ndarray) -> Axes:
     x = ((np.arange(left.shape[1]) - middle) * pixel_cm).astype(np.float32)[None]
     y = ((np.arange(left.shape[0]) - centre) * pixel_cm + MIDDLE_Y).astype(np.float32)[:, None]
     return Axes(x, y, float(pixel_cm))
-
-
-def _central_columns(side: np.ndarray) -> np.ndarray:
-    columns = np.flatnonzero(side.any(axis=0))
-    return columns[len(columns) // 4 : max(3 * len(columns) // 4, len(columns) // 4 + 1)]
 
 
 def _lung(visit: Visit, outline: np.ndarray, field: np.ndarray, side: int) -> Lung:
@@ -197,8 +273,8 @@ def _contrast(image: np.ndarray, lungs: np.ndarray, heart: np.ndarray, room_cm: 
     rows = np.flatnonzero(lungs.any(axis=1))
     below = np.zeros(lungs.shape, bool)
     depth = max(len(rows) // 8, 2)
-    for step in range(2, 2 + depth):
-        below[step:] |= lungs[:-step]
+    for rise in range(2, 2 + depth):
+        below[rise:] |= lungs[:-rise]
     dense = (heart & ~_grown(aerated)) | (below & ~_grown(lungs) & (np.arange(len(lungs))[:, None] > rows.mean()))
     dark = float(np.median(position[aerated]))
     bright = max(float(np.median(position[dense])) if dense.any() else dark, dark + LEAST_CONTRAST)
@@ -208,3 +284,85 @@ def _contrast(image: np.ndarray, lungs: np.ndarray, heart: np.ndarray, room_cm: 
 
 def _grown(outline: np.ndarray) -> np.ndarray:
     return cv2.dilate(outline.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+
+
+SIDED = ("Atelectasis", "Pleural Effusion", "Pneumothorax")
+KINDS = {"new": 0.34, "resolved": 0.28, "graded": 0.20, "same": 0.18}
+"""Kinds of a case and their chances: a finding appears, goes, changes its severity, or nothing changes."""
+
+FINDING_CHANCES = {
+    "Atelectasis": 0.18,
+    "Cardiomegaly": 0.15,
+    "Edema": 0.13,
+    "Pleural Effusion": 0.30,
+    "Pneumothorax": 0.24,
+}
+BOTH_SIDES, COMPANION, CLEAR = 0.15, 0.20, 0.5
+"""Chances that a finding has both sides, that an unchanged second one is rendered, and that "same" shows none."""
+
+
+@dataclass(frozen=True)
+class OntoCase:
+    """One journey on one film: the kind, the finding that changes ("" for none), and what is rendered at both times."""
+
+    kind: str
+    finding: str
+    prior: FindingState
+    new: FindingState
+
+
+def draw_case(rng: np.random.Generator, free: Collection[str]) -> OntoCase:
+    """Draw a case for a film.
+
+    Args:
+        rng: the same state gives the same case.
+        free: the findings of `schema.FINDINGS` that the film does not show; at least one.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    names = [name for name in FINDINGS if name in free]
+    if not names:
+        raise ValueError("a case needs a finding that the film does not show; found none.")
+    kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+    if kind == "same" and rng.random() < CLEAR:
+        return OntoCase(kind, "", FindingState(), FindingState())
+    finding = _draw_finding(rng, names)
+    base = FindingState()
+    if rng.random() < COMPANION and (others := [name for name in names if not _collide(name, finding)]):
+        companion = _draw_finding(rng, others)
+        base = _with(base, companion, _draw_sides(rng, companion), int(rng.integers(1, 4)))
+    sides, severity = _draw_sides(rng, finding), int(rng.integers(1, 4))
+    shown = _with(base, finding, sides, severity)
+    if kind == "new":
+        return OntoCase(kind, finding, base, shown)
+    if kind == "resolved":
+        return OntoCase(kind, finding, shown, base)
+    if kind == "same":
+        return OntoCase(kind, finding, shown, shown)
+    other = int(rng.choice([level for level in (1, 2, 3) if level != severity]))
+    return OntoCase("worse" if other > severity else "better", finding, shown, _with(base, finding, sides, other))
+
+
+def _draw_finding(rng: np.random.Generator, names: list[str]) -> str:
+    chances = np.array([FINDING_CHANCES[name] for name in names])
+    return str(rng.choice(names, p=chances / chances.sum()))
+
+
+def _draw_sides(rng: np.random.Generator, finding: str) -> tuple[str, ...]:
+    if finding not in SIDED:
+        return ("",)
+    if finding != "Pneumothorax" and rng.random() < BOTH_SIDES:
+        return SIDES
+    return (SIDES[int(rng.integers(2))],)
+
+
+def _collide(one: str, other: str) -> bool:
+    """Fluid and free air of one side would fill the same place."""
+    return one == other or {one, other} == {"Pleural Effusion", "Pneumothorax"}
+
+
+def _with(state: FindingState, finding: str, sides: tuple[str, ...], severity: int) -> FindingState:
+    for side in sides:
+        state = state.with_severity(finding, side, severity)
+    return state

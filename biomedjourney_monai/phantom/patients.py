@@ -80,12 +80,14 @@ def draw_patient(seed: int, index: int, *, stream: str = "cohort") -> Patient:
     group = _draw_index(rng, GROUP_SHARES)
     anchor_year = 2110 + int(rng.random() * 90)
     age = 18 + int(rng.random() * 73)  # years; over 89 is stored as 91
+    prefix = _PREFIXES[index % 10]
+    number = scatter_id(index // 10, key=derive_seed(seed, stream, "subject_id", prefix), digits=6)
     return Patient(
-        subject_id=_subject_id(seed, index, stream),
+        subject_id=10_000_000 + prefix * 1_000_000 + number,
         sex="F" if rng.random() < 0.48 else "M",
         anchor_age=age if age <= 89 else 91,
         anchor_year=anchor_year,
-        race=_draw_race(rng, group),
+        race=RACES[group][_draw_index(rng, [share for _, share in RACES[group]])][0],
         group=group,
         split=split_of(index),
         identity_seed=derive_seed(seed, stream, "identity", index),
@@ -98,12 +100,6 @@ def split_of(index: int) -> str:
     if _PREFIXES[index % 10] == _TEST_PREFIX:
         return "test"
     return "validate" if index % 20 == 7 else "train"
-
-
-def _subject_id(seed: int, index: int, stream: str) -> int:
-    prefix = _PREFIXES[index % 10]
-    number = scatter_id(index // 10, key=derive_seed(seed, stream, "subject_id", prefix), digits=6)
-    return 10_000_000 + prefix * 1_000_000 + number
 
 
 def _draw_visits(rng: np.random.Generator, seed: int, index: int, stream: str, anchor_year: int) -> tuple[Visit, ...]:
@@ -152,10 +148,6 @@ def _draw_devices(rng: np.random.Generator, count: int) -> list[Devices]:
         Devices(pacemaker=visit >= pacemaker_from, tube=rng.random() < 0.03, wires=visit >= wires_from)
         for visit in range(count)
     ]
-
-
-def _draw_race(rng: np.random.Generator, group: int) -> str:
-    return RACES[group][_draw_index(rng, [share for _, share in RACES[group]])][0]
 
 
 def _draw_index(rng: np.random.Generator, shares: tuple[float, ...] | list[float]) -> int:

@@ -97,12 +97,12 @@ def axes_of(acquisition: Acquisition, size: int, *, chest_cm: float) -> Axes:
     )
 
 
-def rotate(image: np.ndarray, degrees: float, *, nearest: bool = False) -> np.ndarray:
+def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
     """Rotate an image about its centre, with border pixels continued outward; shape (S, S)."""
     centre = (image.shape[0] - 1) / 2
     matrix = cv2.getRotationMatrix2D((centre, centre), -degrees, 1.0)
-    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    return cv2.warpAffine(image, matrix, image.shape[::-1], flags=how, borderMode=cv2.BORDER_REPLICATE)
+    shape = image.shape[::-1]
+    return cv2.warpAffine(image, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def line_integral(soft_cm: np.ndarray, bone_cm: np.ndarray | np.float32, *, hardness: float) -> np.ndarray:
@@ -147,16 +147,11 @@ def develop(detected: np.ndarray, acquisition: Acquisition, *, low: float, high:
     coarse = cv2.resize(np.clip(grey, -0.3, 1.2), (reduced, reduced), interpolation=cv2.INTER_AREA)
     coarse = cv2.GaussianBlur(coarse, (0, 0), reduced * 0.045)
     grey = grey + np.float32(acquisition.detail) * (grey - cv2.resize(coarse, (size, size)))
-    return _film_curve(grey, acquisition.gamma)
+    index = (grey - np.float32(_TABLE_LOW)) * np.float32((_TABLE_SIZE - 1) / (_TABLE_HIGH - _TABLE_LOW))
+    return _film_table(acquisition.gamma)[1][np.clip(index, 0, _TABLE_SIZE - 1).astype(np.int32)]
 
 
 _TABLE_LOW, _TABLE_HIGH, _TABLE_SIZE = -1.0, 2.0, 8192
-
-
-def _film_curve(grey: np.ndarray, gamma: float) -> np.ndarray:
-    """Map window position to display grey: a toe below, a shoulder above, through a table."""
-    index = (grey - np.float32(_TABLE_LOW)) * np.float32((_TABLE_SIZE - 1) / (_TABLE_HIGH - _TABLE_LOW))
-    return _film_table(gamma)[1][np.clip(index, 0, _TABLE_SIZE - 1).astype(np.int32)]
 
 
 def _film_table(gamma: float) -> tuple[np.ndarray, np.ndarray]:

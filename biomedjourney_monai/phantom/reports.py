@@ -9,7 +9,7 @@ import numpy as np
 
 from biomedjourney_monai.phantom.mentions import ABSENT, PRESENT, UNCERTAIN, Mentions
 from biomedjourney_monai.phantom.patients import Patient, Visit
-from biomedjourney_monai.phantom.phrasing import words
+from biomedjourney_monai.phantom.phrasing import voice as words
 from biomedjourney_monai.phantom.phrasing.statements import (
     UNSIDED,
     Severities,
@@ -153,7 +153,7 @@ def _write_impression(voice: Voice, case: _Case) -> list[str]:
     if mentions.is_clear and (not clauses or voice.chance(0.6)):
         clauses = voice.shuffle([*clauses, voice.say(voice.pick(words.CLEAR_IMPRESSIONS))])
     elif case.is_unchanged and voice.chance(0.5):
-        clauses.insert(0, _say_no_change(voice))
+        clauses.insert(0, voice.say(voice.pick(words.NO_CHANGE), prior=voice.say(voice.pick(words.PRIOR))))
     if denied:
         clauses += deny(voice, denied, plain_only=True)
     return clauses + _state_devices(voice, case)
@@ -180,10 +180,6 @@ def _denied_plainly(case: _Case, mentions: Mentions) -> list[str]:
     resolved = {finding for finding in FINDINGS if case.previous and any(case.before(finding) or ())}
     denied = [finding for finding in FINDINGS if mentions.of(finding) == ABSENT and finding not in resolved]
     return [*denied, *mentions.denied_too]
-
-
-def _say_no_change(voice: Voice) -> str:
-    return voice.say(voice.pick(words.NO_CHANGE), prior=voice.say(voice.pick(words.PRIOR)))
 
 
 def _state_devices(voice: Voice, case: _Case) -> list[str]:

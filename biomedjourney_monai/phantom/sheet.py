@@ -27,8 +27,8 @@ SHEET_STATES: tuple[tuple[str, FindingState], ...] = (
 )
 
 
-def write_contact_sheet(path: str | Path, *, n_patients: int = 8, seed: int = 0, size: int = 256) -> None:
-    """Draw a contact sheet into a PNG or JPEG file.
+def write_contact_sheet(path: str | Path, *, seed: int = 0, size: int = 256) -> None:
+    """Draw a contact sheet of eight patients into a PNG or JPEG file.
 
     Raises:
         ConfigError: if the suffix is another one.
@@ -37,7 +37,7 @@ def write_contact_sheet(path: str | Path, *, n_patients: int = 8, seed: int = 0,
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ConfigError("--sheet must name a PNG or JPEG file", found=path.suffix or "no suffix")
     with written_atomically(path, public=True) as temporary:
-        cv2.imwrite(str(temporary), contact_sheet(n_patients, seed, size), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        cv2.imwrite(str(temporary), contact_sheet(8, seed, size), [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 def contact_sheet(n_patients: int, seed: int, size: int = 256) -> np.ndarray:

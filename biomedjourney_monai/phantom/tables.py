@@ -1,7 +1,5 @@
 """The tables of MIMIC-CXR-JPG and MIMIC-IV for phantom patients; the same patients give the same bytes."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io
@@ -57,7 +55,7 @@ class TableRows:
     planted: list[tuple] = field(default_factory=list)
     truth: list[tuple] = field(default_factory=list)
 
-    def add(self, other: TableRows) -> None:
+    def add(self, other: "TableRows") -> None:
         """Append another's rows."""
         for name, rows in vars(other).items():
             getattr(self, name).extend(rows)

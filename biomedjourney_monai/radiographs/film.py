@@ -1,7 +1,5 @@
 """A radiograph at its own size, with the values that its file stores: unchanged pixels are written as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -102,14 +100,14 @@ class Film:
         return facts | {name: array for name, array in optional.items() if array is not None}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Film:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Film":
         """The film of `arrays`."""
         low, high, lowest = (float(number) for number in arrays["film_limits"])
         levels, padding = arrays.get("film_levels"), arrays.get("film_padding")
         return cls(arrays["film_stored"], (low, high), levels, int(lowest), padding)
 
     @classmethod
-    def of_pixels(cls, pixels: np.ndarray, *, size: int) -> Film:
+    def of_pixels(cls, pixels: np.ndarray, *, size: int) -> "Film":
         """The film of an array, shape (H, W), on any scale; uint8 is shown as it is.
 
         `size` is the side of the model's square.
@@ -118,25 +116,24 @@ class Film:
         return cls(stored, _limits(stored.astype(np.float32), size))
 
 
-def read_film(path: str | Path, *, size: int, any_body_part: bool = True) -> Film:
+def read_film(path: str | Path, *, size: int) -> Film:
     """Read a JPEG, PNG, NIfTI or DICOM file at its own size.
 
     Args:
         path: the file.
         size: side of the model's square, in pixels, on which the limits of the grey scale are measured.
-        any_body_part: also read DICOM files that name another part of the body.
 
     Raises:
         ImageError: as `load_radiograph`.
     """
     data = read_bytes(path)
     if is_dicom(data):
-        decoded = dicom.decode_levels(data, any_body_part=any_body_part)
+        decoded = dicom.decode_levels(data, any_body_part=True)
         if decoded is not None:
             stored, levels, lowest = decoded
             film = Film(stored.values, FULL_8_BIT, levels, lowest, stored.padding)
             return replace(film, limits=_limits(film.displayed(), size))
-    pixels = read_pixels(path, any_body_part=any_body_part)
+    pixels = read_pixels(path, any_body_part=True)
     if photographs.is_photograph(data):
         seen = read_pixels(path, at_least=2 * size)  # as the model's picture is read
         is_8_bit = bool(pixels.max() <= FULL_8_BIT[1])

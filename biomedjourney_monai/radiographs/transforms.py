@@ -78,7 +78,7 @@ class NormalizeRadiographd(MapTransform, InvertibleTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         scaled = dict(data)
         for key in self.key_iterator(scaled):
-            image, content = _array(scaled[key]), _content(scaled[key])
+            image, content = array_of(scaled[key]), content_of(scaled[key])
             low, high = intensity_limits(image, content)
             tensor = MetaTensor(torch.from_numpy(scale_intensity(image, content)[None]), meta=_meta(scaled[key]))
             self.push_transform(tensor, extra_info={"low": float(low), "high": float(high)})
@@ -89,8 +89,8 @@ class NormalizeRadiographd(MapTransform, InvertibleTransform):
         restored = dict(data)
         for key in self.key_iterator(restored):
             limits = self.pop_transform(restored[key])[TraceKeys.EXTRA_INFO]
-            scaled = _array(restored[key]) * (limits["high"] - limits["low"]) + limits["low"]
-            original = np.where(_content(restored[key]), scaled, 0).astype(np.float32)
+            scaled = array_of(restored[key]) * (limits["high"] - limits["low"]) + limits["low"]
+            original = np.where(content_of(restored[key]), scaled, 0).astype(np.float32)
             restored[key] = MetaTensor(torch.from_numpy(original[None]), meta=_meta(restored[key]))
         return restored
 
@@ -127,7 +127,7 @@ class FilterViewd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         checked = dict(data)
         for key in self.key_iterator(checked):
-            view = check_view(_array(checked[key]), mirror=self.mirror, max_fault=self.max_fault)
+            view = check_view(array_of(checked[key]), mirror=self.mirror, max_fault=self.max_fault)
             if view.reason and self.refuse:
                 raise ImageError(
                     "a radiograph must be an upright frontal chest",
@@ -140,14 +140,16 @@ class FilterViewd(MapTransform):
         return checked
 
 
-def _array(image: torch.Tensor | np.ndarray) -> np.ndarray:
-    return np.asarray(image, np.float32)[0]  # (H, W)
+def array_of(image: torch.Tensor | np.ndarray) -> np.ndarray:
+    """The pixels of an image of shape (1, H, W), float32, shape (H, W)."""
+    return np.asarray(image, np.float32)[0]
 
 
 def _meta(image: torch.Tensor | np.ndarray) -> dict[str, Any]:
     return dict(getattr(image, "meta", {}))
 
 
-def _content(image: torch.Tensor | np.ndarray) -> np.ndarray:
+def content_of(image: torch.Tensor | np.ndarray) -> np.ndarray:
+    """The content mask in an image's meta data, bool, shape (H, W); without one, everything is content."""
     content = _meta(image).get("content")
-    return np.ones(_array(image).shape, bool) if content is None else np.asarray(content, bool)[0]
+    return np.ones(array_of(image).shape, bool) if content is None else np.asarray(content, bool)[0]

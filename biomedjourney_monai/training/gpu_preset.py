@@ -1,7 +1,5 @@
 """Training settings for the memory of one GPU, at the paper's batch of 32 examples per optimiser step."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from biomedjourney_monai.errors import SettingError
@@ -24,7 +22,7 @@ class GpuPreset:
     gradient_checkpointing: bool
 
     @classmethod
-    def for_memory(cls, gigabytes: float) -> GpuPreset:
+    def for_memory(cls, gigabytes: float) -> "GpuPreset":
         """The preset of the largest GPU in `PRESETS` that has at most this memory.
 
         Raises:

@@ -1,7 +1,5 @@
 """Perceptual distance of two images, by the features of a frozen network with weights from a local file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +34,7 @@ class FeatureDistance(nn.Module):
         for name in layers:
             known[name].register_forward_hook(lambda module, inputs, output: self._features.append(output))
 
-    def train(self, mode: bool = True) -> FeatureDistance:
+    def train(self, mode: bool = True) -> "FeatureDistance":
         """Stay in evaluation mode."""
         return super().train(False)
 

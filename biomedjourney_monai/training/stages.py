@@ -26,10 +26,9 @@ from biomedjourney_monai.networks.weights.geometry import GEOMETRY_KEY
 from biomedjourney_monai.networks.weights.model_file import load_tensors, weights_hash
 from biomedjourney_monai.networks.weights.trained_size import IMAGE_SIZE_KEY
 from biomedjourney_monai.networks.weights.trained_views import VIEWS_KEY
-from biomedjourney_monai.training.data.examples import sample_pairs
+from biomedjourney_monai.training.data.examples import Encoders, sample_pairs
 from biomedjourney_monai.training.data.folders import Folders, as_folders, views_in
 from biomedjourney_monai.training.data.latents import require_fresh
-from biomedjourney_monai.training.data.live_images import Encoders
 from biomedjourney_monai.training.data.mixture import read_encoding
 from biomedjourney_monai.training.first_stage import load_autoencoder
 

@@ -29,7 +29,7 @@ from sections import read_indiana
 
 from biomedjourney_monai.preparation.descriptions.cases import Case, compare_reports
 from biomedjourney_monai.preparation.descriptions.checker import check_description
-from biomedjourney_monai.preparation.descriptions.writers import write_by_rules
+from biomedjourney_monai.preparation.descriptions.rows import write_by_rules
 from biomedjourney_monai.preparation.reports.sections import Sections, clean, parse_report
 
 BARS = {

@@ -27,7 +27,7 @@ from laterality import draw_picture
 from tqdm import tqdm
 
 from biomedjourney_monai.cli.arguments import add_sampling_arguments, counterfactual_model
-from biomedjourney_monai.clinic.web.suggestions import all_suggestions
+from biomedjourney_monai.clinic.web.page import all_suggestions
 from biomedjourney_monai.evaluation.judges.drawn import judge_halves, warn_of_unseen
 from biomedjourney_monai.evaluation.judges.loading import Judges, load_judges
 from biomedjourney_monai.evaluation.metrics.sides import SEEN

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 import uvicorn
 
-from biomedjourney_monai.clinic.web import connections
+from biomedjourney_monai.clinic.web import server as web_server
 from biomedjourney_monai.clinic.web.server import WebServer
 
 LONGEST = 2.0
@@ -50,7 +50,7 @@ def serve() -> tuple[uvicorn.Server, int]:
     """The page's server in a thread, as `biomedjourney app` runs it, and its port."""
     options = {"log_config": None, "ws": "none", "lifespan": "off", "timeout_graceful_shutdown": 1}
     app = WebServer(Service()).app()
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=connections.LimitedConnection, **options))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=web_server.LimitedConnection, **options))
     threading.Thread(target=server.run, daemon=True).start()
     while not server.started:
         time.sleep(0.01)

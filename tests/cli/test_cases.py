@@ -70,7 +70,7 @@ def test_a_cohort_keeps_each_of_the_files_or_says_why_not(here):
         dataset.save_as(here / "files" / path.name)
     words = ["--eligibility", "any", "--check-views", "--processes", "1"]
     assert main(["cohort", "--dicom", "files", "--work", "work", *words]) == 0
-    from biomedjourney_monai.preparation.cohort.study_table import read_studies
+    from biomedjourney_monai.preparation.journeys import read_studies
 
     kept = {Path(path).name for path in read_studies(here / "work")["image_path"]}
     assert kept == {path.name for path in DICOM}

@@ -241,7 +241,7 @@ def test_without_a_cache_training_gets_the_same_examples(encode, prepared):
 def make_encoders(prepared, load_text_encoder):
     from biomedjourney_monai.model_config import ModelConfig
     from biomedjourney_monai.training.data.encode_shards import load_autoencoder
-    from biomedjourney_monai.training.data.live_images import Encoders
+    from biomedjourney_monai.training.data.examples import Encoders
 
     model = ModelConfig.find(BUNDLE)
     weights = prepared / "runs" / "autoencoder.pt"

@@ -4,7 +4,7 @@ from biomedjourney_monai.cli.main import main
 
 
 def test_the_verb_trains_probes_and_writes_a_folder(tmp_path, capsys, monkeypatch):
-    import biomedjourney_monai.training.text_tower.probe as text_probe
+    import biomedjourney_monai.training.text_tower.train as text_probe
 
     monkeypatch.setattr(text_probe.probe_meaning, "__kwdefaults__", {"texts": 30, "steps": 5})
     arguments = ["train-text", "--out", str(tmp_path), "--images", "8", "--steps", "1", "--processes", "1"]

@@ -83,8 +83,13 @@ def models(tmp_path_factory):
     """A folder with judges that were never trained."""
     import torch
 
-    from biomedjourney_monai.evaluation.judges.networks import PhantomClassifier, PhantomSegmenter
-    from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, SEGMENTER_FILE, save_weights
+    from biomedjourney_monai.evaluation.judges.phantom import (
+        CLASSIFIER_FILE,
+        SEGMENTER_FILE,
+        PhantomClassifier,
+        PhantomSegmenter,
+        save_weights,
+    )
 
     folder = tmp_path_factory.mktemp("models")
     with torch.random.fork_rng():

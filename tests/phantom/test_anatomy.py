@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from biomedjourney_monai.errors import ConfigError
-from biomedjourney_monai.phantom.anatomy import draw_anatomy
+from biomedjourney_monai.phantom.anatomy import draw_anatomy, grow_vessels
 
 CONTRAST = {"bone_density", "vessel_contrast", "streaks"}
 
@@ -52,3 +52,28 @@ def test_textures_are_standardised():
     textures = draw_anatomy(3, sex="M", age=50, group=0).textures
     assert textures.dtype == np.float32
     assert np.allclose(textures.std(axis=(1, 2)), 1, atol=1e-3)
+
+
+def _tree(seed: int = 0):
+    return grow_vessels(np.random.default_rng(seed), hilum_height=0.5)
+
+
+def test_same_seed_same_tree_and_other_seed_other_tree():
+    assert np.array_equal(_tree(1).across, _tree(1).across)
+    assert not np.array_equal(_tree(1).across[:500], _tree(2).across[:500])
+
+
+def test_tree_reaches_apex_base_and_lateral_border():
+    tree = _tree()
+    assert tree.height.min() < 0.1
+    assert tree.height.max() > 0.97
+    assert tree.across.max() > 0.9
+
+
+def test_vessels_thin_toward_the_periphery():
+    tree = _tree()
+    from_hilum = np.hypot((tree.across - 0.12) * 11.5, (tree.height - 0.5) * 20)
+    central, far = tree.radius_cm[from_hilum < 2.5].mean(), tree.radius_cm[from_hilum > 7].mean()
+    assert central > 1.7 * far
+    assert tree.radius_cm.min() > 0.02
+    assert tree.radius_cm.max() < 0.8

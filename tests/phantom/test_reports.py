@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from biomedjourney_monai.phantom.patients import draw_patient
-from biomedjourney_monai.phantom.phrasing.words import ADVERBS, PREDICATE_WORDS, SEVERITY_WORDS
+from biomedjourney_monai.phantom.phrasing.voice import ADVERBS, PREDICATE_WORDS, SEVERITY_WORDS
 from biomedjourney_monai.phantom.reports import write_report
 from biomedjourney_monai.phantom.seeds import derive_rng
 from biomedjourney_monai.schema import FINDINGS

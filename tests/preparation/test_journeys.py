@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biomedjourney_monai.errors import SettingError
-from biomedjourney_monai.preparation.journeys import build_journeys
-from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, STUDY_COLUMNS
+from biomedjourney_monai.errors import SettingError, TableError
+from biomedjourney_monai.preparation.cohort.mimic import read_mimic
+from biomedjourney_monai.preparation.cohort.selection import select_studies
+from biomedjourney_monai.preparation.journeys import build_journeys, read_studies
+from biomedjourney_monai.schema import CHEXPERT_LABELS, JOURNEY_COLUMNS, STUDIES_FILE, STUDY_COLUMNS
 
 STUDIES = ["prior_study_id", "new_study_id"]
 
@@ -111,3 +113,43 @@ def test_against_a_plain_loop(visits, random):
     journeys, _drops = build_journeys(make_studies(rows))
     assert list(zip(journeys["prior_study_id"], journeys["new_study_id"])) == expected
     assert (journeys["days_between"] > 0).all()
+
+
+@pytest.fixture
+def studies(small_mimic):
+    return select_studies(read_mimic(small_mimic)).studies
+
+
+def test_what_cohort_writes_passes_as_it_is(studies, tmp_path):
+    studies.to_parquet(tmp_path / STUDIES_FILE, index=False)
+    pd.testing.assert_frame_equal(read_studies(tmp_path), studies, check_dtype=False)
+
+
+def with_first(table, column, value):
+    return table.assign(**{column: [value, *table[column].tolist()[1:]]})
+
+
+@pytest.mark.parametrize(
+    ("column", "spoil"),
+    [
+        ("study_datetime", lambda table: table.assign(study_datetime=table["study_datetime"].astype(str))),
+        ("study_datetime", lambda table: with_first(table, "study_datetime", pd.NaT)),
+        ("study_id", lambda table: with_first(table, "study_id", table["study_id"].iloc[1])),
+        ("dicom_id", lambda table: with_first(table, "dicom_id", table["dicom_id"].iloc[1])),
+        ("dicom_id", lambda table: with_first(table, "dicom_id", "../../out")),
+        ("subject_id", lambda table: table.assign(subject_id=table["subject_id"].astype(int))),
+        ("image_path", lambda table: with_first(table, "image_path", None)),
+        ("split", lambda table: with_first(table, "split", "training")),
+        ("split", lambda table: table.drop(columns="split")),
+    ],
+)
+def test_a_bad_table_is_refused_and_its_column_named(studies, tmp_path, column, spoil):
+    spoil(studies).to_parquet(tmp_path / STUDIES_FILE, index=False)
+    with pytest.raises(TableError, match=column) as refused:
+        read_studies(tmp_path)
+    assert "../../out" not in str(refused.value)
+
+
+def test_a_missing_table_says_what_to_run(tmp_path):
+    with pytest.raises(TableError, match="cohort"):
+        read_studies(tmp_path)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import requests
+
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.radiographs.read.dicom_header import as_image_error
 from biomedjourney_monai.radiographs.read.quiet import silence_dicom_libraries, silence_loggers
@@ -20,6 +22,42 @@ from biomedjourney_monai.radiographs.read.quiet import silence_dicom_libraries, 
 if TYPE_CHECKING:
     import pydicom
     import requests
+
+
+MAX_ANSWER_BYTES = 256 * 1024**2
+"""Of one answer, unpacked. A chest radiograph has up to 35 MB, the headers of a series less."""
+
+ANSWER_SECONDS = 300.0
+CHUNK = 1 << 16
+
+
+class AnswerTooLarge(requests.exceptions.RequestException):
+    """An answer beyond the limit."""
+
+
+class LimitedSession(requests.Session):
+    """Reads every answer whole, piece by piece, and gives up at the limits."""
+
+    def send(self, request: requests.PreparedRequest, **keywords: Any) -> requests.Response:
+        """Send a request, and read its answer.
+
+        Raises:
+            AnswerTooLarge: for an answer with more than `MAX_ANSWER_BYTES`.
+            requests.exceptions.Timeout: for one that takes longer than `ANSWER_SECONDS`.
+        """
+        response = super().send(request, **{**keywords, "stream": True})
+        ends, parts, count = time.monotonic() + ANSWER_SECONDS, [], 0
+        for part in response.iter_content(CHUNK):
+            parts.append(part)
+            count += len(part)
+            if count > MAX_ANSWER_BYTES or time.monotonic() > ends:
+                response.close()
+                if count > MAX_ANSWER_BYTES:
+                    raise AnswerTooLarge("an answer is too large")
+                raise requests.exceptions.Timeout("an answer takes too long")
+        response._content = b"".join(parts)
+        return response
+
 
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 3
@@ -176,7 +214,7 @@ def is_unprotected(url: str) -> bool:
 def _session(user: str | None, password: str | None, token: str | None, ca_file: str | None) -> requests.Session:
     import requests
 
-    from biomedjourney_monai.clinic.pacs.limited_session import LimitedSession
+    from biomedjourney_monai.clinic.pacs.archive import LimitedSession
 
     class Bearer(requests.auth.AuthBase):
         def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -209,7 +247,7 @@ def _explained(doing: str) -> Iterator[None]:
 def _explain(error: Exception, doing: str) -> ArchiveError:
     import requests
 
-    from biomedjourney_monai.clinic.pacs.limited_session import MAX_ANSWER_BYTES, AnswerTooLarge
+    from biomedjourney_monai.clinic.pacs.archive import MAX_ANSWER_BYTES, AnswerTooLarge
 
     status = _status(error)
     if status is not None:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from biomedjourney_monai.clinic.pacs.archive import Archive
-from biomedjourney_monai.clinic.pacs.identity import Query
-from biomedjourney_monai.clinic.pacs.latest_radiograph import check_retrieved, find_latest
+from biomedjourney_monai.clinic.pacs.latest_radiograph import Query, check_retrieved, find_latest
 from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.generation.model import CounterfactualModel
 from biomedjourney_monai.generation.outcomes import KEPT, NOT_TRIED, noting, reason_of, results_file, write_outcomes

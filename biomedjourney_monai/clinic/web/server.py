@@ -1,4 +1,4 @@
-"""The web page's server: one page, and two requests answered in JSON. It stores nothing that it receives.
+"""The web page's server: one page, two requests answered in JSON, time limits. It stores nothing that it receives.
 
 `POST /api/inspect` takes an image file's bytes. `POST /api/make` takes one line of JSON (`PageRequest`), then the
 bytes, and streams lines of JSON: waiting, sampling, and finally the result or an error. Closing the connection cancels
@@ -16,19 +16,27 @@ from threading import Event
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import h11
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from biomedjourney_monai.clinic.web.arrivals import Arrivals
+from biomedjourney_monai.clinic.web.arrivals import Arrivals, LineFullError, RequestQueue
 from biomedjourney_monai.clinic.web.login import Logins
 from biomedjourney_monai.clinic.web.page import MEDIA_TYPES, read_static, render_page
-from biomedjourney_monai.clinic.web.queue import LineFullError, RequestQueue
-from biomedjourney_monai.clinic.web.request import MAX_SETTINGS_BYTES, PageRequest, RequestError, parse_request
-from biomedjourney_monai.clinic.web.uploads import MAX_BYTES, LimitError, too_large
+from biomedjourney_monai.clinic.web.request import (
+    MAX_BYTES,
+    MAX_SETTINGS_BYTES,
+    LimitError,
+    PageRequest,
+    RequestError,
+    parse_request,
+    too_large,
+)
 from biomedjourney_monai.errors import BiomedJourneyError
 
 logger = logging.getLogger(__name__)
@@ -284,3 +292,79 @@ def status_of(error: Exception) -> int:
     if isinstance(error, LimitError):
         return 413
     return 400 if isinstance(error, BiomedJourneyError) else 500
+
+
+HEADER_SECONDS = 10.0
+"""Time for the whole header of a request to arrive, from the connection or the last answer on."""
+
+READER_SECONDS = 120.0
+"""Time in which a browser must read what was sent."""
+
+MAX_CONNECTIONS = 400
+"""Beyond them, the one that has been without a request for the longest time is closed."""
+
+
+class LimitedConnection(H11Protocol):
+    """One connection. Slow ones cost memory for a limited time, and never hold the model."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._header_limit: asyncio.TimerHandle | None = None
+        self._reader_limit: asyncio.TimerHandle | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch_header()
+        if len(self.connections) > MAX_CONNECTIONS:
+            idle = [one for one in self.connections if isinstance(one, LimitedConnection) and one._header_limit]
+            min(idle, key=lambda one: one._header_limit.when()).transport.abort()  # type: ignore[union-attr]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._header_limit = _stop(self._header_limit)
+        self._reader_limit = _stop(self._reader_limit)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_header()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_header()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._reader_limit = self._reader_limit or self.loop.call_later(READER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._reader_limit = _stop(self._reader_limit)
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, with the headers of every answer."""
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"), *HEADERS.items()]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=msg.encode("ascii")),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _watch_header(self) -> None:
+        """Let the time run while no request has arrived completely; bytes do not extend it."""
+        if self.is_busy or self.transport.is_closing():
+            self._header_limit = _stop(self._header_limit)
+        elif self._header_limit is None:
+            self._header_limit = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+
+def _stop(limit: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+    if limit is not None:
+        limit.cancel()
+    return None

@@ -10,8 +10,6 @@ pretrained/ENCODER[-VARIANT]/         stage 1 on single images and impressions, 
 cells/CELL/                           runs/, samples/, metrics.json, scores.parquet
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from biomedjourney_monai.configuration import as_config_text
-from biomedjourney_monai.evaluation.ablation.grid import Ablation, Cell
+from biomedjourney_monai.evaluation.ablation.grid import NO_VARIANT, Ablation, Cell, lay_over
 from biomedjourney_monai.evaluation.ablation.steps import Step
-from biomedjourney_monai.evaluation.ablation.variants import NO_VARIANT, lay_over
 from biomedjourney_monai.evaluation.systems.scoring import SCORES_FILE
 from biomedjourney_monai.files import write_json
 from biomedjourney_monai.schema import (
@@ -63,7 +60,7 @@ class Plan:
                 prepare(cell)
         return list(self._steps.values())
 
-    def for_cells(self, cells: Sequence[Cell]) -> Plan:
+    def for_cells(self, cells: Sequence[Cell]) -> "Plan":
         """The plan of other cells of the same ablation."""
         return replace(self, cells=cells)
 

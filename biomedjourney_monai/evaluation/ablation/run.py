@@ -7,17 +7,16 @@ from typing import Any
 
 from biomedjourney_monai.errors import ConfigError, refuse_unknown_keywords
 from biomedjourney_monai.evaluation.ablation.grid import choose_cells, read_ablation
-from biomedjourney_monai.evaluation.ablation.launch import launcher
-from biomedjourney_monai.evaluation.ablation.markdown import format_ablation
 from biomedjourney_monai.evaluation.ablation.plan import Plan
-from biomedjourney_monai.evaluation.ablation.results import collect_results
 from biomedjourney_monai.evaluation.ablation.steps import (
     describe_time,
     done_steps,
     estimate_seconds,
     forget,
+    launcher,
     run_steps,
 )
+from biomedjourney_monai.evaluation.ablation.table import collect_results, format_ablation
 from biomedjourney_monai.files import write_json, written_atomically
 from biomedjourney_monai.model_config import ModelConfig
 

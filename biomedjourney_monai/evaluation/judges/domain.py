@@ -1,7 +1,5 @@
 """Which judges fit a picture: each knows how far the picture's features lie from those that it was trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from biomedjourney_monai.evaluation.judges.equal_groups import equal_groups
-from biomedjourney_monai.evaluation.judges.scores import Judges
+from biomedjourney_monai.evaluation.judges.scores import Judges, equal_groups
 
 INSIDE, SLACK = 0.995, 1.1
 """The limit is 1.1 times the distance that this share of the validation images keeps to."""
@@ -66,7 +63,7 @@ class FeatureDomain(nn.Module):
         return (features.float() - self.centre) @ self.whitening @ self.direction + self.offset
 
     @classmethod
-    def fitted(cls, features: Tensor, held_out: Tensor) -> FeatureDomain:
+    def fitted(cls, features: Tensor, held_out: Tensor) -> "FeatureDomain":
         """Fit to features of training images, (N, D); the limit is taken from other patients' images, (M, D)."""
         domain = cls(features.shape[1])
         features, domain.centre = features.double(), features.mean(dim=0)

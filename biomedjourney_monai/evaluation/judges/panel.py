@@ -1,7 +1,5 @@
 """The judges as a network that a MONAI evaluator can run, and the inputs of its metric handlers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from biomedjourney_monai.evaluation.judges.loading import load_judges
-from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
-from biomedjourney_monai.evaluation.judges.scores import Judges, JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import Judges, JudgeScores, score_safely
 from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.schema import FINDINGS
@@ -47,7 +44,7 @@ class JudgePanel(nn.Module):
         self.judges = judges
 
     @classmethod
-    def from_folder(cls, models: str | Path, *, device: torch.device | str = "cpu") -> JudgePanel:
+    def from_folder(cls, models: str | Path, *, device: torch.device | str = "cpu") -> "JudgePanel":
         """Load the judges whose weights lie in a folder.
 
         Raises:

@@ -4,11 +4,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.evaluation.metrics.measure import KEPT, PAPER, Measure, Scored
 from biomedjourney_monai.evaluation.metrics.row_metric import RowMetric, RowMetricHandler, known_mean
-from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistics, count_known, noted, unknown, with_mean
+from biomedjourney_monai.evaluation.metrics.statistic import (
+    OVERALL,
+    Statistics,
+    count_known,
+    noted,
+    replicate_by_block,
+    unknown,
+    with_mean,
+)
 from biomedjourney_monai.schema import FINDINGS
 
 PATHOLOGY_COLUMNS = [f"pathology {finding}" for finding in FINDINGS]

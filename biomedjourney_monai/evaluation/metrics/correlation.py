@@ -4,10 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
 from biomedjourney_monai.evaluation.metrics.measure import PAPER, Measure, Scored
 from biomedjourney_monai.evaluation.metrics.row_metric import RowMetric, RowMetricHandler
-from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistics, count_known, noted
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, Statistics, count_known, noted, replicate_by_block
 
 AGE_COLUMN = "age"
 

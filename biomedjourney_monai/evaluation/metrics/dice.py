@@ -6,10 +6,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
-from biomedjourney_monai.evaluation.metrics.bootstrap import weighted_mean
 from biomedjourney_monai.evaluation.metrics.measure import PAPER, Measure, Scored
 from biomedjourney_monai.evaluation.metrics.row_metric import RowMetric, RowMetricHandler
-from biomedjourney_monai.evaluation.metrics.statistic import Statistics, count_known, with_mean
+from biomedjourney_monai.evaluation.metrics.statistic import Statistics, count_known, weighted_mean, with_mean
 from biomedjourney_monai.schema import STRUCTURES
 
 DICE_REFERENCE_COLUMNS = [f"dice_reference {structure}" for structure in STRUCTURES]

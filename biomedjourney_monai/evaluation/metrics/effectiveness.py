@@ -3,7 +3,7 @@
 import numpy as np
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.metrics.measure import ASKED, KEPT, Measure, column_means
+from biomedjourney_monai.evaluation.metrics.measure import ASKED, KEPT, Measure
 from biomedjourney_monai.evaluation.systems.asked_findings import (
     NO_DESCRIPTIONS,
     AskedScorer,
@@ -55,7 +55,9 @@ EFFECTIVENESS = Measure(
     key="effectiveness",
     title="Shows what was asked",
     meaning="Of the findings that must appear or resolve: the share that the judge then sees, or no longer sees.",
-    compute=column_means("effectiveness", FINDINGS, without=NO_DESCRIPTIONS, nothing="no journey asks for it"),
+    parts=FINDINGS,
+    without=NO_DESCRIPTIONS,
+    nothing="no journey asks for it",
     topic=ASKED,
     terminal="effective",
 )
@@ -63,9 +65,8 @@ OTHERS_MOVED = Measure(
     key="others_moved",
     title="Other findings moved",
     meaning="By how much the judge's probability of findings that must not change differs from the prior's.",
-    compute=column_means(
-        "others_moved", without=NO_DESCRIPTIONS, nothing="every journey's description mentions all findings"
-    ),
+    without=NO_DESCRIPTIONS,
+    nothing="every journey's description mentions all findings",
     topic=KEPT,
     lower_is_better=True,
     terminal="others moved",

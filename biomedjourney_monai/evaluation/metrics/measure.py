@@ -48,8 +48,17 @@ class Scored:
     def statistics(self, measure: Measure) -> Statistics:
         """The measure's statistics by part; each measure is computed once."""
         if measure.key not in self._computed:
-            self._computed[measure.key] = measure.compute(self)
+            self._computed[measure.key] = measure.compute(self) if measure.compute else self._column_means(measure)
         return self._computed[measure.key]
+
+    def _column_means(self, measure: Measure) -> Statistics:
+        """The means of the measure's columns, named by its key and, after a space, the part: "truth_psnr inside"."""
+        names = {part: f"{measure.key} {part}" for part in (OVERALL, *measure.parts)}
+        present = {part: self.scores[name].to_numpy() for part, name in names.items() if name in self.scores}
+        means = {part: mean_of(values, self.weights, measure.nothing) for part, values in present.items()}
+        if not means:
+            return {OVERALL: unknown(len(self.weights), measure.without or measure.nothing)}
+        return means if OVERALL in means else {OVERALL: mean_of_parts(means, measure.nothing), **means}
 
     def columns(self, names: Sequence[str]) -> np.ndarray:
         """Columns of the scores, shape (N, len(names))."""
@@ -61,10 +70,6 @@ class Scored:
         return self.truth
 
 
-def _not_computed(scored: Scored) -> Statistics:
-    raise NotImplementedError
-
-
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """A metric.
@@ -73,7 +78,11 @@ class Measure:
         key: its name in metrics.json.
         title: its name on the report page.
         meaning: for the page's readers.
-        compute: its statistics by part, from a system's scores.
+        compute: its statistics by part, from a system's scores; None averages the columns of its key over journeys:
+            the overall one and those of `parts`, or the mean of the parts where no column holds the overall number.
+        parts: of the columns.
+        without: why it is unknown where the columns are missing; "" for `nothing`.
+        nothing: why it is unknown where the columns are empty.
         section: of metrics.json that holds it.
         topic: heading of the page that its chart stands under; "" for the page's main tables.
         lower_is_better: the direction.
@@ -94,7 +103,10 @@ class Measure:
     key: str
     title: str
     meaning: str = ""
-    compute: Callable[[Scored], Statistics] = _not_computed
+    compute: Callable[[Scored], Statistics] | None = None
+    parts: Sequence[str] = ()
+    without: str = ""
+    nothing: str = "no journey could be measured"
     section: str = FURTHER
     topic: str = ""
     lower_is_better: bool = False
@@ -109,24 +121,3 @@ class Measure:
     ablation: str = ""
     paper: str = ""
     tuning: Mapping[str, str] = field(default_factory=dict)
-
-
-def column_means(
-    key: str, parts: Sequence[str] = (), *, without: str, nothing: str = "no journey could be measured"
-) -> Callable[[Scored], Statistics]:
-    """A measure's `compute` that averages columns of the scores over journeys.
-
-    A column is named by the metric and, after a space, its part: "truth_psnr inside". The overall number is the mean of
-    the parts unless a column holds it. `without` is the reason where the columns are missing, `nothing` where they are
-    empty.
-    """
-
-    def compute(scored: Scored) -> Statistics:
-        scores, weights = scored.scores, scored.weights
-        present = [part for part in (OVERALL, *parts) if f"{key} {part}" in scores]
-        means = {part: mean_of(scores[f"{key} {part}"].to_numpy(), weights, nothing) for part in present}
-        if not means:
-            return {OVERALL: unknown(len(weights), without)}
-        return means if OVERALL in means else {OVERALL: mean_of_parts(means, nothing), **means}
-
-    return compute

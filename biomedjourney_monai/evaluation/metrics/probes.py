@@ -5,6 +5,7 @@ reversibility); Wang et al. 2003 (MS-SSIM).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from monai.metrics.regression import compute_ms_ssim
 from torch import Tensor
 
-from biomedjourney_monai.evaluation.metrics.measure import ASKED, KEPT, PROBES, REAL, Measure, column_means
+from biomedjourney_monai.evaluation.metrics.measure import ASKED, KEPT, PROBES, REAL, Measure
 from biomedjourney_monai.schema import FINDINGS
 
 NULL_STEPS = 3
@@ -34,97 +35,77 @@ def mean_ms_ssim(samples: Sequence[Tensor]) -> np.ndarray:
     return torch.stack(pairs).mean(dim=0).double().numpy()
 
 
-def _measure(
-    key: str,
-    title: str,
-    meaning: str,
-    *,
-    topic: str,
-    parts: Sequence[str] = (),
-    nothing: str = "every prior shows all findings",
-    lower_is_better: bool = False,
-    has_best: bool = True,
-) -> Measure:
-    return Measure(
-        key=key,
-        title=title,
-        meaning=meaning,
-        compute=column_means(key, parts, without=nothing, nothing=nothing),
-        section=PROBES,
-        topic=topic,
-        lower_is_better=lower_is_better,
-        has_best=has_best,
-    )
-
+_measure = partial(Measure, section=PROBES, nothing="every prior shows all findings")
 
 LADDERS = (
     _measure(
-        "ladder_judge",
-        "Rising ladders, by the judge",
-        "Small, moderate and large from one noise: the share of ladders in which the judge's probability"
+        key="ladder_judge",
+        title="Rising ladders, by the judge",
+        meaning="Small, moderate and large from one noise: the share of ladders in which the judge's probability"
         " rises at both steps.",
         topic=ASKED,
     ),
     _measure(
-        "ladder_change",
-        "Rising ladders, by the change",
-        "The same, with how much the picture differs from the prior.",
+        key="ladder_change",
+        title="Rising ladders, by the change",
+        meaning="The same, with how much the picture differs from the prior.",
         topic=ASKED,
     ),
     _measure(
-        "ladder_change_at",
-        "Rising ladders, by the change in place",
-        "The same, only at the finding's anatomy: what else the picture changes does not count.",
+        key="ladder_change_at",
+        title="Rising ladders, by the change in place",
+        meaning="The same, only at the finding's anatomy: what else the picture changes does not count.",
         topic=ASKED,
         nothing="no anatomy was seen, or every prior shows all findings",
     ),
 )
 AXIOMS = (
     _measure(
-        "composition_drift",
-        "Drift without an instruction",
-        "Mean absolute difference from the prior after following the empty description, once and repeatedly. Guidance"
-        " subtracts the empty description, so this is small by construction.",
+        key="composition_drift",
+        title="Drift without an instruction",
+        meaning="Mean absolute difference from the prior after following the empty description, once and repeatedly."
+        " Guidance subtracts the empty description, so this is small by construction.",
         topic=KEPT,
         parts=[f"after {n}" for n in range(1, NULL_STEPS + 1)],
         lower_is_better=True,
     ),
     _measure(
-        "no_change_drift",
-        "Drift after a sentence without change",
-        "Mean absolute difference from the prior after a report's sentence such as “No interval change.”; “redrawn” is"
-        " without keep_unchanged, the autoencoder's losses included.",
+        key="no_change_drift",
+        title="Drift after a sentence without change",
+        meaning="Mean absolute difference from the prior after a report's sentence such as “No interval change.”;"
+        " “redrawn” is without keep_unchanged, the autoencoder's losses included.",
         topic=KEPT,
         parts=["redrawn"],
         lower_is_better=True,
     ),
     _measure(
-        "no_change_findings",
-        "Findings kept without change",
-        "Of the findings that the judge sees in the prior, the share that it still sees after such a sentence.",
+        key="no_change_findings",
+        title="Findings kept without change",
+        meaning="Of the findings that the judge sees in the prior, the share that it still sees after such a sentence.",
         topic=KEPT,
         nothing="the judge saw no finding in the priors",
     ),
     _measure(
-        "reversibility_error",
-        "There and back: error",
-        "A finding is asked for and then said to have resolved: how far the picture then is from the prior.",
+        key="reversibility_error",
+        title="There and back: error",
+        meaning="A finding is asked for and then said to have resolved: how far the picture then is from the prior.",
         topic=KEPT,
         lower_is_better=True,
     ),
     _measure(
-        "reversibility_recovered",
-        "There and back: finding gone",
-        "Of the findings that had appeared, the share that has disappeared again.",
+        key="reversibility_recovered",
+        title="There and back: finding gone",
+        meaning="Of the findings that had appeared, the share that has disappeared again.",
         topic=KEPT,
         parts=FINDINGS,
         nothing="nothing appeared to be undone",
     ),
 )
 DIVERSITY = _measure(
-    "diversity_ms_ssim",
-    "Likeness of samples",
-    "How alike samples of one request with different seeds are (MS-SSIM): 1 is no diversity. Neither end is best.",
+    key="diversity_ms_ssim",
+    title="Likeness of samples",
+    meaning="How alike samples of one request with different seeds are (MS-SSIM): 1 is no diversity."
+    " Neither end is best.",
     topic=REAL,
     nothing="images under 112 pixels",
     has_best=False,

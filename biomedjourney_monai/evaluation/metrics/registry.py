@@ -1,6 +1,6 @@
 """Every measure, in the order of the tables. A new metric has its own file and one line here."""
 
-from biomedjourney_monai.evaluation.metrics import neighbours, probes, truth_error
+from biomedjourney_monai.evaluation.metrics import feature_sets, probes, truth_error
 from biomedjourney_monai.evaluation.metrics.auroc import CHANGED_AUROC, PATHOLOGY_AUROC, RACE_AUROC, SEX_AUROC
 from biomedjourney_monai.evaluation.metrics.cmig import CMIG_MEASURE, CMIG_WITH_DICE
 from biomedjourney_monai.evaluation.metrics.correlation import AGE_R
@@ -32,13 +32,13 @@ MEASURES: tuple[Measure, ...] = (
     CHANGE_OUTSIDE,
     CHANGE_OUTSIDE_SHARE,
     SEX_AUROC,
-    *neighbours.IDENTITY,
+    *feature_sets.IDENTITY,
     *probes.AXIOMS,
     *truth_error.MEASURES,
     *FEATURE_SETS,
     KL_BINARY,
     probes.DIVERSITY,
-    *neighbours.MEMORISATION,
+    *feature_sets.MEMORISATION,
 )
 PAPER_MEASURES = tuple(measure for measure in MEASURES if measure.section == PAPER)
 FURTHER_MEASURES = tuple(measure for measure in MEASURES if measure.section == FURTHER)

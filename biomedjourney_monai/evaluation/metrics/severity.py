@@ -6,7 +6,6 @@ import numpy as np
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
 from biomedjourney_monai.evaluation.metrics.auroc import compute_auroc
-from biomedjourney_monai.evaluation.metrics.bootstrap import replicate_by_block
 from biomedjourney_monai.evaluation.metrics.measure import ASKED, Measure, Scored
 from biomedjourney_monai.evaluation.metrics.statistic import (
     OVERALL,
@@ -14,6 +13,7 @@ from biomedjourney_monai.evaluation.metrics.statistic import (
     Statistics,
     count_known,
     mean_of_parts,
+    replicate_by_block,
     unknown,
 )
 from biomedjourney_monai.evaluation.systems.asked_findings import NO_DESCRIPTIONS, AskedScorer, asked_severities

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
-from biomedjourney_monai.evaluation.metrics.measure import ASKED, Measure, column_means
+from biomedjourney_monai.evaluation.judges.scores import score_safely
+from biomedjourney_monai.evaluation.metrics.measure import ASKED, Measure
 from biomedjourney_monai.evaluation.systems.asked_findings import (
     NO_DESCRIPTIONS,
     SIDED,
@@ -23,18 +23,18 @@ MARGIN = 0.1
 SEEN = 0.5
 
 
-def only_half(side: str, images: Tensor, priors: Tensor, *, seam: float = 4) -> Tensor:
-    """Put one half of images (B, 1, H, W) into the prior images, with a transition of `seam` pixels.
+def only_half(side: str, images: Tensor, priors: Tensor) -> Tensor:
+    """Put one half of images (B, 1, H, W) into the prior images, with a transition of four pixels.
 
     The side is the patient's; the patient's left is image right.
     """
     columns = torch.arange(images.shape[-1]) + 0.5
-    share = ((columns - images.shape[-1] / 2) / seam + 0.5).clamp(0, 1)
+    share = ((columns - images.shape[-1] / 2) / 4 + 0.5).clamp(0, 1)
     share = share if side == "left" else 1 - share
     return share * images + (1 - share) * priors
 
 
-def is_side_correct(named: np.ndarray, other: np.ndarray, before: np.ndarray, *, margin: float = MARGIN) -> np.ndarray:
+def is_side_correct(named: np.ndarray, other: np.ndarray, before: np.ndarray) -> np.ndarray:
     """Decide for each of N requests whether the finding has appeared on the named side alone.
 
     The probabilities are those with only the named side's half, with only the other half, and of the prior image.
@@ -44,7 +44,7 @@ def is_side_correct(named: np.ndarray, other: np.ndarray, before: np.ndarray, *,
         than the margin, and not above one half unless the prior's is.
     """
     raised = (named > SEEN) & (named > before)
-    spared = (other - before <= margin) & ((other <= SEEN) | (before > SEEN))
+    spared = (other - before <= MARGIN) & ((other <= SEEN) | (before > SEEN))
     return raised & spared
 
 
@@ -95,9 +95,9 @@ SIDE_CORRECT = Measure(
     key="side_correct",
     title="Right side",
     meaning="Where a new finding is asked for on one side: how often it shows on that side alone.",
-    compute=column_means(
-        "side_correct", SIDED, without=NO_DESCRIPTIONS, nothing="no journey asks for a new finding on one side"
-    ),
+    parts=SIDED,
+    without=NO_DESCRIPTIONS,
+    nothing="no journey asks for a new finding on one side",
     topic=ASKED,
     terminal="right side",
     tuning={"overall": "side"},

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged
-from biomedjourney_monai.evaluation.metrics.measure import KEPT, Measure, column_means
+from biomedjourney_monai.evaluation.metrics.measure import KEPT, Measure
 from biomedjourney_monai.evaluation.systems.asked_findings import (
     NO_DESCRIPTIONS,
     SIDES,
@@ -49,10 +49,7 @@ def _hemithorax(structures: np.ndarray, side: str) -> np.ndarray:
     """One lung and its half of the diaphragm; the patient's left is image right."""
     diaphragm = structures[DIAPHRAGM].copy()
     middle = diaphragm.shape[1] // 2
-    if side == "left":
-        diaphragm[:, :middle] = False
-    else:
-        diaphragm[:, middle:] = False
+    diaphragm[:, slice(middle) if side == "left" else slice(middle, None)] = False
     return structures[LEFT if side == "left" else RIGHT] | diaphragm
 
 
@@ -107,7 +104,7 @@ CHANGE_OUTSIDE = Measure(
     key="change_outside",
     title="Change elsewhere",
     meaning="Mean absolute change, in grey levels of a range of 1, outside the anatomy that must change.",
-    compute=column_means("change_outside", without=NO_DESCRIPTIONS),
+    without=NO_DESCRIPTIONS,
     topic=KEPT,
     lower_is_better=True,
     terminal="change elsewhere",
@@ -116,11 +113,8 @@ CHANGE_OUTSIDE_SHARE = Measure(
     key="change_outside_share",
     title="Share of change elsewhere",
     meaning="Which share of all change lies outside the anatomy that must change.",
-    compute=column_means(
-        "change_outside_share",
-        without=NO_DESCRIPTIONS,
-        nothing="no journey asks for a change, or nothing changes",
-    ),
+    without=NO_DESCRIPTIONS,
+    nothing="no journey asks for a change, or nothing changes",
     topic=KEPT,
     lower_is_better=True,
 )

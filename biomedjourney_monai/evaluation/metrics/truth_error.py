@@ -1,19 +1,84 @@
-"""Error against the true counterfactual of a rendered patient: PSNR, SSIM, the judges' agreement, Dice."""
+"""PSNR and SSIM within a region, and the error against the true counterfactual of a rendered patient."""
 
 import numpy as np
 import torch
+from monai.metrics.regression import compute_ssim_and_cs
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, pad
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Scorer
-from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
-from biomedjourney_monai.evaluation.judges.scores import JudgeScores
+from biomedjourney_monai.evaluation.judges.scores import JudgeScores, score_safely
 from biomedjourney_monai.evaluation.metrics.dice import compute_structure_dice
-from biomedjourney_monai.evaluation.metrics.image_error import compute_region_psnr, compute_region_ssim
-from biomedjourney_monai.evaluation.metrics.measure import TRUE, Measure, column_means
+from biomedjourney_monai.evaluation.metrics.measure import TRUE, Measure
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
+
+LEAST_SQUARED_ERROR = 1 / (12 * 255**2)
+"""The error of rounding to 8 bits, in units of the image's range: no PSNR here is above 58.9 dB."""
+
+SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
+
+
+def compute_region_psnr(images: Tensor, truth: Tensor, *, region: Tensor | None = None) -> Tensor:
+    """Compute the peak signal-to-noise ratio, 10 log10(1 / mean squared error), within a region.
+
+    Args:
+        images: shape (B, 1, H, W), in [0, 1].
+        truth: same shape.
+        region: bool, same shape; None for the whole frame.
+
+    Returns:
+        dB, shape (B,), at most 58.9; NaN where the region is empty.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _require_one_shape(images, truth, region)
+    error = region_mean((images - truth).double() ** 2, region)
+    return -10 * torch.log10(error.clamp_min(LEAST_SQUARED_ERROR))
+
+
+def compute_region_ssim(images: Tensor, truth: Tensor, *, region: Tensor | None = None) -> Tensor:
+    """Compute the structural similarity, averaged over the windows whose centre lies within a region.
+
+    Windows are Gaussian, 11 pixels wide with sigma 1.5, and lie within the frame.
+
+    Args:
+        images: shape (B, 1, H, W), in [0, 1], at least 11 pixels on each side.
+        truth: same shape.
+        region: bool, same shape; None for the whole frame.
+
+    Returns:
+        Shape (B,), at most 1; NaN where no window's centre lies in the region.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Source: Wang et al. 2004, Image quality assessment: from error visibility to structural similarity.
+    """
+    _require_one_shape(images, truth, region)
+    size, sigma = [SSIM_WINDOW] * 2, [SSIM_SIGMA] * 2
+    values, _ = compute_ssim_and_cs(images.float(), truth.float(), 2, size, sigma)
+    margin = SSIM_WINDOW // 2
+    inner = None if region is None else pad(region, [-margin] * 4)
+    return region_mean(values, inner)
+
+
+def region_mean(values: Tensor, region: Tensor | None) -> Tensor:
+    """Average (B, 1, H, W) over a region of each image: shape (B,); NaN where the region is empty."""
+    if region is None:
+        return values.mean(dim=(1, 2, 3))
+    inside = region.sum(dim=(1, 2, 3))
+    total = torch.where(region, values, torch.zeros((), dtype=values.dtype)).sum(dim=(1, 2, 3))
+    return torch.where(inside > 0, total / inside.clamp_min(1), torch.nan)
+
+
+def _require_one_shape(images: Tensor, truth: Tensor, region: Tensor | None) -> None:
+    shapes = {tuple(tensor.shape) for tensor in (images, truth, region) if tensor is not None}
+    if len(shapes) > 1 or images.ndim != 4 or images.shape[1] != 1:
+        raise ValueError(f"the tensors must be of one shape (B, 1, H, W); found {sorted(shapes)}.")
+
 
 CHANGED = 0.08
 """Grey levels, of a range of 1, by which prior and truth must differ for a pixel to be in the changed region."""
@@ -94,7 +159,8 @@ MEASURES = (
         meaning="Rendered patients have a true counterfactual: the same visit and noise with only the findings"
         " changed. How near the picture is to it, in decibels; inside and outside the region that had to"
         " change.",
-        compute=column_means("truth_psnr", REGIONS, without=NO_TRUTH),
+        parts=REGIONS,
+        without=NO_TRUTH,
         topic=TRUE,
         unit="dB",
         terminal="PSNR to truth",
@@ -105,7 +171,8 @@ MEASURES = (
         title="SSIM to the truth",
         meaning="Likeness of structure with the true counterfactual, 1 is identical; inside and outside the"
         " region that had to change.",
-        compute=column_means("truth_ssim", REGIONS, without=NO_TRUTH),
+        parts=REGIONS,
+        without=NO_TRUTH,
         topic=TRUE,
         terminal="SSIM to truth",
     ),
@@ -113,7 +180,8 @@ MEASURES = (
         key="truth_agreement",
         title="Judge agrees with the truth",
         meaning="How often the judge says the same of the picture as of the true counterfactual, finding by finding.",
-        compute=column_means("truth_agreement", FINDINGS, without=NO_TRUTH),
+        parts=FINDINGS,
+        without=NO_TRUTH,
         topic=TRUE,
         terminal="agrees with truth",
     ),
@@ -121,7 +189,8 @@ MEASURES = (
         key="truth_dice",
         title="Anatomy vs truth",
         meaning="Overlap of six structures with the renderer's exact masks (Dice).",
-        compute=column_means("truth_dice", STRUCTURES, without=NO_TRUTH),
+        parts=STRUCTURES,
+        without=NO_TRUTH,
         topic=TRUE,
         terminal="Dice to truth",
     ),
@@ -130,7 +199,7 @@ MEASURES = (
         title="Share that had to change",
         meaning="Which share of the picture differs between prior and true counterfactual: a property of the"
         " request, not of the system.",
-        compute=column_means("truth_changed_share", without=NO_TRUTH),
+        without=NO_TRUTH,
         topic=TRUE,
         has_best=False,
     ),

@@ -1,6 +1,4 @@
-"""Every picture of the report: the chosen journeys, drawn with the images of the systems."""
-
-from __future__ import annotations
+"""Every picture of the report: the chosen journeys, drawn with the images of the systems, and their patients."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,13 +13,19 @@ from tqdm import tqdm
 from biomedjourney_monai.errors import ImageError, TableError
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.dice import DICE_REFERENCE_COLUMNS
-from biomedjourney_monai.evaluation.page.anatomy import Outlined, marked_if_large, outline
-from biomedjourney_monai.evaluation.page.cases import rank_cases
-from biomedjourney_monai.evaluation.page.demographics import Distribution, count_people
-from biomedjourney_monai.evaluation.page.description_alone import GivenAway, score_descriptions
-from biomedjourney_monai.evaluation.page.journeys import Visit, draw_strips
-from biomedjourney_monai.evaluation.page.panels import Panel, Picture, build_panel, choose_panels, told_changes
-from biomedjourney_monai.evaluation.page.registration import Delta, draw_deltas
+from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS, race_group
+from biomedjourney_monai.evaluation.page.cases import GivenAway, rank_cases, score_descriptions
+from biomedjourney_monai.evaluation.page.journeys import Delta, Visit, draw_deltas, draw_strips
+from biomedjourney_monai.evaluation.page.panels import (
+    Outlined,
+    Panel,
+    Picture,
+    build_panel,
+    choose_panels,
+    marked_if_large,
+    outline,
+    told_changes,
+)
 from biomedjourney_monai.evaluation.systems.scoring import SCORE_COLUMNS, SCORES_FILE, records
 from biomedjourney_monai.evaluation.systems.sources import (
     COUNTERFACTUAL,
@@ -35,7 +39,64 @@ from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCoun
 from biomedjourney_monai.files import read_json, read_table
 from biomedjourney_monai.preparation.quality.page import COHORT_COUNTS
 from biomedjourney_monai.radiographs.pictures.html import picture_uri
-from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER
+from biomedjourney_monai.schema import PAIR_COLUMNS, PAIRS_FILE, SAMPLES_FOLDER, SPLITS
+
+YOUNGEST, OLDEST = 20, 80
+"""Years below which, and from which on, patients are not told apart by decade."""
+
+UNKNOWN = "other or unknown"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Shares of the patients of each split.
+
+    Attributes:
+        attribute: "age" or "race".
+        patients: by split.
+        shares: by group, one for each split, in [0, 1].
+    """
+
+    attribute: str
+    patients: dict[str, int]
+    shares: dict[str, list[float]]
+
+
+def count_people(pairs: pandas.DataFrame) -> list[Distribution]:
+    """The distributions of a table of journeys; none of an attribute that no patient has.
+
+    Args:
+        pairs: with subject_id, split, anchor_age (years) and race; a patient counts once in a split.
+    """
+    people = pairs.drop_duplicates(["split", "subject_id"])
+    splits = [split for split in SPLITS if split in set(people["split"])]
+    patients = {split: int((people["split"] == split).sum()) for split in splits}
+    groups = [race_group(name) for name in people["race"]]
+    named = {"age": [_decade(age) for age in people["anchor_age"].astype(float)]}
+    named["race"] = [UNKNOWN if group is None else RACE_GROUPS[group] for group in groups]
+    orders = {"age": [_decade(age) for age in range(YOUNGEST - 1, OLDEST + 1)] + [UNKNOWN]}
+    orders["race"] = [*RACE_GROUPS, UNKNOWN]
+    found = []
+    for attribute, own in named.items():
+        if set(own) <= {UNKNOWN}:
+            continue
+        table = pandas.crosstab(pandas.Series(own, name="group"), people["split"].to_numpy(), normalize="columns")
+        rows = [group for group in dict.fromkeys(orders[attribute]) if group in table.index]
+        shares = dict(zip(rows, table.loc[rows, splits].to_numpy().tolist()))
+        found.append(Distribution(attribute, patients, shares))
+    return found
+
+
+def _decade(age: float) -> str:
+    if np.isnan(age):
+        return UNKNOWN
+    if age < YOUNGEST:
+        return f"under {YOUNGEST}"
+    if age >= OLDEST:
+        return f"{OLDEST} and over"
+    first = int(age) // 10 * 10
+    return f"{first} to {first + 9}"
+
 
 EXTREMES = 3
 """How many of the best and of the worst journeys are shown."""
@@ -87,7 +148,7 @@ class Gallery:
     deltas: list[Delta] = field(default_factory=list)
     strips: list[list[Visit]] = field(default_factory=list)
     ladders: list[str] = field(default_factory=list)
-    compared: list[Compared] = field(default_factory=list)
+    compared: "list[Compared]" = field(default_factory=list)
     people: list[Distribution] = field(default_factory=list)
     eligibility: str = ""
     given_away: GivenAway | None = None

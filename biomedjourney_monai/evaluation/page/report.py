@@ -9,34 +9,29 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from biomedjourney_monai import __version__
 from biomedjourney_monai.configuration import locate_root
-from biomedjourney_monai.errors import TableError, refuse_unknown_keywords
-from biomedjourney_monai.evaluation.checks import require_at_least
+from biomedjourney_monai.errors import TableError, refuse_unknown_keywords, require_at_least
+from biomedjourney_monai.evaluation.comparison import AGE_BANDS
 from biomedjourney_monai.evaluation.judges.loading import reload_judges
 from biomedjourney_monai.evaluation.metrics.labels import RACE_GROUPS
 from biomedjourney_monai.evaluation.metrics.registry import HEADLINES, MAIN_TABLE, measure_of
-from biomedjourney_monai.evaluation.page.anatomy import structure_classes
 from biomedjourney_monai.evaluation.page.cases import RULE, list_failures, list_unknown
-from biomedjourney_monai.evaluation.page.charts import measure_charts
-from biomedjourney_monai.evaluation.page.dot_plot import ChartRow, Dot, draw_dot_plot
+from biomedjourney_monai.evaluation.page.charts import ChartRow, Dot, draw_dot_plot, measure_charts
 from biomedjourney_monai.evaluation.page.gallery import Gallery, Sources, build_gallery
-from biomedjourney_monai.evaluation.page.metrics_csv import CSV_FILE, write_metrics_csv
-from biomedjourney_monai.evaluation.page.panels import CHOICE
+from biomedjourney_monai.evaluation.page.metrics_csv import CSV_FILE, default_uri, log_evaluation, write_metrics_csv
+from biomedjourney_monai.evaluation.page.panels import CHOICE, structure_classes
 from biomedjourney_monai.evaluation.page.paper_tables import result_tables
-from biomedjourney_monai.evaluation.page.tracking import default_uri, log_evaluation
-from biomedjourney_monai.evaluation.subgroups import AGE_BANDS
 from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL
 from biomedjourney_monai.files import read_json, written_atomically
 from biomedjourney_monai.output_check import refuse_unwritable_results
+from biomedjourney_monai.preparation.quality.page import open_template
 from biomedjourney_monai.radiographs.pictures.html import FULL_DIFFERENCE
 from biomedjourney_monai.schema import FINDINGS, METRICS_FILE, REPORT_FOLDER, STRUCTURES
 
 PAGE_FILE = "index.html"
-TEMPLATE = "report.html.j2"
 ABLATION_FILE = "ablation.json"
 NO_TRACKING = "none"
 
@@ -174,17 +169,11 @@ def render_page(
     metrics: Mapping[str, Any], gallery: Gallery, *, ablation: Mapping[str, Any] | None = None, no_judges: str = ""
 ) -> str:
     """Fill the template."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": format_number, "short": format_short, "days": format_days}
+    template = Path(__file__).with_name("report.html.j2")
+    filters = {"number": format_number, "short": format_short, "days": format_days}
     systems = metrics["systems"]
     by_name = {system["name"]: system for system in systems}
-    return environment.get_template(TEMPLATE).render(
+    return open_template(template, **filters).render(
         metrics=metrics,
         systems=systems,
         model=by_name.get(COUNTERFACTUAL),

@@ -6,13 +6,13 @@ import numpy as np
 from PIL import Image
 
 from biomedjourney_monai import __version__
-from biomedjourney_monai.errors import ImageError, SettingError, TableError
-from biomedjourney_monai.evaluation.checks import require_at_least
+from biomedjourney_monai.errors import ImageError, SettingError, TableError, require_at_least
 from biomedjourney_monai.evaluation.systems.sources import read_counterfactuals, read_picture
 from biomedjourney_monai.files import read_table, written_atomically
 from biomedjourney_monai.output_check import refuse_unwritable
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic, save_png
 from biomedjourney_monai.radiographs.pictures.strips import wrap, write_words
+from biomedjourney_monai.radiographs.write.png import to_8_bit
 from biomedjourney_monai.schema import PAIRS_FILE, SAMPLES_FOLDER
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -94,13 +94,9 @@ def _row(prior: np.ndarray, counterfactual: np.ndarray, new: np.ndarray, descrip
     change = 128 / 255 + GAIN * (counterfactual - prior)
     tiles = [_enlarged(prior), mark_synthetic(_enlarged(counterfactual)), _enlarged(new), _enlarged(change)]
     words = write_words(*wrap(description, width=len(tiles) * TILE), width=len(tiles) * TILE)
-    return np.vstack([words, _as_grey(np.hstack(tiles))])
+    return np.vstack([words, to_8_bit(np.hstack(tiles))])
 
 
 def _enlarged(image: np.ndarray) -> np.ndarray:
     """Resized to a tile, float32 in [0, 1]."""
-    return np.asarray(Image.fromarray(_as_grey(image)).resize((TILE, TILE)), np.float32) / 255
-
-
-def _as_grey(image: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(Image.fromarray(to_8_bit(image)).resize((TILE, TILE)), np.float32) / 255

@@ -15,9 +15,14 @@ from biomedjourney_monai.evaluation.journeys import choose_journeys
 from biomedjourney_monai.evaluation.judges.judged import Row
 from biomedjourney_monai.evaluation.judges.scores import on_grid
 from biomedjourney_monai.evaluation.metrics.labels import read_truth
-from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
 from biomedjourney_monai.evaluation.systems.scoring import records, valid_mask
-from biomedjourney_monai.evaluation.systems.sources import COUNTERFACTUAL, System, read_counterfactuals
+from biomedjourney_monai.evaluation.systems.sources import (
+    COUNTERFACTUAL,
+    CopyPrior,
+    RealReference,
+    System,
+    read_counterfactuals,
+)
 from biomedjourney_monai.schema import SAMPLES_FOLDER
 
 logger = logging.getLogger(__name__)

@@ -12,14 +12,12 @@ from tqdm import tqdm
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.evaluation.judges.judged import Batch, Judged, Row, Scorer
-from biomedjourney_monai.evaluation.judges.safe_scoring import score_safely
-from biomedjourney_monai.evaluation.judges.scores import Judges, on_grid
+from biomedjourney_monai.evaluation.judges.scores import GROUP, Judges, on_grid, score_safely
 from biomedjourney_monai.evaluation.metrics.auroc import PATHOLOGY_COLUMNS, RACE_COLUMNS, SEX_COLUMN
 from biomedjourney_monai.evaluation.metrics.correlation import AGE_COLUMN
 from biomedjourney_monai.evaluation.metrics.dice import AnatomyOverlap
 from biomedjourney_monai.evaluation.metrics.divergence import Divergence
-from biomedjourney_monai.evaluation.systems.baselines import CopyPrior, RealReference
-from biomedjourney_monai.evaluation.systems.sources import System, read_picture
+from biomedjourney_monai.evaluation.systems.sources import CopyPrior, RealReference, System, read_picture
 from biomedjourney_monai.memory import give_back_freed_memory
 
 SCORES_FILE = "scores.parquet"
@@ -51,7 +49,6 @@ def score_systems(
     *,
     work: Path,
     scorers: Sequence[Scorer] = (),
-    batch_size: int = 8,
 ) -> tuple[dict[str, pandas.DataFrame], dict[str, Remarks]]:
     """Score the systems on the same journeys. Memory holds one batch of images, whatever the number of journeys.
 
@@ -66,8 +63,8 @@ def score_systems(
     columns = [*JUDGE_COLUMNS, SEX_COLUMN, *(column for scorer in scorers for column in scorer.columns)]
     values = {system.name: np.full((len(journeys), len(columns)), np.nan) for system in systems}
     with tqdm(total=len(journeys), desc="judging", unit="journey") as bar:
-        for start in range(0, len(journeys), batch_size):
-            rows = records(journeys.iloc[start : start + batch_size])
+        for start in range(0, len(journeys), GROUP):
+            rows = records(journeys.iloc[start : start + GROUP])
             anchors: dict[str, Judged] = {}
             for anchor in (RealReference(work), CopyPrior(work)):
                 anchors[anchor.name] = _judge(anchor, rows, judges, remarks.get(anchor.name, Remarks()))
@@ -112,7 +109,9 @@ def _judge(system: System, rows: Sequence[Row], judges: Judges, remarks: Remarks
     good = np.array([image is not None for image in images])
     shape = next((image.shape for image in images if image is not None), (128, 128))
     remarks.resized += sum(image is not None and image.shape != shape for image in images)
-    batch = torch.stack([_fitted(image, shape) for image in images]).clamp(0, 1)  # (B, 1, H, W)
+    batch = torch.stack(
+        [(torch.zeros((1, *shape)) if image is None else on_grid(image[None, None], shape)[0]) for image in images]
+    ).clamp(0, 1)  # (B, 1, H, W)
     scores, faults = score_safely(judges, batch)
     for place, fault in faults.items():
         if good[place]:
@@ -131,11 +130,6 @@ def read_finite(system: System, row: Row) -> torch.Tensor:
     if not np.isfinite(image).all():
         raise ImageError("an image must be finite", found="NaN or infinite pixels")
     return torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
-
-
-def _fitted(image: torch.Tensor | None, shape: Sequence[int]) -> torch.Tensor:
-    """Bring an image to the batch's shape, (1, H, W); a missing one becomes black."""
-    return torch.zeros((1, *shape)) if image is None else on_grid(image[None, None], shape)[0]
 
 
 def valid_mask(work: Path, row: Row, shape: Sequence[int]) -> torch.Tensor:

@@ -173,3 +173,29 @@ def read_baselines(work: Path, *, size: int) -> list[System]:
 def read_picture(work: Path, relative: str) -> np.ndarray:
     """Read a picture of the working folder: float32 in [0, 1], shape (H, W)."""
     return read_png(work / relative)
+
+
+@dataclass(frozen=True)
+class CopyPrior:
+    """The prior image unchanged: full retention, no change."""
+
+    work: Path
+    name: str = "copy-prior"
+    meaning: str = "The prior image, unchanged. It keeps everything of the patient and shows none of the change."
+
+    def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        """The prior image."""
+        return read_picture(self.work, journey["prior_image"])
+
+
+@dataclass(frozen=True)
+class RealReference:
+    """The patient's real next image, registered onto the prior."""
+
+    work: Path
+    name: str = "real reference"
+    meaning: str = "The patient's real next image: what the judges say of the truth, the ceiling for the findings."
+
+    def image(self, journey: Mapping[str, Any]) -> np.ndarray:
+        """The registered new image."""
+        return read_picture(self.work, journey["new_image"])

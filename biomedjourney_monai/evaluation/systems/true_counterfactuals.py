@@ -1,7 +1,5 @@
 """True counterfactuals, which only rendered patients have: same visit, same noise, other findings."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,7 +50,7 @@ class TrueCounterfactuals:
                 action="Write it with `biomedjourney phantom --truth`",
             ) from error
 
-    def checked(self) -> TrueCounterfactuals:
+    def checked(self) -> "TrueCounterfactuals":
         """Itself, after truth.csv is read, so that a missing table ends a run at its start.
 
         Raises:

@@ -7,15 +7,14 @@ import numpy as np
 import torch
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.evaluation.judges.choice import choose_judges
 from biomedjourney_monai.evaluation.judges.judged import Scorer
+from biomedjourney_monai.evaluation.judges.loading import choose_judges
 from biomedjourney_monai.evaluation.metrics.auroc import SEX_AUROC
-from biomedjourney_monai.evaluation.metrics.bootstrap import draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.labels import read_truth
 from biomedjourney_monai.evaluation.metrics.measure import PAPER, Measure, Scored
 from biomedjourney_monai.evaluation.metrics.registry import HEADLINES, MEASURES
 from biomedjourney_monai.evaluation.metrics.sides import SideCorrectness
-from biomedjourney_monai.evaluation.metrics.statistic import OVERALL
+from biomedjourney_monai.evaluation.metrics.statistic import OVERALL, draw_patient_weights
 from biomedjourney_monai.evaluation.metrics.truth_error import TruthError
 from biomedjourney_monai.evaluation.systems.asked_findings import AskedFindings
 from biomedjourney_monai.evaluation.systems.scoring import score_systems
@@ -79,9 +78,7 @@ class ValidationScore:
         scorers: list[Scorer] = [] if self.asked is None else [SideCorrectness(self.asked)]
         scorers += [] if self.truth is None else [TruthError(self.truth)]
         frames, _ = score_systems(journeys, [system], judges, work=self.work, scorers=scorers)
-        weights = draw_patient_weights(
-            journeys["subject_id"].to_numpy(), replicates=0, generator=np.random.default_rng(0)
-        )
+        weights = draw_patient_weights(journeys["subject_id"], replicates=0, seed=0)
         scored = Scored(frames[system.name], read_truth(journeys), weights)
         scores = {measure.key: float(scored.statistics(measure)[OVERALL].values[0]) for measure in HEADLINES}
         sex = scored.statistics(SEX_AUROC)[OVERALL]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from biomedjourney_monai.phantom.findings import FindingState
 from biomedjourney_monai.phantom.mentions import PRESENT, UNCERTAIN
-from biomedjourney_monai.phantom.phrasing import words
+from biomedjourney_monai.phantom.phrasing import voice as words
 from biomedjourney_monai.phantom.phrasing.voice import Voice, join_list, with_article
 
 UNSIDED = ("Cardiomegaly", "Edema")

@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
+import yaml
 
 RADIOLOGISTS = 400
+LOYALTY = 0.7
+"""Probability of choosing from the preferred half."""
 
 _CHOICE = re.compile(r"\{([^{}]*)\}")
 _Option = TypeVar("_Option")
@@ -25,13 +29,11 @@ class Voice:
     Args:
         rng: of the wording.
         radiologist: number in [0, `RADIOLOGISTS`). Each prefers another half of every list of alternatives.
-        loyalty: probability of choosing from the preferred half.
     """
 
-    def __init__(self, rng: np.random.Generator, *, radiologist: int, loyalty: float = 0.7) -> None:
+    def __init__(self, rng: np.random.Generator, *, radiologist: int) -> None:
         self._rng = rng
         self.radiologist = radiologist
-        self._loyalty = loyalty
 
     def chance(self, probability: float) -> bool:
         """Return True with this probability."""
@@ -43,7 +45,7 @@ class Voice:
 
     def pick(self, options: Sequence[_Option]) -> _Option:
         """Choose one option, preferably one of this radiologist's."""
-        if len(options) > 2 and self._rng.random() < self._loyalty:
+        if len(options) > 2 and self._rng.random() < LOYALTY:
             ranked = sorted(options, key=lambda option: crc32(f"{self.radiologist}{option}".encode()))
             options = ranked[: (len(options) + 1) // 2]
         return options[int(self._rng.random() * len(options))]
@@ -77,3 +79,55 @@ def join_list(items: Sequence[str], *, word: str = "and") -> str:
     if len(items) < 3:
         return f" {word} ".join(items)
     return f"{', '.join(items[:-1])}, {word} {items[-1]}"
+
+
+def _read(name: str) -> dict[str, Any]:
+    return _with_tuples(yaml.safe_load(Path(__file__).with_name(name).read_text(encoding="utf-8")))
+
+
+def _with_tuples(content: Any) -> Any:
+    """Replace lists by tuples, which cannot be changed by mistake."""
+    if isinstance(content, dict):
+        return {key: _with_tuples(value) for key, value in content.items()}
+    return tuple(content) if isinstance(content, list) else content
+
+
+_FINDINGS, _REPORT = _read("finding_words.yaml"), _read("report_words.yaml")
+
+SEVERITY_WORDS: dict[str, dict[int, tuple[str, ...]]] = _FINDINGS["severity_words"]
+PREDICATE_WORDS: dict[str, dict[int, tuple[str, ...]]] = _FINDINGS["predicate_words"]
+ADVERBS: dict[int, tuple[str, ...]] = _FINDINGS["adverbs"]
+NOUNS: dict[str, tuple[str, ...]] = _FINDINGS["nouns"]
+PLURALS: dict[str, str] = _FINDINGS["plurals"]
+COUNTABLE: tuple[str, ...] = _FINDINGS["countable"]
+BILATERAL_ATELECTASIS: tuple[str, ...] = _FINDINGS["bilateral_atelectasis"]
+PRIOR: tuple[str, ...] = _FINDINGS["prior"]
+FRAMES: dict[str, dict[str, tuple[str, ...]]] = _FINDINGS["frames"]
+RESOLVED: tuple[str, ...] = _FINDINGS["resolved"]
+LEADS: dict[str, str] = _FINDINGS["leads"]
+HEART_FRAMES: dict[str, tuple[str, ...]] = _FINDINGS["heart_frames"]
+HEART_UNCERTAIN: tuple[str, ...] = _FINDINGS["heart_uncertain"]
+HEART_RESOLVED: tuple[str, ...] = _FINDINGS["heart_resolved"]
+DENIALS: dict[str, tuple[str, ...]] = _FINDINGS["denials"]
+DENIAL_FRAMES: tuple[str, ...] = _FINDINGS["denial_frames"]
+HEART_NORMAL: tuple[str, ...] = _FINDINGS["heart_normal"]
+LUNGS_EXPANDED: tuple[str, ...] = _FINDINGS["lungs_expanded"]
+
+EXAMINATIONS: dict[str, tuple[str, ...]] = _REPORT["examinations"]
+TECHNIQUES: dict[str, tuple[str, ...]] = _REPORT["techniques"]
+PEOPLE: dict[str, tuple[str, ...]] = _REPORT["people"]
+COMPLAINTS: tuple[str, ...] = _REPORT["complaints"]
+QUESTIONS: tuple[str, ...] = _REPORT["questions"]
+HISTORIES: tuple[str, ...] = _REPORT["histories"]
+COMPARISONS_FIRST: tuple[str, ...] = _REPORT["comparisons_first"]
+COMPARISONS_LATER: tuple[str, ...] = _REPORT["comparisons_later"]
+CLEAR_IMPRESSIONS: tuple[str, ...] = _REPORT["clear_impressions"]
+NO_CHANGE: tuple[str, ...] = _REPORT["no_change"]
+LUNG_VOLUMES: tuple[str, ...] = _REPORT["lung_volumes"]
+CLEAR_LUNGS: tuple[str, ...] = _REPORT["clear_lungs"]
+MEDIASTINUM: tuple[str, ...] = _REPORT["mediastinum"]
+BONES: tuple[str, ...] = _REPORT["bones"]
+DEVICE_STATEMENTS: dict[str, tuple[str, ...]] = _REPORT["device_statements"]
+CLOSINGS: tuple[str, ...] = _REPORT["closings"]
+WET_READS: tuple[str, ...] = _REPORT["wet_reads"]
+TYPOS: dict[str, tuple[str, ...]] = _REPORT["typos"]

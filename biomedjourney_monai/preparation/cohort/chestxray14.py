@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.source import Source, most_frequent
-from biomedjourney_monai.preparation.cohort.splits import draw_validation
+from biomedjourney_monai.preparation.cohort.source import Source, draw_validation, most_frequent, read_csv
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.schema import CHEXPERT_LABELS
 
@@ -149,10 +148,7 @@ def _read_table(root: Path) -> pd.DataFrame:
             "the folder of ChestX-ray14 must hold Data_Entry_2017_v2020.csv or Data_Entry_2017.csv", found="neither"
         )
     path = tables[-1]  # the later release
-    try:
-        table = pd.read_csv(path, dtype=str, usecols=lambda name: name.strip() in COLUMNS, index_col=False)
-    except Exception as error:  # pandas and codecs raise many kinds
-        raise TableError(f"{path.name} must be a CSV table", found=type(error).__name__) from error
+    table = read_csv(path, dtype=str, usecols=lambda name: name.strip() in COLUMNS, index_col=False)
     table = table.rename(columns=lambda name: COLUMNS[name.strip()])
     missing = [name for name, ours in COLUMNS.items() if ours not in table]
     if missing:

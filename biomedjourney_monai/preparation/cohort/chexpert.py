@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.cohort.mimic_tables import known_races
+from biomedjourney_monai.preparation.cohort.mimic import known_races
 from biomedjourney_monai.preparation.cohort.report_files import ReportFinder
-from biomedjourney_monai.preparation.cohort.source import Source, most_frequent
-from biomedjourney_monai.preparation.cohort.splits import draw_validation
+from biomedjourney_monai.preparation.cohort.source import Source, draw_validation, most_frequent, read_csv
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.schema import CHEXPERT_LABELS, DATED
 
@@ -126,10 +125,7 @@ def _read_tables(root: Path) -> tuple[pd.DataFrame, bool]:
         raise TableError("the folder of CheXpert must hold train.csv or df_chexpert_plus_240401.csv", found="neither")
     tables = []
     for path in paths:
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except Exception as error:  # pandas and codecs raise many kinds
-            raise TableError(f"{path.name} must be a CSV table", found=type(error).__name__) from error
+        table = read_csv(path, dtype=str, keep_default_na=False)
         columns = PLUS_COLUMNS if plus else PLAIN_COLUMNS
         needed = [*columns, *(() if plus else CHEXPERT_LABELS)]
         missing = [name for name in needed if name not in table]

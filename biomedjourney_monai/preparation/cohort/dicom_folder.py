@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from biomedjourney_monai.errors import ImageError, TableError
-from biomedjourney_monai.preparation.cohort.mimic_tables import known_races
+from biomedjourney_monai.preparation.cohort.mimic import known_races
 from biomedjourney_monai.preparation.cohort.report_files import ReportFinder
-from biomedjourney_monai.preparation.cohort.source import Source, most_frequent
-from biomedjourney_monai.preparation.cohort.times import parse_study_datetime
+from biomedjourney_monai.preparation.cohort.source import Source, most_frequent, parse_study_datetime
 from biomedjourney_monai.preparation.parallel import ALONE, CRASHED, Workers, map_in_processes
 from biomedjourney_monai.preparation.rejections import Rejections
 from biomedjourney_monai.radiographs.read.dicom_header import read_header

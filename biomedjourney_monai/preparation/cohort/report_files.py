@@ -1,7 +1,5 @@
 """A site's own reports: a table of texts, or .txt files, by accession number or StudyInstanceUID."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +29,7 @@ class ReportFinder:
     files: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, reports: str | Path | None, *, texts: Path) -> ReportFinder:
+    def open(cls, reports: str | Path | None, *, texts: Path) -> "ReportFinder":
         """Read the table, or list the folder; a TableError says what is missing or repeated."""
         if reports is None:
             return cls(texts)

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from biomedjourney_monai.errors import TableError
-from biomedjourney_monai.preparation.descriptions.evidence import Evidence
+from biomedjourney_monai.preparation.descriptions.checker import Evidence
 from biomedjourney_monai.preparation.reports.sections import Sections, read_report
 from biomedjourney_monai.preparation.reports.statements import says_something
 from biomedjourney_monai.preparation.reports.states import read_state

@@ -17,11 +17,13 @@ from biomedjourney_monai.errors import ConfigError, SettingError, TableError
 from biomedjourney_monai.files import read_table, write_json, write_json_lines
 from biomedjourney_monai.preparation.descriptions.cases import Case, read_case, read_cases
 from biomedjourney_monai.preparation.descriptions.language_model import LanguageModel, LanguageModelSettings
-from biomedjourney_monai.preparation.descriptions.rows import TEXTS, build_singles, build_triples
-from biomedjourney_monai.preparation.descriptions.writers import (
+from biomedjourney_monai.preparation.descriptions.rows import (
     REPORT,
+    TEXTS,
     Estimate,
     Written,
+    build_singles,
+    build_triples,
     estimate,
     write_by_rules,
     write_with_model,

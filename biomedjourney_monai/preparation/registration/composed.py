@@ -14,7 +14,8 @@ from monai.transforms import Compose
 from biomedjourney_monai.errors import BiomedJourneyError, ConfigError
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
 from biomedjourney_monai.preparation.registration.register import Registration
-from biomedjourney_monai.preparation.registration.transforms import content_of, registration_of
+from biomedjourney_monai.preparation.registration.transforms import registration_of
+from biomedjourney_monai.radiographs.transforms import content_of
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 

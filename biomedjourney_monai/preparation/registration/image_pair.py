@@ -1,7 +1,5 @@
 """Two images to register: pixels and content masks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +22,6 @@ class ImagePair:
     new_content: np.ndarray
 
     @property
-    def mirrored(self) -> ImagePair:
+    def mirrored(self) -> "ImagePair":
         """The same pair with the new image mirrored left to right."""
         return ImagePair(self.prior, self.new[:, ::-1], self.prior_content, self.new_content[:, ::-1])

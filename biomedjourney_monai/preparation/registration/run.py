@@ -13,12 +13,19 @@ import pandas as pd
 from biomedjourney_monai.errors import ConfigError, SettingError, TableError
 from biomedjourney_monai.files import read_table, write_json, write_table
 from biomedjourney_monai.output_check import refuse_inputs, refuse_unwritable
-from biomedjourney_monai.preparation.cohort.study_table import read_studies
+from biomedjourney_monai.preparation.journeys import read_studies
 from biomedjourney_monai.preparation.parallel import ALONE, Workers
 from biomedjourney_monai.preparation.quality.page import write_quality_page
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
-from biomedjourney_monai.preparation.registration.images import Content, LoadStudy, StudyLoader, convert_studies
-from biomedjourney_monai.preparation.registration.pairs import RegisterPair, decide, register_journeys
+from biomedjourney_monai.preparation.registration.pairs import (
+    Content,
+    LoadStudy,
+    RegisterPair,
+    StudyLoader,
+    convert_studies,
+    decide,
+    register_journeys,
+)
 from biomedjourney_monai.preparation.registration.register import MIN_SCORE, PairRegistrar, Registration, rejection
 from biomedjourney_monai.preparation.rejections import list_reasons, write_rejected
 from biomedjourney_monai.radiographs import save_png

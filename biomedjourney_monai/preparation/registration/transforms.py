@@ -12,6 +12,7 @@ from monai.utils import TraceKeys
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.preparation.registration.register import PairRegistrar, Registration, register
 from biomedjourney_monai.preparation.registration.sitk_transform import rebuild_transform, record_transform, undo_linear
+from biomedjourney_monai.radiographs.transforms import array_of, content_of
 
 
 class RegisterToPriord(MapTransform, InvertibleTransform):
@@ -59,7 +60,7 @@ class RegisterToPriord(MapTransform, InvertibleTransform):
         if len(list(self.key_iterator(dict(data)))) < 2:
             return dict(data)
         prior, new = data[self.prior_key], data[self.new_key]
-        result = register(_array(prior), _array(new), content_of(prior), content_of(new), **vars(self.register))
+        result = register(array_of(prior), array_of(new), content_of(prior), content_of(new), **vars(self.register))
         meta = dict(getattr(new, "meta", {}))
         content = meta.pop("content", None)  # of the image before it moved; the mask replaces it
         meta["registration"] = {**result.measures, "transform": record_transform(result.transform)}
@@ -72,7 +73,7 @@ class RegisterToPriord(MapTransform, InvertibleTransform):
         moved = restored[self.new_key]
         content = self.pop_transform(moved)[TraceKeys.EXTRA_INFO]["content"]
         meta = dict(moved.meta)
-        image = undo_linear(_array(moved), rebuild_transform(meta.pop("registration")["transform"]))
+        image = undo_linear(array_of(moved), rebuild_transform(meta.pop("registration")["transform"]))
         if content is not None:
             image, meta["content"] = image * np.asarray(content, bool)[0], content
         restored[self.new_key] = MetaTensor(torch.from_numpy(image[None]), meta=meta)
@@ -80,27 +81,15 @@ class RegisterToPriord(MapTransform, InvertibleTransform):
         return restored
 
 
-def registration_of(
-    data: Mapping[str, Any], *, new_key: str = "new_image", valid_key: str = "valid_mask"
-) -> Registration:
-    """Return the `Registration` that `RegisterToPriord` stored in a row.
+def registration_of(data: Mapping[str, Any]) -> Registration:
+    """Return the `Registration` that `RegisterToPriord` stored in a row under its default keys.
 
     Raises:
         ImageError: if the row has not been registered.
     """
-    measures = dict(getattr(data.get(new_key), "meta", {}).get("registration") or {})
-    if not measures or valid_key not in data:
+    measures = dict(getattr(data.get("new_image"), "meta", {}).get("registration") or {})
+    if not measures or "valid_mask" not in data:
         raise ImageError("a row must have been registered", action="Compose RegisterToPriord")
     found = rebuild_transform(measures.pop("transform"))
-    valid = np.asarray(data[valid_key], bool)[0]
-    return Registration(image=_array(data[new_key]), valid=valid, transform=found, **measures)
-
-
-def content_of(image: Any) -> np.ndarray:
-    """The content mask in an image's meta data, bool, shape (S, S); without one, everything is content."""
-    content = getattr(image, "meta", {}).get("content")
-    return np.ones(_array(image).shape, bool) if content is None else np.asarray(content, dtype=bool)[0]
-
-
-def _array(image: Any) -> np.ndarray:
-    return np.asarray(image, dtype=np.float32)[0]  # (S, S)
+    valid = np.asarray(data["valid_mask"], bool)[0]
+    return Registration(image=array_of(data["new_image"]), valid=valid, transform=found, **measures)

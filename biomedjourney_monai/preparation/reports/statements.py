@@ -4,8 +4,6 @@ These are patterns for the plain sentences of an impression, not a language mode
 for each finding it names, and negation, uncertainty, side, severity and trend are searched for in that segment.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +73,7 @@ def read_statements(text: str) -> Mapping[str, Statement]:
     return named | {label: others[label] for label in words.OTHER_TERMS if label in others}
 
 
-def _join(segments: Sequence[Segment]) -> dict[str, Statement]:
+def _join(segments: "Sequence[Segment]") -> dict[str, Statement]:
     """Join the segments of a text by finding."""
     if not segments:
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,13 +80,8 @@ def read_palette(dataset: pydicom.Dataset) -> tuple[int, np.ndarray]:
         first, colours = _expand_segments(dataset)
     else:
         signed = int(dataset.get("PixelRepresentation") or 0) == 1
-        order = byte_order(dataset)
-        tables = [
-            read_table(
-                dataset[f"{name}Descriptor"].value, dataset[f"{name}Data"].value, byte_order=order, is_signed=signed
-            )
-            for name in PALETTE_TABLES
-        ]
+        read = partial(read_table, byte_order=byte_order(dataset), is_signed=signed)
+        tables = [read(dataset[f"{name}Descriptor"].value, dataset[f"{name}Data"].value) for name in PALETTE_TABLES]
         first = tables[0][0]
         if len({(start, table.size) for start, table in tables}) != 1:
             raise _missing("tables of different lengths")

@@ -23,7 +23,6 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs.marking import NOT_FOR_DIAGNOSIS, mark_synthetic
 from biomedjourney_monai.radiographs.read.dicom_header import EQUAL_SIDES, as_image_error
-from biomedjourney_monai.radiographs.write import lossy
 from biomedjourney_monai.radiographs.write.dicom_source import (
     COPIED_IF_VALID,
     COPIED_UNCHANGED,
@@ -32,6 +31,7 @@ from biomedjourney_monai.radiographs.write.dicom_source import (
     SYNTHETIC_DATA,
     TABLES,
     UIDS,
+    copy_lossy,
     refuse_burned_in,
     uid_of,
 )
@@ -133,7 +133,7 @@ def counterfactual_dataset(
             _declare_synthetic(dataset, facts)
             _show_like(dataset, source)
         _copy_patient(dataset, source, facts, pseudonyms)
-        lossy.copy_lossy(dataset, source)
+        copy_lossy(dataset, source)
         _refer_to(dataset, source, pseudonyms)
         return dataset
 

@@ -70,9 +70,7 @@ def _as_stored(values: np.ndarray, source: nibabel.Nifti1Image) -> np.ndarray:
     return np.rint(values).astype(kind.newbyteorder("=")) if is_plain else values.astype(np.float32)
 
 
-def save_nifti_series(
-    path: str | Path, images: Sequence[np.ndarray], *, spacing_mm: float = 1.0, note: str = ""
-) -> None:
+def save_nifti_series(path: str | Path, images: Sequence[np.ndarray], *, note: str = "") -> None:
     """Write images of one patient as an 8-bit NIfTI of shape (W, H, 1, N).
 
     In the affine the first axis runs to the patient's left and the second downwards, as a frontal radiograph is
@@ -81,7 +79,6 @@ def save_nifti_series(
     Args:
         path: ends in .nii or .nii.gz.
         images: float in [0, 1], shape (H, W) each, marked already.
-        spacing_mm: side of a pixel.
         note: ASCII, added to the mark in the header's description, which has 80 characters.
 
     Raises:
@@ -95,7 +92,6 @@ def save_nifti_series(
         raise ImageError("a series needs images of one size", found=f"{len(images)} images")
     pixels = np.stack([to_8_bit(image).T for image in images], axis=-1)
     affine = np.array([[-1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]], float)
-    affine[:3] *= spacing_mm
     _save(path, nibabel.Nifti1Image(pixels[:, :, None], affine), note)  # (W, H, 1, N)
 
 

@@ -17,22 +17,22 @@ from biomedjourney_monai.preparation.parallel import available_cores, map_in_pro
 from biomedjourney_monai.schema import DUMMY_GREY, LATENTS_FOLDER, SINGLES_FILE, TRIPLES_FILE
 from biomedjourney_monai.training.data.augmentation import Augmentation
 from biomedjourney_monai.training.data.encode_shards import (
+    EncodeTable,
     ShardWriter,
     autoencoder_file,
     cut_into_shards,
     load_autoencoder,
     load_text_encoder,
 )
-from biomedjourney_monai.training.data.encode_table import EncodeTable
 from biomedjourney_monai.training.data.latents import (
     ENCODING_FILE,
     ROWS_FILE,
     SINGLE_KEYS,
     TRIPLE_KEYS,
+    ShardedArray,
     compute_scale_factor,
     encode_images,
 )
-from biomedjourney_monai.training.data.shards import ShardedArray
 
 VARIANTS, LIVE_VARIANTS = 4, 1_000_000
 CHECKED_IMAGES = 16

@@ -21,8 +21,7 @@ from biomedjourney_monai.errors import ConfigError, ImageError, TableError
 from biomedjourney_monai.evaluation.judges.lung_outlines import LungOutlines, load_lung_outlines
 from biomedjourney_monai.files import read_json, read_table, write_json, write_json_lines, write_table
 from biomedjourney_monai.phantom.findings import FindingState
-from biomedjourney_monai.phantom.onto import FilmChest, add_findings, place_chest
-from biomedjourney_monai.phantom.onto_cases import OntoCase, draw_case
+from biomedjourney_monai.phantom.onto import FilmChest, OntoCase, add_findings, draw_case, place_chest
 from biomedjourney_monai.phantom.seeds import derive_rng, derive_seed
 from biomedjourney_monai.preparation.descriptions.progression import write_progression, write_summary
 from biomedjourney_monai.preparation.item_record import Item, ItemRecord, Outcome, content_hash, key_of

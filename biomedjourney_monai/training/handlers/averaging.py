@@ -1,7 +1,5 @@
 """The average of the weights over training, which a stage saves as its model."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -16,7 +14,7 @@ from biomedjourney_monai.training.handlers.gradients import steps_now
 
 def weight_average(
     model: nn.Module, *, momentum: float, momentum_warmup: float, warmup_iters: int
-) -> WeightAverage | LatestWeights:
+) -> "WeightAverage | LatestWeights":
     """The average of a network's weights; with a momentum of 1 the network itself, which needs no further memory."""
     if momentum == 1:
         return LatestWeights(model)

@@ -1,4 +1,4 @@
-"""Stop a training on SIGTERM: save a checkpoint and exit."""
+"""Stop a training on SIGTERM: save a checkpoint and exit; and call what must be called when a training fails."""
 
 import logging
 import signal
@@ -8,8 +8,30 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from biomedjourney_monai.training.handlers.failures import call_on_failure
 from biomedjourney_monai.training.processes import any_process
+
+CALLS = "_calls_on_failure"
+
+
+def call_on_failure(engine: Engine, call: Callable[[Engine], Any]) -> None:
+    """Call a function when the run raises an error, which is raised afterwards.
+
+    Ignite passes an error to the handlers of EXCEPTION_RAISED instead of raising it, and a handler that raises prevents
+    the next; so there is one handler for all calls.
+    """
+    if not hasattr(engine, CALLS):
+        setattr(engine, CALLS, [])
+        engine.add_event_handler(Events.EXCEPTION_RAISED, _call_all)
+    getattr(engine, CALLS).append(call)
+
+
+def _call_all(engine: Engine, error: BaseException) -> None:
+    try:
+        for call in getattr(engine, CALLS):
+            call(engine)
+    finally:
+        raise error
+
 
 logger = logging.getLogger(__name__)
 

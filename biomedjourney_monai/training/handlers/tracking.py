@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID
 from monai.handlers import MLFlowHandler
 
 from biomedjourney_monai.tracking_store import FOLDER_TAG, artifact_address, remove_quoted_folder
-from biomedjourney_monai.training.handlers.failures import call_on_failure
+from biomedjourney_monai.training.handlers.interruption import call_on_failure
 
 logger = logging.getLogger(__name__)
 

@@ -1,25 +1,102 @@
-"""Train a classifier of chest films (14 labels, sex, group, age) on arrays, with averaged weights; resumable."""
-
-from __future__ import annotations
+"""Read a cohort's films, vary them, and train a classifier, with averaged weights; an interrupted training resumes."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, smooth_l1_loss
+from torch.nn.functional import (
+    affine_grid,
+    binary_cross_entropy_with_logits,
+    conv2d,
+    cross_entropy,
+    grid_sample,
+    pad,
+    smooth_l1_loss,
+)
 from tqdm import tqdm
 
-from biomedjourney_monai.errors import WeightsError
+from biomedjourney_monai.errors import ImageError, TableError, WeightsError
 from biomedjourney_monai.evaluation.judges.film_classifier import SEEN_SIZE, FilmClassifier, load_imagenet
-from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD
-from biomedjourney_monai.files import written_atomically
-from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS
-from biomedjourney_monai.training.judges.augmentation import augment
+from biomedjourney_monai.evaluation.judges.phantom import AGE_SPREAD, JUDGE_SIZE
+from biomedjourney_monai.evaluation.metrics.labels import apply_label_policy, male_sex, race_group
+from biomedjourney_monai.files import read_table, written_atomically
+from biomedjourney_monai.preparation.parallel import Workers, map_in_processes
+from biomedjourney_monai.radiographs import load_radiograph
+from biomedjourney_monai.schema import CHEXPERT_LABELS, FINDINGS, SPLITS, STUDIES_FILE, STUDY_COLUMNS
+
+ROTATION_DEGREES = 5.0
+LOG_SCALE = 0.10
+SHIFT = 0.06  # of the image's side
+BLUR_SIGMA_PX = 1.0
+NOISE = 0.03  # of the full range
+LOG_GAMMA = 0.2
+
+
+def augment(
+    images: Tensor, masks: Tensor | None = None, *, generator: torch.Generator, strength: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Vary images as registration and generation do.
+
+    Args:
+        images: shape (B, 1, H, W) in [0, 1].
+        masks: shape (B, C, H, W), moved with the images; None for none.
+        generator: the source of all randomness.
+        strength: factor on the size of the moves and on the change of exposure.
+
+    Returns:
+        Images in [0, 1] and masks, same shapes; empty masks for None.
+    """
+    grid = _random_affine(images, generator, strength)
+    images = grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+    masks = images.new_empty(0) if masks is None else masks
+    if len(masks):
+        masks = grid_sample(masks.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    images = _blur(images, generator)
+    black = images <= 1e-4  # collimation and wedges stay black at any exposure
+    images = images.clamp(0, 1) ** torch.exp(strength * LOG_GAMMA * _normal(images, generator))
+    images = images * (1 + 0.06 * _normal(images, generator)) + 0.03 * _normal(images, generator)
+    amount = NOISE * _uniform(images, generator) * (_uniform(images, generator) < 0.5)
+    images = images + amount * torch.randn(images.shape, generator=generator)
+    return torch.where(black, 0, images.clamp(0, 1)), masks
+
+
+def _random_affine(images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
+    """Draw a similarity transform per image, none for a fifth of them; returns the sampling grid, (B, H, W, 2)."""
+    moves = strength * (torch.rand(len(images), generator=generator) < 0.8).float()
+    angle = moves * math.radians(ROTATION_DEGREES) * torch.randn(len(images), generator=generator) / 1.5
+    scale = torch.exp(moves * LOG_SCALE * torch.randn(len(images), generator=generator) / 1.5)
+    shift = 2 * SHIFT * moves[:, None] * torch.randn((len(images), 2), generator=generator) / 1.5
+    cos, sin = scale * angle.cos(), scale * angle.sin()
+    rows = [torch.stack([cos, -sin, shift[:, 0]], dim=1), torch.stack([sin, cos, shift[:, 1]], dim=1)]
+    return affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+
+
+def _blur(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur half of the images with a Gaussian of up to BLUR_SIGMA_PX."""
+    drawn = torch.rand((2, len(images)), generator=generator)
+    sigma = BLUR_SIGMA_PX * drawn[0] * (drawn[1] < 0.5) + 1e-3
+    taps = torch.arange(-3, 4).float()
+    kernel = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2)
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)  # (B, 7)
+    batch = pad(images.transpose(0, 1), (3, 3, 3, 3), mode="replicate")  # (1, B, H + 6, W + 6): one group per image
+    batch = conv2d(batch, kernel[:, None, None, :], groups=len(images))
+    return conv2d(batch, kernel[:, None, :, None], groups=len(images)).transpose(0, 1)
+
+
+def _uniform(images: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand((len(images), 1, 1, 1), generator=generator)
+
+
+def _normal(images: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn((len(images), 1, 1, 1), generator=generator)
+
 
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 1e-3
@@ -60,7 +137,7 @@ class Films:
     def __len__(self) -> int:
         return len(self.images)
 
-    def rows(self, chosen: np.ndarray | slice) -> Films:
+    def rows(self, chosen: np.ndarray | slice) -> "Films":
         """Give some of the rows."""
         return replace(self, **{name: values[chosen] for name, values in vars(self).items()})
 
@@ -223,3 +300,62 @@ class _Training:
         self.step = state["step"]
         self.generator.set_state(state["random"][0])
         torch.set_rng_state(state["random"][1])
+
+
+def read_films(work: str | Path, *, processes: int | None = None) -> tuple[dict[str, Films], dict[str, int]]:
+    """Read the films of every study, scaled as a model sees them, with their labels.
+
+    A label that the cohort never names is unknown throughout; where it is named for others, unmentioned is absent.
+
+    Returns:
+        Split -> films; and how many could not be read, by reason.
+
+    Raises:
+        TableError: if studies.parquet is missing or unusable, or has no readable film to train or to validate on.
+    """
+    studies = read_table(Path(work) / STUDIES_FILE, columns=STUDY_COLUMNS, made_by="cohort")
+    workers = Workers.of(processes)
+    read = map_in_processes(
+        _read, studies["image_path"].tolist(), processes=workers.processes, title="films", unit="image"
+    )
+    images = np.zeros((len(studies), JUDGE_SIZE, JUDGE_SIZE), np.uint8)
+    reasons: Counter[str] = Counter()
+    good = np.ones(len(studies), bool)
+    for place, image in enumerate(read):
+        if isinstance(image, str):
+            reasons[image] += 1
+            good[place] = False
+        else:
+            images[place] = image
+    films = _films(studies, images)
+    splits = {split: films.rows((studies["split"] == split).to_numpy() & good) for split in SPLITS}
+    for split in ("train", "validate"):
+        if not len(splits[split]):
+            raise TableError(
+                f"{Path(work) / STUDIES_FILE} must hold readable films of the split {split}",
+                found=f"{len(studies)} studies, of which unreadable: {dict(reasons)}",
+                action="Run `biomedjourney cohort` with more patients",
+            )
+    return splits, dict(reasons)
+
+
+def _read(path: str) -> np.ndarray | str:
+    """One image as uint8, shape (128, 128), or the reason why not."""
+    try:
+        return np.round(load_radiograph(path, size=JUDGE_SIZE) * 255).astype(np.uint8)
+    except ImageError as error:
+        return error.reason
+
+
+def _films(studies: pandas.DataFrame, images: np.ndarray) -> Films:
+    stated = studies[list(CHEXPERT_LABELS)].to_numpy(np.float64)
+    labels = np.where((stated == 1).any(axis=0), apply_label_policy(stated), np.nan)
+    groups = [race_group(race) for race in studies["race"]]
+    age = studies["age_at_study"].fillna(studies["anchor_age"])
+    return Films(
+        images,
+        labels.astype(np.float32),
+        male_sex(studies["sex"]).astype(np.float32),
+        np.array([np.nan if group is None else group for group in groups], np.float32),
+        age.to_numpy(np.float32),
+    )

@@ -16,8 +16,16 @@ from biomedjourney_monai import __version__
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.evaluation.judges.domain import FeatureDomain
 from biomedjourney_monai.evaluation.judges.loading import load_judges
-from biomedjourney_monai.evaluation.judges.networks import AGE_SPREAD, JUDGE_SIZE, PhantomClassifier, PhantomSegmenter
-from biomedjourney_monai.evaluation.judges.phantom import CLASSIFIER_FILE, DOMAIN_FILE, SEGMENTER_FILE, save_weights
+from biomedjourney_monai.evaluation.judges.phantom import (
+    AGE_SPREAD,
+    CLASSIFIER_FILE,
+    DOMAIN_FILE,
+    JUDGE_SIZE,
+    SEGMENTER_FILE,
+    PhantomClassifier,
+    PhantomSegmenter,
+    save_weights,
+)
 from biomedjourney_monai.evaluation.judges.scores import Judges
 from biomedjourney_monai.evaluation.metrics.auroc import compute_finding_aurocs, compute_group_aurocs
 from biomedjourney_monai.evaluation.metrics.correlation import compute_pearson_r
@@ -27,9 +35,7 @@ from biomedjourney_monai.files import write_json
 from biomedjourney_monai.phantom.labelled import LabelledImages, draw_labelled
 from biomedjourney_monai.radiographs import scale_intensity
 from biomedjourney_monai.schema import FINDINGS, STRUCTURES
-from biomedjourney_monai.training.judges.augmentation import augment
-from biomedjourney_monai.training.judges.cohort_films import read_films
-from biomedjourney_monai.training.judges.films import to_batch
+from biomedjourney_monai.training.judges.films import augment, read_films, to_batch
 
 BATCH_SIZE = 32
 PEAK_LEARNING_RATE = 2e-3

@@ -90,7 +90,10 @@ def vary(images: Tensor, masks: Tensor, *, generator: torch.Generator) -> tuple[
     grid = _geometry(images, draw)
     images = grid_sample(images, grid, padding_mode="border", align_corners=False)
     masks = grid_sample(masks.float(), grid, padding_mode="zeros", align_corners=False).gt(0.5).float()
-    images = _opacities(images, masks[:, :2].sum(dim=1, keepdim=True), draw)
+    haze = (draw.field(images, 5) + 0.5 * draw.field(images, 14) - draw.uniform(-0.6, 1.2)).clamp(0, 1.2)
+    share = 0.9 * haze * masks[:, :2].sum(dim=1, keepdim=True) * draw.uniform() * (draw.uniform() < 0.5)
+    dense = draw.uniform(0.45, 0.85)
+    images = images + share * (dense - images).clamp(min=0)
     images = images + 0.16 * draw.uniform() * draw.field(images, 3) + 0.10 * draw.uniform() * draw.field(images, 8)
     images = images + 0.07 * draw.uniform() * draw.field(images, 40)
     images = _exposure(images, draw)
@@ -134,14 +137,6 @@ def _geometry(images: Tensor, draw: _Draws) -> Tensor:
     first = torch.stack([scale * aspect * cos, -scale * sin + shear, across], dim=1)
     second = torch.stack([scale * sin, scale / aspect * cos, down], dim=1)
     return affine_grid(torch.stack([first, second], dim=1), list(images.shape), align_corners=False)
-
-
-def _opacities(images: Tensor, fields: Tensor, draw: _Draws) -> Tensor:
-    """Put haze into the lung fields of half of the images; the outlines stay."""
-    haze = (draw.field(images, 5) + 0.5 * draw.field(images, 14) - draw.uniform(-0.6, 1.2)).clamp(0, 1.2)
-    share = 0.9 * haze * fields * draw.uniform() * (draw.uniform() < 0.5)
-    dense = draw.uniform(0.45, 0.85)
-    return images + share * (dense - images).clamp(min=0)
 
 
 def _exposure(images: Tensor, draw: _Draws) -> Tensor:

@@ -1,11 +1,13 @@
-"""Random sentences about change with a known meaning, to train and to probe the small text tower.
+"""Random sentences about change with a known meaning, and word pieces, to train and to probe the small text tower.
 
 A story states for each of the five findings how it changed, on which side, and how severe it is now. The same story has
 many wordings, of which the tower must keep the common meaning.
 """
 
 import re
-from collections.abc import Sequence
+import string
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,3 +216,34 @@ def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
         inner = match.group(1).split("|")
         chosen = chosen[: match.start()] + inner[int(rng.integers(len(inner)))] + chosen[match.end() :]
     return chosen
+
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""BERT's, in BERT's order: padding is 0."""
+
+
+def build_vocabulary(texts: Iterable[str], *, limit: int = 1500) -> list[str]:
+    """Choose the word pieces, in a fixed order, so that equal texts give equal vocabularies.
+
+    Every printable ASCII character is a piece, so no ASCII word is unknown. Suffixes and the most frequent words of
+    `texts` follow, up to the limit: no word whose meaning no text teaches.
+
+    Args:
+        texts: that the tower is trained on.
+        limit: largest number of pieces.
+
+    Returns:
+        The pieces, special tokens first; the index is the token id.
+    """
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    normalizer, splitter = BertNormalizer(lowercase=True), BertPreTokenizer()
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    characters = string.ascii_lowercase + string.digits
+    pieces = [*SPECIAL_TOKENS, *characters, *string.punctuation, *(f"##{character}" for character in characters)]
+    pieces += [f"##{suffix}" for suffix in WORDS["suffixes"].split()]
+    pieces += sorted((word for word in counts if word.isascii()), key=lambda word: (-counts[word], word))
+    return list(dict.fromkeys(pieces))[:limit]

@@ -34,7 +34,9 @@ from biomedjourney_monai.schema import FINDINGS
 from biomedjourney_monai.training.text_tower.change_sentences import (
     ATTRIBUTE_CLASSES,
     SEVERITY_CLASSES,
+    SPECIAL_TOKENS,
     STATUSES,
+    build_vocabulary,
     draw_story,
     join_parts,
     story_targets,
@@ -42,7 +44,6 @@ from biomedjourney_monai.training.text_tower.change_sentences import (
     tell_story,
 )
 from biomedjourney_monai.training.text_tower.continued import continue_tower
-from biomedjourney_monai.training.text_tower.vocabulary import SPECIAL_TOKENS, build_vocabulary
 
 TRAINING_FILE = "training.json"
 

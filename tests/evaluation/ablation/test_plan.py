@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from biomedjourney_monai.evaluation.ablation.grid import read_ablation
+from biomedjourney_monai.evaluation.ablation.grid import Variant, read_ablation
 from biomedjourney_monai.evaluation.ablation.plan import Plan
-from biomedjourney_monai.evaluation.ablation.variants import Variant
 
 BUNDLE = Path(__file__).resolve().parents[3] / "bundle"
 

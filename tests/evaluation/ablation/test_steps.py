@@ -1,14 +1,21 @@
 """Orchestration alone: commands are a list of what was asked for, and a launcher that only writes files."""
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 
-from biomedjourney_monai.evaluation.ablation.launch import AblationStoppedError
+from biomedjourney_monai.errors import BiomedJourneyError
 from biomedjourney_monai.evaluation.ablation.steps import (
+    AblationStoppedError,
     Step,
     describe_time,
     estimate_seconds,
     fingerprints,
     last_error,
+    launcher,
     read_state,
     run_steps,
 )
@@ -165,3 +172,35 @@ def test_the_last_error_of_a_log_is_found(tmp_path):
     log.write_text("Killed\n\n")
     assert last_error(log) == "Killed"
     assert last_error(tmp_path / "none") == ""
+
+
+def test_the_launcher_runs_a_process_and_keeps_its_output(tmp_path):
+    with launcher(tmp_path) as launch:
+        log = tmp_path / "logs" / "one.log"
+        assert launch([sys.executable, "-c", "import sys; print('hello'); sys.exit(3)"], log) == 3
+    assert log.read_text() == "hello\n"
+
+
+def test_two_ablations_in_one_folder_are_refused(tmp_path):
+    with launcher(tmp_path), pytest.raises(BiomedJourneyError, match="one ablation at a time"), launcher(tmp_path):
+        pass
+
+
+def test_a_stopped_ablation_stops_its_command(tmp_path):
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from biomedjourney_monai.evaluation.ablation.steps import launcher\n"
+        "with launcher(Path(sys.argv[1])) as launch:\n"
+        "    launch([sys.executable, '-u', '-c', 'import os, time; print(os.getpid()); time.sleep(100)'],"
+        " Path(sys.argv[1]) / 'log')\n"
+    )
+    ablation = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stderr=subprocess.DEVNULL)
+    log, deadline = tmp_path / "log", time.monotonic() + 60
+    while time.monotonic() < deadline and not (log.is_file() and log.read_text().endswith("\n")):
+        time.sleep(0.1)
+    child = int(log.read_text())
+    ablation.terminate()
+    assert ablation.wait(timeout=60) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from biomedjourney_monai.evaluation.judges.films import load_film_judges
+from biomedjourney_monai.evaluation.judges.film_classifier import load_film_judges
 from biomedjourney_monai.evaluation.judges.phantom import load_phantom_judges
-from biomedjourney_monai.evaluation.judges.trusted import auroc_error, read_trusted, shown_pathology, trusted_findings
+from biomedjourney_monai.evaluation.judges.trusted import (
+    agreement_of,
+    auroc_error,
+    read_trusted,
+    shown_pathology,
+    trusted_findings,
+)
 from biomedjourney_monai.schema import FINDINGS
 
 WEIGHTS = {"site_classifier.pt": "a" * 64}
@@ -78,3 +84,24 @@ def test_the_shipped_judges_of_films_go_by_what_was_measured_of_them(bundle):
     assert trusted, "each file of facts must name the weights beside it, and the films with each finding"
     for finding in trusted:
         assert max(split[f"auroc {finding}"] for split in marks.values()) > 0.5
+
+
+def test_agreement_is_the_share_on_the_side_of_the_majority():
+    scores = np.array([[0.9, 0.1], [0.8, 0.6], [0.7, 0.2], [0.2, 0.3]])
+    found = agreement_of(scores, findings=("A", "B"))
+    assert found["A"]["agreement"] == 0.75
+    assert found["B"]["agreement"] == 0.75
+    assert found["A"]["mean"] == pytest.approx(0.65)
+    assert found["A"]["deviation"] == pytest.approx(np.std(scores[:, 0], ddof=1), abs=1e-4)
+    assert (found["B"]["lowest"], found["B"]["highest"]) == (0.1, 0.6)
+
+
+def test_one_sample_agrees_with_itself():
+    found = agreement_of(np.array([[0.3]]), findings=("A",))["A"]
+    assert (found["agreement"], found["deviation"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 4), (5,)])
+def test_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match="must be of shape"):
+        agreement_of(np.zeros(shape))

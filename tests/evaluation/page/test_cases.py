@@ -2,7 +2,7 @@ import numpy as np
 import pandas
 import pytest
 
-from biomedjourney_monai.evaluation.page.cases import list_failures, list_unknown, rank_cases
+from biomedjourney_monai.evaluation.page.cases import list_failures, list_unknown, rank_cases, score_descriptions
 from biomedjourney_monai.schema import FINDINGS
 
 
@@ -56,3 +56,29 @@ def test_failures_are_listed_by_place_and_reason_with_the_most_frequent_first():
 
 def test_numbers_that_are_unknown_are_listed_once_with_their_reason():
     assert list_unknown(_metrics()) == [("a", "only one class", ["one", "two"])]
+
+
+def journeys_with(prior, new):
+    rows = []
+    for n, (before, after) in enumerate(zip(prior, new)):
+        row = {"journey_id": f"j{n}"} | {f"{side}_{finding}": 0.0 for side in ("prior", "new") for finding in FINDINGS}
+        rows.append(row | {"prior_Edema": before, "new_Edema": after})
+    return pandas.DataFrame(rows)
+
+
+def test_what_is_told_and_what_stays_unsaid():
+    journeys = journeys_with(prior=[0, 1, 1, 0], new=[1, 0, 1, 0])
+    texts = {
+        "j0": "New mild pulmonary edema.",
+        "j1": "The pulmonary edema has resolved.",
+        "j2": "x",
+        "j3": "No change.",
+    }
+    found = score_descriptions(journeys, texts)
+    assert found.description == pytest.approx(0.75), "one of two positives is told"
+    assert found.with_prior == 1.0
+
+
+def test_without_descriptions_nothing_is_known():
+    assert score_descriptions(journeys_with([0], [1]), {}) is None
+    assert score_descriptions(journeys_with([0], [1]), {"j0": "New edema."}) is None, "one class only"

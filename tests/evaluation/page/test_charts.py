@@ -1,7 +1,9 @@
+import xml.etree.ElementTree as ElementTree
+
 import pytest
 
 from biomedjourney_monai.evaluation.metrics.measure import ASKED, KEPT, OTHER, REAL
-from biomedjourney_monai.evaluation.page.charts import measure_charts
+from biomedjourney_monai.evaluation.page.charts import ChartRow, Dot, draw_dot_plot, measure_charts
 
 
 def _number(value, low=None, high=None):
@@ -74,3 +76,25 @@ def test_what_was_measured_of_the_model_alone_joins_the_counterfactual():
     (chart,) = _charts([_system("copy-prior"), _system("counterfactual")], probes=probes)
     assert [bar.system for bar in chart.bars] == ["counterfactual"]
     assert chart.parts == ["after 2"]
+
+
+def _circles(svg):
+    return [float(element.get("cx")) for element in ElementTree.fromstring(svg).iter("circle")]
+
+
+def test_higher_scores_lie_further_right():
+    dots = [Dot("a", "model", value, value - 0.05, value + 0.05) for value in (0.2, 0.5, 0.9)]
+    places = _circles(draw_dot_plot([ChartRow("x", 0.5, dots)]))
+    assert places == sorted(places)
+    assert len(places) == 3
+
+
+def test_negative_score_stays_on_the_axis_and_no_interval_draws_no_bar():
+    svg = draw_dot_plot([ChartRow("x", None, [Dot("a", "model", -0.4, None, None), Dot("a", "model", 0, None, None)])])
+    assert len(set(_circles(svg))) == 1
+    assert "0.000" in svg
+
+
+def test_dot_says_what_it_stands_for():
+    svg = draw_dot_plot([ChartRow("x", None, [Dot("copy-prior", "prior", 0.731, 0.7, 0.76)])])
+    assert "copy-prior: 0.731 (0.700 to 0.760)" in svg

@@ -13,7 +13,7 @@ from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import CohortSettings, select_studies
 from biomedjourney_monai.preparation.cohort.view_checks import ViewChecker
 from biomedjourney_monai.preparation.parallel import Workers
-from biomedjourney_monai.preparation.registration.images import StudyLoader
+from biomedjourney_monai.preparation.registration.pairs import StudyLoader
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 
 from biomedjourney_monai.errors import ConfigError, TableError
-from biomedjourney_monai.preparation.descriptions.answer_cache import AnswerCache, question_key
 from biomedjourney_monai.preparation.descriptions.cases import compare_reports
-from biomedjourney_monai.preparation.descriptions.endpoint import is_loopback, open_endpoint
-from biomedjourney_monai.preparation.descriptions.language_model import GIVE_UP_AFTER, AnswerError, LanguageModel
-from biomedjourney_monai.preparation.descriptions.prompt import load_prompt, read_answer
-from biomedjourney_monai.preparation.descriptions.writers import estimate, write_all, write_by_rules, write_with_model
+from biomedjourney_monai.preparation.descriptions.language_model import (
+    GIVE_UP_AFTER,
+    AnswerCache,
+    AnswerError,
+    LanguageModel,
+    is_loopback,
+    load_prompt,
+    open_endpoint,
+    question_key,
+    read_answer,
+)
+from biomedjourney_monai.preparation.descriptions.rows import estimate, write_all, write_by_rules, write_with_model
 from biomedjourney_monai.preparation.reports.sections import parse_report
 
 PRIOR = "IMPRESSION: Small left pleural effusion. No pneumothorax."
@@ -230,11 +237,11 @@ def test_a_missing_report_is_not_asked_about(serve, describe, case, open_model):
 
 
 def test_rules_are_written_again_before_they_are_given_up(case, monkeypatch):
-    from biomedjourney_monai.preparation.descriptions import writers
+    from biomedjourney_monai.preparation.descriptions import rows
 
     texts = iter([WRONG_SIDE, GOOD, WRONG_SIDE, WRONG_SIDE])
-    monkeypatch.setattr(writers, "write_progression", lambda *_states, rng, only_changes: next(texts))
-    assert write_by_rules(case) == writers.Written(GOOD, "rules", ("wrong side",))
+    monkeypatch.setattr(rows, "write_progression", lambda *_states, rng, only_changes: next(texts))
+    assert write_by_rules(case) == rows.Written(GOOD, "rules", ("wrong side",))
     assert write_by_rules(case).text == ""
     assert case.draw(0).integers(1 << 30) != case.draw(1).integers(1 << 30)
     assert isinstance(case.draw(0), np.random.Generator)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biomedjourney_monai.clinic.web.suggestions import all_suggestions
+from biomedjourney_monai.clinic.web.page import all_suggestions
 from biomedjourney_monai.preparation.descriptions.progression import CLEAR_FRAMES
 from biomedjourney_monai.preparation.descriptions.request import NO_CHANGE, is_canonical, read_request
 

@@ -2,16 +2,25 @@
 
 import html.parser
 import json
+import re
 import shutil
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from biomedjourney_monai.cli.main import main
-from biomedjourney_monai.preparation.quality.page import write_quality_page
-from biomedjourney_monai.preparation.quality.pair_pictures import choose_pairs
+from biomedjourney_monai.preparation.quality.page import (
+    choose_pairs,
+    count_losses,
+    count_steps,
+    draw_histogram,
+    write_quality_page,
+)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -129,3 +138,72 @@ def test_a_browser_opens_the_pages_without_a_complaint(work, width):
         browser.close()
     assert complaints == []
     assert len(asked) >= 2 and all(url.startswith(("file:", "data:")) for url in asked)
+
+
+SCORES = st.lists(st.floats(-1, 1), max_size=30)
+
+
+def bars(svg: str, css: str) -> int:
+    titles = [rect[0].text for rect in ElementTree.fromstring(svg).iter("rect") if rect.get("class") == css]
+    return sum(int(re.search(r": (\d+) ", title)[1]) for title in titles)
+
+
+@given(SCORES, SCORES, st.floats(-1, 1))
+def test_every_score_is_in_one_bar(kept, dropped, threshold):
+    svg = draw_histogram(np.array(kept), np.array(dropped), threshold=threshold)
+    assert (bars(svg, "kept"), bars(svg, "dropped")) == (len(kept), len(dropped))
+
+
+def test_what_is_no_number_is_left_out_and_bars_stay_within():
+    svg = draw_histogram(np.array([0.3, 0.31, np.nan]), np.array([0.1, np.nan, 1.0]), threshold=0.25)
+    assert (bars(svg, "kept"), bars(svg, "dropped")) == (2, 2)
+    for rect in ElementTree.fromstring(svg).iter("rect"):
+        assert float(rect.get("x")) >= 0 and float(rect.get("x")) + float(rect.get("width")) <= 860
+    assert "threshold 0.250" in svg
+
+
+def test_the_line_of_the_threshold_stands_between_the_bars():
+    root = ElementTree.fromstring(draw_histogram(np.array([0.9]), np.array([0.1]), threshold=0.5))
+    x = {rect.get("class"): float(rect.get("x")) for rect in root.iter("rect")}
+    line = next(float(part.get("x1")) for part in root.iter("line") if part.get("class") == "threshold")
+    assert x["dropped"] < line < x["kept"]
+    assert line == pytest.approx(56 + (860 - 56 - 16) / 2, abs=0.1)
+
+
+COHORT = {
+    "images": 100,
+    "studies": 60,
+    "pa_images": 50,
+    "kept": 40,
+    "kept_by_split": {"train": 30, "validate": 4, "test": 6},
+    "images_dropped": {"view unknown": 2, "view not PA": 48, "another image of the study chosen": 2},
+    "studies_dropped": {},
+    "images_flagged": {"burned-in annotation": 1},
+}
+JOURNEYS = {"kept": 20, "dropped": {"interval too long": 3}}
+PAIRS = {"journeys": 20, "kept": 12, "kept_by_split": {"train": 10, "test": 2}, "dropped": {"score below threshold": 8}}
+
+
+def test_steps_stand_beside_the_papers_numbers():
+    steps = {step.name: (step.here, step.paper) for step in count_steps(COHORT, JOURNEYS, PAIRS)}
+    assert steps["images in the source"] == (100, 377_110)
+    assert steps["images that are PA"] == (50, 157_148)
+    assert steps["of these in train and validate, for pretraining"] == (34, 69_846)
+    assert steps["journeys: two consecutive studies"] == (20, None)
+    assert steps["pairs kept"] == (12, 9_354 + 1_056 + 1_214)
+    assert steps["pairs kept: validate"] == (0, 1_056)  # none is a number too
+
+
+def test_steps_that_were_not_run_have_no_number():
+    steps = {step.name: step.here for step in count_steps(None, None, PAIRS)}
+    assert steps["images in the source"] is None and steps["journeys: two consecutive studies"] == 20
+    assert not any("pairs" in step.name for step in count_steps(COHORT, None, None))
+
+
+def test_reasons_come_by_frequency_and_steps_that_lost_nothing_stay():
+    losses = {loss.name: loss for loss in count_losses(COHORT, JOURNEYS, PAIRS)}
+    images = losses["images left out by cohort"]
+    assert next(iter(images.reasons.items())) == ("view not PA", 48) and images.total == 52
+    assert losses["studies left out by cohort"].total == 0
+    assert losses["journeys left out by register"].reasons == {"score below threshold": 8}
+    assert [loss.name for loss in count_losses(None, None, PAIRS)] == ["journeys left out by register"]

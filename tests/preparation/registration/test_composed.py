@@ -7,7 +7,7 @@ from PIL import Image
 from biomedjourney_monai.errors import ConfigError, ImageError
 from biomedjourney_monai.preparation.registration.composed import ComposedLoader, ComposedRegistrar, describe
 from biomedjourney_monai.preparation.registration.image_pair import ImagePair
-from biomedjourney_monai.preparation.registration.images import StudyLoader
+from biomedjourney_monai.preparation.registration.pairs import StudyLoader
 from biomedjourney_monai.preparation.registration.register import PairRegistrar
 from biomedjourney_monai.preparation.registration.transforms import RegisterToPriord
 from biomedjourney_monai.radiographs.transforms import FilterViewd, LoadRadiographd, NormalizeRadiographd

@@ -8,8 +8,7 @@ from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import select_studies
 from biomedjourney_monai.preparation.journeys import build_journeys
 from biomedjourney_monai.preparation.parallel import Workers
-from biomedjourney_monai.preparation.registration.images import StudyLoader, convert_studies
-from biomedjourney_monai.preparation.registration.pairs import decide, register_journeys
+from biomedjourney_monai.preparation.registration.pairs import StudyLoader, convert_studies, decide, register_journeys
 from biomedjourney_monai.preparation.registration.register import PairRegistrar
 from biomedjourney_monai.radiographs import load_radiograph, read_mask, read_png
 from biomedjourney_monai.schema import PAIR_COLUMNS

@@ -17,8 +17,7 @@ from biomedjourney_monai.preparation.cohort.mimic import read_mimic
 from biomedjourney_monai.preparation.cohort.selection import select_studies
 from biomedjourney_monai.preparation.journeys import build_journeys
 from biomedjourney_monai.preparation.parallel import Workers
-from biomedjourney_monai.preparation.registration.images import StudyLoader
-from biomedjourney_monai.preparation.registration.pairs import decide
+from biomedjourney_monai.preparation.registration.pairs import StudyLoader, decide
 from biomedjourney_monai.preparation.registration.register import PairRegistrar
 from biomedjourney_monai.preparation.registration.run import (
     calibrated_score,

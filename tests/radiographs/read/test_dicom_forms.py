@@ -9,8 +9,7 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from biomedjourney_monai.errors import ImageError
 from biomedjourney_monai.radiographs import load_radiograph, original_size
-from biomedjourney_monai.radiographs.read.body_parts import is_chest
-from biomedjourney_monai.radiographs.read.dicom_header import read_header
+from biomedjourney_monai.radiographs.read.dicom_header import is_chest, read_header
 from biomedjourney_monai.radiographs.read.pixels import read_pixels
 
 FILES = Path(__file__).parent / "files"
