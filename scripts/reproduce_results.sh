@@ -214,7 +214,7 @@ real() {
 
 # switches_config SEED: the paper's Table 2 at a small budget from random weights of the denoiser.
 switches_config() {
-  python - "$root/bundle" "$CHESTXRAY14" "$1" "$(full 200 4)" "$(full 50 2)" "$(full 16 4)" "$quick" << 'PYTHON'
+  python - "$root/bundle" "$CHESTXRAY14" "$1" "$(full 1000 4)" "$(full 250 2)" "$(full 16 4)" "$quick" << 'PYTHON'
 import sys
 from pathlib import Path
 
@@ -225,8 +225,8 @@ config = yaml.safe_load(Path(bundle, "configs", "ablation.yaml").read_text())
 config |= {"chestxray14": source, "seed": int(seed)}
 config["arguments"] |= {"cohort": ["--views", "PA"], "evaluate": ["--judges", "chestxray14", "--bootstrap", "1000"]}
 config["training"] |= {"iterations": int(iterations), "pretrain_iterations": int(pretrain), "epoch_length": int(pretrain)}
-config["training"]["settings"]["batch_size"] = int(batch)
-config["arguments"]["sample"] = ["--steps", "5", "--precision", "auto"]
+config["training"]["settings"] |= {"batch_size": int(batch), "changed_share": 0.7}
+config["arguments"]["sample"] = ["--steps", "5", "--precision", "auto", "--keep-unchanged", "0"]
 if quick == "1":
     config["arguments"]["sample"] = ["--steps", "2", "--limit", "4"]
 Path(f"switches-{seed}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

@@ -186,7 +186,7 @@ def build_triples(
 
     Args:
         text: "progression" describes the change; "impression" takes the new study's impression instead, which is the
-            paper's ablation, and describes the change only if there is none.
+            paper's ablation; of a study that has none, the findings in its labels.
         seed: chooses the wording; a pair's wording does not depend on the other pairs.
         concurrency: number of descriptions written at once.
         views: study_id → view_position; the view is stated where it is AP, or was AP before.
@@ -198,9 +198,11 @@ def build_triples(
     kept, cases, drops = read_cases(pairs, seed=seed)
 
     def write_one(case: Case) -> Written:
-        if text == "impression" and case.new_impression:
+        if text == "progression":
+            return write(case)
+        if case.new_impression:
             return Written(case.new_impression, REPORT)
-        return write(case)
+        return Written(write_summary(case.new.state, rng=case.draw(0)), RULES)
 
     rows = []
     rejections: Counter[str] = Counter()

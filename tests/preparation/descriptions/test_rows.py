@@ -51,6 +51,17 @@ def test_the_impression_alone_for_the_ablation(pairs):
     assert {triple["written_by"] for triple in triples} == {"report"}
 
 
+def test_the_impression_of_studies_that_only_have_labels_names_their_findings(pairs):
+    labels_only = pairs.assign(prior_report_path="", new_report_path="")
+    found = {"prior_Edema": 1.0, "new_Edema": 1.0, "new_Cardiomegaly": 1.0}
+    triples = build_triples(labels_only.assign(**found), text="impression").rows
+    assert triples and {triple["written_by"] for triple in triples} == {"rules"}
+    for triple in triples:
+        words = triple["progression_description"].lower()
+        assert "edema" in words and "cardiomegaly" in words
+        assert not any(word in words for word in ("new", "unchanged", "persist", "stable", "increase"))
+
+
 def test_neither_report_nor_labels(pairs):
     nothing = {f"{which}_{label}": np.nan for which in ("prior", "new") for label in CHEXPERT_LABELS}
     pairs = pairs.assign(**nothing, new_report_path="")
