@@ -204,7 +204,7 @@ class PackedConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         operations = torch.ops.mkldnn
         if self.weight is not None:
-            if self.may_be_winograd and pays_off(x):
+            if self.may_be_winograd and pays_off(x, len(self.weight)):
                 self.winograd = WinogradConvolution(self.weight, self.bias, linear=PackedLinear)
             else:
                 weight = self.weight.detach()
