@@ -46,7 +46,8 @@ def test_other_convolutions_are_told_apart(other):
     [
         ((3, 320, 32, 32), 640, torch.float32, True),
         ((3, 320, 32, 32), 640, torch.bfloat16, False),
-        ((3, 1280, 8, 8), 1280, torch.float32, False),
+        ((3, 1280, 4, 4), 1280, torch.float32, True),
+        ((1, 1280, 4, 4), 1280, torch.float32, False),
         ((3, 224, 32, 32), 640, torch.float32, False),
         ((3, 640, 32, 32), 96, torch.float32, False),
     ],
