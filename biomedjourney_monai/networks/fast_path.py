@@ -23,14 +23,14 @@ def choose_precision(device: torch.device | str) -> str:
     """The fastest precision of a device. Intel's bfloat16 takes twice as long as float32 without AMX, AMD's half."""
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # not before torch 2.9
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not before torch 2.9
     slow = "Intel" in str(known.get("cpu_name")) and not known.get("amx_bf16")
     return "bfloat16" if cpu_multiplies_bfloat16() and not slow else "float32"
 
 
 def cpu_multiplies_bfloat16() -> bool:
     """Whether this CPU has instructions for bfloat16 products."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     if "avx512_bf16" in known:
         return bool(known.get("amx_bf16") or known["avx512_bf16"])
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
