@@ -40,10 +40,10 @@ class Distilled:
             object.__setattr__(self, name, tuple(value))
         for name in ("text_guidance_scale", "image_guidance_scale"):
             if not (len(getattr(self, name)) == 2 and getattr(self, name)[0] < getattr(self, name)[1]):
-                rule = f"denoiser#distilled#{name} must be two rising numbers"
+                rule = f"distilled#{name} must be two rising numbers"
                 raise ConfigError(rule, found=str(list(getattr(self, name))))
         if not self.steps or min(self.steps) < 1:
-            raise ConfigError("denoiser#distilled#steps must be numbers of at least 1", found=str(list(self.steps)))
+            raise ConfigError("distilled#steps must be numbers of at least 1", found=str(list(self.steps)))
 
     @classmethod
     def in_file(cls, model_file: str | Path) -> Distilled | None:

@@ -10,10 +10,13 @@ from torch import Tensor
 from biomedjourney_monai.diffusion.guidance import Conditions, Guidance
 from biomedjourney_monai.diffusion.schedule import add_noise, from_clean, to_clean_and_noise, trailing_timesteps
 from biomedjourney_monai.diffusion.solvers import DDIM, solve
+from biomedjourney_monai.errors import SettingError
 from biomedjourney_monai.networks.denoiser import Denoiser
 from biomedjourney_monai.networks.fast_path import FastDenoiser
 from biomedjourney_monai.training.inferers import AutocastInferer
 from biomedjourney_monai.training.prepare_batch import DiffusionPrepareBatch, WeightedTarget
+
+METHODS = ("direct", "progressive")
 
 
 class DistillPrepareBatch(DiffusionPrepareBatch):
@@ -30,11 +33,12 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
         student: the network that is trained.
         teacher_steps: of the teacher's path.
         path_steps: steps of the student's paths; each batch takes one of them.
+        method: "direct"; or "progressive", where a student's step learns two of the teacher's from the same state.
         drop_text: probability of the empty description.
         precision: of the student's path, as in training.
 
-    Source: Luhman and Luhman 2021, Knowledge Distillation in Iterative Generative Models; the states on the student's
-        own path as in Ross et al. 2011, A Reduction of Imitation Learning (DAgger).
+    Source: Luhman and Luhman 2021, Knowledge Distillation in Iterative Generative Models; Salimans and Ho 2022,
+        Progressive Distillation; states of the student's own path as in Ross et al. 2011 (DAgger).
     """
 
     def __init__(
@@ -44,15 +48,18 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
         student: Denoiser,
         teacher_steps: int = 5,
         path_steps: Sequence[int] = (2,),
+        method: str = "direct",
         drop_text: float = 0.05,
         precision: str = "bfloat16",
         **more: Any,
     ) -> None:
         super().__init__(*args, drop_text=drop_text, drop_image=0.0, drop_both=0.0, **more)
-        assert student.distilled is not None, "denoiser#distilled says what the student is trained for"
+        assert student.distilled is not None, "distilled says what the student is trained for"
         self.teacher, self.student, self.distilled = teacher, student, student.distilled
-        self.teacher_steps, self.path_steps = teacher_steps, tuple(path_steps)
-        self.inferer = AutocastInferer(precision=precision)
+        if method not in METHODS:
+            raise SettingError("method", f"must be one of {', '.join(METHODS)}", found=str(method))
+        self.method, self.teacher_steps, self.path_steps = method, teacher_steps, tuple(path_steps)
+        self.inferer, self.kind = AutocastInferer(precision=precision), str(self.noise_scheduler.prediction_type)
 
     @torch.no_grad()
     def __call__(
@@ -69,13 +76,17 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
         prior, text, noise, scales, valid = (
             value.to(device, non_blocking=non_blocking) for value in (prior, text, noise, scales, batchdata["valid"])
         )
-        end = self._follow_teacher(noise, prior, text, scales)
+        guided = self._guided(prior, text, scales)
         states, timesteps = self._follow_student(noise, prior, text, scales, steps=steps)
         times = timesteps.repeat_interleave(len(prior)).to(noise.device)  # (N·B,)
         noisy = torch.cat(states)
         signal = self.noise_scheduler.alphas_cumprod.to(noisy)[times].reshape(-1, 1, 1, 1)
-        kind = str(self.noise_scheduler.prediction_type)
-        target = from_clean(end.repeat(steps, 1, 1, 1), noisy, signal, prediction_type=kind)
+        if self.method == "direct":
+            clean = self._follow_teacher(guided, noise).repeat(steps, 1, 1, 1)
+        else:
+            steps_of_path = zip(states, timesteps, [*timesteps[1:], None])
+            clean = torch.cat([self._two_steps(guided, *step) for step in steps_of_path])
+        target = from_clean(clean, noisy, signal, prediction_type=self.kind)
         weight = self._weight(valid.repeat(steps, 1, 1, 1), times.cpu())
         inputs = {
             "timesteps": times,
@@ -92,30 +103,46 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
         low, high = (torch.tensor([limits[end] for limits in ranges]) for end in (0, 1))
         return low + (high - low) * share
 
-    def _follow_teacher(self, noise: Tensor, prior: Tensor, text: Tensor, scales: Tensor) -> Tensor:
-        """The clean latent at which the teacher arrives, same shape as the noise."""
+    def _guided(self, prior: Tensor, text: Tensor, scales: Tensor) -> Guidance:
+        """The teacher under two-scale guidance."""
         given = Conditions(self.teacher, prior, text, self.null_text_states.to(text))
         text_scale, image_scale = scales[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
-        return solve(
-            Guidance(given, image_scale=image_scale, text_scale=text_scale),
-            noise,
-            self.noise_scheduler.alphas_cumprod,
-            solver=DDIM,
-            steps=self.teacher_steps,
-            prediction_type=str(self.noise_scheduler.prediction_type),
-        )
+        return Guidance(given, image_scale=image_scale, text_scale=text_scale)
+
+    def _follow_teacher(self, guided: Guidance, noise: Tensor) -> Tensor:
+        """The clean latent at which the teacher arrives, same shape as the noise."""
+        alphas, steps = self.noise_scheduler.alphas_cumprod, self.teacher_steps
+        return solve(guided, noise, alphas, solver=DDIM, steps=steps, prediction_type=self.kind)
+
+    def _two_steps(self, guided: Guidance, state: Tensor, at: Tensor, following: Tensor | None) -> Tensor:
+        """The clean latent that takes a student from a state, in one step, to where two steps of the teacher lead.
+
+        `at` and `following` are the timesteps of the state and of the student's next; None for the clean latent.
+        """
+        alphas = self.noise_scheduler.alphas_cumprod.to(state)
+        middle = (at + (0 if following is None else following)) // 2
+        end = torch.ones_like(alphas[0]) if following is None else alphas[following]
+        latent = state
+        for here, signal in ((at, alphas[middle]), (middle, end)):
+            latent = self._advance(guided(latent, here.to(latent.device)), latent, alphas[here], signal)
+        kept = ((1 - end) / (1 - alphas[at])).sqrt()  # of the state, in a step of DDIM
+        return (latent - kept * state) / (end.sqrt() - kept * alphas[at].sqrt())
 
     def _follow_student(
         self, noise: Tensor, prior: Tensor, text: Tensor, scales: Tensor, *, steps: int
     ) -> tuple[list[Tensor], Tensor]:
         """The states of the student's path, from the noise on, and their timesteps."""
-        alphas, kind = self.noise_scheduler.alphas_cumprod.to(noise), str(self.noise_scheduler.prediction_type)
+        alphas = self.noise_scheduler.alphas_cumprod.to(noise)
         timesteps = trailing_timesteps(train_timesteps=len(alphas), steps=steps)
         states = [noise]
         for at, following in pairwise(timesteps):
             latent = states[-1]
             inputs = at.expand(len(latent)).to(latent.device), prior, text, scales
-            prediction = self.inferer(latent, self.student, *inputs).float()
-            clean, implied = to_clean_and_noise(prediction, latent, alphas[at], prediction_type=kind)
-            states.append(add_noise(clean, implied, alphas[following]))
+            prediction = self.inferer(latent, self.student, *inputs)
+            states.append(self._advance(prediction, latent, alphas[at], alphas[following]))
         return states, timesteps
+
+    def _advance(self, prediction: Tensor, latent: Tensor, signal: Tensor, following: Tensor) -> Tensor:
+        """One step of DDIM from one noise level to another."""
+        clean, noise = to_clean_and_noise(prediction.float(), latent, signal, prediction_type=self.kind)
+        return add_noise(clean, noise, following)

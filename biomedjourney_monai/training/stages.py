@@ -335,18 +335,14 @@ def require_learnable(denoiser: Denoiser, noise_scheduler: DDPMScheduler) -> Non
     prediction = str(noise_scheduler.prediction_type)
     if prediction == "sample":
         return
-    if denoiser.prior_expectation is not None:
-        raise ConfigError(
-            "denoiser#prior_expectation is for prediction_type sample, the clean latent",
-            found=f"prediction_type {prediction}",
-            action="Pass --denoiser#prior_expectation '$None'",
-        )
-    if denoiser.residual_to_prior:
-        raise ConfigError(
-            "denoiser#residual_to_prior is for prediction_type sample, the clean latent",
-            found=f"prediction_type {prediction}",
-            action="Pass --denoiser#residual_to_prior false",
-        )
+    given = denoiser.prior_expectation is not None, denoiser.residual_to_prior
+    for name, used, off in zip(("prior_expectation", "residual_to_prior"), given, ("'$None'", "false")):
+        if used:
+            raise ConfigError(
+                f"denoiser#{name} is for prediction_type sample, the clean latent",
+                found=f"prediction_type {prediction}",
+                action=f"Pass --denoiser#{name} {off}",
+            )
     last = float(noise_scheduler.alphas_cumprod[-1])
     if prediction == "epsilon" and last < LEAST_SIGNAL:
         raise ConfigError(

@@ -4,8 +4,8 @@
 
 Samples the same journeys with the same noise by both, and scores them as `biomedjourney tune` does: the teacher at its
 default and at the student's numbers of steps, the student at each of its own. Also diversity (standard deviation over
-eight seeds where the teacher's pictures change), seconds for one loaded picture, and pictures a second of a batch, both
-interleaved. Prints a Markdown table of quality against evaluations of the denoiser for one picture.
+eight seeds where the teacher's pictures change). Prints a Markdown table of quality against evaluations of the denoiser
+for one picture. Speed and memory are measured by few_steps_speed.py.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +44,6 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=100, help="journeys (default: 100)")
     parser.add_argument("--teacher-steps", type=int, nargs="+", default=[2, 5], metavar="N", help="(default: 2 5)")
     parser.add_argument("--steps", type=int, nargs="+", metavar="N", help="of the student (default: all of its own)")
-    parser.add_argument("--rounds", type=int, default=5, help="of each timing (default: 5; 0 for none)")
     arguments = parser.parse_args()
     files = {
         "teacher": ModelConfig.find(weights=arguments.teacher),
@@ -71,11 +69,6 @@ def main() -> None:
     texts = [row["progression_description"] for row in rows[:16]]
     figures["diversity"] = diversity(models, priors, texts)
     bars["diversity at least 0.8"] = figures["diversity"] >= 0.8
-    if arguments.rounds:
-        for name, count in (("one", 1), ("batch", 16)):
-            ratio = times_as_fast(models, priors[:count], texts[:count], arguments.rounds)
-            figures[f"{name}: times as fast"] = ratio
-            bars[f"{name}: at least 4 times as fast"] = ratio >= 4
     figures["journeys"] = len(rows)
     print(json.dumps({"figures": {name: round(float(value), 4) for name, value in figures.items()}, "bars": bars}))
 
@@ -116,17 +109,6 @@ def diversity(models: dict[str, CounterfactualModel], priors: np.ndarray, texts:
             for who, pictures in made.items():
                 deviations[who].append(float(pictures.std(0)[changed].mean()))
     return float(np.mean(deviations["student"]) / np.mean(deviations["teacher"]))
-
-
-def times_as_fast(models: dict[str, CounterfactualModel], priors: np.ndarray, texts: list[str], rounds: int) -> float:
-    """Median seconds of the teacher over the student's, interleaved, after one picture of each."""
-    seconds: dict[str, list[float]] = {who: [] for who in models}
-    for number in range(rounds + 1):
-        for who, model in models.items():
-            start = time.process_time()
-            model.draw(priors, texts, range(len(priors)))
-            seconds[who] += [time.process_time() - start] if number else []
-    return float(np.median(seconds["teacher"]) / np.median(seconds["student"]))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ Builds the denoiser of each stack of train.yaml, sd15.yaml and a preset on shape
 gradients, optimiser state and the average of the weights, all float32; the autoencoder and BiomedCLIP's text tower,
 which previews need; and what autograd keeps at the preset's batch and precision (torch's fake tensors, fused
 attention). With gradient checkpointing that is the inputs of the UNet's blocks, the tensors outside of them, and the
-largest block, which is computed again. Workspaces, fragmentation and the CUDA context come on top: a fifth of the GPU
-must be left. Nothing is measured on a GPU.
+largest block, which is computed again. A student of few steps (distill.yaml) needs its teacher as well, in bfloat16,
+and learns from up to four states of an example, by which a preset divides its batch. Workspaces, fragmentation and the
+CUDA context come on top: a fifth of the GPU must be left. Nothing is measured on a GPU.
 
 The last line is JSON: {"figures": {...}, "bars": {...}}.
 """
@@ -32,6 +33,7 @@ from optimiser_step import CONFIGS, TEXT_WIDTH, build_denoiser, draw_batch
 
 PRESETS = (12, 24, 40, 80)
 SHARE = 0.8
+STATES = 4  # of distill.yaml's longest path
 TEXT_TOWER = 110_000_000
 """Parameters of BiomedCLIP's text tower, about."""
 AUTOENCODER = 83_650_000
@@ -40,8 +42,8 @@ GIB = 2**30
 
 def main() -> None:
     figures, bars = {}, {}
-    print("| overlay | weights, gradients, optimiser, average | frozen networks | activations | all |")
-    print("|---|---|---|---|---|")
+    print("| overlay | weights, gradients, optimiser, average | frozen networks | activations | all | all, a student |")
+    print("|---|---|---|---|---|---|")
     for size in PRESETS:
         settings = read_preset(size)
         parts = {
@@ -50,8 +52,9 @@ def main() -> None:
             "activations": activation_bytes(settings) / GIB,
         }
         whole = sum(parts.values())
-        print(f"| gpu{size}.yaml | " + " | ".join(f"{value:.1f}" for value in [*parts.values(), whole]) + " |")
-        figures |= {f"gpu{size}, {name}, GiB": round(value, 2) for name, value in [*parts.items(), ("all", whole)]}
+        shown = {**parts, "all": whole, "all, a student": whole + student_bytes(settings) / GIB}
+        print(f"| gpu{size}.yaml | " + " | ".join(f"{value:.1f}" for value in shown.values()) + " |", flush=True)
+        figures |= {f"gpu{size}, {name}, GiB": round(value, 2) for name, value in shown.items()}
         bars[f"gpu{size} needs at most {SHARE:.0%} of {size} GiB"] = whole <= SHARE * size
     print(json.dumps({"figures": figures, "bars": bars}))
 
@@ -80,6 +83,15 @@ def fixed_bytes(settings: dict[str, Any]) -> int:
     numbers = sum(parameter.numel() for parameter in parameters)
     state = {"AdamW": 2 * numbers, "Adafactor": sum(map(adafactor_numbers, parameters))}[settings["optimizer"]]
     return 4 * (2 * numbers + state + (numbers if settings["average"] else 0))
+
+
+def student_bytes(settings: dict[str, Any]) -> int:
+    """What a student needs more: its teacher, and the states of an example that a batch cannot be without."""
+    with torch.device("meta"):
+        teacher = 2 * sum(parameter.numel() for parameter in build_denoiser(text_width=TEXT_WIDTH).parameters())
+    if settings["batch_size"] >= STATES:
+        return teacher
+    return teacher + activation_bytes({**settings, "batch_size": STATES}) - activation_bytes(settings)
 
 
 def adafactor_numbers(parameter: Tensor) -> int:

@@ -6,6 +6,10 @@ Builds the denoiser of configs/sd15.yaml with random weights and takes one AdamW
 the CPU; prints times and peak memory (about 16 GB; less than 18 GB free is an error, before anything is built). The
 average of the weights (EMA) is not included; it would add 3.4 GB.
 
+`--distill` takes the step of a student of few steps instead: its frozen teacher in bfloat16 follows five guided steps,
+the student two of its own, and learns from both states in bfloat16 with gradient checkpointing. With AdamW that needs
+21 GB, with `--adafactor`, as in gpu12.yaml, 12 GB.
+
 `--table` computes instead what a training step needs on a GPU, by batch size and precision: weights, gradients, Adam's
 two moments and the average exactly (20 bytes per parameter, float32 also in bfloat16 autocast), and the tensors that
 autograd keeps, counted by a forward pass on shapes only (torch's fake tensors, with fused attention). Workspaces,
@@ -29,6 +33,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from biomedjourney_monai.configuration import compose, read_overlay
+from biomedjourney_monai.networks.fast_path import speed_up
+from biomedjourney_monai.training.distillation import DistillPrepareBatch
+from biomedjourney_monai.training.prepare_batch import WeightedLatentLoss
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 TEXT_WIDTH, TEXT_LENGTH = 768, 256  # BiomedCLIP's
@@ -89,6 +96,45 @@ def take_step() -> dict[str, float]:
     }
 
 
+def take_distill_step(*, adafactor: bool) -> dict[str, float]:
+    """One step of a student on the CPU, one example with two states."""
+    free, needed = available_gb(), 12.0 if adafactor else 21.0
+    if free < needed:
+        sys.exit(f"this step needs {needed} GB of free memory, found {free:.1f}; close something, or pass --adafactor")
+    torch.manual_seed(0)
+    start = time.perf_counter()
+    teacher = speed_up(build_denoiser(), precision="bfloat16")
+    torch.manual_seed(0)
+    scales = {"text_guidance_scale": [1.0, 10.0], "image_guidance_scale": [1.0, 3.0]}
+    student = build_denoiser(gradient_checkpointing=True, distilled={"steps": [2], **scales})
+    for network in (teacher, student):
+        torch.nn.init.normal_(network.unet.out[2].conv.weight, std=0.02, generator=torch.Generator().manual_seed(1))
+    kind = torch.optim.Adafactor if adafactor else torch.optim.AdamW
+    optimizer = kind(student.parameters(), lr=LEARNING_RATE, foreach=False)
+    common = CONFIGS / "common.yaml"
+    schedule = compose(common, read_overlay(CONFIGS / "sd15.yaml", common)).get_parsed_content("noise_scheduler")
+    given = {"scale_factor": 1.0, "null_text_states": torch.zeros(1, TEXT_LENGTH, TEXT_WIDTH)}
+    prepare = DistillPrepareBatch(schedule, teacher=teacher, student=student, teacher_steps=5, path_steps=(2,), **given)
+    batch = {"prior_latent": torch.randn(1, *LATENT), "text_states": torch.randn(1, TEXT_LENGTH, TEXT_WIDTH)}
+    built = time.perf_counter()
+    noisy, target, _, inputs = prepare({**batch, "valid": torch.ones(1, 1, *LATENT[1:])}, "cpu")
+    followed = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16):
+        prediction = student(noisy, **inputs)
+    loss = WeightedLatentLoss()(prediction, target)
+    loss.backward()
+    learning = [parameter.grad is not None for parameter in student.parameters()]
+    optimizer.step()
+    return {
+        "loss": loss.item(),
+        "tensors with a gradient": sum(learning) / len(learning),
+        "building s": built - start,
+        "both paths s": followed - built,
+        "student's step s": time.perf_counter() - followed,
+        "peak memory GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GB,
+    }
+
+
 def available_gb() -> float:
     """Available memory, as reported by Linux."""
     lines = Path("/proc/meminfo").read_text().splitlines()
@@ -142,7 +188,19 @@ def main() -> None:
     """Measure or compute, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="compute GPU memory by batch size and precision instead")
-    if parser.parse_args().table:
+    parser.add_argument("--distill", action="store_true", help="a student of few steps and its teacher")
+    parser.add_argument("--adafactor", action="store_true", help="with --distill: less memory than AdamW")
+    arguments = parser.parse_args()
+    if arguments.distill:
+        figures = take_distill_step(adafactor=arguments.adafactor)
+        most = 12.0 if arguments.adafactor else 21.0
+        bars = {
+            "every tensor has a gradient": figures["tensors with a gradient"] == 1,
+            f"peak memory at most {most:.0f} GB": figures["peak memory GB"] <= most,
+        }
+        print(json.dumps({"figures": {key: round(value, 6) for key, value in figures.items()}, "bars": bars}))
+        return
+    if arguments.table:
         print(json.dumps({"figures": {key: round(value, 2) for key, value in memory_table().items()}, "bars": {}}))
         return
     figures = take_step()

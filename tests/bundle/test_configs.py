@@ -25,6 +25,7 @@ STACKS = [
     ["train.yaml", "pretrain.yaml"],
     ["train.yaml", "finetune.yaml"],
     ["train.yaml", "distill.yaml"],
+    ["train.yaml", "distill.yaml", "sd15.yaml", "gpu.yaml"],
     ["train.yaml", "sd15.yaml", "gpu.yaml"],
     ["train.yaml", "sd15.yaml", "gpu12.yaml"],
     ["train.yaml", "multi_gpu.yaml"],
@@ -93,8 +94,8 @@ def test_every_target_exists(names):
 @pytest.mark.parametrize("name", READ_BY_PYTHON)
 def test_every_key_at_the_top_is_read(name):
     content = _load(name)
-    overlays = ["pretrain.yaml", "finetune.yaml"] if name == "train.yaml" else []
-    read = {reference.split("#")[0] for file in [name, *overlays] for reference in _references(_load(file))}
+    more = [["pretrain.yaml"], ["finetune.yaml"], ["sd15.yaml", "gpu.yaml"]] if name == "train.yaml" else []
+    read = {reference.split("#")[0] for files in [[], *more] for reference in _references(_load(name, *files))}
     assert set(content) - read - READ_BY_PYTHON[name] == set()
 
 

@@ -14,7 +14,7 @@ from biomedjourney_monai.networks.weights.model_file import load_info, load_tens
 ROOT = Path(__file__).parents[2]
 SMALL = {"channels": [32, 32, 32], "num_head_channels": [0, 32, 32]}
 RUN = ["--distill_epochs", 2, "--epoch_length", 2, "--batch_size", 2, "--warmup_iterations", 1, "--val_interval", 1]
-RUN += ["--precision", "float32", "--preview_iterations", 2]
+RUN += ["--precision", "float32", "--preview_iterations", 2, "--lr_cycles", 0]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,15 @@ def test_the_same_command_again_has_nothing_to_do(distilled, run_bundle):
     assert file.read_bytes() == before
 
 
+def test_a_stopped_run_ends_with_the_same_weights(distilled, run_bundle, tmp_path):
+    arguments, file = [*distilled[0], "--output_dir", tmp_path], tmp_path / "distill" / "model.pt"
+    first = run_bundle("run", ["train.yaml", "distill.yaml"], *arguments, "--max_epochs", 1)
+    assert first.returncode == 0 and load_info(file)["iterations"] == 2
+    assert run_bundle("run", ["train.yaml", "distill.yaml"], *arguments).returncode == 0
+    state, whole = load_tensors(file)[0], load_tensors(distilled[1])[0]
+    assert load_info(file)["iterations"] == 4 and all(torch.equal(state[name], whole[name]) for name in whole)
+
+
 def test_a_student_is_no_teacher(distilled, run_bundle, tmp_path):
     arguments, file = distilled
     arguments = [*arguments, "--start_from", file, "--output_dir", tmp_path]
@@ -74,6 +83,8 @@ def test_sampling_follows_the_file(distilled, small_model, tmp_path, picture):
     assert student.sampler.steps == 2
     result = student.generate(picture, "New large left pleural effusion.", samples=2)
     assert result.documents[0]["steps"] == 2
+    four = load_model(distilled[1], overlay=overlay, settings=SamplingSettings(steps=4))
+    assert four.generate(picture, "New large left pleural effusion.").documents[0]["steps"] == 4
     with pytest.raises(SettingError, match="steps must be one of 1, 2, 4"):
         load_model(distilled[1], overlay=overlay, settings=SamplingSettings(steps=3))
     generator = build_generator(ROOT / "bundle", weights=distilled[1], denoiser=SMALL)

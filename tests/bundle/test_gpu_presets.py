@@ -8,6 +8,8 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from biomedjourney_monai.errors import BiomedJourneyError
+from biomedjourney_monai.networks.distilled import Distilled
+from biomedjourney_monai.networks.weights.model_file import load_info, load_tensors
 from biomedjourney_monai.training.gpu_preset import PRESETS, GpuPreset
 
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
@@ -27,7 +29,7 @@ def load(name):
 
 def parse(name, overrides):
     """The settings of an overlay, with everything resolved."""
-    parser = ConfigParser({"denoiser": {}, **load(name), **overrides})
+    parser = ConfigParser({"denoiser": {}, "states_per_example": 1, **load(name), **overrides})
     parser.parse()
     keys = ("batch_size", "accumulate", "denoiser#gradient_checkpointing")
     return {key: parser.get_parsed_content(key) for key in keys if key in parser}
@@ -52,6 +54,14 @@ def test_a_preset_steps_on_the_papers_batch(stack):
     assert content["batch_size"] * content["accumulate"] == load("sd15.yaml")["batch_size"] == 32
 
 
+@pytest.mark.parametrize("stack", [stack for stack in STACKS if stack != "gpu12.yaml"])
+def test_a_students_batch_is_smaller_by_its_states_and_steps_on_as_many_examples(stack):
+    name, overrides = STACKS[stack]
+    content, student = parse(name, overrides), parse(name, {**overrides, "states_per_example": 4})
+    assert student["batch_size"] * 4 == content["batch_size"]
+    assert student["batch_size"] * student["accumulate"] == 32
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_page_tells_each_presets_batch(stack):
     content = parse(*STACKS[stack])
@@ -74,10 +84,11 @@ def test_too_little_memory_is_refused():
 def built(latent_work, shrunken_denoiser, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    def build(stack):
+    def build(stack, stage="pretrain.yaml", **more):
         name, overrides = STACKS[stack]
+        files = ("train.yaml", stage, "sd15.yaml", name)
         run = ConfigWorkflow(
-            config_file=[str(CONFIGS / file) for file in ("train.yaml", "sd15.yaml", name, "pretrain.yaml")],
+            config_file=[str(CONFIGS / file) for file in files],
             workflow_type="train",
             logging_file=False,
             bundle_root=str(CONFIGS.parent),
@@ -91,6 +102,7 @@ def built(latent_work, shrunken_denoiser, tmp_path, monkeypatch):
             num_workers=0,
             **shrunken_denoiser,
             **overrides,
+            **more,
         )
         run.initialize()
         return run
@@ -113,3 +125,17 @@ def test_what_a_preset_builds_takes_a_step(stack, built, tmp_path):
     changed = [key for key, value in trainer.network.state_dict().items() if not torch.equal(value, start[key])]
     assert len(changed) > 10
     assert (tmp_path / "pretrain" / "model.pt").is_file()
+
+
+@pytest.mark.parametrize("stack", ["gpu12.yaml", "--gpu_memory 24"])
+def test_a_student_of_this_geometry_takes_a_step(stack, built, tmp_path):
+    built(stack).run()
+    teacher = tmp_path / "pretrain" / "model.pt"
+    wide = {"distilled#text_guidance_scale": [1.0, 10.0], "teacher_steps": 2, "path_steps": [2]}
+    run = built(stack, "distill.yaml", start_from=str(teacher), **wide)
+    run.run()
+    assert run.parser.get_parsed_content("train#prepare_batch").distilled.text_guidance_scale == (1.0, 10.0)
+    info = load_info(tmp_path / "distill" / "model.pt")
+    assert Distilled.of(info) == Distilled((2, 1, 4), (1.0, 10.0), (1.0, 3.0))
+    state, before = load_tensors(tmp_path / "distill" / "model.pt")[0], load_tensors(teacher)[0]
+    assert any(not torch.equal(state[name], before[name]) for name in before if name.startswith("denoiser.unet"))

@@ -150,13 +150,18 @@ PROBES = {
 
 
 def test_every_documented_key_has_its_probe():
-    assert set(PROBES) | {"pretrain_epochs"} == documented()
+    assert set(PROBES) | {"pretrain_epochs", "states_per_example"} == documented()
 
 
 @pytest.mark.parametrize("key", PROBES)
 def test_the_key_changes_something(key, read):
     value, address, look = PROBES[key]
     assert look(read(address, **{key: value})) != look(read(address))
+
+
+def test_the_states_of_an_example_divide_the_batch_of_a_gpus_preset(read):
+    batches = [read("batch_size", "sd15.yaml", "gpu.yaml", states_per_example=number) for number in (1, 4)]
+    assert batches == [8, 2]
 
 
 def test_the_epochs_of_pretraining_change_its_end(read):

@@ -11,7 +11,7 @@ from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.networks.denoiser import Denoiser
 from biomedjourney_monai.networks.stable_diffusion import StableDiffusionAutoencoder
 from biomedjourney_monai.networks.weights.geometry import GEOMETRY_KEY, geometry_of
-from biomedjourney_monai.networks.weights.model_file import save_tensors
+from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors
 
 _spec = importlib.util.spec_from_file_location(
     "foreign_networks", Path(__file__).parents[1] / "networks" / "weights" / "formats" / "conftest.py"
@@ -159,6 +159,16 @@ def test_the_shipped_model_which_diffusers_cannot_compute_is_refused(tmp_path, b
     assert main([*line, "--overlay", str(tmp_path / "none.yaml"), "--bundle", str(bundle)]) == 2
     assert "prior_expectation" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_student_of_few_steps_is_refused(export, model, tmp_path):
+    state, info = load_tensors(model[0])
+    student = {"steps": [2, 1], "text_guidance_scale": [1.0, 5.0], "image_guidance_scale": [1.0, 3.0]}
+    info[GEOMETRY_KEY]["denoiser"]["distilled"] = student
+    save_tensors(tmp_path / "student.pt", state, info=info)
+    status, folder, printed = export(file=tmp_path / "student.pt")
+    assert status == 2 and "student.pt must be a teacher" in printed and "found a student of few steps" in printed
+    assert not folder.exists()
 
 
 def test_configs_are_plain_json(export):

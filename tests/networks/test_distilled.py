@@ -31,7 +31,7 @@ def test_what_it_was_trained_for_passes():
 
 @pytest.mark.parametrize("wrong", [{"steps": []}, {"steps": [0]}, {"text_guidance_scale": [3, 3]}])
 def test_an_empty_range_is_refused(wrong):
-    with pytest.raises(ConfigError, match=r"denoiser#distilled#"):
+    with pytest.raises(ConfigError, match=r"distilled#"):
         Distilled(**{**STUDENT.facts(), **wrong})
 
 

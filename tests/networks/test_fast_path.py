@@ -137,6 +137,16 @@ def test_either_instruction_set_will_do(monkeypatch, missing):
     assert not fast_path.cpu_multiplies_bfloat16()
 
 
+@pytest.mark.parametrize(
+    ("cpu", "amx", "expected"),
+    [("Intel Xeon", True, "bfloat16"), ("Intel Xeon", False, "float32"), ("AMD EPYC", False, "bfloat16")],
+)
+def test_intels_short_numbers_are_chosen_with_amx_only(monkeypatch, cpu, amx, expected):
+    names = {"cpu_name": cpu, "amx_bf16": amx, "avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: names, raising=False)
+    assert choose_precision("cpu") == expected
+
+
 @pytest.mark.slow
 def test_compiled_it_computes_the_same_and_sees_another_text(make_denoiser, monkeypatch):
     compile_for_real, compiled = torch.compile, []

@@ -42,23 +42,25 @@ def test_other_convolutions_are_told_apart(other):
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "expected"),
+    ("shape", "out", "dtype", "expected"),
     [
-        ((3, 320, 32, 32), torch.float32, True),
-        ((3, 320, 32, 32), torch.bfloat16, False),
-        ((3, 1280, 8, 8), torch.float32, False),
-        ((3, 96, 32, 32), torch.float32, False),
+        ((3, 320, 32, 32), 640, torch.float32, True),
+        ((3, 320, 32, 32), 640, torch.bfloat16, False),
+        ((3, 1280, 4, 4), 1280, torch.float32, True),
+        ((1, 1280, 4, 4), 1280, torch.float32, False),
+        ((3, 224, 32, 32), 640, torch.float32, False),
+        ((3, 640, 32, 32), 96, torch.float32, False),
     ],
 )
-def test_it_is_used_in_float32_on_large_inputs(shape, dtype, expected):
-    assert pays_off(torch.empty(shape, dtype=dtype, device="meta")) is expected
+def test_it_is_used_in_float32_on_large_inputs(shape, out, dtype, expected):
+    assert pays_off(torch.empty(shape, dtype=dtype, device="meta"), out) is expected
 
 
 @pytest.mark.skipif(not can_pack(torch.float32), reason="this build of torch has no oneDNN")
 @torch.no_grad()
 def test_a_packed_convolution_becomes_one_at_its_first_use_and_frees_its_weight():
-    convolution = nn.Conv2d(128, 130, 3, padding=1)
-    x = torch.randn(2, 128, 16, 16).to(memory_format=torch.channels_last)
+    convolution = nn.Conv2d(320, 330, 3, padding=1)
+    x = torch.randn(2, 320, 16, 16).to(memory_format=torch.channels_last)
     expected, packed = convolution(x), PackedConvolution(convolution)
     torch.testing.assert_close(packed(x), expected, rtol=1e-4, atol=1e-5)
     assert packed.winograd is not None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from biomedjourney_monai.evaluation.judges.scores import Judges, equal_groups
+from biomedjourney_monai.evaluation.judges.scores import GROUP, Judges, equal_groups
 
 INSIDE, SLACK = 0.995, 1.1
 """The limit is 1.1 times the distance that this share of the validation images keeps to."""
@@ -144,5 +144,6 @@ def judge_for(judges: Mapping[str, KnowsDomain], image: np.ndarray) -> KnowsDoma
 
 
 def _distances(judges: KnowsDomain, images: Tensor) -> Sequence[float]:
-    parts = [judges.distance(group)[: places.stop - places.start] for places, group in equal_groups(images)]
+    groups = equal_groups(images, size=min(GROUP, len(images)))
+    parts = [judges.distance(group)[: places.stop - places.start] for places, group in groups]
     return torch.cat(parts).tolist()

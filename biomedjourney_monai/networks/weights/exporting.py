@@ -12,6 +12,7 @@ from biomedjourney_monai.errors import WeightsError
 from biomedjourney_monai.files import write_json, written_atomically
 from biomedjourney_monai.model_config import ModelConfig
 from biomedjourney_monai.networks.denoiser import Denoiser
+from biomedjourney_monai.networks.distilled import Distilled
 from biomedjourney_monai.networks.weights.configured import build_networks
 from biomedjourney_monai.networks.weights.formats import diffusers, diffusers_config
 from biomedjourney_monai.networks.weights.formats.channels import to_colour
@@ -53,6 +54,12 @@ def export_weights(
     refuse_unwritable(folder, folder=True)
     progress("reading ...")  # at full size this and writing take half a minute
     state, info = load_tensors(file)
+    if Distilled.of(info) is not None:
+        rule, found = (
+            f"{file.name} must be a teacher; diffusers' UNet takes no guidance scales",
+            "a student of few steps",
+        )
+        raise WeightsError(rule, found=found, action="Export the model that finetune wrote")
     networks = build_networks(model, text_width=text_width, empty=False)
     require_same_geometry(info, geometry_of(**networks.parts()), file=file.name)
     load_model({"autoencoder": networks.autoencoder, "denoiser": networks.denoiser}, state, file=file.name)
