@@ -38,7 +38,7 @@ from biomedjourney_monai.networks.fast_path import speed_up
 try:
     import openvino
 except ImportError:
-    sys.exit("this benchmark needs OpenVINO; found none. Run `pip install openvino`, which nothing else here needs")
+    openvino = None
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 SIZES = {"small": (24, 16, 128), "sd15": (4, 32, 768)}
@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="that count, after one that does not (default: 7)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1], metavar="N", help="(default: 1)")
     arguments = parser.parse_args()
+    if openvino is None:
+        sys.exit("this benchmark needs OpenVINO; found none. Run `pip install openvino`, which nothing else here needs")
     figures: dict[str, float] = {"cpus": os.cpu_count() or 0}
     for threads in arguments.threads:
         for model in arguments.models:

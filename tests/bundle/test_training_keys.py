@@ -126,7 +126,7 @@ PROBES = {
     "drop_image": (0.5, "train#prepare_batch", lambda prepare: prepare.drop_image),
     "drop_both": (0.5, "train#prepare_batch", lambda prepare: prepare.drop_both),
     "ema_momentum": (1.0, "averaged", type),
-    "precision": ("float32", "train#inferer", lambda inferer: inferer.dtype),
+    "precision": ("float16", "train#inferer", lambda inferer: inferer.dtype),
     "num_workers": (2, "train#dataloader", lambda loader: loader.num_workers),
     "reproduce_paper_flip": (True, "train#dataset#reproduce_paper_flip", bool),
     "val_interval": (5, f"{handler('ValidationHandler')}#interval", int),

@@ -46,7 +46,7 @@ def test_every_command_exists_and_takes_its_arguments(size, tables, pixels, tmp_
         elif program == "python":
             assert Path(words[0]).is_file(), words
         else:
-            assert program in ("ablation_config", "switches_config")
+            assert program in ("ablation_config", "switches_config", "prepared_by_first")
 
 
 @pytest.fixture
