@@ -235,7 +235,7 @@ PYTHON
 
 # prepared_by_first SEED: the cohort and its pairs are the same for every seed; what depends on the seed is made again.
 prepared_by_first() {
-  mkdir -p "switches-$1" && cp -al switches-0/{shared,registered,unregistered,steps} "switches-$1"
+  rm -rf "switches-$1" && mkdir "switches-$1" && cp -al switches-0/{shared,registered,unregistered,steps} "switches-$1"
 }
 
 switches() {
