@@ -12,6 +12,7 @@ import pytest
 
 pages = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pages.py"))))
 RESULTS = pages.DOCS / "results"
+OF_REAL = ["pathology_auroc", "changed_auroc", "sex_auroc", "age_r", "cmig", "identity_of_50", "effectiveness"]
 OF_SYSTEMS = ["pathology_auroc", "changed_auroc", "race_auroc", "age_r", "cmig", "dice_reference"]
 
 
@@ -39,8 +40,20 @@ def test_the_table_of_systems_shows_systems_csv(page, count):
             assert number(cell) == float(SYSTEMS[system, metric]["value"]), (system, metric)
 
 
+def test_the_tables_of_real_patients_show_real_systems_csv():
+    real = {(row["patients"], row["system"], row["metric"]): row for row in table("real_systems.csv")}
+    names = {"shipped": "counterfactual", "earlier weights, rendered patients only": "earlier weights"}
+    found = pages.rows(RESULTS / "README.md")
+    heads = [place for place, row in enumerate(found) if row[-1] == "requested changes seen"]
+    for patients, first, count in zip(("test", "validation"), heads, (5, 4), strict=True):
+        for system, *cells in found[first + 2 : first + 2 + count]:
+            for metric, cell in zip(OF_REAL, cells, strict=True):
+                of = real[patients, names.get(system, system), metric]
+                assert number(cell) == float(of["value"]), (patients, system, metric)
+
+
 def test_intervals_surround_their_values():
-    for row in SYSTEMS.values():
+    for row in [*SYSTEMS.values(), *table("real_systems.csv")]:
         assert not row["low"] or float(row["low"]) <= float(row["value"]) <= float(row["high"]), row
 
 
