@@ -16,7 +16,7 @@ from biomedjourney_monai.networks.fast_path import FastDenoiser
 from biomedjourney_monai.training.inferers import AutocastInferer
 from biomedjourney_monai.training.prepare_batch import DiffusionPrepareBatch, WeightedTarget
 
-METHODS = ("direct", "progressive")
+METHODS = ("direct", "progressive", "consistency")
 
 
 class DistillPrepareBatch(DiffusionPrepareBatch):
@@ -33,12 +33,15 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
         student: the network that is trained.
         teacher_steps: of the teacher's path.
         path_steps: steps of the student's paths; each batch takes one of them.
-        method: "direct"; or "progressive", where a student's step learns two of the teacher's from the same state.
+        method: "direct"; "progressive", where a student's step learns two of the teacher's from the same state; or
+            "consistency", where the states are noised target films, as many as a path has steps, at timesteps of the
+            teacher's path, and the student learns to agree with itself after one step of the teacher.
         drop_text: probability of the empty description.
         precision: of the student's path, as in training.
 
     Source: Luhman and Luhman 2021, Knowledge Distillation in Iterative Generative Models; Salimans and Ho 2022,
-        Progressive Distillation; states of the student's own path as in Ross et al. 2011 (DAgger).
+        Progressive Distillation; Luo et al. 2023, Latent Consistency Models; states of the student's own path as in
+        Ross et al. 2011 (DAgger).
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
         self.teacher, self.student, self.distilled = teacher, student, student.distilled
         if method not in METHODS:
             raise SettingError("method", f"must be one of {', '.join(METHODS)}", found=str(method))
+        if method == "consistency" and max(path_steps) > teacher_steps:
+            raise SettingError("path_steps", f"must be at most teacher_steps, {teacher_steps}", found=str(path_steps))
         self.method, self.teacher_steps, self.path_steps = method, teacher_steps, tuple(path_steps)
         self.inferer, self.kind = AutocastInferer(precision=precision), str(self.noise_scheduler.prediction_type)
 
@@ -77,15 +82,19 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
             value.to(device, non_blocking=non_blocking) for value in (prior, text, noise, scales, batchdata["valid"])
         )
         guided = self._guided(prior, text, scales)
-        states, timesteps = self._follow_student(noise, prior, text, scales, steps=steps)
+        if self.method == "consistency":
+            film = self.scale_factor * batchdata["new_mean"].to(noise)
+            states, timesteps, clean = self._consistent(guided, film, noise, (prior, text, scales), steps=steps)
+        else:
+            states, timesteps = self._follow_student(noise, prior, text, scales, steps=steps)
+            if self.method == "direct":
+                clean = self._follow_teacher(guided, noise).repeat(steps, 1, 1, 1)
+            else:
+                steps_of_path = zip(states, timesteps, [*timesteps[1:], None])
+                clean = torch.cat([self._two_steps(guided, *step) for step in steps_of_path])
         times = timesteps.repeat_interleave(len(prior)).to(noise.device)  # (N·B,)
         noisy = torch.cat(states)
         signal = self.noise_scheduler.alphas_cumprod.to(noisy)[times].reshape(-1, 1, 1, 1)
-        if self.method == "direct":
-            clean = self._follow_teacher(guided, noise).repeat(steps, 1, 1, 1)
-        else:
-            steps_of_path = zip(states, timesteps, [*timesteps[1:], None])
-            clean = torch.cat([self._two_steps(guided, *step) for step in steps_of_path])
         target = from_clean(clean, noisy, signal, prediction_type=self.kind)
         weight = self._weight(valid.repeat(steps, 1, 1, 1), times.cpu())
         inputs = {
@@ -128,6 +137,30 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
         kept = ((1 - end) / (1 - alphas[at])).sqrt()  # of the state, in a step of DDIM
         return (latent - kept * state) / (end.sqrt() - kept * alphas[at].sqrt())
 
+    def _consistent(
+        self, guided: Guidance, film: Tensor, noise: Tensor, given: tuple[Tensor, Tensor, Tensor], *, steps: int
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Noised films, their timesteps, and the clean latents that the student sees one teacher's step later.
+
+        `film` is the scaled latent of the target, `given` prior, text and scales. After the path's last step the clean
+        latent is the teacher's.
+        """
+        alphas = self.noise_scheduler.alphas_cumprod.to(noise)
+        grid = trailing_timesteps(train_timesteps=len(alphas), steps=self.teacher_steps)
+        places = torch.randperm(len(grid), generator=self.generator)[:steps].sort().values
+        states, clean = [], []
+        for place in places.tolist():
+            at, last = grid[place], place + 1 == len(grid)
+            state = add_noise(film, noise, alphas[at])
+            signal = torch.ones_like(alphas[0]) if last else alphas[grid[place + 1]]
+            latent = self._advance(guided(state, at.to(state.device)), state, alphas[at], signal)
+            if not last:
+                prediction = self.inferer(latent, self.student, self._same(grid[place + 1], latent), *given)
+                latent = to_clean_and_noise(prediction.float(), latent, signal, prediction_type=self.kind)[0]
+            states.append(state)
+            clean.append(latent)
+        return states, grid[places], torch.cat(clean)
+
     def _follow_student(
         self, noise: Tensor, prior: Tensor, text: Tensor, scales: Tensor, *, steps: int
     ) -> tuple[list[Tensor], Tensor]:
@@ -137,10 +170,14 @@ class DistillPrepareBatch(DiffusionPrepareBatch):
         states = [noise]
         for at, following in pairwise(timesteps):
             latent = states[-1]
-            inputs = at.expand(len(latent)).to(latent.device), prior, text, scales
-            prediction = self.inferer(latent, self.student, *inputs)
+            prediction = self.inferer(latent, self.student, self._same(at, latent), prior, text, scales)
             states.append(self._advance(prediction, latent, alphas[at], alphas[following]))
         return states, timesteps
+
+    @staticmethod
+    def _same(timestep: Tensor, latent: Tensor) -> Tensor:
+        """One timestep for every case of a batch."""
+        return timestep.expand(len(latent)).to(latent.device)
 
     def _advance(self, prediction: Tensor, latent: Tensor, signal: Tensor, following: Tensor) -> Tensor:
         """One step of DDIM from one noise level to another."""

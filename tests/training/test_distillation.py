@@ -62,6 +62,25 @@ def test_a_direct_student_learns_the_end_of_the_path_at_each_of_its_states():
     torch.testing.assert_close(target.target.double(), end.repeat(2, 1, 1, 1), rtol=1e-4, atol=1e-4)
 
 
+def test_a_consistent_student_agrees_with_itself_after_one_step_of_the_teacher():
+    prepared, schedule = prepare(method="consistency", path_steps=(4,), teacher_steps=4)
+    noisy, target, _, inputs = prepared({**BATCH, "new_mean": torch.full((2, 1, 4, 4), 0.7)})
+    assert inputs["timesteps"].tolist() == [step for step in (999, 749, 499, 249) for _ in range(2)]
+    assert prepared.teacher.calls == 4 and prepared.student.calls == 3
+    at = [float(schedule.alphas_cumprod[step]) for step in (999, 749, 499, 249)]
+    states = noisy.double().chunk(4)
+    noise = (states[0] - at[0] ** 0.5 * 0.7) / (1 - at[0]) ** 0.5
+    for state, clean, here, following in zip(states, target.target.double().chunk(4), at, [*at[1:], 1.0], strict=True):
+        torch.testing.assert_close(state, here**0.5 * 0.7 + (1 - here) ** 0.5 * noise, rtol=1e-4, atol=1e-4)
+        end = ddim(state, here, following)
+        torch.testing.assert_close(clean, end if following == 1 else 0.5 * end, rtol=1e-4, atol=1e-4)
+
+
 def test_another_method_is_refused():
-    with pytest.raises(SettingError, match="method must be one of direct, progressive; found adversarial"):
+    with pytest.raises(SettingError, match="method must be one of direct, progressive, consistency; found adversarial"):
         prepare(method="adversarial")
+
+
+def test_a_consistent_path_longer_than_the_teachers_is_refused():
+    with pytest.raises(SettingError, match="path_steps must be at most teacher_steps, 3; found"):
+        prepare(method="consistency", path_steps=(2, 4), teacher_steps=3)
