@@ -245,6 +245,7 @@ switches() {
     step "config-switches-$seed" switches_config "$seed" \
       && step "switches-$seed" biomedjourney ablation --config "switches-$seed.yaml" --out "switches-$seed" || return 1
   done
+  step switches python "$root/scripts/average_seeds.py" switches-{0,1,2} --csv real_switches.csv
 }
 
 for table in "${tables[@]}"; do
