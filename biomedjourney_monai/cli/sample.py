@@ -46,7 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     one = parser.add_argument_group("one image")
     one.add_argument("--prior", metavar="IMAGE", help="prior radiograph")
     one.add_argument("--description", metavar="TEXT", help="how the disease progresses")
-    one.add_argument("--out", metavar="FILE", help="PNG or DICOM (.dcm) to write, at the prior's own size")
+    one.add_argument(
+        "--out", metavar="FILE", help="PNG, NIfTI (.nii.gz) or DICOM (.dcm) to write, at the prior's own size"
+    )
     one.add_argument(
         "--samples",
         type=int,
@@ -137,7 +139,7 @@ def _sample_one(arguments: argparse.Namespace) -> None:
     from biomedjourney_monai.generation.writer import PictureWriter, check_suffix
     from biomedjourney_monai.output_check import refuse_inputs, refuse_unwritable
 
-    check_suffix(arguments.out, nifti=False)
+    check_suffix(arguments.out)
     files = output_names(arguments.out, samples=arguments.samples or 1, has_region=arguments.region is not None)
     refuse_inputs(files, {"the prior": arguments.prior, "the mask": arguments.region})
     refuse_unwritable(arguments.out)

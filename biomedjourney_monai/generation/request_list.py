@@ -29,7 +29,7 @@ from biomedjourney_monai.generation.outcomes import (
 )
 from biomedjourney_monai.generation.request import Checked, Request
 from biomedjourney_monai.generation.request_table import parse_seed, read_request_table, refuse_surplus
-from biomedjourney_monai.generation.writer import PICTURES, PictureWriter
+from biomedjourney_monai.generation.writer import PictureWriter, check_suffix
 from biomedjourney_monai.output_check import (
     DiskFullError,
     OutputError,
@@ -166,8 +166,7 @@ def _parse_row(
     refuse_surplus(row)
     if not row["prior"] or not row["out"]:
         raise TableError("a row must name prior and out", found="an empty cell")
-    if Path(row["out"]).suffix.lower() not in PICTURES:
-        raise TableError("out must be a PNG or DICOM file (.png, .dcm)", found=Path(row["out"]).suffix or "no suffix")
+    check_suffix(row["out"], name="out")
     own = row.get("region") or None
     where = region if own is None else own if own == "auto" else str(folder / own)
     own_seed = parse_seed(row.get("seed", ""), seed)

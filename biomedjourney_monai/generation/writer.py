@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 NIFTI = (".nii", ".nii.gz")
-PICTURES = (".png", ".dcm", ".dicom")
+SUFFIXES = (".nii.gz", ".nii", ".png", ".dcm", ".dicom")
 
 
 def suffix_like(prior: str | Path) -> str:
@@ -51,20 +51,15 @@ def suffix_like(prior: str | Path) -> str:
         return ".png"
 
 
-def check_suffix(path: str | Path, *, name: str = "--out", nifti: bool = True) -> str:
-    """The suffix of a file to write; suffixes of other formats are refused.
-
-    Args:
-        name: name of the argument, for the error.
-        nifti: whether NIfTI is allowed.
+def check_suffix(path: str | Path, *, name: str = "--out") -> str:
+    """The suffix of a file to write; suffixes of other formats are refused. `name` is the argument's, for the error.
 
     Raises:
         BiomedJourneyError: naming the suffix.
     """
-    known = [*(NIFTI[::-1] if nifti else ()), *PICTURES]
-    found = next((suffix for suffix in known if str(path).lower().endswith(suffix)), None)
+    found = next((suffix for suffix in SUFFIXES if str(path).lower().endswith(suffix)), None)
     if found is None:
-        kinds = "PNG, NIfTI or DICOM file (.png, .nii, .nii.gz, .dcm)" if nifti else "PNG or DICOM file (.png, .dcm)"
+        kinds = "PNG, NIfTI or DICOM file (.png, .nii, .nii.gz, .dcm)"
         raise BiomedJourneyError(f"{name} must be a {kinds}", found=Path(path).suffix or "no suffix")
     return str(path)[len(str(path)) - len(found) :]
 
@@ -72,7 +67,7 @@ def check_suffix(path: str | Path, *, name: str = "--out", nifti: bool = True) -
 def beside(path: str | Path, word: str, *, suffix: str = ".png") -> Path:
     """`made.dcm` and "mean" to `made-mean.png`."""
     path = Path(path)
-    stem = path.name.removesuffix(".gz").removesuffix(".nii") if path.name.endswith(NIFTI) else path.stem
+    stem = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
     return path.with_name(f"{stem}-{word}{suffix}")
 
 
@@ -134,9 +129,9 @@ class PictureWriter:
         """
         refuse_inputs([out], {"the prior": self.file}, name="out")
         with full_disk_named():
-            if str(out).endswith(NIFTI) and self.file is not None:
+            if str(out).lower().endswith(NIFTI) and self.file is not None:
                 save_nifti_like(out, picture, self.file, note=_note(facts), film=self._film(facts))
-            elif str(out).endswith(NIFTI):
+            elif str(out).lower().endswith(NIFTI):
                 save_nifti_series(out, [picture], note=_note(facts))
             elif is_dicom_name(out):
                 save_dicom(out, self.dataset(picture, facts, number=number, series_facts=series_facts))
@@ -164,7 +159,7 @@ class PictureWriter:
 
     def is_written(self, out: str | Path, facts: Mapping[str, Any]) -> bool:
         """Whether the file exists and has the same metadata."""
-        if str(out).endswith(NIFTI):
+        if str(out).lower().endswith(NIFTI):
             return read_note(out) == _note(facts)
         if is_dicom_name(out):
             return is_written(out, request_uids(facts, self._read_source(), pseudonyms=self.pseudonyms))

@@ -10,6 +10,7 @@ from PIL import Image
 from biomedjourney_monai.cli.main import main
 from biomedjourney_monai.networks.weights.model_file import load_tensors, save_tensors, weights_hash
 from biomedjourney_monai.radiographs import NOT_FOR_DIAGNOSIS, mark_synthetic, read_png
+from biomedjourney_monai.radiographs.read.pixels import read_pixels
 
 TEXT = "New large left pleural effusion."
 
@@ -51,6 +52,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_another(sample_one, tmp_
         assert sample_one("--seed", seed, "--detail", "none", out=out) == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert not np.array_equal(read_png(tmp_path / "a.png"), read_png(tmp_path / "c.png"))
+
+
+@pytest.mark.parametrize("name", ["made.nii.gz", "MADE.NII"])
+def test_a_counterfactual_is_written_as_nifti_with_its_samples(sample_one, tmp_path, name):
+    assert sample_one("--samples", "2", "--detail", "none", "--keep-unchanged", "0", out=name) == 0
+    stem, suffix = name.split(".", 1)
+    first, second = (read_pixels(tmp_path / file) for file in (name, f"{stem}-02.{suffix}"))
+    assert first.shape == second.shape == (180, 150) and not np.array_equal(first, second)
+    assert (tmp_path / f"{stem}-mean.png").is_file()
 
 
 def test_the_description_decides(sample_one, tmp_path):
@@ -305,7 +315,7 @@ def sample_csv(bundle, random_model, tmp_path, chest):
     lines = ["prior,description,out,seed", f"chest.png,{TEXT},o/a.png,5", f"bad.png,{TEXT},o/b.png,"]
     lines += [
         "chest.png,,o/c.png,",
-        "chest.png,Edema.,o/d.png,",
+        "chest.png,Edema.,o/d.nii.gz,",
         "chest.png,Edema.,o/a.png,",
         "chest.png,Edema.,o/e.png,x",
     ]
@@ -329,7 +339,7 @@ def test_a_list_makes_what_it_can_counts_the_rest_and_goes_on(sample_csv, sample
     assert [line.split(",")[1] for line in outcomes[1::]].count("made") == 2
     sample_one("--seed", "5", out="o/alone.png")
     assert np.abs(read_png(tmp_path / "o" / "a.png") - read_png(tmp_path / "o" / "alone.png")).max() <= 1 / 255
-    (tmp_path / "o" / "d.png").unlink()
+    (tmp_path / "o" / "d.nii.gz").unlink()
     assert sample_csv() == 0
     assert "1 made, 1 kept, 4 refused" in capsys.readouterr().out
     assert sample_csv("--steps", "1") == 0

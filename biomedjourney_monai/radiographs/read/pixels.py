@@ -97,8 +97,9 @@ def read_bytes(path: str | Path) -> bytes:
     path = Path(path)
     try:
         if not path.is_file():
+            found = "a folder" if path.is_dir() else "no such file"
             raise ImageError(
-                "an image file must exist", found="no such file", action="Check the path", reason="image file missing"
+                "an image file must exist", found=found, action="Check the path", reason="image file missing"
             )
         count = path.stat().st_size
         if count == 0:

@@ -86,7 +86,7 @@ def save_nifti_series(path: str | Path, images: Sequence[np.ndarray], *, note: s
     """
     import nibabel
 
-    if not Path(path).name.endswith(SUFFIXES):
+    if not Path(path).name.lower().endswith(SUFFIXES):
         raise ImageError("a NIfTI file must end in .nii or .nii.gz", found=Path(path).suffix or "no suffix")
     if not images or len({image.shape for image in images}) != 1:
         raise ImageError("a series needs images of one size", found=f"{len(images)} images")
@@ -107,4 +107,4 @@ def read_note(path: str | Path) -> str:
 def _save(path: str | Path, image: nibabel.Nifti1Image, note: str) -> None:
     image.header["descrip"] = f"{NOT_FOR_DIAGNOSIS} {note}".strip()[:80].encode("ascii", "replace")
     content = image.to_bytes()
-    save_bytes(path, gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
+    save_bytes(path, gzip.compress(content, mtime=0) if Path(path).suffix.lower() == ".gz" else content)
