@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.evaluation.systems.true_counterfactuals import TrueCounterfactuals
 from biomedjourney_monai.evaluation.tuning.sampling import ScoredSampling
 from biomedjourney_monai.files import read_json_lines
@@ -44,7 +45,14 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=100, help="journeys (default: 100)")
     parser.add_argument("--teacher-steps", type=int, nargs="+", default=[2, 5], metavar="N", help="(default: 2 5)")
     parser.add_argument("--steps", type=int, nargs="+", metavar="N", help="of the student (default: all of its own)")
+    parser.add_argument(
+        "--text-guidance-scale",
+        type=float,
+        metavar="S",
+        help="the student's, since a student draws more faintly at the teacher's (default: the configuration's)",
+    )
     arguments = parser.parse_args()
+    own_scale = {"student": arguments.text_guidance_scale}
     files = {
         "teacher": ModelConfig.find(weights=arguments.teacher),
         "student": ModelConfig.find(weights=arguments.student),
@@ -55,7 +63,11 @@ def main() -> None:
     rows = read_json_lines(arguments.work / TRIPLES_FILE, made_by="describe", keys=("split",))
     rows = [row for row in rows if row["split"] == arguments.split][: arguments.limit]
     steps = {"teacher": arguments.teacher_steps, "student": arguments.steps or distilled.steps}
-    points = {(who, n): score(files[who], rows, n, arguments) for who in steps for n in steps[who]}
+    points = {
+        (who, n): score(files[who], rows, n, arguments, text_scale=own_scale.get(who))
+        for who in steps
+        for n in steps[who]
+    }
     default = {"teacher": max(arguments.teacher_steps), "student": distilled.steps[0]}
     show(points)
     figures = {f"{who} {n}: {name}": value for (who, n), point in points.items() for name, value in point.items()}
@@ -64,7 +76,8 @@ def main() -> None:
     bars = {f"{name} within {BARS[name]}": value <= BARS[name] for name, value in lost.items()}
     if ("student", 1) in points:
         bars["cmig at 1 step within 0.015"] = best["cmig"] - points["student", 1]["cmig"] <= 0.015
-    models = {who: CounterfactualModel(config) for who, config in files.items()}
+    settings = {who: SamplingSettings(text_guidance_scale=own_scale.get(who)) for who in files}
+    models = {who: CounterfactualModel(config, settings[who]) for who, config in files.items()}
     priors = read_square_images(arguments.work, [row["prior_image"] for row in rows[:16]], size=128)
     texts = [row["progression_description"] for row in rows[:16]]
     figures["diversity"] = diversity(models, priors, texts)
@@ -73,14 +86,16 @@ def main() -> None:
     print(json.dumps({"figures": {name: round(float(value), 4) for name, value in figures.items()}, "bars": bars}))
 
 
-def score(config: ModelConfig, rows: list[dict], steps: int, arguments: argparse.Namespace) -> dict[str, float]:
-    """The shown scores at the configuration's scales and threshold."""
+def score(
+    config: ModelConfig, rows: list[dict], steps: int, arguments: argparse.Namespace, *, text_scale: float | None
+) -> dict[str, float]:
+    """The shown scores at the configuration's scales and threshold, or at another text scale."""
     truth = None if arguments.truth is None else TrueCounterfactuals(arguments.truth).checked()
     sampler = config.compose().get("sampler")
     sampling = ScoredSampling(
         arguments.work, rows, config, {"steps": steps}, None, config.models, truth, 0, batch_size=16
     )
-    scales = sampler["text_guidance_scale"], sampler["image_guidance_scale"]
+    scales = text_scale or sampler["text_guidance_scale"], sampler["image_guidance_scale"]
     with tqdm(total=len(rows), desc=f"{config.weights.name} {steps}", unit="image") as bar:
         scores = sampling.scores(*scales, [sampler["keep_unchanged"]], bar)[0]
     return {name: scores[name] for name in SHOWN if name in scores}

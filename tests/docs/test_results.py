@@ -83,3 +83,19 @@ def test_the_table_of_variants_shows_ablation_networks_csv():
         of = rows[row[1]]
         assert [number(cell) for cell in row[2:5]] == [float(of[key]) for key in ("pathology_auroc", "age_r", "cmig")]
         assert row[1] == "plain" or number(row[5]) == float(of["cmig_minus_plain"])
+
+
+def test_the_table_of_students_shows_few_steps_csv():
+    values = [
+        [
+            float(row[key])
+            for key in ("steps", "evaluations", "cmig", "pathology_auroc", "changed_auroc", "side_correct")
+        ]
+        for row in table("few_steps.csv")
+    ]
+    shown = [
+        row[1:7] for row in pages.rows(pages.DOCS / "how-to" / "few-steps.md") if len(row) == 9 and row[1].isdigit()
+    ]
+    assert len(shown) == 7
+    for row in shown:
+        assert [float(cell) for cell in row] in values
