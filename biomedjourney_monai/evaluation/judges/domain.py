@@ -108,6 +108,9 @@ class KnowsDomain(Judges, Protocol):
     def distance(self, images: Tensor) -> Tensor:
         """How far images (B, 1, H, W) in [0, 1] lie from those of the training, shape (B,); up to 1 is like them."""
 
+    def finding_logits(self, images: Tensor) -> Tensor:
+        """The logit of each finding of such images, shape (B, 5)."""
+
 
 @dataclass(frozen=True)
 class Fit:

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 NOT_SEEN, UNASKED = "finding_not_seen", "finding_not_asked_for"
 SIDES = ("left", "right")
+REMEMBERED = 256
+"""Priors whose judges are remembered: one prior is often asked for several changes."""
 
 
 class JudgeReview:
@@ -36,6 +39,7 @@ class JudgeReview:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._judges: Mapping[str, KnowsDomain] | None = None
+        self._of_priors: dict[bytes, KnowsDomain | None] = {}
         self._lock = threading.Lock()
 
     def judges_for(self, prior: np.ndarray) -> KnowsDomain | None:
@@ -49,7 +53,12 @@ class JudgeReview:
                 self._judges = load_judges_by_name(self.folder)
                 if not self._judges:
                     logger.warning("the bundle has no judges: nobody checks whether the findings are drawn")
-            return judge_for(self._judges, prior) if self._judges else None
+            key = sha256(prior.tobytes()).digest()
+            if key not in self._of_priors:
+                if len(self._of_priors) == REMEMBERED:
+                    self._of_priors.clear()
+                self._of_priors[key] = judge_for(self._judges, prior)
+            return self._of_priors[key]
 
     def __call__(self, checked: Checked, squares: np.ndarray) -> tuple[str, ...]:
         """Warnings about the samples of a request, shape (K, S, S), in [0, 1]."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from biomedjourney_monai.errors import TableError
@@ -76,7 +77,8 @@ def shown_pathology(judges: KnowsDomain, images: Tensor) -> np.ndarray:
 
     `images` have shape (B, 1, H, W) and values in [0, 1].
     """
-    seen = np.array(judges.score(images).pathology.numpy())
+    with torch.inference_mode():  # without the outlines of structures, which `score` draws too
+        seen = np.array(judges.finding_logits(images).sigmoid().cpu().numpy())
     seen[:, [finding not in judges.trusted for finding in FINDINGS]] = np.nan
     return seen
 

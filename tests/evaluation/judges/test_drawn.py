@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from biomedjourney_monai.evaluation.judges import drawn
 from biomedjourney_monai.evaluation.judges.drawn import NOT_SEEN, UNASKED, JudgeReview, warn_of_unseen
 from biomedjourney_monai.schema import FINDINGS
 
@@ -16,10 +17,10 @@ class Bright:
 
     trusted = frozenset(FINDINGS)
 
-    def score(self, images):
+    def finding_logits(self, images):
         seen = torch.zeros(len(images), len(FINDINGS))
         seen[:, EFFUSION], seen[:, EDEMA] = images.amax(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3)) - 0.4
-        return SimpleNamespace(pathology=seen)
+        return torch.logit(seen.clamp(0, 1))
 
 
 def picture(value: float, *, patient_side: str) -> np.ndarray:
@@ -63,6 +64,15 @@ def test_a_review_counts_the_samples_and_says_nothing_of_priors_that_no_judge_kn
     assert NOT_SEEN in warning and warning.endswith("in 2 of 3 samples")
     monkeypatch.setattr(review, "judges_for", lambda prior: None)
     assert review(checked("New left effusion."), samples) == ()
+
+
+def test_the_judges_of_a_prior_are_found_once(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(drawn, "load_judges_by_name", lambda folder: {"bright": Bright()})
+    monkeypatch.setattr(drawn, "judge_for", lambda judges, prior: asked.append(prior) or judges["bright"])
+    review, other = JudgeReview(tmp_path), PRIOR + 1
+    first, again, of_other = (review.judges_for(prior) for prior in (PRIOR, PRIOR.copy(), other))
+    assert first is again is of_other is not None and [image.max() for image in asked] == [0, 1]
 
 
 def test_a_folder_without_judges_is_said_once(tmp_path, caplog):
