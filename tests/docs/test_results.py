@@ -68,7 +68,7 @@ def test_the_table_of_settings_shows_tuning_csv():
             for row in table("tuning.csv")}  # fmt: skip
     assert len(rows) == 40
     shown = [row for row in pages.rows(RESULTS / "README.md") if row[0][:1].isdigit() and ", " in row[0]]
-    assert len(shown) == 5
+    assert len(shown) == 3
     for scales, kept, *cells in shown:
         text, image = scales.split(", ")
         values = list(rows[text, image, float(kept.strip("* "))].values())[3:]
