@@ -95,7 +95,8 @@ def score(
     sampling = ScoredSampling(
         arguments.work, rows, config, {"steps": steps}, None, config.models, truth, 0, batch_size=16
     )
-    scales = text_scale or sampler["text_guidance_scale"], sampler["image_guidance_scale"]
+    text_scale = sampler["text_guidance_scale"] if text_scale is None else text_scale  # 0 is a scale
+    scales = text_scale, sampler["image_guidance_scale"]
     with tqdm(total=len(rows), desc=f"{config.weights.name} {steps}", unit="image") as bar:
         scores = sampling.scores(*scales, [sampler["keep_unchanged"]], bar)[0]
     return {name: scores[name] for name in SHOWN if name in scores}
