@@ -27,7 +27,7 @@ from biomedjourney_monai.radiographs.write.dicom import (
     save_dicom,
 )
 from biomedjourney_monai.radiographs.write.dicom_source import read_source, refuse_burned_in
-from biomedjourney_monai.radiographs.write.nifti import read_note, save_nifti_like, save_nifti_series
+from biomedjourney_monai.radiographs.write.nifti import is_nifti_name, read_note, save_nifti_like, save_nifti_series
 
 if TYPE_CHECKING:
     import pydicom
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from biomedjourney_monai.radiographs.film import Film
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
-NIFTI = (".nii", ".nii.gz")
 SUFFIXES = (".nii.gz", ".nii", ".png", ".dcm", ".dicom")
 
 
@@ -129,9 +128,9 @@ class PictureWriter:
         """
         refuse_inputs([out], {"the prior": self.file}, name="out")
         with full_disk_named():
-            if str(out).lower().endswith(NIFTI) and self.file is not None:
+            if is_nifti_name(out) and self.file is not None:
                 save_nifti_like(out, picture, self.file, note=_note(facts), film=self._film(facts))
-            elif str(out).lower().endswith(NIFTI):
+            elif is_nifti_name(out):
                 save_nifti_series(out, [picture], note=_note(facts))
             elif is_dicom_name(out):
                 save_dicom(out, self.dataset(picture, facts, number=number, series_facts=series_facts))
@@ -159,7 +158,7 @@ class PictureWriter:
 
     def is_written(self, out: str | Path, facts: Mapping[str, Any]) -> bool:
         """Whether the file exists and has the same metadata."""
-        if str(out).lower().endswith(NIFTI):
+        if is_nifti_name(out):
             return read_note(out) == _note(facts)
         if is_dicom_name(out):
             return is_written(out, request_uids(facts, self._read_source(), pseudonyms=self.pseudonyms))

@@ -23,6 +23,11 @@ SUFFIXES = (".nii", ".nii.gz")
 LONGEST_NOTE = 80 - len(NOT_FOR_DIAGNOSIS) - 1
 
 
+def is_nifti_name(path: str | Path) -> bool:
+    """Whether a file of this name is written as NIfTI."""
+    return Path(path).name.lower().endswith(SUFFIXES)
+
+
 def save_nifti_like(
     path: str | Path, picture: np.ndarray, prior: str | Path, *, note: str = "", film: Film | None = None
 ) -> None:
@@ -86,7 +91,7 @@ def save_nifti_series(path: str | Path, images: Sequence[np.ndarray], *, note: s
     """
     import nibabel
 
-    if not Path(path).name.lower().endswith(SUFFIXES):
+    if not is_nifti_name(path):
         raise ImageError("a NIfTI file must end in .nii or .nii.gz", found=Path(path).suffix or "no suffix")
     if not images or len({image.shape for image in images}) != 1:
         raise ImageError("a series needs images of one size", found=f"{len(images)} images")
