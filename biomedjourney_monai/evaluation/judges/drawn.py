@@ -3,9 +3,10 @@
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +25,27 @@ logger = logging.getLogger(__name__)
 NOT_SEEN, UNASKED = "finding_not_seen", "finding_not_asked_for"
 SIDES = ("left", "right")
 REMEMBERED = 256
-"""Priors whose judges are remembered: one prior is often asked for several changes."""
+"""Priors whose judges and findings are remembered: one prior is often asked for several changes."""
+
+Found = TypeVar("Found")
+
+
+class _OfPriors(Generic[Found]):
+    """Remembers what was found of the last priors. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._found: dict[bytes, Found] = {}
+        self._lock = threading.Lock()
+
+    def get(self, prior: np.ndarray, find: Callable[[], Found]) -> Found:
+        """What is remembered of a prior, found first if nothing is."""
+        key = sha256(prior.tobytes()).digest()
+        with self._lock:
+            if key not in self._found:
+                if len(self._found) == REMEMBERED:
+                    self._found.clear()
+                self._found[key] = find()
+            return self._found[key]
 
 
 class JudgeReview:
@@ -39,8 +60,7 @@ class JudgeReview:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._judges: Mapping[str, KnowsDomain] | None = None
-        self._of_priors: dict[bytes, KnowsDomain | None] = {}
-        self._lock = threading.Lock()
+        self._of_priors, self._seen = _OfPriors[KnowsDomain | None](), _OfPriors[np.ndarray]()
 
     def judges_for(self, prior: np.ndarray) -> KnowsDomain | None:
         """The judges that know pictures like this prior, float32 in [0, 1], shape (S, S); None if none does.
@@ -48,17 +68,15 @@ class JudgeReview:
         Raises:
             WeightsError: if weights are unreadable or do not fit.
         """
-        with self._lock:
-            if self._judges is None:
-                self._judges = load_judges_by_name(self.folder)
-                if not self._judges:
-                    logger.warning("the bundle has no judges: nobody checks whether the findings are drawn")
-            key = sha256(prior.tobytes()).digest()
-            if key not in self._of_priors:
-                if len(self._of_priors) == REMEMBERED:
-                    self._of_priors.clear()
-                self._of_priors[key] = judge_for(self._judges, prior)
-            return self._of_priors[key]
+        return self._of_priors.get(prior, lambda: judge_for(self._load(), prior))
+
+    def _load(self) -> Mapping[str, KnowsDomain]:
+        """The judges; `_OfPriors` lets one thread at a time come here."""
+        if self._judges is None:
+            self._judges = load_judges_by_name(self.folder)
+            if not self._judges:
+                logger.warning("the bundle has no judges: nobody checks whether the findings are drawn")
+        return self._judges
 
     def __call__(self, checked: Checked, squares: np.ndarray) -> tuple[str, ...]:
         """Warnings about the samples of a request, shape (K, S, S), in [0, 1]."""
@@ -66,40 +84,51 @@ class JudgeReview:
         judges = self.judges_for(prior)
         if judges is None:
             return ()
-        count = len(squares)
-        found = Counter(text for one in squares for text in warn_of_unseen(judges, prior, one, checked.description))
+        seen = self._seen.get(prior, lambda: shown_pathology(judges, _batch(prior))[0])
+        count, asked = len(squares), checked.description
+        found = Counter(text for one in squares for text in warn_of_unseen(judges, prior, one, asked, seen=seen))
         return tuple(text + (f", in {n} of {count} samples" if count > 1 else "") for text, n in found.items())
 
 
-def judge_halves(judges: KnowsDomain, prior: np.ndarray, square: np.ndarray) -> dict[str, np.ndarray]:
+def _batch(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image))[None, None]
+
+
+def judge_halves(
+    judges: KnowsDomain, prior: np.ndarray, square: np.ndarray, *, seen: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """The judge's probabilities of the findings, shape (5,): "prior", "" for the whole image, "left" and "right" for
     the prior with only that half of the counterfactual; NaN for findings that the judge is not trusted with.
 
     Args:
         prior: float32 in [0, 1], shape (S, S).
         square: the counterfactual, same shape.
+        seen: those of the prior, where they are known.
     """
-    before, after = (torch.from_numpy(np.ascontiguousarray(image))[None, None] for image in (prior, square))
-    images = [before, after, *(only_half(side, after, before) for side in SIDES)]
-    return dict(zip(("prior", "", *SIDES), shown_pathology(judges, torch.cat(images)), strict=True))
+    before, after = _batch(prior), _batch(square)
+    images = [after, *(only_half(side, after, before) for side in SIDES), *([before] if seen is None else [])]
+    probabilities = dict(zip(("", *SIDES, "prior"), shown_pathology(judges, torch.cat(images))))
+    return probabilities if seen is None else probabilities | {"prior": seen}
 
 
-def warn_of_unseen(judges: KnowsDomain, prior: np.ndarray, square: np.ndarray, description: str) -> tuple[str, ...]:
+def warn_of_unseen(
+    judges: KnowsDomain, prior: np.ndarray, square: np.ndarray, description: str, *, seen: np.ndarray | None = None
+) -> tuple[str, ...]:
     """Warnings for the user where the judge does not see a requested finding, or sees one that should be gone.
 
     Only for priors like those that the judge was trained on; on others its probabilities mean little. Nothing is said
-    of findings that it is not trusted with.
+    of findings that it is not trusted with. `seen` are the prior's probabilities, where they are known.
     """
-    seen = judge_halves(judges, prior, square)
+    shown = judge_halves(judges, prior, square, seen=seen)
     changes = read_request(description).changes
     asked = {change.label for change in changes}
     appeared = [
         label.lower()
         for n, label in enumerate(FINDINGS)
-        if label not in asked and seen[""][n] > SEEN >= seen["prior"][n]
+        if label not in asked and shown[""][n] > SEEN >= shown["prior"][n]
     ]
     unasked = (f"the judge also sees {', '.join(appeared)} ({UNASKED})",) if appeared else ()
-    return unasked + tuple(warning for change in changes for warning in _unmet(change, seen))
+    return unasked + tuple(warning for change in changes for warning in _unmet(change, shown))
 
 
 def _unmet(change: Change, seen: dict[str, np.ndarray]) -> Iterator[str]:
