@@ -111,6 +111,7 @@ def add_sampling_arguments(
         help="keep the prior's pixels where less than this grey value changed, in [0, 1]; 0 keeps none"
         + ("; several values are combined with the scales" if several_thresholds else ""),
     )
+    sampler.add_argument("--average", type=int, metavar="N", help="average the counterfactuals of N noises")
     sampler.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     sampler.add_argument(
         "--precision", choices=PRECISIONS, help="of the denoiser; auto takes what this machine computes fastest"

@@ -18,17 +18,24 @@ from biomedjourney_monai.networks.generator import Sampled
 
 FULL_INTERVAL = (0.0, 1.0)
 ALWAYS_NAMED = {"steps": 10, "solver": DDIM, "text_guidance_scale": 1.0, "image_guidance_scale": 1.0}
-DEFAULTS = {"guidance_interval": FULL_INTERVAL, "keep_unchanged": 0.0, "strength": 1.0, "init_noise": RANDOM}
+DEFAULTS = {
+    "guidance_interval": FULL_INTERVAL,
+    "keep_unchanged": 0.0,
+    "strength": 1.0,
+    "init_noise": RANDOM,
+    "average": 1,
+}
 """Settings that metadata name only where they differ from these values; those of `ALWAYS_NAMED` are always named."""
 
 
-def draw_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
-    """Standard normal noise for cases of shape (C, h, w); each case depends on its own seed alone.
+def draw_noise(shape: Sequence[int], seeds: Sequence[int], *, count: int = 1) -> Tensor:
+    """Standard normal noise for cases of shape (C, h, w), `count` for each; each case depends on its own seed alone.
 
     Returns:
-        Shape (len(seeds), C, h, w), on the CPU, so that a seed means the same on every device.
+        Shape (len(seeds) · count, C, h, w), case by case, on the CPU, so that a seed means the same on every device.
     """
-    return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    generators = (torch.Generator().manual_seed(seed) for seed in seeds)
+    return torch.stack([torch.randn(tuple(shape), generator=own) for own in generators for _ in range(count)])
 
 
 class CounterfactualSampler:
@@ -51,6 +58,7 @@ class CounterfactualSampler:
     keep_unchanged: float
     strength: float
     init_noise: str
+    average: int
 
     def __init__(self, noise_scheduler: NoiseSchedule, *, seed: int = 0, **settings: Any) -> None:
         self.noise_scheduler, self.seed = noise_scheduler, seed
@@ -99,10 +107,15 @@ class CounterfactualSampler:
         if len(seeds) != len(prior_latent):
             raise ValueError(f"there must be one seed for each of {len(prior_latent)} cases, found {len(seeds)}")
         device, schedule = prior_latent.device, self.noise_scheduler
+        count = self.average if self.init_noise == RANDOM else 1
+        if count > 1:
+            prior_latent, text_states = (each.repeat_interleave(count, 0) for each in (prior_latent, text_states))
+            if isinstance(region, Tensor) and region.ndim == 4 and len(region) > 1:
+                region = region.repeat_interleave(count, 0)
         given = Conditions(denoiser, prior_latent, text_states.to(device), null_text_states.to(device))
         if given.distilled is not None:
             given.distilled.check({name: getattr(self, name) for name in SamplingSettings.names()})
-        noise = draw_noise(prior_latent.shape[1:], seeds).to(device)
+        noise = draw_noise(prior_latent.shape[1:], seeds, count=count).to(device)
         start, first_step = noise, 0
         if self.strength < 1 or self.init_noise != RANDOM:
             added = noise if self.init_noise == RANDOM else None
@@ -126,8 +139,8 @@ class CounterfactualSampler:
             blend=confined.blend,
             on_step=on_step,
         )
-        without, within = self._first_expected(guidance)
-        return Sampled(latent, without, within, confined.relevance, confined.allowed)
+        others = (*self._first_expected(guidance), confined.relevance, confined.allowed)
+        return Sampled(_mean_of(latent, count), *(None if each is None else _mean_of(each, count) for each in others))
 
     def _first_expected(self, guidance: Guidance) -> tuple[Tensor, Tensor] | tuple[None, None]:
         """The clean latents that the first guided step expects, without and with the description."""
@@ -140,3 +153,8 @@ class CounterfactualSampler:
             to_clean_and_noise(prediction, noisy_latent, alpha, prediction_type=kind)[0] for prediction in predictions
         )
         return without, within
+
+
+def _mean_of(values: Tensor, count: int) -> Tensor:
+    """The mean over the `count` noises of each case."""
+    return values if count == 1 else values.unflatten(0, (-1, count)).mean(dim=1)

@@ -13,6 +13,7 @@ SOLVERS = ("ddim", "dpm++", "unipc")
 RANDOM, FROM_PRIOR = "random", "from-prior"
 INIT_NOISE = (RANDOM, FROM_PRIOR)
 MAX_STEPS = 1000
+MAX_AVERAGE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class SamplingSettings:
         strength: share of the noise to start from, in (0, 1]. At 1 sampling starts from noise; below 1 from the prior
             under noise, and only the later steps are made.
         init_noise: "random" takes the seed's noise, "from-prior" inverts the prior without the description.
+        average: the counterfactual is the mean over this many noises, of which the seed's is the first, in [1, 64].
 
     Raises:
         SettingError: naming the setting, its range and the value found.
@@ -50,11 +52,15 @@ class SamplingSettings:
     keep_unchanged: float | None = None
     strength: float = 1.0
     init_noise: str = RANDOM
+    average: int | None = None
 
     def __post_init__(self) -> None:
         _require_number("steps", self.steps, whole=True)
         if self.steps is not None and not 1 <= self.steps <= MAX_STEPS:
             raise SettingError("steps", f"must be in [1, {MAX_STEPS}]", found=str(self.steps))
+        _require_number("average", self.average, whole=True)
+        if self.average is not None and not 1 <= self.average <= MAX_AVERAGE:
+            raise SettingError("average", f"must be in [1, {MAX_AVERAGE}]", found=str(self.average))
         _require_choice("solver", self.solver, SOLVERS)
         for name in ("text_guidance_scale", "image_guidance_scale"):
             scale = getattr(self, name)

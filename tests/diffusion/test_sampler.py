@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.networks.schedulers import DDPMScheduler
 
+from biomedjourney_monai.diffusion import sampler as sampler_module
 from biomedjourney_monai.diffusion.sampler import CounterfactualSampler, draw_noise
 from biomedjourney_monai.errors import ConfigError
 from biomedjourney_monai.networks.fast_path import speed_up
@@ -127,3 +128,47 @@ def test_without_guidance_nothing_is_told_of_the_description(make_denoiser):
     assert guided.without is not None and guided.within is not None
     plain = make_sampler(text_guidance_scale=1.0)(make_denoiser(), PRIOR, TEXT, NULL)
     assert plain.without is plain.within is None
+
+
+def draw(denoiser, **settings):
+    sampler = make_sampler(text_guidance_scale=3.0, **settings)
+    return sampler(denoiser, PRIOR, TEXT, NULL, seeds=[1, 2])
+
+
+def test_an_average_is_the_mean_over_noises_of_which_the_seeds_own_is_the_first(make_denoiser, monkeypatch):
+    denoiser, noises = make_denoiser(), draw_noise((4, 4, 4), [1, 2], count=3).unflatten(0, (2, 3))
+    assert torch.equal(noises[:, 0], draw_noise((4, 4, 4), [1, 2])) and not torch.equal(noises[:, 0], noises[:, 1])
+    mean = draw(denoiser, average=3)
+    singly = []
+    for own in noises.unbind(1):
+        monkeypatch.setattr(sampler_module, "draw_noise", lambda shape, seeds, count, own=own: own)
+        singly.append(draw(denoiser))
+    for name in ("latent", "without", "within"):
+        expected = torch.stack([getattr(one, name) for one in singly]).mean(dim=0)
+        torch.testing.assert_close(getattr(mean, name), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_average_depends_on_its_own_seed_alone_and_takes_regions(make_denoiser):
+    denoiser, sampler = make_denoiser(), make_sampler(average=2)
+    both = sampler(denoiser, PRIOR, TEXT, NULL, seeds=[1, 2]).latent
+    alone = sampler(denoiser, PRIOR[1:], TEXT[1:], NULL, seeds=[2]).latent
+    torch.testing.assert_close(both[1:], alone, rtol=1e-4, atol=1e-5)
+    masks = torch.zeros(2, 1, 32, 32)
+    masks[1, :, :, 16:] = 1
+    for region in (masks, masks[1:], "auto"):
+        sampled = sampler(denoiser, PRIOR, TEXT, NULL, seeds=[1, 2], region=region)
+        assert len(sampled.latent) == len(sampled.region) == 2
+    sampled = sampler(denoiser, PRIOR, TEXT, NULL, seeds=[1, 2], region=masks)
+    assert sampled.region[0].max() == 0 < sampled.region[1].max()
+
+
+def test_inverted_noise_is_not_averaged(make_denoiser):
+    denoiser = make_denoiser()
+    inverted = draw(denoiser, init_noise="from-prior")
+    assert torch.equal(draw(denoiser, init_noise="from-prior", average=4).latent, inverted.latent)
+
+
+@pytest.mark.parametrize("count", [0, 65])
+def test_an_impossible_number_of_noises_is_refused(count):
+    with pytest.raises(ConfigError, match=rf"average must be in \[1, 64\]; found {count}"):
+        make_sampler(average=count)
