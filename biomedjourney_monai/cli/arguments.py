@@ -32,7 +32,11 @@ def add_works_argument(parser: argparse._ActionsContainer) -> None:
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add bundle, weights, overlay and text encoder."""
     parser.add_argument("--bundle", metavar="DIR", help="the bundle's folder (default: the installed one)")
-    parser.add_argument("--model", metavar="FILE", help="model file (default: models/model.pt of the bundle)")
+    parser.add_argument(
+        "--model",
+        metavar="FILE",
+        help="model file; teacher.pt is the bundle's teacher (default: its models/model.pt, a student of few steps)",
+    )
     add_overlay_argument(parser)
 
 

@@ -75,7 +75,8 @@ def main() -> None:
     parser.add_argument("--verbatim", action="store_true", help="give the text encoder the sentences as they are")
     add_sampling_arguments(parser)
     arguments = parser.parse_args()
-    generator = counterfactual_model(arguments).generator
+    model = counterfactual_model(arguments)
+    generator, sampler = model.generator, model.sampler
     files = find_films(arguments.folder)
     files = files[:: max(1, len(files) // arguments.films)][: arguments.films]
     films = np.stack([load_radiograph(file, size=generator.image_size) for file in files])
@@ -84,8 +85,8 @@ def main() -> None:
         batch = torch.from_numpy(films[start : start + 10])[:, None]
         texts = [SENTENCES[(start // 10 + number) % len(SENTENCES)] for number in range(len(batch))]
         texts = texts if arguments.verbatim else [read_request(text).prompt for text in texts]
-        thresholds = [0.0, generator.sampler.keep_unchanged]
-        drawn = generator.keeping(batch, texts, seeds=range(start, start + len(batch)), thresholds=thresholds)
+        thresholds, seeds = [0.0, sampler.keep_unchanged], range(start, start + len(batch))
+        drawn = generator.keeping(batch, texts, seeds=seeds, thresholds=thresholds, sampler=sampler)
         before.append(drawn[0][:, 0].numpy())
         after.append(drawn[1][:, 0].numpy())
     raw, kept = np.concatenate(before), np.concatenate(after)
