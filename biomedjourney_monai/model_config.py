@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from biomedjourney_monai.networks.generator import CounterfactualGenerator
 
-MODEL_FILE, TEACHER_FILE = Path("models") / "model.pt", Path("models") / "teacher.pt"
+MODEL_FILE, STUDENT_FILE = Path("models") / "model.pt", Path("models") / "student.pt"
 """The shipped weights, below the bundle folder."""
 
 
@@ -49,7 +49,7 @@ class ModelConfig:
     ) -> ModelConfig:
         """Fill in what is not given: the bundle is located, the weights are the bundle's `models/model.pt`.
 
-        "teacher.pt" is the bundle's `models/teacher.pt` where there is no such file here.
+        "student.pt" is the bundle's student of few steps where there is no such file here.
 
         Raises:
             ConfigError: if the folder is not a bundle.
@@ -60,8 +60,8 @@ class ModelConfig:
                 f"{root} must be a bundle folder", found="no configs/common.yaml in it", action="Pass --bundle DIR"
             )
         file = Path(weights) if weights else root / MODEL_FILE
-        if str(file) == TEACHER_FILE.name and not file.exists():
-            file = root / TEACHER_FILE
+        if str(file) == STUDENT_FILE.name and not file.exists():
+            file = root / STUDENT_FILE
         return cls(
             root,
             file,

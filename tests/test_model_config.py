@@ -11,12 +11,12 @@ def test_weights_are_the_bundles_model_unless_a_file_is_named(bundle, tmp_path, 
     assert ModelConfig.find(bundle, "absent.pt").weights.as_posix() == "absent.pt"
 
 
-def test_teacher_is_the_file_here_or_else_the_bundles(bundle, tmp_path, monkeypatch):
+def test_student_is_the_file_here_or_else_the_bundles(bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert ModelConfig.find(bundle, "teacher.pt").weights == bundle / "models" / "teacher.pt"
-    assert ModelConfig.find(bundle, "models/teacher.pt").weights.as_posix() == "models/teacher.pt"
-    (tmp_path / "teacher.pt").touch()
-    assert ModelConfig.find(bundle, "teacher.pt").weights.as_posix() == "teacher.pt"
+    assert ModelConfig.find(bundle, "student.pt").weights == bundle / "models" / "student.pt"
+    assert ModelConfig.find(bundle, "models/student.pt").weights.as_posix() == "models/student.pt"
+    (tmp_path / "student.pt").touch()
+    assert ModelConfig.find(bundle, "student.pt").weights.as_posix() == "student.pt"
 
 
 def test_a_folder_without_configs_is_no_bundle(tmp_path):

@@ -35,7 +35,7 @@ def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--model",
         metavar="FILE",
-        help="model file; teacher.pt is the bundle's teacher (default: its models/model.pt, a student of few steps)",
+        help="model file; student.pt is the bundle's student of few steps (default: models/model.pt of the bundle)",
     )
     add_overlay_argument(parser)
 

@@ -92,7 +92,7 @@ def parser(small_model):
     parser = ConfigParser()
     parser.read_config(str(CONFIGS / "inference.yaml"))
     parser["bundle_root"] = str(ROOT / "bundle")
-    parser["checkpoint"] = str(small_model)  # a teacher; the bundle's own model is a student
+    parser["checkpoint"] = str(small_model)
     parser["denoiser"] = {"channels": [32, 32, 32], "num_head_channels": [0, 32, 32]}
     parser["sampler"] = {"steps": 2}
     return parser

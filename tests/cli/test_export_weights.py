@@ -153,9 +153,9 @@ def test_a_model_of_another_geometry_is_refused_by_its_keys(export, model):
     assert status == 2 and "denoiser#num_head_channels" in printed and not folder.exists()
 
 
-def test_the_shipped_teacher_which_diffusers_cannot_compute_is_refused(tmp_path, bundle, capsys):
+def test_the_shipped_model_which_diffusers_cannot_compute_is_refused(tmp_path, bundle, capsys):
     (tmp_path / "none.yaml").write_text("image_size: 128\n")
-    line = ["export-weights", str(bundle / "models" / "teacher.pt"), "--out", str(tmp_path / "out")]
+    line = ["export-weights", str(bundle / "models" / "model.pt"), "--out", str(tmp_path / "out")]
     assert main([*line, "--overlay", str(tmp_path / "none.yaml"), "--bundle", str(bundle)]) == 2
     assert "prior_expectation" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
