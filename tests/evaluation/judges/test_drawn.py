@@ -76,18 +76,18 @@ def test_the_judges_of_a_prior_are_found_once(tmp_path, monkeypatch):
 
 
 def test_a_prior_is_read_once_and_the_warnings_stay_the_same(tmp_path, monkeypatch):
-    class Counting(Bright):
-        read: list[int] = []
+    read = []
 
+    class Counting(Bright):
         def finding_logits(self, images):
-            self.read.append(len(images))
+            read.append(len(images))
             return super().finding_logits(images)
 
     review, judges = JudgeReview(tmp_path), Counting()
     monkeypatch.setattr(review, "judges_for", lambda prior: judges)
     samples = np.stack([picture(1.0, patient_side="left"), picture(0.8, patient_side="right")])
     first, again = (review(checked("New left effusion."), samples) for _ in range(2))
-    assert judges.read == [1, 3, 3, 3, 3] and first == again
+    assert read == [1, 3, 3, 3, 3] and first == again
     alone = {text for one in samples for text in warnings("New left effusion.", one)}
     assert {text.rpartition(", in ")[0] for text in first} == alone
 
