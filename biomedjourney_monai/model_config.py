@@ -49,7 +49,7 @@ class ModelConfig:
     ) -> ModelConfig:
         """Fill in what is not given: the bundle is located, the weights are the bundle's `models/model.pt`.
 
-        "student.pt" is the bundle's student of few steps where there is no such file here.
+        A bare "student.pt" that is not in the current folder means the bundle's few-step student.
 
         Raises:
             ConfigError: if the folder is not a bundle.

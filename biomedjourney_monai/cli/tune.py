@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     from biomedjourney_monai.evaluation.tuning.tune import format_points, tune
 
     names = "split limit batch_size text_guidance_scales image_guidance_scales keep_unchanged judge_weights truth steps"
-    names += " solver guidance_interval seed precision"
+    names += " solver guidance_interval average seed precision"
     with settings_as_options():
         tuning = tune(arguments.work, model=model_config(arguments), **pick(arguments, names))
     content = tuning.content

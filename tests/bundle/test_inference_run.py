@@ -87,12 +87,11 @@ def test_a_mistake_ends_with_one_line_and_leaves_nothing(
 
 
 @pytest.fixture(scope="module")
-def parser(small_model):
+def parser():
     """The config as MONAI Label reads it: no `initialize`, the bundle's root set by the reader."""
     parser = ConfigParser()
     parser.read_config(str(CONFIGS / "inference.yaml"))
     parser["bundle_root"] = str(ROOT / "bundle")
-    parser["checkpoint"] = str(small_model)
     parser["denoiser"] = {"channels": [32, 32, 32], "num_head_channels": [0, 32, 32]}
     parser["sampler"] = {"steps": 2}
     return parser
@@ -172,7 +171,6 @@ def _made_with(settings, picture, small_model):
     parser = ConfigParser()
     parser.read_config(str(CONFIGS / "inference.yaml"))
     parser["bundle_root"], parser["prior"] = str(ROOT / "bundle"), str(picture)
-    parser["checkpoint"] = str(small_model)
     parser["denoiser"] = {"channels": [32, 32, 32], "num_head_channels": [0, 32, 32]}
     parser["sampler"], parser["description"] = {"steps": 3}, "New large left pleural effusion."
     for key, value in settings.items():

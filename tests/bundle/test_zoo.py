@@ -16,7 +16,6 @@ from PIL import Image
 
 from biomedjourney_monai import __version__
 from biomedjourney_monai.configuration import compose
-from biomedjourney_monai.generation.model import build_generator
 from biomedjourney_monai.networks.weights.model_file import load_tensors
 from biomedjourney_monai.phantom.labelled import draw_labelled
 
@@ -145,7 +144,7 @@ def test_network_def_takes_and_gives_what_the_metadata_says():
 
 def test_the_model_file_loads_strictly_with_torch_alone():
     """As MONAI's `load` and `CheckpointLoader` do, though the file leaves the text encoder in its folder."""
-    generator = build_generator(BUNDLE, weights=BUNDLE / "models" / "model.pt")
+    generator = compose(CONFIGS / "common.yaml", {"bundle_root": str(BUNDLE)}).get_parsed_content("generator")
     state = load_tensors(BUNDLE / "models" / "model.pt")[0]
     before = generator.text_encoder.state_dict()
     for content in (state, torch.load(BUNDLE / "models" / "model.pt", weights_only=True)):

@@ -71,6 +71,8 @@ def test_points_that_are_scored_are_not_sampled_again(search, prepared):
     assert len(search(*PAIR, "--seed", "1")[1]) == 3
     assert len(search(*PAIR, "--guidance-interval", "0", ".5")[1]) == 4
     assert written(prepared)["settings"]["sampler"]["guidance_interval"] == [0, 0.5]
+    assert len(search(*PAIR, "--average", "2")[1]) == 5
+    assert written(prepared)["settings"]["sampler"]["average"] == 2
 
 
 def test_scores_without_a_threshold_beside_them_are_made_anew(search, prepared):

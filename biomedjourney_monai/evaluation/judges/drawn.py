@@ -84,7 +84,7 @@ class JudgeReview:
         judges = self.judges_for(prior)
         if judges is None:
             return ()
-        seen = self._seen.get(prior, lambda: shown_pathology(judges, _batch(prior))[0])
+        seen = self._seen.get(prior, lambda: _findings_in(judges, prior))
         count, asked = len(squares), checked.description
         found = Counter(text for one in squares for text in warn_of_unseen(judges, prior, one, asked, seen=seen))
         return tuple(text + (f", in {n} of {count} samples" if count > 1 else "") for text, n in found.items())
@@ -92,6 +92,11 @@ class JudgeReview:
 
 def _batch(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image))[None, None]
+
+
+def _findings_in(judges: KnowsDomain, image: np.ndarray) -> np.ndarray:
+    """The judge's probabilities of the findings in one image (S, S), shape (5,)."""
+    return shown_pathology(judges, _batch(image))[0]
 
 
 def judge_halves(
@@ -106,9 +111,9 @@ def judge_halves(
         seen: those of the prior, where they are known.
     """
     before, after = _batch(prior), _batch(square)
-    images = [after, *(only_half(side, after, before) for side in SIDES), *([before] if seen is None else [])]
-    probabilities = dict(zip(("", *SIDES, "prior"), shown_pathology(judges, torch.cat(images))))
-    return probabilities if seen is None else probabilities | {"prior": seen}
+    images = torch.cat([after, *(only_half(side, after, before) for side in SIDES)])
+    shown = dict(zip(("", *SIDES), shown_pathology(judges, images), strict=True))
+    return {"prior": _findings_in(judges, prior) if seen is None else seen, **shown}
 
 
 def warn_of_unseen(

@@ -68,6 +68,7 @@ def _how(settings: Mapping[str, Any]) -> str:
     sampler = settings["sampler"]
     low, high = sampler["guidance_interval"]
     guided = "" if (low, high) == (0, 1) else f", guided between the noise levels {low:g} and {high:g}"
+    guided += f", mean over {sampler['average']} noises" if sampler["average"] > 1 else ""
     return (
         f"{settings['journeys']} journeys of split {settings['split']}, {sampler['steps']} steps of {sampler['solver']}"
         f"{guided}, seed {settings['seed']}, model {settings['model'][:12]}. The frontier: no other row has both a"
@@ -94,7 +95,7 @@ def _cell(value: float | None, unit: str) -> str:
 
 FOLDER = "tune"
 RESULTS = ("tune.json", "tune.md", "tune.png")
-SAMPLER_SETTINGS = ("steps", "solver", "guidance_interval")
+SAMPLER_SETTINGS = ("steps", "solver", "guidance_interval", "average")
 """Settings of the sampler that are the same for every point."""
 
 
@@ -126,6 +127,7 @@ def tune(
     steps: int | None = None,
     solver: str | None = None,
     guidance_interval: Sequence[float] | None = None,
+    average: int | None = None,
     seed: int = 0,
     precision: str | None = None,
     model: ModelConfig | None = None,
@@ -142,7 +144,7 @@ def tune(
         keep_unchanged: thresholds to search, in grey values; None for the configuration's.
         judge_weights: folder of the judges; None for the bundle's `models/`.
         truth: folder of true counterfactuals of rendered patients, for the PSNR inside and outside the changed region.
-        steps, solver, guidance_interval, precision, model: of the sampling; None for the configuration's.
+        steps, solver, guidance_interval, average, precision, model: of the sampling; None for the configuration's.
         seed: of the first journey's noise.
 
     Raises:
@@ -152,7 +154,7 @@ def tune(
     require_at_least(1, batch_size=batch_size, limit=limit)
     model, work = model or ModelConfig.find(), Path(work)
     refuse_unwritable_results(work / FOLDER, *RESULTS)
-    sampler = {"steps": steps, "solver": solver, "guidance_interval": guidance_interval}
+    sampler = {"steps": steps, "solver": solver, "guidance_interval": guidance_interval, "average": average}
     thresholds = _check_settings(sampler, text_guidance_scales, image_guidance_scales, keep_unchanged, seed, model)
     triples, judges = _read_triples(work, split, limit), Path(judge_weights or model.models)
     truths = None if truth is None else TrueCounterfactuals(Path(truth), size=model.image_size).checked()

@@ -6,7 +6,7 @@ SETTINGS = {
     "split": "validate",
     "seed": 0,
     "model": "0123456789abcdef",
-    "sampler": {"steps": 5, "solver": "ddim", "guidance_interval": [0.0, 0.5]},
+    "sampler": {"steps": 5, "solver": "ddim", "guidance_interval": [0.0, 0.5], "average": 1},
     "truth": {"journeys": 9, "hash": ""},
 }
 
