@@ -80,7 +80,7 @@ def label_environment() -> Path:
         return folder
     for old in cache.glob("monai-label-*"):
         shutil.rmtree(old, ignore_errors=True)
-    with written_atomically(folder) as temporary:
+    with written_atomically(folder, public=True) as temporary:
         venv.create(temporary, with_pip=False, symlinks=True)
         pip = [sys.executable, "-m", "pip", "--python", str(temporary / "bin" / "python"), "install", "--quiet"]
         done = subprocess.run([*pip, "--no-deps", "-r", str(REQUIREMENTS)], capture_output=True, text=True, timeout=500)
