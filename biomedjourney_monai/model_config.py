@@ -120,8 +120,8 @@ class ModelConfig:
                 parser.get_parsed_content(part)
         generator: CounterfactualGenerator = parser.get_parsed_content("generator")
         generator.load(self.weights)
-        if "steps" in given:  # a student's file brings its own default
-            generator.sampler.steps = given["steps"]  # type: ignore[attr-defined]
+        for name, value in given.items():  # a student's file has brought its own
+            setattr(generator.sampler, name, value)
         if device is not None:
             generator.to(device)
         return generator.eval().speed_up(

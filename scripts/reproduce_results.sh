@@ -205,15 +205,13 @@ real() {
   fi
   if ((size == 128)); then
     step real-average biomedjourney sample --work real --system average --average 4 \
-      && step real-student biomedjourney sample --work real --system student --model student.pt \
-        --text-guidance-scale 4 || return 1
+      && step real-student biomedjourney sample --work real --system student --model student.pt || return 1
   fi
   step real-evaluate biomedjourney evaluate --work real --judges chestxray14 --bootstrap "$(full 2000 50)" \
     && step real-report biomedjourney report --work real || return 1
   ((size == 128)) || return 0
   step real-anatomy python "$bench/real_anatomy.py" --onto real --films "$(full 60 4)" \
     && step real-anatomy-student python "$bench/real_anatomy.py" --onto real --films "$(full 60 4)" --model student.pt \
-      --text-guidance-scale 4 \
     && step real-no-change python "$bench/no_change.py" real --films "$(full 100 10)" \
     && step real-views python "$bench/view_check.py" --chestxray14 "$CHESTXRAY14" \
     && step real-autoencoder biomedjourney check-autoencoder --work real # last: it ends with 1 if a target is missed

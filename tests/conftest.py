@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -21,13 +21,35 @@ BUNDLE = Path(__file__).resolve().parents[1] / "bundle"
 settings.register_profile("steady", derandomize=True, deadline=None)  # the same cases on every machine, slow or not
 settings.load_profile("steady")
 
-LONG_FILES = ("bundle", "packaging", "integration", "monai_label")
-"""Folders of tests in few, long files. They run first, so that two processes end at the same time."""
+LONG = {"bundle", "packaging", "integration", "monai_label", "test_pacs.py", "test_app_browser.py", "test_service.py"}
+"""Long files of tests, and folders with few, long ones. They run first, so that two processes end at the same time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long files first; the order is otherwise as drawn."""
-    items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] not in LONG_FILES)
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.relative_to(Path(__file__).parent).parts))
+
+
+@pytest.fixture(scope="session")
+def loaders() -> dict[str, Callable[..., object]]:
+    """For `loaded_once`: loaders that load the same files once, by the name of what they replace."""
+    from biomedjourney_monai.evaluation.judges import loading
+    from biomedjourney_monai.model_config import ModelConfig
+
+    once, names = _module_beside("loaded_once"), ("load_phantom_judges", "load_film_judges")
+    generator = once.LoadedOnce(ModelConfig.load_generator, once.of_config)
+    judges = {name: once.LoadedOnce(getattr(loading, name), once.of_folder) for name in names}
+    return {"load_generator": lambda config, **named: generator(config, **named), **judges}
+
+
+@pytest.fixture
+def loaded_once(loaders, monkeypatch) -> None:
+    """In this test models and judges are those that an earlier test loaded from the same files."""
+    from biomedjourney_monai.evaluation.judges import loading
+    from biomedjourney_monai.model_config import ModelConfig
+
+    for name, load in loaders.items():
+        monkeypatch.setattr(ModelConfig if name == "load_generator" else loading, name, load)
 
 
 METADATA_COLUMNS = (

@@ -25,10 +25,8 @@ from biomedjourney_monai.errors import BiomedJourneyError
 if TYPE_CHECKING:
     import numpy as np
 
-EXAMPLE = (
-    'biomedjourney ladder --prior chest.jpg --finding "left pleural effusion" --out ladder\n'
-    '  biomedjourney ladder --prior chest.jpg --descriptions "New mild edema." "Edema has resolved." --out ladder'
-)
+EXAMPLE = """biomedjourney ladder --prior chest.jpg --finding "left pleural effusion" --out ladder
+  biomedjourney ladder --prior chest.jpg --descriptions "New mild edema." "Edema has resolved." --out ladder"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

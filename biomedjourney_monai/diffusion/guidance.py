@@ -97,7 +97,7 @@ class Guidance:
 
     Attributes:
         first: of the first guided call the noisy latent, the timestep, and the predictions without and with the
-            description; None before.
+            description; None before, and for a student.
     """
 
     def __init__(self, conditions: Conditions, *, image_scale: float | Tensor, text_scale: float | Tensor) -> None:
@@ -124,7 +124,7 @@ class Guidance:
         """
         batch, given = len(noisy_latent), self.conditions
         if self.scales is not None:
-            return self._student(noisy_latent, timestep, self.scales)
+            return given.denoiser(noisy_latent, timestep.expand(batch), self.prior_latents, self.texts, self.scales)
         if not guided or self.is_plain:
             return given.denoiser(noisy_latent, timestep.expand(batch), given.prior_latent, given.text_states)
         predictions = given.denoiser(
@@ -134,20 +134,3 @@ class Guidance:
         if self.first is None:
             self.first = noisy_latent, timestep, image_only, full
         return combine_guidance(null, image_only, full, image_scale=self.image_scale, text_scale=self.text_scale)
-
-    def _student(self, noisy_latent: Tensor, timestep: Tensor, scales: Tensor) -> Tensor:
-        """A student's prediction; of the first step also that without the description, which `keep_unchanged` needs."""
-        batch, given = len(noisy_latent), self.conditions
-        if self.first is not None:
-            return given.denoiser(noisy_latent, timestep.expand(batch), self.prior_latents, self.texts, scales)
-        both = given.denoiser(
-            noisy_latent.repeat(2, 1, 1, 1),
-            timestep.expand(2 * batch),
-            self.prior_latents.repeat(2, 1, 1, 1),
-            torch.cat([given.null_states, self.texts]),
-            scales.repeat(2, 1),
-        )
-        without, within = both.chunk(2)
-        unscaled = without + (within - without) / scales[:, :1, None, None].clamp_min(1)  # as the teacher predicts it
-        self.first = noisy_latent, timestep, without, unscaled
-        return within

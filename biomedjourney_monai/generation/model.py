@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -379,7 +378,7 @@ def build_generator(
         device: to move it to.
         strength: share of the noise to start from, in (0, 1].
         init_noise: "random" or "from-prior".
-        weights: model file that is loaded afterwards; a student's facts change the network and the default steps.
+        weights: model file that is loaded afterwards; a student's facts change the network and the sampler's settings.
         sections: laid over the sections of `common.yaml`; a number or a path replaces the entry.
 
     Raises:
@@ -392,7 +391,7 @@ def build_generator(
     distilled = Distilled.in_file(weights)
     if distilled is not None:
         generator.become_student(distilled)
-        steps = (sections.get("sampler") or {}).get("steps", distilled.steps[0])
-        settings = replace(settings, steps=steps)
+        for name, value in (sections.get("sampler") or {}).items():
+            setattr(generator.sampler, name, value)
     generator.sampler = generator.sampler.with_settings(settings)  # type: ignore[attr-defined]
     return generator.to(device)

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from biomedjourney_monai.radiographs.write.deidentify import Pseudonyms
 
 COLUMNS = ("prior", "description", "out")
-CPU_BATCH = 4
-"""Rows in one batch on a CPU, where a larger one saves little time."""
+CPU_BATCH, CPU_BATCH_OF_STUDENT = 4, 16
+"""Rows in one batch on a CPU, where a larger one saves little time; a student has no branches that fill it."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,8 @@ class _Batch:
         self.model, self.outcomes, self.codes, self.results, self.bar = model, outcomes, codes, results, bar
         self.warn = warn
         on_cpu = next(model.generator.parameters()).device.type == "cpu"
-        self._size = min(CPU_BATCH, batch_size) if on_cpu else batch_size
+        most = CPU_BATCH if model.generator.denoiser.distilled is None else CPU_BATCH_OF_STUDENT
+        self._size = min(most, batch_size) if on_cpu else batch_size
         self._waiting: list[_Ready] = []
 
     def add(self, number: int, ready: _Ready | None) -> None:

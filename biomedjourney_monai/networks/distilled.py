@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from biomedjourney_monai.networks.weights.model_file import load_info
 DISTILLED_KEY = "distilled"
 """In the geometry of a denoiser: what its student was trained for; absent from a teacher's."""
 HIDDEN = 64
+RANGES = ("text_guidance_scale", "image_guidance_scale")
+DEFAULTS = (*RANGES, "keep_unchanged")
 
 
 @dataclass(frozen=True)
@@ -26,24 +28,36 @@ class Distilled:
     Attributes:
         steps: numbers of denoising steps; the first is the default.
         text_guidance_scale, image_guidance_scale: lowest and highest.
+        defaults: settings of sampling that suit the student, laid over the configuration's; some of `DEFAULTS`.
 
     Raises:
-        ConfigError: if a range is empty, or a number of steps is below 1.
+        ConfigError: if a range is empty, a number of steps is below 1, or a default is unknown or out of its range.
     """
 
     steps: tuple[int, ...]
     text_guidance_scale: tuple[float, float]
     image_guidance_scale: tuple[float, float]
+    defaults: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            object.__setattr__(self, name, tuple(value))
-        for name in ("text_guidance_scale", "image_guidance_scale"):
-            if not (len(getattr(self, name)) == 2 and getattr(self, name)[0] < getattr(self, name)[1]):
-                rule = f"distilled#{name} must be two rising numbers"
-                raise ConfigError(rule, found=str(list(getattr(self, name))))
+        object.__setattr__(self, "steps", tuple(self.steps))
+        for name in RANGES:
+            limits = tuple(getattr(self, name))
+            object.__setattr__(self, name, limits)
+            if not (len(limits) == 2 and limits[0] < limits[1]):
+                raise ConfigError(f"distilled#{name} must be two rising numbers", found=str(list(limits)))
         if not self.steps or min(self.steps) < 1:
             raise ConfigError("distilled#steps must be numbers of at least 1", found=str(list(self.steps)))
+        for name, value in self.defaults.items():
+            low, high = getattr(self, name) if name in RANGES else (0.0, 1.0)
+            if name not in DEFAULTS or not low <= value <= high:
+                rule = f"distilled#defaults must be some of {', '.join(DEFAULTS)}, within their ranges"
+                raise ConfigError(rule, found=f"{name} {value}")
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        """The settings of sampling that the student brings: steps, and its defaults."""
+        return {"steps": self.steps[0], **self.defaults}
 
     @classmethod
     def in_file(cls, model_file: str | Path) -> Distilled | None:
@@ -62,7 +76,8 @@ class Distilled:
 
     def facts(self) -> dict[str, Any]:
         """As JSON content."""
-        return {name: list(value) for name, value in asdict(self).items()}
+        facts: dict[str, Any] = {name: list(getattr(self, name)) for name in ("steps", *RANGES)}
+        return facts | ({"defaults": dict(self.defaults)} if self.defaults else {})
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Refuse settings of sampling that the student was not trained for; absent ones and None are the defaults.
@@ -76,7 +91,7 @@ class Distilled:
 
         if settings.get("steps") is not None and settings["steps"] not in self.steps:
             refuse("steps", f"one of {', '.join(map(str, sorted(self.steps)))}")
-        for name in ("text_guidance_scale", "image_guidance_scale"):
+        for name in RANGES:
             low, high = getattr(self, name)
             if settings.get(name) is not None and not low <= settings[name] <= high:
                 refuse(name, f"in [{low:g}, {high:g}]")

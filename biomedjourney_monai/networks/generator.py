@@ -267,10 +267,11 @@ class CounterfactualGenerator(nn.Module):
         return info
 
     def become_student(self, distilled: Distilled) -> None:
-        """Make the denoiser a student of few steps, and its default number of steps the sampler's."""
+        """Make the denoiser a student of few steps, and its own settings of sampling the sampler's."""
         self.denoiser.become_student(distilled)
-        if hasattr(self.sampler, "steps"):
-            self.sampler.steps = distilled.steps[0]
+        for name, value in distilled.sampling.items():
+            if hasattr(self.sampler, name):
+                setattr(self.sampler, name, value)
 
     def take(self, state: Mapping[str, Tensor], info: Mapping[str, Any], *, file: str) -> None:
         """Load the tensors and the info of a model file, as `load` does; `file` is its name, for errors."""

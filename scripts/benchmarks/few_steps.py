@@ -49,7 +49,7 @@ def main() -> None:
         "--text-guidance-scale",
         type=float,
         metavar="S",
-        help="the student's, since a student draws more faintly at the teacher's (default: the configuration's)",
+        help="the student's (default: its file's, or the configuration's)",
     )
     arguments = parser.parse_args()
     own_scale = {"student": arguments.text_guidance_scale}
@@ -91,7 +91,8 @@ def score(
 ) -> dict[str, float]:
     """The shown scores at the configuration's scales and threshold, or at another text scale."""
     truth = None if arguments.truth is None else TrueCounterfactuals(arguments.truth).checked()
-    sampler = config.compose().get("sampler")
+    distilled = Distilled.in_file(config.weights)
+    sampler = {**config.compose().get("sampler"), **({} if distilled is None else distilled.defaults)}
     sampling = ScoredSampling(
         arguments.work, rows, config, {"steps": steps}, None, config.models, truth, 0, batch_size=16
     )
@@ -107,9 +108,7 @@ def show(points: dict[tuple[str, int], dict[str, float]]) -> None:
     print(f"| model | steps | evaluations | {' | '.join(SHOWN.values())} |")
     print("|---|---|---|" + "---|" * len(SHOWN))
     for (who, steps), point in points.items():
-        evaluations = (
-            3 * steps if who == "teacher" else steps + 1
-        )  # one more without the description, in the first step
+        evaluations = 3 * steps if who == "teacher" else steps
         numbers = " | ".join(f"{point[name]:.3f}" if name in point else "" for name in SHOWN)
         print(f"| {who} | {steps} | {evaluations} | {numbers} |")
 

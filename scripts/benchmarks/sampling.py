@@ -134,7 +134,7 @@ def compare(measured: Measured, folder: Path, *, steps: int) -> tuple[dict[str, 
     for arm in measured.seconds:
         side, precision = arm.split("-")
         figures[f"{arm}: peak memory, GB"] = measured.memory[arm]["peak"]
-        if side == "student":  # its first step has two evaluations, its second one
+        if side == "student":  # always its own two steps
             continue
         step = statistics.median(measured.steps[arm])
         figures[f"{arm}: seconds per step"] = step

@@ -68,6 +68,7 @@ def test_the_view_check_can_be_switched_on(work):
     assert pd.read_parquet(work / "pairs.parquet")["drop_reason"].str.startswith("view check: ").any()
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_bundle_and_another_process_finds_everything_done(work, run_bundle):
     done = run_bundle("prepare", "prepare.yaml", "--dataset_dir", work, "--image_size", 64, "--processes", 1)
     assert done.returncode == 0, done.stderr[-2000:]

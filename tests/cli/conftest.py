@@ -18,6 +18,11 @@ def draw_radiograph(seed: int = 0, *, height: int = SIZE, width: int = SIZE) -> 
     return np.clip(220 - 180 * lungs + noise, 0, 255).astype(np.uint8)
 
 
+@pytest.fixture(autouse=True)
+def _loaded_once(loaded_once) -> None:
+    """Commands in one process load the same weights once."""
+
+
 @pytest.fixture
 def prepared(tmp_path, write_prepared) -> Path:
     """A working folder as `describe` leaves it: four single images, three journeys."""

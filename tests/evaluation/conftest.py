@@ -79,6 +79,18 @@ def work(baseline_work):
 
 
 @pytest.fixture(scope="session")
+def fill_work():
+    """Make an empty folder one like `work`, and return it."""
+
+    def fill(folder):
+        write_working_folder(folder)
+        write_samples(folder)
+        return folder
+
+    return fill
+
+
+@pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """A folder with judges that were never trained."""
     import torch

@@ -12,9 +12,10 @@ from PIL import Image
 from biomedjourney_monai.diffusion.settings import SamplingSettings
 from biomedjourney_monai.errors import ConfigError, ImageError, SettingError, WeightsError
 from biomedjourney_monai.generation.description_check import DescriptionError
-from biomedjourney_monai.generation.model import CounterfactualModel, load_model
+from biomedjourney_monai.generation.model import CounterfactualModel, build_generator, load_model
 from biomedjourney_monai.generation.request import Request
 from biomedjourney_monai.model_config import ModelConfig
+from biomedjourney_monai.networks.distilled import Distilled
 from biomedjourney_monai.radiographs import mark_synthetic
 
 TEXT = "New large left pleural effusion."
@@ -176,3 +177,15 @@ def test_only_a_result_in_doubt_is_drawn_again(model, chest, monkeypatch):
     assert "nothing_changed" in warning and drawn[-1] == (["Unchanged."], (7,))
     unchanged = model.check(Request(chest, "Mild cardiomegaly is unchanged."))
     assert model.run(unchanged).effect_warnings == ()
+
+
+def test_a_student_brings_its_own_settings_and_what_is_asked_for_wins(bundle):
+    file = bundle / "models" / "student.pt"
+    own = Distilled.in_file(file).sampling
+    assert own.keys() == {"steps", "text_guidance_scale", "image_guidance_scale", "keep_unchanged"}
+    generator, asked = ModelConfig.find(weights="student.pt").load_generator(), {"steps": 1, "keep_unchanged": 0.0}
+    assert {name: getattr(generator.sampler, name) for name in own} == own
+    loaded = ModelConfig.find(weights="student.pt").load_generator(**asked)
+    built = build_generator(bundle, weights=file, sampler=asked)
+    for one in (loaded, built):
+        assert {name: getattr(one.sampler, name) for name in own} == {**own, **asked}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -27,6 +29,20 @@ def test_what_it_was_trained_for_passes():
     STUDENT.check({})
     STUDENT.check({"steps": 4, "text_guidance_scale": 1, "image_guidance_scale": 3.0, "guidance_interval": [0.0, 1.0]})
     STUDENT.check({"steps": None, "strength": 0.5, "solver": "ddim", "keep_unchanged": 0.03})
+
+
+def test_its_defaults_are_facts_and_settings_of_sampling():
+    assert "defaults" not in STUDENT.facts() and Distilled(**STUDENT.facts()) == STUDENT
+    assert STUDENT.sampling == {"steps": 2}
+    own = replace(STUDENT, defaults={"text_guidance_scale": 5.0, "keep_unchanged": 0.05})
+    assert Distilled(**own.facts()) == own
+    assert own.sampling == {"steps": 2, "text_guidance_scale": 5.0, "keep_unchanged": 0.05}
+
+
+@pytest.mark.parametrize("wrong", [{"strength": 0.5}, {"text_guidance_scale": 6.0}, {"keep_unchanged": -0.1}])
+def test_a_default_that_is_none_is_refused(wrong):
+    with pytest.raises(ConfigError, match="distilled#defaults must be some of text_guidance_scale"):
+        replace(STUDENT, defaults=wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": []}, {"steps": [0]}, {"text_guidance_scale": [3, 3]}])

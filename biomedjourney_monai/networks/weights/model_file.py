@@ -4,11 +4,13 @@ A file contains `{"model": state_dict, "info": {…}}`. Ignite, MONAI's `Checkpo
 key `model`, so they read these files too. Equal tensors and facts give equal bytes.
 """
 
+import copy
 import json
 import pickle
 import re
 import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +97,15 @@ def load_info(path: str | Path) -> dict[str, Any]:
         WeightsError: as `load_tensors`, except for errors that only reading the numbers shows.
     """
     path = Path(path)
-    content = read_tensors_only(path, mmap=zipfile.is_zipfile(path))
-    return _facts_of(content)
+    version = path.stat() if path.is_file() else None
+    changed = (version.st_ino, version.st_mtime_ns, version.st_size) if version else ()
+    return copy.deepcopy(_facts_at(path, changed))
+
+
+@lru_cache(maxsize=8)
+def _facts_at(path: Path, changed: tuple[int, ...]) -> dict[str, Any]:
+    """The facts of a file in the version that it has; several places ask for them when a model is loaded."""
+    return _facts_of(read_tensors_only(path, mmap=zipfile.is_zipfile(path)))
 
 
 def load_into(module: nn.Module, state_dict: Mapping[str, torch.Tensor], *, take_over: bool = False) -> nn.Module:

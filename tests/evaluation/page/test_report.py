@@ -1,3 +1,4 @@
+import copy
 import html.parser
 import json
 import re
@@ -59,29 +60,44 @@ def _evaluated(work, models):
     return content
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, models, fill_work):
+    """The metrics and scores of a folder like `work`."""
+    return compare_systems(
+        fill_work(tmp_path_factory.mktemp("evaluated")), load_judges(models), settings=EvaluationSettings(bootstrap=10)
+    )
+
+
+def _as_evaluated(work, evaluated):
+    content, scores = copy.deepcopy(evaluated[0]), evaluated[1]
+    write_json(work / "metrics.json", content)
+    write_table(work / SCORES_FILE, scores)
+    return content
+
+
 def _page(work, **options):
     report = write_report(work, tracking_uri="none", **({"judge_weights": work / "nowhere"} | options))
     return Page(report.page.read_text(encoding="utf-8")), report
 
 
-def test_page_is_whole_and_loads_nothing_from_outside(work, models):
-    _evaluated(work, models)
+def test_page_is_whole_and_loads_nothing_from_outside(work, evaluated):
+    _as_evaluated(work, evaluated)
     page, report = _page(work)
     assert page.open == []
     assert all(source.startswith("data:") for source in page.loads)
     assert (report.shown, report.left_out) == (10, 0)
 
 
-def test_each_panel_has_five_pictures(work, models):
-    _evaluated(work, models)
+def test_each_panel_has_five_pictures(work, evaluated):
+    _as_evaluated(work, evaluated)
     page, report = _page(work, panels=3)
     five = ["Prior", "Counterfactual", "Real next image", "Counterfactual − prior", "Real − prior"]
     assert page.images == five * (3 + 6), "three chosen by what changed, and the three best and worst"
     assert report.no_judges == "the judges' weights are not in the folder given"
 
 
-def test_the_evaluations_judges_add_heat_maps_and_contours(work, models):
-    _evaluated(work, models)
+def test_the_evaluations_judges_add_heat_maps_and_contours(work, evaluated, models):
+    _as_evaluated(work, evaluated)
     page, report = _page(work, panels=3, judge_weights=models)
     assert report.no_judges == ""
     assert sum(name.startswith("Judge: ") for name in page.images) == 3 + 6
@@ -110,10 +126,10 @@ def test_systems_stand_side_by_side_and_the_patients_are_described(work, models)
     )
 
 
-def test_other_judges_draw_nothing_and_the_page_says_so(work, models, tmp_path):
+def test_other_judges_draw_nothing_and_the_page_says_so(work, evaluated, models, tmp_path):
     import shutil
 
-    content = _evaluated(work, models)
+    content = _as_evaluated(work, evaluated)
     content["judges"]["files"]["phantom_classifier.pt"] = "0" * 64
     write_json(work / "metrics.json", content)
     page, report = _page(work, panels=3, judge_weights=shutil.copytree(models, tmp_path / "again"))
@@ -122,8 +138,8 @@ def test_other_judges_draw_nothing_and_the_page_says_so(work, models, tmp_path):
     assert page.labels == []
 
 
-def test_a_metric_that_is_new_is_shown_with_its_reason_or_number(work, models):
-    content = _evaluated(work, models)
+def test_a_metric_that_is_new_is_shown_with_its_reason_or_number(work, evaluated):
+    content = _as_evaluated(work, evaluated)
     for n, system in enumerate(content["systems"]):
         number = {"value": 40.5 + n, "low": 30.0, "high": 50.0, "count": 3, "note": ""}
         system["novel"] = {"martian_distance": {"overall": number, "polar cap": number}}
@@ -134,22 +150,22 @@ def test_a_metric_that_is_new_is_shown_with_its_reason_or_number(work, models):
     assert "Venus too hot copy-prior, counterfactual, real reference" in text
 
 
-def test_the_papers_tables_stand_beside_marked_as_another_data_set(work, models):
-    _evaluated(work, models)
+def test_the_papers_tables_stand_beside_marked_as_another_data_set(work, evaluated):
+    _as_evaluated(work, evaluated)
     text = " ".join(" ".join(_page(work)[0].text).split())
     for number, figure in ((1, "0.794"), (3, "0.886"), (4, "0.810")):
         assert f"Table {number}." in text and figure in text
     assert text.count("another data set (MIMIC-CXR)") == 3
 
 
-def test_an_ablation_that_is_not_there_is_refused(work, models):
-    _evaluated(work, models)
+def test_an_ablation_that_is_not_there_is_refused(work, evaluated):
+    _as_evaluated(work, evaluated)
     with pytest.raises(TableError, match="biomedjourney ablation"):
         _page(work, ablation=work)
 
 
-def test_a_ladder_without_a_strip_is_refused(work, models):
-    _evaluated(work, models)
+def test_a_ladder_without_a_strip_is_refused(work, evaluated):
+    _as_evaluated(work, evaluated)
     with pytest.raises(ImageError, match="biomedjourney ladder"):
         _page(work, ladders=[work])
 
@@ -161,8 +177,8 @@ def test_groups_are_in_the_order_of_life():
     assert list(ordered["age"]) == ["under 40", "40 to 59", "60 to 74", "75 and over", "unknown"]
 
 
-def test_page_shows_the_numbers_of_the_evaluation(work, models):
-    content = _evaluated(work, models)
+def test_page_shows_the_numbers_of_the_evaluation(work, evaluated):
+    content = _as_evaluated(work, evaluated)
     text = " ".join(_page(work)[0].text)
     for system in content["systems"]:
         for metric in ("pathology_auroc", "cmig", "kl"):
@@ -170,8 +186,8 @@ def test_page_shows_the_numbers_of_the_evaluation(work, models):
     assert content["judges"]["files"]["phantom_classifier.pt"] in text
 
 
-def test_text_from_outside_is_escaped(work, models):
-    _evaluated(work, models)
+def test_text_from_outside_is_escaped(work, evaluated):
+    _as_evaluated(work, evaluated)
     write_report(work, tracking_uri="none")
     source = (work / "report" / "index.html").read_text(encoding="utf-8")
     assert "New &lt;b&gt;effusion&lt;/b&gt;" in source
@@ -195,8 +211,8 @@ def test_baselines_alone_make_a_page(baseline_work, models):
     assert "only the two baselines" in " ".join(" ".join(page.text).split())
 
 
-def test_journey_without_a_readable_picture_is_left_out_and_counted(work, models):
-    _evaluated(work, models)
+def test_journey_without_a_readable_picture_is_left_out_and_counted(work, evaluated):
+    _as_evaluated(work, evaluated)
     (work / "images" / "j000001_new.png").write_bytes(b"not a picture")
     page, report = _page(work)
     assert report.shown == 9 and report.left_out >= 1

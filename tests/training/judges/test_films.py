@@ -55,6 +55,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(films):
     assert not torch.equal(states[0], states[2])
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_like_one_without(films, tmp_path, monkeypatch):
     monkeypatch.setattr("biomedjourney_monai.training.judges.films.SAVE_EVERY", 2)
 

@@ -63,6 +63,7 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_generator_alon
         assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
 
 
+@pytest.mark.slow
 def test_a_tower_continues_an_earlier_one_and_keeps_its_token_states(tower, tmp_path):
     images, texts = pairs()
     kept = ["New large left effusion.", "The right effusion has resolved.", "Unchanged mild edema."]
