@@ -120,8 +120,7 @@ class ModelConfig:
                 parser.get_parsed_content(part)
         generator: CounterfactualGenerator = parser.get_parsed_content("generator")
         generator.load(self.weights)
-        for name, value in given.items():  # a student's file has brought its own
-            setattr(generator.sampler, name, value)
+        generator.prefer_over_student(given)
         if device is not None:
             generator.to(device)
         return generator.eval().speed_up(

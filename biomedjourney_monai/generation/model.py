@@ -391,7 +391,6 @@ def build_generator(
     distilled = Distilled.in_file(weights)
     if distilled is not None:
         generator.become_student(distilled)
-        for name, value in (sections.get("sampler") or {}).items():
-            setattr(generator.sampler, name, value)
+        generator.prefer_over_student(sections.get("sampler") or {})
     generator.sampler = generator.sampler.with_settings(settings)  # type: ignore[attr-defined]
     return generator.to(device)

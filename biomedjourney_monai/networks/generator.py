@@ -273,6 +273,12 @@ class CounterfactualGenerator(nn.Module):
             if hasattr(self.sampler, name):
                 setattr(self.sampler, name, value)
 
+    def prefer_over_student(self, given: Mapping[str, Any]) -> None:
+        """Set again what was asked for of the settings that a student's file has brought."""
+        brought = {} if self.denoiser.distilled is None else self.denoiser.distilled.sampling
+        for name in brought.keys() & given.keys():
+            setattr(self.sampler, name, given[name])
+
     def take(self, state: Mapping[str, Tensor], info: Mapping[str, Any], *, file: str) -> None:
         """Load the tensors and the info of a model file, as `load` does; `file` is its name, for errors."""
         trained_with = info.get("text_encoder")
